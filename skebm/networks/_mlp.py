@@ -1,0 +1,173 @@
+"""Nets for tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm as with_spectral_norm
+
+from skebm.networks._embeddings import PeriodicEmbedding
+
+#: Smooth, since gradient penalties and gradient-based samplers differentiate twice.
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "silu": nn.SiLU,
+    "softplus": nn.Softplus,
+    "gelu": nn.GELU,
+    "tanh": nn.Tanh,
+}
+
+
+def make_activation(activation: str) -> nn.Module:
+    """Return the activation of that name.
+
+    Raises
+    ------
+    ValueError
+        Where the name is unknown; the message lists the known ones.
+    """
+    if activation not in ACTIVATIONS:
+        raise ValueError(
+            f"activation={activation!r} is unknown; expected one of "
+            f"{sorted(ACTIVATIONS)}."
+        )
+    return ACTIVATIONS[activation]()
+
+
+def _check_sizes(hidden_features: Sequence[int]) -> None:
+    if not hidden_features or any(size < 1 for size in hidden_features):
+        raise ValueError(
+            "hidden_features must hold at least one layer of at least one unit. "
+            f"Got {tuple(hidden_features)}."
+        )
+
+
+def _make_embedding(embedding: str | None, n_features: int) -> tuple[nn.Module, int]:
+    if embedding is None:
+        return nn.Identity(), n_features
+    if embedding == "periodic":
+        module = PeriodicEmbedding(n_features)
+        return module, module.out_features
+    raise ValueError(
+        f"embedding={embedding!r} is unknown; expected None or 'periodic'."
+    )
+
+
+class MLP(nn.Module):
+    r"""Multi-layer perceptron with smooth activations.
+
+    .. math:: h_0 = e(x), \quad h_l = \phi(W_l h_{l-1} + b_l), \quad
+              f(x) = W_L h_{L-1} + b_L
+
+    Parameters
+    ----------
+    n_features, n_outputs : int
+        Columns in, values out.
+    hidden_features : sequence of int, default=(128, 128)
+        Width of each hidden layer.
+    activation : {"silu", "softplus", "gelu", "tanh"}, default="silu"
+        :math:`\phi`.
+    embedding : {None, "periodic"}, default=None
+        :math:`e`: the columns as they are, or a `PeriodicEmbedding`.
+    spectral_norm : bool, default=False
+        Divide each weight matrix by its largest singular value, which bounds the
+        slope of the energy (Miyato et al., 2018, ICLR).
+
+    Examples
+    --------
+    >>> import torch
+    >>> MLP(4, 1, hidden_features=(32,))(torch.zeros(7, 4)).shape
+    torch.Size([7, 1])
+    """
+
+    def __init__(
+        self,
+        n_features: int,
+        n_outputs: int,
+        hidden_features: Sequence[int] = (128, 128),
+        activation: str = "silu",
+        embedding: str | None = None,
+        spectral_norm: bool = False,
+    ) -> None:
+        super().__init__()
+        _check_sizes(hidden_features)
+        self.embedding, width = _make_embedding(embedding, n_features)
+        layers: list[nn.Module] = []
+        for size in hidden_features:
+            layers += [nn.Linear(width, size), make_activation(activation)]
+            width = size
+        layers.append(nn.Linear(width, n_outputs))
+        if spectral_norm:
+            layers = [
+                with_spectral_norm(layer) if isinstance(layer, nn.Linear) else layer
+                for layer in layers
+            ]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map x of shape (n, n_features) to (n, n_outputs)."""
+        return self.layers(self.embedding(x))
+
+
+class ResidualMLP(nn.Module):
+    r"""Residual multi-layer perceptron for tables.
+
+    .. math:: h_0 = W_0 e(x) + b_0, \quad
+              h_l = h_{l-1} + V_l \phi(W_l \phi(h_{l-1}) + b_l) + c_l, \quad
+              f(x) = W_L \phi(h_{L-1}) + b_L
+
+    Parameters
+    ----------
+    n_features, n_outputs : int
+        Columns in, values out.
+    width : int, default=128
+        Units of each :math:`h_l`.
+    n_blocks : int, default=2
+        Residual blocks.
+    activation, embedding
+        As in `MLP`.
+
+    References
+    ----------
+    Gorishniy, Rubachev, Khrulkov, Babenko. Revisiting Deep Learning Models for Tabular
+    Data. NeurIPS 2021.
+
+    Examples
+    --------
+    >>> import torch
+    >>> ResidualMLP(4, 3)(torch.zeros(7, 4)).shape
+    torch.Size([7, 3])
+    """
+
+    def __init__(
+        self,
+        n_features: int,
+        n_outputs: int,
+        width: int = 128,
+        n_blocks: int = 2,
+        activation: str = "silu",
+        embedding: str | None = None,
+    ) -> None:
+        super().__init__()
+        _check_sizes((width,) * n_blocks)
+        self.embedding, n_inputs = _make_embedding(embedding, n_features)
+        self.first = nn.Linear(n_inputs, width)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                make_activation(activation),
+                nn.Linear(width, width),
+                make_activation(activation),
+                nn.Linear(width, width),
+            )
+            for _ in range(n_blocks)
+        )
+        self.last = nn.Sequential(
+            make_activation(activation), nn.Linear(width, n_outputs)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map x of shape (n, n_features) to (n, n_outputs)."""
+        hidden = self.first(self.embedding(x))
+        for block in self.blocks:
+            hidden = hidden + block(hidden)
+        return self.last(hidden)

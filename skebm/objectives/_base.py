@@ -1,0 +1,124 @@
+"""The protocol between the training loop and what is minimised."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from sklearn.base import BaseEstimator
+from torch import Tensor, nn
+
+from skebm.networks import EnergyModel
+from skebm.references import Density
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows of one step.
+
+    Attributes
+    ----------
+    x : Tensor of shape (n, n_features)
+        Standardised rows, labelled or not.
+    y : Tensor of shape (n,) or None
+        Class numbers, -1 where unlabelled.
+    weight : Tensor of shape (n,) or None
+        Weights of the rows; they multiply data terms only.
+    labeled : Batch or None
+        Labelled rows drawn apart, since few labels would be rare in x.
+    """
+
+    x: Tensor
+    y: Tensor | None = None
+    weight: Tensor | None = None
+    labeled: Batch | None = None
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Return the weighted mean of one value a row."""
+        if self.weight is None:
+            return values.mean()
+        return (self.weight * values).sum() / self.weight.sum()
+
+
+@dataclass(frozen=True)
+class Loss:
+    """One loss of a step, the parameter group that descends it, and its figures."""
+
+    group: str
+    value: Tensor
+    figures: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ParameterGroup:
+    """Parameters with an optimiser of their own.
+
+    Attributes
+    ----------
+    parameters : list of nn.Parameter
+        What the loss of that name descends.
+    rate : float
+        Learning rate, as a multiple of the trainer's.
+    betas : tuple of float
+        Adam's decay rates.
+    weight_decay : float
+        Decoupled weight decay.
+    """
+
+    parameters: list[nn.Parameter]
+    rate: float = 1.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+
+
+class Objective(BaseEstimator, ABC):
+    """What is minimised; options in the constructor, everything learnt in a state.
+
+    A new method is one subclass. `step` is a generator function: the loop descends
+    each loss before it asks for the next one, so that several optimisers and inner
+    loops need nothing from the loop.
+
+    The state is an ``nn.Module`` whose parameters and buffers (generator net, chains,
+    buffers) travel with checkpoints and are rolled back after a divergence.
+    """
+
+    #: Figures and the closed range outside of which training has left the rails.
+    healthy: ClassVar[dict[str, tuple[float, float]]] = {}
+    #: Whether the objective makes sense only for a net with one output a class.
+    needs_labels: ClassVar[bool] = False
+
+    @property
+    def critic_scale(self) -> float:
+        """lambda, by which the critic is divided to give minus the energy."""
+        return 1.0
+
+    @abstractmethod
+    def init(
+        self, model: EnergyModel, reference: Density, generator: torch.Generator
+    ) -> nn.Module:
+        """Return the state for this model."""
+
+    def parameter_groups(
+        self, model: EnergyModel, state: nn.Module
+    ) -> dict[str, ParameterGroup]:
+        """Return the parameter groups by the names that `step` uses."""
+        del state
+        return {"energy": ParameterGroup(list(model.network.parameters()))}
+
+    @abstractmethod
+    def step(
+        self,
+        model: EnergyModel,
+        batch: Batch,
+        state: nn.Module,
+        generator: torch.Generator,
+    ) -> Iterator[Loss]:
+        """Yield the losses of one step; each is descended before the next."""
+
+    def end_epoch(
+        self, model: EnergyModel, state: nn.Module, generator: torch.Generator
+    ) -> None:
+        """Do what is to be done once an epoch; nothing by default."""

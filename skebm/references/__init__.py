@@ -1,0 +1,29 @@
+"""Floor 1: the reference densities q0 that energies tilt."""
+
+from __future__ import annotations
+
+from skebm.references._base import Density, Reference
+from skebm.references._box import BoxReference, UniformBox
+from skebm.references._mixture import (
+    GaussianMixtureDensity,
+    GaussianMixtureReference,
+    GaussianReference,
+)
+
+__all__ = [
+    "REFERENCES",
+    "BoxReference",
+    "Density",
+    "GaussianMixtureDensity",
+    "GaussianMixtureReference",
+    "GaussianReference",
+    "Reference",
+    "UniformBox",
+]
+
+#: A name for each reference; None is the uniform density on a box.
+REFERENCES: dict[str | None, type[Reference]] = {
+    None: BoxReference,
+    "gaussian": GaussianReference,
+    "gmm": GaussianMixtureReference,
+}

@@ -1,0 +1,56 @@
+"""What a reference is: a recipe that is fitted to rows and yields a density."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from sklearn.base import BaseEstimator
+from torch import Tensor, nn
+
+
+class Density(nn.Module, ABC):
+    """A normalised density whose state is a handful of tensors.
+
+    A subclass takes its tensors as constructor arguments and registers each as a buffer
+    of the same name, so that ``type(d)(**d.arrays())`` is a copy.
+    """
+
+    @abstractmethod
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Return log q0(x) in nats, shape (n,); differentiable in x."""
+
+    @abstractmethod
+    def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
+        """Return draws of shape (n_samples, n_features)."""
+
+    def extended_log_prob(self, x: Tensor) -> Tensor:
+        """Return log q0(x), finite and sloping back to the support outside of it.
+
+        What a generator is trained on; the same as `log_prob` on full support.
+        """
+        return self.log_prob(x)
+
+    def arrays(self) -> dict[str, Tensor]:
+        """Return the tensors that `__init__` takes, by name."""
+        return dict(self.named_buffers())
+
+
+class Reference(BaseEstimator, ABC):
+    """A recipe for a reference density: options now, rows later."""
+
+    @abstractmethod
+    def fit(
+        self, x: Tensor, *, weight: Tensor | None, generator: torch.Generator
+    ) -> Density:
+        """Return the density fitted to standardised rows x of shape (n, n_features).
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, n_features)
+            Rows, on the CPU.
+        weight : Tensor of shape (n,) or None
+            Weights of the rows.
+        generator : torch.Generator
+            Source of randomness, on the CPU.
+        """

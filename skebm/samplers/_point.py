@@ -1,0 +1,90 @@
+"""An energy and its gradient at a batch of points, and randomness like a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+Energy = Callable[[Tensor], Tensor]
+
+_CHUNK_ELEMENTS = 2**20
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where n chains are, with the energy and its gradient there.
+
+    Attributes
+    ----------
+    x : Tensor of shape (n, d)
+    energy : Tensor of shape (n,)
+        In nats; +inf outside the support and wherever the energy is not finite.
+    gradient : Tensor of shape (n, d)
+        0 wherever it is not finite.
+    """
+
+    x: Tensor
+    energy: Tensor
+    gradient: Tensor
+
+    def where(self, condition: Tensor, other: Point) -> Point:
+        """Rows of `self` where `condition` (shape (n,)) holds, else of `other`."""
+        rows = condition[:, None]
+        return Point(
+            torch.where(rows, self.x, other.x),
+            torch.where(condition, self.energy, other.energy),
+            torch.where(rows, self.gradient, other.gradient),
+        )
+
+
+def chunk_rows(n_features: int) -> int:
+    """Rows a chunk, so that memory stays bounded for tables and images alike."""
+    return max(1, _CHUNK_ELEMENTS // max(1, n_features))
+
+
+def evaluate(energy: Energy, x: Tensor) -> Point:
+    """Energy and gradient at `x`; parameters of the energy receive no gradient."""
+    parts = [_evaluate_chunk(energy, rows) for rows in x.split(chunk_rows(x.shape[1]))]
+    if len(parts) == 1:
+        return Point(x, *parts[0])
+    energies, gradients = zip(*parts, strict=True)
+    return Point(x, torch.cat(energies), torch.cat(gradients))
+
+
+def _evaluate_chunk(energy: Energy, x: Tensor) -> tuple[Tensor, Tensor]:
+    leaf = x.detach().requires_grad_()
+    with torch.enable_grad():
+        values = energy(leaf)
+        if values.shape != (len(x),):
+            raise ValueError(
+                f"energy must return shape ({len(x)},), got {tuple(values.shape)}."
+            )
+        gradient = None
+        if values.requires_grad:
+            (gradient,) = torch.autograd.grad(values.sum(), leaf, allow_unused=True)
+    values = values.detach().to(x.dtype)
+    if gradient is None:  # a constant energy
+        gradient = torch.zeros_like(x)
+    return (
+        values.masked_fill(~values.isfinite(), torch.inf),
+        gradient.masked_fill(~gradient.isfinite(), 0.0),
+    )
+
+
+def normal_like(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw standard normal numbers of x's shape, dtype and device."""
+    noise = torch.randn(
+        x.shape, generator=generator, device=generator.device, dtype=x.dtype
+    )
+    return noise.to(x.device)
+
+
+def uniform_like(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw uniform numbers in [0, 1) of x's shape, dtype and device."""
+    noise = torch.rand(
+        x.shape, generator=generator, device=generator.device, dtype=x.dtype
+    )
+    return noise.to(x.device)

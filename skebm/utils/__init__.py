@@ -1,0 +1,1 @@
+"""Floor 0: what every floor may use and which knows none of them."""

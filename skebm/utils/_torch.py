@@ -1,0 +1,119 @@
+"""Devices, generators and the way between NumPy and torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+SCORING_BATCH = 1024
+
+
+def resolve_device(device: str | torch.device | None) -> torch.device:
+    """Return the device named by ``device``; "auto" or None is CUDA when there.
+
+    Raises
+    ------
+    ValueError
+        Where the name is unknown or the device is not on this machine.
+    """
+    if device is None or device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"device={device!r} is not a device torch knows; expected 'auto', 'cpu', "
+            "'cuda' or 'cuda:<number>'."
+        ) from error
+    if resolved.type == "cuda":
+        n_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (resolved.index or 0) >= n_devices:
+            raise ValueError(
+                f"device={device!r} was asked for, but torch sees {n_devices} CUDA "
+                "devices here. Use device='cpu' or device='auto'."
+            )
+    return resolved
+
+
+def make_generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """Return a generator of its own on ``device``, seeded by ``seed``."""
+    generator = torch.Generator(device=device)
+    generator.manual_seed(int(seed))
+    return generator
+
+
+def draw_seed(random_state: np.random.RandomState) -> int:
+    """Draw a seed for a torch generator from a NumPy random state."""
+    return int(random_state.randint(np.iinfo(np.int32).max))
+
+
+@contextmanager
+def isolated_rng(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed torch's global generators inside the block and put them back after it.
+
+    Initialisers and dropout of user-made nets draw from the global generators, which
+    nobody outside `fit` may see change.
+    """
+    cpu_state = torch.default_generator.get_state()
+    on_cuda = device.type == "cuda"
+    cuda_state = torch.cuda.get_rng_state(device) if on_cuda else None
+    torch.default_generator.manual_seed(seed)
+    if on_cuda:
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
+    try:
+        yield
+    finally:
+        torch.default_generator.set_state(cpu_state)
+        if cuda_state is not None:
+            torch.cuda.set_rng_state(cuda_state, device)
+
+
+def in_padded_batches(
+    function: Callable[[Tensor], Tensor],
+    x: np.ndarray,
+    prepare: Callable[[np.ndarray], Tensor],
+    batch_size: int = SCORING_BATCH,
+) -> np.ndarray:
+    """Apply ``function`` to the rows of ``x`` in batches of one fixed size.
+
+    Matrix products round differently at different batch sizes; a last batch filled
+    up with copies of its first row makes a row's score independent of its company.
+    ``prepare`` takes rows to a tensor. Returns float64 of shape (n, ...).
+    """
+    results = []
+    for start in range(0, len(x), batch_size):
+        rows = x[start : start + batch_size]
+        batch = prepare(rows)
+        if len(rows) < batch_size:
+            filler = batch[:1].expand(batch_size - len(rows), *batch.shape[1:])
+            batch = torch.cat([batch, filler])
+        results.append(function(batch)[: len(rows)].detach().to("cpu", torch.float64))
+    return torch.cat(results).numpy()
+
+
+def to_numpy_tree(tree: Any) -> Any:
+    """Replace the tensors of nested dicts, lists and tuples by NumPy arrays."""
+    if isinstance(tree, Tensor):
+        return tree.detach().cpu().numpy().copy()
+    if isinstance(tree, dict):
+        return {key: to_numpy_tree(value) for key, value in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        return type(tree)(to_numpy_tree(value) for value in tree)
+    return tree
+
+
+def to_tensor_tree(tree: Any) -> Any:
+    """Undo `to_numpy_tree`; tensors come back on the CPU."""
+    if isinstance(tree, np.ndarray):
+        return torch.from_numpy(tree.copy())
+    if isinstance(tree, dict):
+        return {key: to_tensor_tree(value) for key, value in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        return type(tree)(to_tensor_tree(value) for value in tree)
+    return tree
