@@ -12,8 +12,8 @@ from torch import Tensor, nn
 class Density(nn.Module, ABC):
     """A normalised density whose state is a handful of tensors.
 
-    A subclass takes its tensors as constructor arguments and registers each as a buffer
-    of the same name, so that ``type(d)(**d.arrays())`` is a copy.
+    A subclass takes its tensors as constructor arguments and registers each as a
+    persistent buffer of the same name, so that ``type(d)(**d.arrays())`` is a copy.
     """
 
     @abstractmethod
@@ -33,7 +33,7 @@ class Density(nn.Module, ABC):
 
     def arrays(self) -> dict[str, Tensor]:
         """Return the tensors that `__init__` takes, by name."""
-        return dict(self.named_buffers())
+        return dict(self.state_dict())
 
 
 class Reference(BaseEstimator, ABC):

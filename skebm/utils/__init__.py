@@ -1,1 +1,21 @@
 """Floor 0: what every floor may use and which knows none of them."""
+
+from skebm.utils._torch import (
+    draw_seed,
+    in_padded_batches,
+    isolated_rng,
+    make_generator,
+    resolve_device,
+    to_numpy_tree,
+    to_tensor_tree,
+)
+
+__all__ = [
+    "draw_seed",
+    "in_padded_batches",
+    "isolated_rng",
+    "make_generator",
+    "resolve_device",
+    "to_numpy_tree",
+    "to_tensor_tree",
+]

@@ -1,0 +1,44 @@
+# make demo | make test | make lint | make bench    (see README)
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Another build of torch: make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+TORCH := $(shell grep '^torch==' constraints.txt)
+SOURCES := setup.cfg pyproject.toml constraints.txt
+
+.PHONY: demo test lint bench docs clean
+
+demo: $(VENV)/.skebm-plot
+	$(BIN)/python examples/demo.py
+
+test: $(VENV)/.skebm-test
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+lint: $(VENV)/.skebm-lint
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+
+bench: $(VENV)/.skebm-test
+	for script in benchmarks/[a-z]*.py; do $(BIN)/python $$script || exit 1; done
+
+docs: $(VENV)/.skebm-docs
+	$(BIN)/python -m sphinx -W -b html docs docs/_build/html
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# torch first, so that TORCH_INDEX decides on its build; a torch at hand is kept.
+$(VENV)/.skebm-torch: | $(BIN)/python
+	$(BIN)/python -c "import torch" 2>/dev/null \
+	  || $(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
+	touch $@
+
+$(VENV)/.skebm-%: $(VENV)/.skebm-torch $(SOURCES)
+	$(PIP) --constraint constraints.txt --editable ".[$*]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info examples/output docs/_build

@@ -1,0 +1,9 @@
+"""skebm: energy-based models behind the scikit-learn interface."""
+
+from importlib.metadata import version
+
+from skebm._density import EBMDensityEstimator
+
+__all__ = ["EBMDensityEstimator"]
+
+__version__ = version("skebm")

@@ -1,0 +1,49 @@
+"""The bridge from the training loop to scikit-learn's callbacks."""
+
+from __future__ import annotations
+
+from skebm.utils._sklearn import CallbackSupportMixin
+
+
+class FitProgress:
+    """Tells scikit-learn's callbacks of each epoch; nothing where there are none.
+
+    Parameters
+    ----------
+    estimator : estimator
+        What is fitted.
+    max_iter : int
+        Largest number of epochs.
+    X, y : array-like
+        What `fit` was given.
+    fitted_attributes : callable
+        Returns the attributes that make a usable copy of the estimator as it is now.
+        Called only if a callback asks for it: it copies the weights.
+    """
+
+    def __init__(self, estimator, max_iter, X, y, fitted_attributes):
+        self.context = None
+        self.fitted_attributes = fitted_attributes
+        self.task = {"estimator": estimator, "X": X, "y": y}
+        if hasattr(CallbackSupportMixin, "_init_callback_context"):
+            self.context = estimator._init_callback_context(max_subtasks=max_iter)
+            self.context.call_on_fit_task_begin(**self.task)
+
+    def on_epoch(self, epoch, entry):
+        """Report an epoch; return True where a callback wants training to stop."""
+        del epoch
+        if self.context is None:
+            return False
+        subcontext = self.context.subcontext("epoch")
+        subcontext.call_on_fit_task_begin(**self.task)
+        stop = subcontext.call_on_fit_task_end(
+            **self.task,
+            metadata=dict(entry),
+            reconstruction_attributes=self.fitted_attributes,
+        )
+        return bool(stop)
+
+    def end(self):
+        """Report the end of `fit`."""
+        if self.context is not None:
+            self.context.call_on_fit_task_end(**self.task)

@@ -1,0 +1,316 @@
+"""The density estimator."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import torch
+from sklearn.base import DensityMixin
+from sklearn.utils.validation import check_is_fitted
+
+from skebm._base import (
+    MAX_HELD_OUT,
+    BaseEBM,
+    check_n_samples,
+    check_weights,
+    private_random_state,
+)
+from skebm._table import check_table
+from skebm.exceptions import NormalizerWarning
+from skebm.training import DensityMonitor
+from skebm.utils import make_generator
+from skebm.utils._sklearn import with_callbacks
+
+
+class EBMDensityEstimator(DensityMixin, BaseEBM):
+    r"""Density of a table by an energy-based model.
+
+    .. math:: p(x) = q_0(x) e^{-E(x)} / Z, \qquad Z = E_{q_0}[e^{-E(x)}]
+
+    A neural net E tilts a reference density :math:`q_0` fitted to the rows. Columns
+    are standardised inside; scores are in the units of X.
+
+    Parameters
+    ----------
+    objective : {"vera"} or Objective, default="vera"
+        What is minimised, see `skebm.objectives`.
+    network : {"mlp", "resmlp"}, class or builder, default="mlp"
+        ``(n_features, n_outputs) -> nn.Module``; here n_outputs is 1.
+    reference : {"gmm", "gaussian", None} or Reference, default="gmm"
+        :math:`q_0`: a Gaussian mixture, one Gaussian, or None: a uniform box, the
+        training range widened by a fifth on each side (-inf outside).
+    normalizer : {"auto", "importance", "ais", None} or instance, default="auto"
+        Estimator of log Z; None leaves scores unnormalised.
+    max_iter : int or "auto", default="auto"
+        Epochs; "auto" takes as many as make about 4000 steps.
+    batch_size : int, default=200
+        Rows a step.
+    batch_growth : float, default=1.0
+        The last epoch's batch size as a multiple of the first one's.
+    learning_rate : float, default=1e-3
+        Adam's rate after warm-up; it decays along a cosine.
+    gradient_clip : float or None, default=1.0
+        Largest norm of the gradient of a net.
+    weight_averaging : float, default=0.99
+        Decay of the exponential average of the weights that is used in the end, an
+        update every four steps; 0 uses the last weights.
+    early_stopping : bool, default=True
+        Hold out rows and keep the state of the best held-out log-likelihood, the
+        untrained one (the bare reference) included; see
+        `skebm.training.DensityMonitor`.
+    validation_fraction : float, default=0.1
+        Share of the rows held out, at most 10 000 rows.
+    n_iter_no_change : int, default=50
+        Epochs without improvement after which training stops.
+    tol : float, default=0.0
+        Least improvement that counts, in nats.
+    contamination : float, default=0.05
+        Share of in-distribution rows that `predict` may call outliers.
+    ood_score : {"log_density", "negative_energy"}, default="log_density"
+        What `ood_scores` returns.
+    warm_start : bool, default=False
+        Whether `fit` goes on from the last fit's state.
+    device : str or torch.device, default="auto"
+        "auto" takes CUDA where it is there.
+    random_state : int, RandomState or None, default=None
+        One int gives one result on one device. None is seeded by the system.
+    verbose : int, default=0
+        Print a line every ``verbose`` epochs.
+
+    Attributes
+    ----------
+    network_ : nn.Module
+        The trained net.
+    reference_ : skebm.references.Density
+        The fitted reference, in standardised units.
+    objective_ : Objective
+        The objective trained by.
+    log_normalizer_, log_normalizer_se_ : float or None
+        log Z and its standard error, in nats. NaN after `partial_fit`, until the next
+        scoring.
+    normalizer_result_ : skebm.evaluation.LogNormalizer
+        The whole result, with the effective sample size.
+    offset_ : float
+        Threshold of `predict` on `ood_scores`.
+    history_ : dict of str to list
+        Losses and held-out scores, one entry an epoch.
+    n_iter_ : int
+        Epochs of the last fit.
+    n_features_in_ : int
+        Columns seen in fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where X had string names.
+
+    Raises
+    ------
+    skebm.exceptions.DivergenceError
+        By `fit`, where training can't be brought back from a divergence.
+
+    See Also
+    --------
+    JEMClassifier : Classes and a density in one net.
+
+    References
+    ----------
+    Grathwohl et al. No MCMC for me: Amortized sampling for fast and stable training of
+    energy-based models. ICLR 2021.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skebm import EBMDensityEstimator
+    >>> X, _ = load_iris(return_X_y=True)
+    >>> model = EBMDensityEstimator(max_iter=10, random_state=0).fit(X)
+    >>> model.score_samples(X).shape
+    (150,)
+    >>> model.sample(3, random_state=0).shape
+    (3, 4)
+    """
+
+    _n_auto_steps = 4000
+
+    def __init__(
+        self,
+        objective="vera",
+        network="mlp",
+        reference="gmm",
+        normalizer="auto",
+        *,
+        max_iter="auto",
+        batch_size=200,
+        batch_growth=1.0,
+        learning_rate=1e-3,
+        gradient_clip=1.0,
+        weight_averaging=0.99,
+        early_stopping=True,
+        validation_fraction=0.1,
+        n_iter_no_change=50,
+        tol=0.0,
+        contamination=0.05,
+        ood_score="log_density",
+        warm_start=False,
+        device="auto",
+        random_state=None,
+        verbose=0,
+    ):
+        self.objective = objective
+        self.network = network
+        self.reference = reference
+        self.normalizer = normalizer
+        self.max_iter = max_iter
+        self.batch_size = batch_size
+        self.batch_growth = batch_growth
+        self.learning_rate = learning_rate
+        self.gradient_clip = gradient_clip
+        self.weight_averaging = weight_averaging
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.contamination = contamination
+        self.ood_score = ood_score
+        self.warm_start = warm_start
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @with_callbacks
+    def fit(self, X, y=None, sample_weight=None):
+        """Fit the density to the rows of X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows; finite numbers.
+        y : None
+            Ignored.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        self : EBMDensityEstimator
+        """
+        self._validate_params()
+        continuing = self.warm_start and hasattr(self, "_run")
+        X = check_table(self, X, reset=not continuing, min_rows=2)
+        weight = check_weights(sample_weight, X)
+        return self._fit(X, None, weight, n_outputs=1, raw=(X, y))
+
+    def partial_fit(self, X, y=None, sample_weight=None):
+        """Make one pass over the rows of X, at a constant learning rate.
+
+        The first call also fits scaling and reference, so its rows must be typical.
+        log Z and the threshold are computed anew at the next scoring.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+
+        Returns
+        -------
+        self : EBMDensityEstimator
+        """
+        del y
+        self._validate_params()
+        X = check_table(self, X, reset=not hasattr(self, "_run"), min_rows=2)
+        return self._partial_fit(X, None, check_weights(sample_weight, X), n_outputs=1)
+
+    def score(self, X, y=None):
+        """Mean log density of the rows of X, in nats.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        score : float
+            Unnormalised, with a `NormalizerWarning`, where ``normalizer=None``.
+        """
+        del y
+        scores = self.score_samples(X)
+        if self.log_normalizer_ is None:
+            warnings.warn(
+                "normalizer=None: the score leaves out log Z and does not compare with"
+                " that of another model.",
+                NormalizerWarning,
+                stacklevel=2,
+            )
+        return float(scores.mean())
+
+    def decision_function(self, X):
+        """Return `ood_scores` less `offset_`: negative for outliers.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        decision : ndarray of shape (n_samples,)
+        """
+        scores = self.ood_scores(X)
+        return scores - self.offset_
+
+    def predict(self, X):
+        """Tell rows in distribution (+1) from outliers (-1).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        inlier : ndarray of int of shape (n_samples,)
+        """
+        return np.where(self.decision_function(X) >= 0, 1, -1)
+
+    def sample(self, n_samples=1, random_state=None):
+        """Draw rows from the model's density.
+
+        By sequential Monte Carlo from the reference, with importance weights and HMC
+        moves (`skebm.evaluation.annealed_samples`): draws follow p(x), not the
+        generator that trained it.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of rows.
+        random_state : int, RandomState or None, default=None
+            None is seeded by the system, so that two calls differ.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            In the units of the X of `fit`.
+        """
+        check_is_fitted(self, "network_")
+        check_n_samples(n_samples)
+        rng = private_random_state(random_state)
+        return self._sample_standardized(self._make_model().energy, n_samples, rng)
+
+    def _training_objective(self):
+        return self.objective_
+
+    def _split_rows(self, codes, n_rows, rng):
+        n_held_out = min(MAX_HELD_OUT, round(self.validation_fraction * n_rows))
+        if not self.early_stopping or min(n_held_out, n_rows - n_held_out) < 1:
+            return torch.arange(n_rows), None
+        order = torch.from_numpy(rng.permutation(n_rows))
+        return order[n_held_out:], order[:n_held_out]
+
+    def _make_monitor(self, Z, codes, weight, held_out, seed):
+        return DensityMonitor(
+            Z[held_out].to(self._device),
+            None if weight is None else weight[held_out],
+            self.reference_,
+            make_generator(seed, self._device),
+        )

@@ -1,0 +1,129 @@
+"""Labels in, class numbers out; unlabelled rows marked."""
+
+from __future__ import annotations
+
+import numbers
+
+import numpy as np
+import pandas as pd
+from sklearn.utils import column_or_1d
+
+UNLABELED = -1
+
+
+def split_marker(y, unlabeled):
+    """Return y as an array of numbers or objects and a mask of its unlabelled rows.
+
+    Parameters
+    ----------
+    y : array-like of shape (n,)
+        Labels; numbers, strings, objects, nullable or categorical.
+    unlabeled : object
+        The marker. None, NaN and pd.NA mark unlabelled rows too. With
+        ``unlabeled=None`` no row is unlabelled and missing labels raise ValueError.
+    """
+    if not isinstance(y, (pd.Series, pd.Categorical, pd.api.extensions.ExtensionArray)):
+        y = column_or_1d(y, dtype=None, warn=True)
+    if isinstance(y, np.ndarray) and y.dtype.kind in "biuf":
+        values, missing = y, np.isnan(y) if y.dtype.kind == "f" else y != y
+    else:
+        values = pd.Series(y).astype(object).to_numpy()
+        missing = pd.isna(values)
+    if unlabeled is None:
+        if missing.any():
+            raise ValueError(
+                f"Input y contains NaN or None in {int(missing.sum())} rows, but "
+                "unlabeled=None says that every row has a label."
+            )
+        return values, missing
+    return values, missing | _equals_marker(values, missing, unlabeled)
+
+
+def _equals_marker(values, missing, unlabeled):
+    """Compare each label with the marker; arrays of strings hold it as a string."""
+    if values.dtype != object:
+        return values == unlabeled if isinstance(unlabeled, numbers.Number) else missing
+    strings = all(isinstance(value, str) for value in values[~missing])
+    if strings and isinstance(unlabeled, numbers.Number):
+        unlabeled = str(unlabeled)
+    marked = np.zeros(len(values), dtype=bool)
+    for i, value in enumerate(values):
+        if not missing[i]:
+            same_kind = isinstance(value, str) == isinstance(unlabeled, str)
+            marked[i] = same_kind and value == unlabeled
+    return marked
+
+
+def encode_labels(y, unlabeled):
+    """Return class numbers (-1 where unlabelled) and the sorted classes.
+
+    Raises
+    ------
+    ValueError
+        Where fewer than two classes are left beside the marker, or labels are not of
+        one kind.
+    """
+    values, hidden = split_marker(y, unlabeled)
+    labels = values[~hidden]
+    _check_classification(labels)
+    if len(labels) == 0:
+        raise ValueError(
+            f"All {len(values)} rows of y are unlabelled (unlabeled={unlabeled!r}); "
+            "at least two classes with a label each are needed."
+        )
+    try:
+        classes, codes = np.unique(_compact(labels), return_inverse=True)
+    except TypeError as error:
+        kinds = sorted({type(label).__name__ for label in labels})
+        raise ValueError(
+            f"y must hold labels of one kind. Got a mixture of {kinds}."
+        ) from error
+    _check_two_classes(classes, hidden.sum(), unlabeled)
+    numbers_of_rows = np.full(len(values), UNLABELED, dtype=np.int64)
+    numbers_of_rows[~hidden] = codes
+    return numbers_of_rows, classes
+
+
+def encode_known(y, unlabeled, classes):
+    """Return the numbers of y in ``classes``: -1 unlabelled, -2 a class not in fit."""
+    values, hidden = split_marker(y, unlabeled)
+    number = {label: k for k, label in enumerate(classes.tolist())}
+    codes = np.array([number.get(v, -2) for v in values.tolist()], dtype=np.int64)
+    codes[hidden] = UNLABELED
+    return codes
+
+
+def _compact(labels):
+    """Return the labels in the dtype NumPy would give them, objects where mixed."""
+    if labels.dtype != object:
+        return labels
+    if all(isinstance(label, str) for label in labels):
+        return np.array(labels.tolist())
+    if any(isinstance(label, str) for label in labels):
+        return labels
+    return np.array(labels.tolist())
+
+
+def _check_classification(labels):
+    floats = [v for v in labels.tolist() if isinstance(v, float)]
+    broken = [v for v in floats if v != np.floor(v)]
+    if broken:
+        raise ValueError(
+            "Unknown label type: continuous. Classes are needed in y; got the value "
+            f"{broken[0]!r}."
+        )
+
+
+def _check_two_classes(classes, n_unlabeled, unlabeled):
+    if len(classes) >= 2:
+        return
+    message = (
+        f"y holds only one class, {classes[0]!r}, beside {n_unlabeled} unlabelled "
+        "rows; at least two classes are needed."
+    )
+    if n_unlabeled and unlabeled == -1 and classes[0] == 1:
+        message += (
+            " Labels are {-1, 1}: -1 means unlabelled here; recode y or set "
+            "unlabeled=None."
+        )
+    raise ValueError(message)

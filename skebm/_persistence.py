@@ -1,0 +1,72 @@
+"""Fitted estimators that pickle as NumPy arrays."""
+
+from __future__ import annotations
+
+import torch
+
+from skebm import references
+from skebm._resolve import build_network
+from skebm.training import TrainingRun
+from skebm.utils import (
+    isolated_rng,
+    make_generator,
+    resolve_device,
+    to_numpy_tree,
+    to_tensor_tree,
+)
+
+
+class PortableStateMixin:
+    """Turns nets, densities and optimisers into arrays when pickled, and back.
+
+    So a model fitted on a GPU loads where there is none, equal models hash alike, and
+    skops can store them. The nets are built anew from the builder they came from.
+    """
+
+    def __getstate__(self):
+        state = super().__getstate__().copy()
+        if "_run" not in state:
+            return state
+        del state["network_"]
+        density = state["reference_"]
+        arrays = to_numpy_tree(density.arrays())
+        state["reference_"] = {"class": type(density).__name__, "arrays": arrays}
+        state["_run"] = to_numpy_tree(state["_run"].state_dict())
+        return state
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        if "_run" not in state:
+            return
+        self._device = _nearest_device(self._device)
+        device = torch.device(self._device)
+        packed = state["reference_"]
+        density = getattr(references, packed["class"])
+        self.reference_ = density(**to_tensor_tree(packed["arrays"])).to(device)
+        self._run = self._rebuild_run(to_tensor_tree(state["_run"]), device)
+        self.network_ = self._run.served.network.eval()
+
+    def _rebuild_run(self, snapshot, device):
+        with isolated_rng(0, device):
+            network = build_network(
+                self._network_builder, self.n_features_in_, self._n_outputs
+            )
+            run = TrainingRun(
+                self._make_model(network.to(device)),
+                self._training_objective(),
+                make_generator(0, device),
+                self.weight_averaging,
+            )
+        stream = run.generator.get_state()
+        if len(snapshot["generator"]) != len(stream):
+            snapshot["generator"] = stream  # CUDA's state means nothing on a CPU
+        run.restore(snapshot)
+        return run
+
+
+def _nearest_device(device):
+    """Return the device, or the CPU where that device is not on this machine."""
+    try:
+        return str(resolve_device(device))
+    except ValueError:
+        return "cpu"

@@ -1,0 +1,104 @@
+"""From options to parts: each name, class or instance is resolved once, here."""
+
+from __future__ import annotations
+
+import torch
+from sklearn.base import clone
+from torch import nn
+
+from skebm.evaluation import NORMALIZERS, AbstractNormalizer
+from skebm.networks import NETWORKS
+from skebm.objectives import OBJECTIVES, Objective
+from skebm.references import REFERENCES, Reference
+
+
+def _resolve(option, value, known, kind):
+    """Return an instance for a name of ``known`` or a clone of an instance of kind."""
+    if isinstance(value, kind):
+        return clone(value)
+    if isinstance(value, (str, type(None))) and value in known:
+        return known[value]()
+    names = sorted(map(repr, known))
+    raise ValueError(
+        f"The {option!r} parameter must be one of {{{', '.join(names)}}} or an instance"
+        f" of {kind.__name__}. Got {value!r} instead."
+    )
+
+
+def resolve_objective(objective):
+    """Return a fresh objective; None stays None."""
+    if objective is None:
+        return None
+    return _resolve("objective", objective, OBJECTIVES, Objective)
+
+
+def resolve_reference(reference):
+    """Return a fresh recipe for the reference density."""
+    return _resolve("reference", reference, REFERENCES, Reference)
+
+
+def resolve_normalizer(normalizer):
+    """Return a fresh normaliser; None stays None."""
+    if normalizer is None:
+        return None
+    return _resolve("normalizer", normalizer, NORMALIZERS, AbstractNormalizer)
+
+
+def build_network(network, n_features, n_outputs):
+    """Return the net that ``network`` names or builds, checked for its shape.
+
+    Raises
+    ------
+    ValueError
+        Where the name is unknown, a built net is given where a builder is needed, or
+        the net doesn't map (n, n_features) to (n, n_outputs).
+    """
+    if isinstance(network, nn.Module):
+        raise ValueError(
+            "The 'network' parameter must be a name, a class or a builder "
+            "(n_features, n_outputs) -> nn.Module, so that each fit starts afresh. Got "
+            f"a built {type(network).__name__} instead; pass for example "
+            "functools.partial(MLP, hidden_features=(64, 64))."
+        )
+    if isinstance(network, str) and network in NETWORKS:
+        network = NETWORKS[network]
+    if not callable(network):
+        names = sorted(map(repr, NETWORKS))
+        raise ValueError(
+            f"The 'network' parameter must be one of {{{', '.join(names)}}}, a class or"
+            f" a builder (n_features, n_outputs) -> nn.Module. Got {network!r} instead."
+        )
+    built = network(n_features, n_outputs)
+    if not isinstance(built, nn.Module):
+        raise ValueError(
+            f"The 'network' builder must return an nn.Module. Got {built!r} instead."
+        )
+    with torch.no_grad():
+        shape = tuple(built(torch.zeros(2, n_features)).shape)
+    if shape != (2, n_outputs):
+        raise ValueError(
+            f"The 'network' must map rows of shape (n, {n_features}) to outputs of "
+            f"shape (n, {n_outputs}). Got outputs of shape {shape} for 2 rows."
+        )
+    return built
+
+
+def check_options(estimator_name, objective, n_outputs):
+    """Check that the parts go together.
+
+    Raises
+    ------
+    ValueError
+        Naming both parties.
+    """
+    if n_outputs == 1 and objective is None:
+        raise ValueError(
+            f"{estimator_name} and objective=None don't go together: without an "
+            "objective no density is trained. Choose one of "
+            f"{sorted(OBJECTIVES)}."
+        )
+    if n_outputs == 1 and objective.needs_labels:
+        raise ValueError(
+            f"{estimator_name} and objective {type(objective).__name__} don't go "
+            "together: that objective needs labels. Use it in JEMClassifier."
+        )

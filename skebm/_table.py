@@ -1,0 +1,145 @@
+"""One policy for what a table may hold: missing values, dtypes, constant columns."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+from sklearn.utils.validation import validate_data
+
+CHUNK_ROWS = 65_536
+
+
+def check_table(estimator, X, *, reset, min_rows=1):
+    """Return X as a 2-D float array, float32 where it came so, else float64.
+
+    Integer, boolean and nullable columns are taken as numbers; objects where they are
+    numbers. Sets or checks ``n_features_in_`` and ``feature_names_in_``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Where X is sparse, empty, not numeric, not finite, or of other columns than in
+        `fit`; the message names the columns.
+    """
+    if sparse.issparse(X):
+        raise TypeError(
+            "Sparse data was passed for X, but dense data is required. "
+            "Use X.toarray() to convert it."
+        )
+    _check_numeric_columns(X)
+    X = validate_data(
+        estimator,
+        X,
+        reset=reset,
+        dtype=[np.float64, np.float32],
+        ensure_all_finite=False,
+        ensure_min_samples=min_rows,
+    )
+    _check_finite(estimator, X)
+    return X
+
+
+def _check_numeric_columns(X):
+    """Name the columns of a data frame that hold no numbers."""
+    if not isinstance(X, pd.DataFrame):
+        return
+    bad = [
+        f"{name!r} ({dtype})"
+        for name, dtype in X.dtypes.items()
+        if not pd.api.types.is_numeric_dtype(dtype)
+        and not pd.api.types.is_object_dtype(dtype)
+    ]
+    if bad:
+        raise ValueError(
+            f"X must hold numbers. Got columns {', '.join(bad)}: encode them first, "
+            "for example by sklearn.preprocessing.OrdinalEncoder or OneHotEncoder."
+        )
+
+
+def _check_finite(estimator, X):
+    """Raise ValueError naming the columns with NaN, infinity or overflowing values."""
+    for kind, is_bad in (("NaN", np.isnan), ("infinity", np.isinf)):
+        bad = np.zeros(X.shape[1], dtype=bool)
+        for start in range(0, len(X), CHUNK_ROWS):
+            bad |= is_bad(X[start : start + CHUNK_ROWS]).any(axis=0)
+        if bad.any():
+            names = ", ".join(column_names(estimator, bad))
+            raise ValueError(
+                f"Input X contains {kind} in column {names}; "
+                f"{type(estimator).__name__} accepts finite values only. Impute or "
+                "drop these rows first."
+            )
+
+
+def column_names(estimator, mask):
+    """Return the names, or else the numbers, of the columns in ``mask``; at most 5."""
+    numbers = np.flatnonzero(mask)
+    names = getattr(estimator, "feature_names_in_", None)
+    shown = [str(j) if names is None else repr(names[j]) for j in numbers[:5]]
+    return [*shown, "..."] if len(numbers) > 5 else shown
+
+
+class Standardizer:
+    r"""Columns to mean zero and standard deviation one.
+
+    .. math:: z_j = (x_j - m_j) / s_j
+
+    with weighted moments over the training rows, in float64 whatever X's dtype, in
+    chunks, so that no copy of X is made on the way. A constant column has s = 1.
+
+    Attributes
+    ----------
+    mean_, scale_ : ndarray of shape (n_features,)
+        m and s.
+    """
+
+    def fit(self, X, sample_weight=None):
+        """Learn the moments of X.
+
+        Raises
+        ------
+        ValueError
+            Where a column's variance overflows float64.
+        """
+        weight = np.ones(len(X)) if sample_weight is None else sample_weight
+        total = weight.sum()
+        chunks = [slice(i, i + CHUNK_ROWS) for i in range(0, len(X), CHUNK_ROWS)]
+        # Moments about the first row: no cancellation for columns far from zero.
+        origin = X[0].astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            shift = sum(weight[c] @ (X[c] - origin) for c in chunks) / total
+            mean = origin + shift
+            variance = (
+                sum(weight[c] @ (X[c] - mean) ** 2 for c in chunks) / total
+            )
+        if not np.isfinite(variance).all():
+            bad = np.flatnonzero(~np.isfinite(variance)).tolist()
+            raise ValueError(
+                f"X's columns {bad} hold values too large for their variance to be "
+                "computed; rescale or drop them."
+            )
+        # Rounding leaves a constant column with a variance of about (eps * mean)^2.
+        rounding = 10 * np.finfo(X.dtype).eps * np.abs(mean)
+        scale = np.sqrt(variance)
+        self.mean_ = mean
+        self.scale_ = np.where(scale > rounding, scale, 1.0)
+        return self
+
+    def transform(self, X):
+        """Return the standardised rows, float32, of shape (n, n_features)."""
+        Z = np.empty(X.shape, dtype=np.float32)
+        for start in range(0, len(X), CHUNK_ROWS):
+            chunk = slice(start, start + CHUNK_ROWS)
+            with np.errstate(over="ignore"):
+                Z[chunk] = (X[chunk] - self.mean_) / self.scale_
+        return Z
+
+    def inverse_transform(self, Z):
+        """Return rows in the units of X, float64."""
+        return self.mean_ + self.scale_ * np.asarray(Z, dtype=np.float64)
+
+    @property
+    def log_jacobian(self):
+        """Return the log of the density's factor from standardised units to X's."""
+        return -np.log(self.scale_).sum()

@@ -1,0 +1,26 @@
+"""What a fitted model is worth: log Z, and draws from the model's own density."""
+
+from skebm.evaluation._annealing import annealed_samples
+from skebm.evaluation._log_weights import LogNormalizer
+from skebm.evaluation._normalizer import (
+    AbstractNormalizer,
+    AnnealedImportanceSampling,
+    AutoNormalizer,
+    ImportanceSampling,
+)
+
+NORMALIZERS: dict[str, type[AbstractNormalizer]] = {
+    "ais": AnnealedImportanceSampling,
+    "auto": AutoNormalizer,
+    "importance": ImportanceSampling,
+}
+
+__all__ = [
+    "NORMALIZERS",
+    "AbstractNormalizer",
+    "AnnealedImportanceSampling",
+    "AutoNormalizer",
+    "ImportanceSampling",
+    "LogNormalizer",
+    "annealed_samples",
+]

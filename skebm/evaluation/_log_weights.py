@@ -1,0 +1,117 @@
+"""Importance weights: what they say of log Z, and how far to trust them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from skebm.samplers._point import Energy, chunk_rows
+
+_MIN_FRACTION, _MIN_DRAWS, _MAX_STANDARD_ERROR = 0.01, 100.0, 0.25
+
+
+class ReferenceDensity(Protocol):
+    """A normalised density q0 that can be evaluated and drawn from."""
+
+    def log_prob(self, x: Tensor, /) -> Tensor:
+        """Return log q0(x) in nats, shape (n,), differentiable; -inf outside."""
+
+    def sample(self, n_samples: int, generator: torch.Generator, /) -> Tensor:
+        """Return draws of shape (n_samples, d)."""
+
+
+@dataclass(frozen=True)
+class LogNormalizer:
+    """An estimate of log Z = log E_q0[exp(-E)], in nats.
+
+    Attributes
+    ----------
+    log_normalizer : float
+        The estimate.
+    standard_error : float
+        Its standard error by the delta method.
+    effective_sample_size : float
+        (sum w)^2 / (n sum w^2), a fraction of the draws between 0 and 1.
+    n_samples : int
+        n, the number of independent draws or particles.
+    method : str
+        The class that made it.
+    trusted : bool
+        False where the weights cannot carry the estimate.
+    reason : str
+        Why not; empty where trusted.
+    """
+
+    log_normalizer: float
+    standard_error: float
+    effective_sample_size: float
+    n_samples: int
+    method: str
+    trusted: bool
+    reason: str = ""
+
+
+def summarize(log_weights: Tensor, method: str, doubt: str = "") -> LogNormalizer:
+    r"""Turn n independent log weights of mean weight Z into an estimate of log Z.
+
+    .. math::
+        \log \hat Z = \log \tfrac1n \sum_i w_i, \qquad
+        \mathrm{se}^2 = \frac{1/f - 1}{n - 1}, \qquad
+        f = \frac{(\sum_i w_i)^2}{n \sum_i w_i^2}
+
+    Parameters
+    ----------
+    log_weights : Tensor of shape (n,)
+    method : str
+    doubt : str
+        A reason for distrust that the weights do not show.
+    """
+    n = len(log_weights)
+    log_weights = log_weights.double()
+    log_sum = log_weights.logsumexp(0)
+    log_fraction = 2 * log_sum - (2 * log_weights).logsumexp(0) - math.log(n)
+    fraction = float(log_fraction.exp().nan_to_num(0.0))
+    log_normalizer = float(log_sum) - math.log(n)
+    standard_error = math.inf
+    if fraction > 0 and n > 1:
+        standard_error = math.sqrt(max(1 / fraction - 1, 0.0) / (n - 1))
+    reason = _distrust(log_normalizer, standard_error, fraction, n) or doubt
+    return LogNormalizer(
+        log_normalizer, standard_error, fraction, n, method, not reason, reason
+    )
+
+
+def _distrust(log_normalizer: float, error: float, fraction: float, n: int) -> str:
+    if not math.isfinite(log_normalizer):
+        return f"log Z is {log_normalizer}"
+    if fraction < _MIN_FRACTION or fraction * n < _MIN_DRAWS:
+        return (
+            f"the effective sample size is {fraction * n:.1f} of {n} draws "
+            f"(at least {_MIN_DRAWS:.0f} and {_MIN_FRACTION:.0%} are needed)"
+        )
+    if not error <= _MAX_STANDARD_ERROR:
+        return f"the standard error is {error:.3g} nats (over {_MAX_STANDARD_ERROR})"
+    return ""
+
+
+@torch.no_grad()
+def energies(energy: Energy, x: Tensor) -> Tensor:
+    """Energies in float64, shape (n,), in bounded memory.
+
+    Raises
+    ------
+    FloatingPointError
+        Where an energy is NaN or -inf: no density has such a one.
+    """
+    values = torch.cat([energy(rows) for rows in x.split(chunk_rows(x.shape[1]))])
+    values = values.double()
+    n_bad = int((values.isnan() | values.isneginf()).sum())
+    if n_bad:
+        raise FloatingPointError(
+            f"the energy is NaN or -inf at {n_bad} of {len(x)} points."
+        )
+    return values

@@ -1,0 +1,163 @@
+"""Gaussian references: one, or a mixture."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from sklearn.mixture import GaussianMixture
+from torch import Tensor
+
+from skebm.references._base import Density, Reference
+
+
+class GaussianMixtureDensity(Density):
+    r"""Mixture of Gaussians with full covariances.
+
+    .. math:: q_0(x) = \sum_k \pi_k N(x; \mu_k, L_k L_k^T)
+
+    Parameters
+    ----------
+    weights : Tensor of shape (n_components,)
+        pi.
+    means : Tensor of shape (n_components, n_features)
+        mu.
+    cholesky : Tensor of shape (n_components, n_features, n_features)
+        Lower triangles L.
+
+    Examples
+    --------
+    >>> import torch
+    >>> normal = GaussianMixtureDensity(
+    ...     torch.ones(1), torch.zeros(1, 2), torch.eye(2)[None]
+    ... )
+    >>> round(normal.log_prob(torch.zeros(1, 2)).item(), 4)
+    -1.8379
+    """
+
+    def __init__(self, weights: Tensor, means: Tensor, cholesky: Tensor) -> None:
+        super().__init__()
+        self.weights: Tensor
+        self.means: Tensor
+        self.cholesky: Tensor
+        self.register_buffer("weights", weights)
+        self.register_buffer("means", means)
+        self.register_buffer("cholesky", cholesky)
+        self._precompute()
+
+    def _precompute(self) -> None:
+        """Keep inverse factors side by side, whitened means and log constants."""
+        n_features = self.means.shape[1]
+        factors = self.cholesky.double()
+        identity = torch.eye(n_features, dtype=torch.float64, device=factors.device)
+        inverse = torch.linalg.solve_triangular(factors, identity, upper=False)
+        shift = torch.einsum("kij,kj->ki", inverse, self.means.double())
+        log_det = factors.diagonal(dim1=1, dim2=2).log().sum(dim=1)
+        constant = self.weights.double().log() - log_det
+        constant = constant - 0.5 * n_features * math.log(2 * math.pi)
+        self.projection: Tensor
+        self.shift: Tensor
+        self.constant: Tensor
+        for name, value in (
+            ("projection", inverse.flatten(0, 1).T.contiguous()),
+            ("shift", shift.flatten()),
+            ("constant", constant),
+        ):
+            self.register_buffer(name, value.to(self.means.dtype), persistent=False)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Return log q0(x) in nats, shape (n,)."""
+        white = torch.addmm(-self.shift, x, self.projection)
+        squares = white.unflatten(1, self.means.shape).square().sum(dim=2)
+        return torch.logsumexp(self.constant - 0.5 * squares, dim=1)
+
+    def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
+        """Return draws of shape (n_samples, n_features)."""
+        component = torch.multinomial(
+            self.weights, n_samples, replacement=True, generator=generator
+        )
+        noise = torch.randn(
+            (n_samples, self.means.shape[1]),
+            generator=generator,
+            device=self.means.device,
+            dtype=self.means.dtype,
+        )
+        x = torch.empty_like(noise)
+        for k in range(len(self.weights)):
+            rows = component == k
+            x[rows] = self.means[k] + noise[rows] @ self.cholesky[k].T
+        return x
+
+
+VARIANCE_FLOOR = 1e-3
+
+
+class GaussianReference(Reference):
+    """A single Gaussian with the rows' mean and covariance.
+
+    Parameters
+    ----------
+    variance_floor : float, default=1e-3
+        Added to the diagonal of the covariance, in standardised units.
+    """
+
+    def __init__(self, variance_floor: float = VARIANCE_FLOOR) -> None:
+        self.variance_floor = variance_floor
+
+    def fit(
+        self, x: Tensor, *, weight: Tensor | None, generator: torch.Generator
+    ) -> GaussianMixtureDensity:
+        """Return the Gaussian of the weighted rows."""
+        del generator
+        mean = np.average(x.numpy(), axis=0, weights=weight)
+        covariance = np.cov(x.numpy(), rowvar=False, aweights=weight, bias=True)
+        covariance = np.atleast_2d(covariance)
+        return make_mixture(
+            np.ones(1), mean[None], covariance[None], self.variance_floor
+        )
+
+
+def make_mixture(
+    weights: np.ndarray,
+    means: np.ndarray,
+    covariances: np.ndarray,
+    variance_floor: float,
+) -> GaussianMixtureDensity:
+    """Return the float32 density of these components, each widened by the floor."""
+    widened = covariances + variance_floor * np.eye(means.shape[1])
+    arrays = weights, means, np.linalg.cholesky(widened)
+    return GaussianMixtureDensity(*(torch.tensor(a).float() for a in arrays))
+
+
+class GaussianMixtureReference(Reference):
+    """Provisional."""
+
+    def __init__(
+        self,
+        max_components: int = 20,
+        variance_floor: float = VARIANCE_FLOOR,
+        max_rows: int = 20_000,
+    ) -> None:
+        self.max_components = max_components
+        self.variance_floor = variance_floor
+        self.max_rows = max_rows
+
+    def fit(
+        self, x: Tensor, *, weight: Tensor | None, generator: torch.Generator
+    ) -> GaussianMixtureDensity:
+        """Return the mixture of least BIC."""
+        rows = x.double().numpy()[: self.max_rows]
+        best, best_bic = None, np.inf
+        for k in (1, 2, 4, 8, 16):
+            if k * 10 > len(rows):
+                break
+            mixture = GaussianMixture(
+                k, reg_covar=self.variance_floor, random_state=0
+            ).fit(rows)
+            bic = mixture.bic(rows)
+            if bic < best_bic:
+                best, best_bic = mixture, bic
+        return make_mixture(
+            best.weights_, best.means_, best.covariances_, 0.0
+        )

@@ -1,0 +1,25 @@
+"""Floor 4: one loop over any objective."""
+
+from skebm.training._batches import TableBatches
+from skebm.training._guard import StabilityGuard
+from skebm.training._monitor import (
+    DensityMonitor,
+    Evaluation,
+    LabelMonitor,
+    Monitor,
+)
+from skebm.training._run import TrainingRun
+from skebm.training._schedule import Schedule
+from skebm.training._trainer import Trainer
+
+__all__ = [
+    "DensityMonitor",
+    "Evaluation",
+    "LabelMonitor",
+    "Monitor",
+    "Schedule",
+    "StabilityGuard",
+    "TableBatches",
+    "Trainer",
+    "TrainingRun",
+]

@@ -1,0 +1,162 @@
+"""What early stopping watches, on held-out rows."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from skebm.networks import EnergyModel
+from skebm.references import Density
+
+MIN_EFFECTIVE_SHARE = 0.05
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Held-out scores by name, higher is better; figures for the record.
+
+    Attributes
+    ----------
+    scores : dict of str to float
+        Every metric that was computed; which of them counts is the monitor's choice.
+    effective_share : float
+        Effective sample size of the estimate of log Z, as a share of the draws.
+    """
+
+    scores: dict[str, float]
+    effective_share: float = 1.0
+
+
+class Monitor(ABC):
+    """Evaluates a model on held-out rows and compares evaluations."""
+
+    @abstractmethod
+    def evaluate(self, model: EnergyModel) -> Evaluation:
+        """Return the scores of the model; leaves the model as it is."""
+
+    @abstractmethod
+    def metric(self, new: Evaluation, best: Evaluation) -> str:
+        """Return the name of the score by which the two are to be compared."""
+
+    def improvement(self, new: Evaluation, best: Evaluation) -> float:
+        """Return by how much ``new`` is better than ``best``."""
+        name = self.metric(new, best)
+        return new.scores[name] - best.scores[name]
+
+
+class DensityMonitor(Monitor):
+    r"""Held-out log-likelihood, or the sliced score matching loss where Z is lost.
+
+    .. math:: \frac{1}{n} \sum_i \log q_0(x_i) - E(x_i)
+              - \log \frac{1}{m} \sum_j e^{-E(r_j)}, \qquad r_j \sim q_0 \text{ fixed}
+
+    While the effective sample size of the weights :math:`e^{-E(r_j)}` is above 5 % of
+    the draws. Where it falls below, two states are compared by minus the sliced score
+    matching loss with fixed projections (Song et al., 2019, UAI), which needs no Z.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n, n_features)
+        Held-out rows.
+    weight : Tensor of shape (n,) or None
+        Their weights.
+    reference : Density
+        q0.
+    generator : torch.Generator
+        Source of the fixed draws and projections.
+    n_draws : int, default=4096
+        m.
+    max_rows : int, default=4096
+        Held-out rows used, the first ones.
+    """
+
+    def __init__(
+        self,
+        x: Tensor,
+        weight: Tensor | None,
+        reference: Density,
+        generator: torch.Generator,
+        n_draws: int = 4096,
+        max_rows: int = 4096,
+    ) -> None:
+        self.x = x[:max_rows]
+        weight = torch.ones(len(self.x)) if weight is None else weight[:max_rows]
+        self.weight = (weight / weight.sum()).to(x.device)
+        self.draws = reference.sample(n_draws, generator)
+        self.reference_score = reference.log_prob(self.x)
+        signs = torch.randint(
+            2, (min(len(self.x), 512), x.shape[1]), generator=generator, device=x.device
+        )
+        self.directions = 2.0 * signs - 1.0
+
+    def evaluate(self, model: EnergyModel) -> Evaluation:
+        """Return held-out log-likelihood and minus the sliced score matching loss."""
+        with torch.no_grad():
+            held_out = self.reference_score - model.energy(self.x)
+            log_weight = -model.energy(self.draws).double()
+            log_normalizer = torch.logsumexp(log_weight, 0) - math.log(len(self.draws))
+            squared = 2 * torch.logsumexp(log_weight, 0)
+            share = torch.exp(squared - torch.logsumexp(2 * log_weight, 0))
+            likelihood = (self.weight * held_out).sum() - log_normalizer
+        return Evaluation(
+            {
+                "log_likelihood": float(likelihood),
+                "sliced_score_matching": self._sliced_score(model),
+            },
+            float(share) / len(self.draws),
+        )
+
+    def _sliced_score(self, model: EnergyModel) -> float:
+        v = self.directions
+        x = self.x[: len(v)].detach().requires_grad_()
+        weight = self.weight[: len(v)]
+        with torch.enable_grad():
+            log_prob = model.log_prob_unnormalized(x)
+            (score,) = torch.autograd.grad(log_prob.sum(), x, create_graph=True)
+            slope = (score * v).sum(dim=1)
+            (curvature,) = torch.autograd.grad(slope.sum(), x)
+        loss = (curvature * v).sum(dim=1) + 0.5 * slope.square()
+        return -float((weight * loss.detach()).sum() / weight.sum())
+
+    def metric(self, new: Evaluation, best: Evaluation) -> str:
+        """Compare by log-likelihood where both estimates of Z can be trusted."""
+        if min(new.effective_share, best.effective_share) > MIN_EFFECTIVE_SHARE:
+            return "log_likelihood"
+        return "sliced_score_matching"
+
+
+class LabelMonitor(Monitor):
+    """Accuracy on held-out labelled rows, ties broken by the mean log p(y | x).
+
+    Parameters
+    ----------
+    x : Tensor of shape (n, n_features)
+        Held-out labelled rows.
+    y : Tensor of shape (n,)
+        Their class numbers.
+    weight : Tensor of shape (n,) or None
+        Their weights.
+    """
+
+    def __init__(self, x: Tensor, y: Tensor, weight: Tensor | None) -> None:
+        weight = torch.ones(len(x), device=x.device) if weight is None else weight
+        self.x, self.y, self.weight = x, y, weight / weight.sum()
+
+    def evaluate(self, model: EnergyModel) -> Evaluation:
+        """Return accuracy plus a thousandth of the mean log p(y | x), clipped at -10."""
+        with torch.no_grad():
+            logits = model.logits(self.x)
+            correct = (logits.argmax(dim=1) == self.y).double()
+            log_prob = torch.log_softmax(logits, dim=1)
+            log_prob = log_prob.gather(1, self.y[:, None])[:, 0].clamp(min=-10.0)
+            accuracy = (self.weight * (correct + 1e-3 * log_prob)).sum()
+        return Evaluation({"accuracy": float(accuracy)})
+
+    def metric(self, new: Evaluation, best: Evaluation) -> str:
+        """Compare by accuracy."""
+        del new, best
+        return "accuracy"

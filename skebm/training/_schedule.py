@@ -1,0 +1,43 @@
+"""How learning rate and batch size change over a run."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Learning rate with linear warm-up and cosine decay; batch size that may grow.
+
+    Attributes
+    ----------
+    learning_rate : float
+        The rate after the warm-up.
+    warmup : float, default=0.02
+        Share of the run over which the rate rises from zero.
+    final_rate : float, default=0.01
+        Rate at the end, as a share of ``learning_rate``; 1 keeps it constant.
+    batch_size : int, default=128
+        Rows a step in the first epoch.
+    batch_growth : float, default=1.0
+        The last epoch's batch size as a multiple of the first one's.
+    """
+
+    learning_rate: float
+    warmup: float = 0.02
+    final_rate: float = 0.01
+    batch_size: int = 128
+    batch_growth: float = 1.0
+
+    def rate(self, progress: float) -> float:
+        """Return the learning rate when ``progress`` (0 to 1) of the run is done."""
+        rise = min(1.0, (progress + 1e-3) / self.warmup) if self.warmup else 1.0
+        cosine = 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
+        decay = self.final_rate + (1 - self.final_rate) * cosine
+        return self.learning_rate * rise * decay
+
+    def rows_per_step(self, progress: float, n_rows: int) -> int:
+        """Return the batch size when ``progress`` of the run is done."""
+        grown = self.batch_size * self.batch_growth ** min(progress, 1.0)
+        return min(n_rows, max(1, round(grown)))
