@@ -45,6 +45,9 @@ from skebm.utils._sklearn import (
 )
 
 MAX_HELD_OUT = 10_000
+#: Rows that a reference is fitted to: its figures are steady long before a copy of a
+#: large table would be a burden.
+MAX_REFERENCE_ROWS = 100_000
 
 
 class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
@@ -131,9 +134,13 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
         network = build_network(self.network, Z.shape[1], n_outputs).to(device)
         self.objective_, self._network_builder = objective, self.network
         self._n_outputs, self._device = n_outputs, str(device)
+        rows = train
+        if len(train) > MAX_REFERENCE_ROWS:
+            chosen = rng.choice(len(train), MAX_REFERENCE_ROWS, replace=False)
+            rows = train[torch.from_numpy(chosen)]
         self.reference_ = recipe.fit(
-            Z[train],
-            weight=None if weight is None else weight[train],
+            Z[rows],
+            weight=None if weight is None else weight[rows],
             generator=make_generator(draw_seed(rng)),
         ).to(device)
         self._run = TrainingRun(

@@ -12,7 +12,7 @@ from sklearn.base import clone
 from torch import Tensor
 
 from skebm.evaluation._log_weights import ReferenceDensity, energies
-from skebm.samplers import HMC, MALA, AbstractSampler
+from skebm.samplers import HMC, MALA, AbstractMetropolisSampler, AbstractSampler
 from skebm.samplers._point import Energy
 
 _MAX_TEMPERATURES = 200
@@ -196,7 +196,7 @@ def resolve_sampler(sampler: str | AbstractSampler) -> AbstractSampler:
     Raises
     ------
     ValueError
-        Where the name is unknown or the sampler has no adaptable step size.
+        Where the name is unknown or the instance has no adaptable step size.
     """
     if isinstance(sampler, str):
         if sampler not in _SAMPLERS:
@@ -204,9 +204,11 @@ def resolve_sampler(sampler: str | AbstractSampler) -> AbstractSampler:
                 f"sampler must be one of {sorted(_SAMPLERS)}, got {sampler!r}."
             )
         sampler = _SAMPLERS[sampler]
-    missing = {"step_size", "n_adapt"} - set(sampler.get_params())
-    if missing:
-        raise ValueError(f"sampler {sampler!r} lacks {sorted(missing)}.")
+    if not isinstance(sampler, AbstractMetropolisSampler):
+        raise ValueError(
+            "sampler must be a name or a Metropolis sampler with an adaptable step "
+            f"size, got {sampler!r}."
+        )
     return clone(sampler)
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from skebm.samplers._point import Energy, chunk_rows
+from skebm.samplers._point import Energy, checked, chunk_rows
 
 _MIN_FRACTION, _MIN_DRAWS, _MAX_STANDARD_ERROR = 0.01, 100.0, 0.25
 
@@ -55,7 +55,7 @@ class LogNormalizer:
     reason: str = ""
 
 
-def summarize(log_weights: Tensor, method: str, doubt: str = "") -> LogNormalizer:
+def summarize(log_weights: Tensor, method: str) -> LogNormalizer:
     r"""Turn n independent log weights of mean weight Z into an estimate of log Z.
 
     .. math::
@@ -67,8 +67,7 @@ def summarize(log_weights: Tensor, method: str, doubt: str = "") -> LogNormalize
     ----------
     log_weights : Tensor of shape (n,)
     method : str
-    doubt : str
-        A reason for distrust that the weights do not show.
+        Name of the class that made them.
     """
     n = len(log_weights)
     log_weights = log_weights.double()
@@ -79,7 +78,7 @@ def summarize(log_weights: Tensor, method: str, doubt: str = "") -> LogNormalize
     standard_error = math.inf
     if fraction > 0 and n > 1:
         standard_error = math.sqrt(max(1 / fraction - 1, 0.0) / (n - 1))
-    reason = _distrust(log_normalizer, standard_error, fraction, n) or doubt
+    reason = _distrust(log_normalizer, standard_error, fraction, n)
     return LogNormalizer(
         log_normalizer, standard_error, fraction, n, method, not reason, reason
     )
@@ -106,9 +105,11 @@ def energies(energy: Energy, x: Tensor) -> Tensor:
     ------
     FloatingPointError
         Where an energy is NaN or -inf: no density has such a one.
+    ValueError
+        Where the energy has not shape (n,).
     """
-    values = torch.cat([energy(rows) for rows in x.split(chunk_rows(x.shape[1]))])
-    values = values.double()
+    chunks = x.split(chunk_rows(x.shape[1]))
+    values = torch.cat([checked(energy(rows), len(rows)) for rows in chunks]).double()
     n_bad = int((values.isnan() | values.isneginf()).sum())
     if n_bad:
         raise FloatingPointError(

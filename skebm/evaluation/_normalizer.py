@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import replace
+from itertools import pairwise
 
 import torch
 from sklearn.base import BaseEstimator, clone
@@ -97,6 +98,8 @@ class ImportanceSampling(AbstractNormalizer):
         self, energy: Energy, reference: ReferenceDensity, *, generator: torch.Generator
     ) -> LogNormalizer:
         """Estimate log Z; see `AbstractNormalizer.estimate`."""
+        if self.n_samples < 1:
+            raise ValueError(f"n_samples must be at least 1, got {self.n_samples}.")
         first = reference.sample(1, generator)
         rows = chunk_rows(first.shape[1])
         log_weights = [
@@ -127,7 +130,7 @@ class AnnealedImportanceSampling(AbstractNormalizer):
         What moves the particles; its step size is adapted, in whitened coordinates.
     n_temperatures : int or "auto", default="auto"
         K. "auto" takes the squared thermodynamic length over `log_weight_variance`.
-    log_weight_variance : float, default=0.5
+    log_weight_variance : float, default=0.35
         The variance of the log weights, in nats squared, that "auto" aims at, were
         every particle in equilibrium at each temperature.
     n_moves : int, default=1
@@ -165,7 +168,7 @@ class AnnealedImportanceSampling(AbstractNormalizer):
         sampler: str | AbstractSampler = "hmc",
         *,
         n_temperatures: int | str = "auto",
-        log_weight_variance: float = 0.5,
+        log_weight_variance: float = 0.35,
         n_moves: int = 1,
         n_pilot_particles: int = 512,
     ) -> None:
@@ -223,8 +226,13 @@ class AnnealedImportanceSampling(AbstractNormalizer):
 
     def resolve_n_temperatures(self, pilot: Annealed) -> int:
         """K, given the pilot's thermodynamic length."""
-        if isinstance(self.n_temperatures, str):
+        if self.n_temperatures == "auto":
             return max(4, math.ceil(pilot.length**2 / self.log_weight_variance))
+        if isinstance(self.n_temperatures, str) or self.n_temperatures < 1:
+            raise ValueError(
+                "n_temperatures must be 'auto' or an integer of at least 1, "
+                f"got {self.n_temperatures!r}."
+            )
         return self.n_temperatures
 
 
@@ -262,9 +270,7 @@ class AutoNormalizer(AbstractNormalizer):
     ('AnnealedImportanceSampling', 9)
     """
 
-    def __init__(
-        self, *, tolerance: float = 0.05, max_moves: int = 500_000
-    ) -> None:
+    def __init__(self, *, tolerance: float = 0.05, max_moves: int = 500_000) -> None:
         self.tolerance = tolerance
         self.max_moves = max_moves
 
@@ -306,7 +312,7 @@ def annealed_log_weights(
     """Log weights, shape (n_particles,), of independent particles on a fixed way."""
     x = reference.sample(n_particles, generator)
     log_weights, beta = -rungs[0].beta * energies(energy, x), rungs[0].beta
-    for rung, following in zip(rungs[:-1], rungs[1:], strict=True):
+    for rung, following in pairwise(rungs):
         fixed = clone(sampler).set_params(step_size=rung.step_size, n_adapt=0)
         x, _ = move(
             tempered(energy, reference, beta), x, rung, fixed, n_moves, generator

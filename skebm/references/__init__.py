@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from skebm.references._base import Density, Reference
 from skebm.references._box import BoxReference, UniformBox
-from skebm.references._mixture import (
-    GaussianMixtureDensity,
-    GaussianMixtureReference,
-    GaussianReference,
-)
+from skebm.references._mixture import GaussianMixtureDensity, GaussianReference
+from skebm.references._stacking import GaussianMixtureReference
 
 __all__ = [
     "REFERENCES",

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import torch
-from sklearn.mixture import GaussianMixture
+from numpy.typing import NDArray
 from torch import Tensor
 
 from skebm.references._base import Density, Reference
@@ -90,7 +90,18 @@ class GaussianMixtureDensity(Density):
         return x
 
 
+#: Added to variances of standardised columns, so that no density is infinite.
 VARIANCE_FLOOR = 1e-3
+
+
+def make_mixture(
+    weights: NDArray[np.float64],
+    means: NDArray[np.float64],
+    cholesky: NDArray[np.float64],
+) -> GaussianMixtureDensity:
+    """Return the float32 density of these components."""
+    arrays = weights, means, cholesky
+    return GaussianMixtureDensity(*(torch.tensor(a).float() for a in arrays))
 
 
 class GaussianReference(Reference):
@@ -100,6 +111,15 @@ class GaussianReference(Reference):
     ----------
     variance_floor : float, default=1e-3
         Added to the diagonal of the covariance, in standardised units.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skebm.references import GaussianReference
+    >>> rng = torch.Generator().manual_seed(0)
+    >>> x = torch.randn(500, 3, generator=rng)
+    >>> GaussianReference().fit(x, weight=None, generator=rng).means.shape
+    torch.Size([1, 3])
     """
 
     def __init__(self, variance_floor: float = VARIANCE_FLOOR) -> None:
@@ -110,54 +130,12 @@ class GaussianReference(Reference):
     ) -> GaussianMixtureDensity:
         """Return the Gaussian of the weighted rows."""
         del generator
-        mean = np.average(x.numpy(), axis=0, weights=weight)
-        covariance = np.cov(x.numpy(), rowvar=False, aweights=weight, bias=True)
-        covariance = np.atleast_2d(covariance)
+        rows = x.double().numpy()
+        weights = None if weight is None else weight.double().numpy()
+        mean = np.average(rows, axis=0, weights=weights)
+        covariance = np.cov(rows, rowvar=False, aweights=weights, bias=True)
+        covariance = covariance.reshape(len(mean), len(mean))
+        covariance = covariance + self.variance_floor * np.eye(len(mean))
         return make_mixture(
-            np.ones(1), mean[None], covariance[None], self.variance_floor
-        )
-
-
-def make_mixture(
-    weights: np.ndarray,
-    means: np.ndarray,
-    covariances: np.ndarray,
-    variance_floor: float,
-) -> GaussianMixtureDensity:
-    """Return the float32 density of these components, each widened by the floor."""
-    widened = covariances + variance_floor * np.eye(means.shape[1])
-    arrays = weights, means, np.linalg.cholesky(widened)
-    return GaussianMixtureDensity(*(torch.tensor(a).float() for a in arrays))
-
-
-class GaussianMixtureReference(Reference):
-    """Provisional."""
-
-    def __init__(
-        self,
-        max_components: int = 20,
-        variance_floor: float = VARIANCE_FLOOR,
-        max_rows: int = 20_000,
-    ) -> None:
-        self.max_components = max_components
-        self.variance_floor = variance_floor
-        self.max_rows = max_rows
-
-    def fit(
-        self, x: Tensor, *, weight: Tensor | None, generator: torch.Generator
-    ) -> GaussianMixtureDensity:
-        """Return the mixture of least BIC."""
-        rows = x.double().numpy()[: self.max_rows]
-        best, best_bic = None, np.inf
-        for k in (1, 2, 4, 8, 16):
-            if k * 10 > len(rows):
-                break
-            mixture = GaussianMixture(
-                k, reg_covar=self.variance_floor, random_state=0
-            ).fit(rows)
-            bic = mixture.bic(rows)
-            if bic < best_bic:
-                best, best_bic = mixture, bic
-        return make_mixture(
-            best.weights_, best.means_, best.covariances_, 0.0
+            np.ones(1), mean[None], np.linalg.cholesky(covariance)[None]
         )

@@ -1,7 +1,8 @@
 """How a density is explored: Markov chains that know only an energy x -> (n,).
 
-Every sampler leaves the density proportional to exp(-energy(x)) invariant (tests say so), takes its
-randomness from an explicit `torch.Generator`, and gives no gradient to the model's parameters.
+Every sampler leaves the density proportional to exp(-energy(x)) invariant (tests say
+so), takes its randomness from an explicit `torch.Generator`, and gives no gradient to
+the model's parameters.
 """
 
 from skebm.samplers._base import AbstractMetropolisSampler, AbstractSampler

@@ -19,8 +19,8 @@ class DualAveraging:
             \sum_{i \le t} (a^* - a_i) \\
         \log \bar s_{t+1} &= t^{-\kappa} \log s_{t+1} + (1 - t^{-\kappa}) \log \bar s_t
 
-    with a_i the mean acceptance probability of step i over all chains. Everything is a tensor on
-    the chains' device, so that tuning never waits for the device.
+    with a_i the mean acceptance probability of step i over all chains. Everything is a
+    tensor on the chains' device, so that tuning never waits for the device.
 
     Attributes
     ----------
@@ -32,8 +32,9 @@ class DualAveraging:
 
     References
     ----------
-    M. D. Hoffman and A. Gelman, "The No-U-Turn Sampler", JMLR 15 (2014), section 3.2. There s_0 is
-    ten times the first step size; here, where thousands of chains make a_i exact, it is the first.
+    M. D. Hoffman and A. Gelman, "The No-U-Turn Sampler", JMLR 15 (2014), section 3.2.
+    There s_0 is ten times the first step size; here, where thousands of chains make a_i
+    exact, it is the first.
     """
 
     log_start: Tensor

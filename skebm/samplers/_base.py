@@ -40,8 +40,8 @@ class SamplerState:
 class AbstractSampler(BaseEstimator, ABC):
     """A Markov chain for p(x) proportional to exp(-energy(x)): state in, state out.
 
-    A sampler stores its settings only; all that moves lives in its `SamplerState`. To add one,
-    implement `init` and `step`, or, where a Metropolis test decides, inherit
+    A sampler stores its settings only; all that moves lives in its `SamplerState`. To
+    add one, implement `init` and `step`, or, where a Metropolis test decides, inherit
     `AbstractMetropolisSampler` and implement `propose`.
     """
 
@@ -76,14 +76,14 @@ class AbstractSampler(BaseEstimator, ABC):
         x : Tensor of shape (n, d)
             Where the chains end, without graph.
         diagnostics : dict
-            "acceptance": mean acceptance rate of the steps after adaptation (of the last step
-            when there are none); "step_size": the final step size.
+            "acceptance": mean acceptance rate of the steps after adaptation (of the
+            last step when there are none); "step_size": the final step size.
 
         Raises
         ------
         ValueError
-            Where x0 is not two-dimensional, the energy has not shape (n,), n_steps is negative
-            or a setting of the sampler is out of range.
+            Where x0 is not two-dimensional, the energy has not shape (n,), n_steps is
+            negative or a setting of the sampler is out of range.
         """
         if x0.ndim != 2:
             raise ValueError(f"x0 must have shape (n, d), got {tuple(x0.shape)}.")
@@ -105,9 +105,10 @@ class AbstractSampler(BaseEstimator, ABC):
 class AbstractMetropolisSampler(AbstractSampler):
     r"""A sampler that proposes x', then accepts it with probability min(1, exp(r)).
 
-    r = energy(x) - energy(x') + log q(x | x') - log q(x' | x) for each chain alone; a proposal
-    of non-finite energy or r is rejected. During the first `n_adapt` steps the step size follows
-    dual averaging towards `target_acceptance`; only later steps leave the density invariant.
+    r = energy(x) - energy(x') + log q(x | x') - log q(x' | x) for each chain alone; a
+    proposal of non-finite energy or r is rejected. During the first `n_adapt` steps the
+    step size follows dual averaging towards `target_acceptance`; only later steps leave
+    the density invariant.
     """
 
     step_size: float

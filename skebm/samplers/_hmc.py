@@ -22,9 +22,10 @@ class HMC(AbstractMetropolisSampler):
         H(x, m) = E(x) + \tfrac12 |m|^2, \qquad m \sim N(0, I), \qquad
         r = H(x, m) - H(x', m')
 
-    where (x', m') follows n leapfrog steps: m -= (s/2) grad E(x); x += s m; m -= (s/2) grad E(x).
-    x' is accepted with probability min(1, exp(r)). One energy-and-gradient evaluation a leapfrog
-    step; the chain leaves p(x) proportional to exp(-E(x)) invariant.
+    where (x', m') follows n leapfrog steps: m -= (s/2) grad E(x); x += s m; m -= (s/2)
+    grad E(x). x' is accepted with probability min(1, exp(r)). One energy-and-gradient
+    evaluation a leapfrog step; the chain leaves p(x) proportional to exp(-E(x))
+    invariant.
 
     Parameters
     ----------
@@ -33,8 +34,8 @@ class HMC(AbstractMetropolisSampler):
     n_leapfrog_steps : int, default=5
         Leapfrog steps before each Metropolis test.
     jitter : float, default=0.2
-        Each chain and step draws its own s, uniform within this fraction of `step_size`, so that
-        no trajectory length is a period of the motion. 0 for none.
+        Each chain and step draws its own s, uniform within this fraction of
+        `step_size`, so that no trajectory length is a period of the motion. 0 for none.
     n_adapt : int, default=0
         Steps at the beginning of a run during which dual averaging tunes the step size.
     target_acceptance : float, default=0.8
@@ -42,8 +43,9 @@ class HMC(AbstractMetropolisSampler):
 
     References
     ----------
-    S. Duane, A. D. Kennedy, B. J. Pendleton and D. Roweth, "Hybrid Monte Carlo", Physics Letters B
-    195 (1987). R. M. Neal, "MCMC using Hamiltonian dynamics", Handbook of MCMC (2011).
+    S. Duane, A. D. Kennedy, B. J. Pendleton and D. Roweth, "Hybrid Monte Carlo",
+    Physics Letters B 195 (1987). R. M. Neal, "MCMC using Hamiltonian dynamics",
+    Handbook of MCMC (2011).
 
     Examples
     --------

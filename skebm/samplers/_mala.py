@@ -17,8 +17,8 @@ class MALA(AbstractMetropolisSampler):
         r &= E(x) - E(x') + \log q(x \mid x') - \log q(x' \mid x), \qquad
         \log q(b \mid a) = -\frac{|b - a + \frac{s^2}{2} \nabla E(a)|^2}{2 s^2}
 
-    and x' is accepted with probability min(1, exp(r)). One energy-and-gradient evaluation a step;
-    the chain leaves p(x) proportional to exp(-E(x)) invariant.
+    and x' is accepted with probability min(1, exp(r)). One energy-and-gradient
+    evaluation a step; the chain leaves p(x) proportional to exp(-E(x)) invariant.
 
     Parameters
     ----------
@@ -31,9 +31,10 @@ class MALA(AbstractMetropolisSampler):
 
     References
     ----------
-    G. O. Roberts and R. L. Tweedie, "Exponential convergence of Langevin distributions and their
-    discrete approximations", Bernoulli 2 (1996). G. O. Roberts and J. S. Rosenthal, "Optimal
-    scaling of discrete approximations to Langevin diffusions", JRSS B 60 (1998).
+    G. O. Roberts and R. L. Tweedie, "Exponential convergence of Langevin distributions
+    and their discrete approximations", Bernoulli 2 (1996). G. O. Roberts and J. S.
+    Rosenthal, "Optimal scaling of discrete approximations to Langevin diffusions", JRSS
+    B 60 (1998).
 
     Examples
     --------

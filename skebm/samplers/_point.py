@@ -45,6 +45,13 @@ def chunk_rows(n_features: int) -> int:
     return max(1, _CHUNK_ELEMENTS // max(1, n_features))
 
 
+def checked(values: Tensor, n: int) -> Tensor:
+    """Return the energies of n points unless they have another shape than (n,)."""
+    if values.shape != (n,):
+        raise ValueError(f"energy must return shape ({n},), got {tuple(values.shape)}.")
+    return values
+
+
 def evaluate(energy: Energy, x: Tensor) -> Point:
     """Energy and gradient at `x`; parameters of the energy receive no gradient."""
     parts = [_evaluate_chunk(energy, rows) for rows in x.split(chunk_rows(x.shape[1]))]
@@ -57,11 +64,7 @@ def evaluate(energy: Energy, x: Tensor) -> Point:
 def _evaluate_chunk(energy: Energy, x: Tensor) -> tuple[Tensor, Tensor]:
     leaf = x.detach().requires_grad_()
     with torch.enable_grad():
-        values = energy(leaf)
-        if values.shape != (len(x),):
-            raise ValueError(
-                f"energy must return shape ({len(x)},), got {tuple(values.shape)}."
-            )
+        values = checked(energy(leaf), len(x))
         gradient = None
         if values.requires_grad:
             (gradient,) = torch.autograd.grad(values.sum(), leaf, allow_unused=True)

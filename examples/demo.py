@@ -1,0 +1,24 @@
+"""The main job from end to end: run every example, print the time that each takes."""
+
+import runpy
+import time
+import warnings
+from pathlib import Path
+
+import matplotlib
+from sklearn.exceptions import ConvergenceWarning
+
+matplotlib.use("Agg")
+# The rivals' nets and regressions stop at their own iteration limits.
+warnings.simplefilter("ignore", ConvergenceWarning)
+
+for name in (
+    "plot_few_labels",
+    "plot_out_of_distribution",
+    "plot_pipeline",
+    "plot_density",
+):
+    print(f"\n--- {name}", flush=True)
+    started = time.perf_counter()
+    runpy.run_path(str(Path(__file__).parent / f"{name}.py"), run_name="__main__")
+    print(f"--- {time.perf_counter() - started:.0f} s", flush=True)

@@ -1,0 +1,48 @@
+"""
+A density in two columns
+========================
+
+Eight Gaussians far from the origin, two rings and a checkerboard: the rows, and the
+density that `EBMDensityEstimator` learns from them, with its distance to the truth.
+"""
+
+# %%
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+
+from skebm import EBMDensityEstimator
+from skebm.datasets import Checkerboard, GaussianRing, TwoRings
+
+OUTPUT = Path("examples/output")
+OUTPUT.mkdir(parents=True, exist_ok=True)
+
+# %%
+figure, axes = plt.subplots(2, 3, figsize=(9, 6))
+for (above, below), truth in zip(
+    axes.T, (GaussianRing(), TwoRings(), Checkerboard()), strict=True
+):
+    X = truth.sample(4000, random_state=0)
+    fresh = truth.sample(10_000, random_state=1)
+    model = EBMDensityEstimator(random_state=0).fit(X)
+    gap = truth.score_samples(fresh).mean() - model.score(fresh)
+
+    low, high = X.min(axis=0), X.max(axis=0)
+    margin = 0.1 * (high - low)
+    x, y = np.linspace(low - margin, high + margin, 200).T
+    grid = np.stack(np.meshgrid(x, y), axis=-1)
+    density = np.exp(model.score_samples(grid.reshape(-1, 2))).reshape(200, 200)
+    mass = density.sum() * (x[1] - x[0]) * (y[1] - y[0])
+    name = type(truth).__name__
+    print(f"{name:14s} gap to the truth {gap:.3f} nats, mass on the grid {mass:.3f}")
+
+    above.scatter(*X.T, s=1, color="black")
+    above.set_title(name)
+    below.pcolormesh(x, y, density)
+    below.set_title(f"{gap:.3f} nats from the truth")
+    above.set_xlim(x[0], x[-1])
+    above.set_ylim(y[0], y[-1])
+figure.tight_layout()
+figure.savefig(OUTPUT / "densities.png", dpi=120)
+print(f"saved {OUTPUT / 'densities.png'}")

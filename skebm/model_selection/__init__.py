@@ -1,0 +1,5 @@
+"""Floor 6: splitting and scoring with unlabelled rows."""
+
+from skebm.model_selection._split import SemiSupervisedSplit
+
+__all__ = ["SemiSupervisedSplit"]
