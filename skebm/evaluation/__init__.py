@@ -1,13 +1,10 @@
 """What a fitted model is worth: log Z, and draws from the model's own density."""
 
+from skebm.evaluation._ais import AnnealedImportanceSampling
 from skebm.evaluation._annealing import annealed_samples
+from skebm.evaluation._auto import AutoNormalizer
 from skebm.evaluation._log_weights import LogNormalizer
-from skebm.evaluation._normalizer import (
-    AbstractNormalizer,
-    AnnealedImportanceSampling,
-    AutoNormalizer,
-    ImportanceSampling,
-)
+from skebm.evaluation._normalizer import AbstractNormalizer, ImportanceSampling
 
 NORMALIZERS: dict[str, type[AbstractNormalizer]] = {
     "ais": AnnealedImportanceSampling,

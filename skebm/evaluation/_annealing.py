@@ -12,15 +12,17 @@ from sklearn.base import clone
 from torch import Tensor
 
 from skebm.evaluation._log_weights import ReferenceDensity, energies
-from skebm.samplers import HMC, MALA, AbstractMetropolisSampler, AbstractSampler
+from skebm.evaluation._particles import (
+    covariance_factor,
+    efficiency,
+    move,
+    resample,
+    resolve_sampler,
+)
+from skebm.samplers import AbstractSampler
 from skebm.samplers._point import Energy
 
 _MAX_TEMPERATURES = 200
-# In whitened coordinates a trajectory of a quarter period, about 1.5, mixes best.
-_SAMPLERS: dict[str, AbstractSampler] = {
-    "hmc": HMC(step_size=0.5, n_leapfrog_steps=3, target_acceptance=0.9),
-    "mala": MALA(step_size=0.5),
-}
 
 
 @dataclass(frozen=True)
@@ -112,63 +114,15 @@ def anneal(
         step, beta = (1.0 - beta, 1.0) if last else (step, beta + step)
         log_weights = -step * values
         log_normalizer += float(log_weights.logsumexp(0)) - math.log(n_particles)
-        length = math.sqrt(max(-math.log(max(_efficiency(log_weights), 1e-300)), 0.0))
+        length = math.sqrt(max(-math.log(max(efficiency(log_weights), 1e-300)), 0.0))
         x = x[resample(log_weights, generator)]
-        rung = Rung(beta, length, sampler.step_size, covariance_factor(x))
+        factor = covariance_factor(x)
         x, step_size = move(
-            tempered(energy, reference, beta), x, rung, sampler, n_moves, generator
+            tempered(energy, reference, beta), x, factor, sampler, n_moves, generator
         )
         sampler.set_params(step_size=step_size)
-        rungs.append(Rung(beta, length, step_size, rung.factor))
+        rungs.append(Rung(beta, length, step_size, factor))
     return Annealed(x, rungs, log_normalizer)
-
-
-def move(
-    energy: Energy,
-    x: Tensor,
-    rung: Rung,
-    sampler: AbstractSampler,
-    n_steps: int,
-    generator: torch.Generator,
-) -> tuple[Tensor, float]:
-    """Move the particles in whitened coordinates z, x = L z; also the step size."""
-    factor = rung.factor
-    z = torch.linalg.solve_triangular(factor, x.mT, upper=False).mT
-    moved, diagnostics = sampler.run(
-        lambda z: energy(z @ factor.mT), z, n_steps=n_steps, generator=generator
-    )
-    # A particle that stayed keeps its very x: rounding must not push it off a box.
-    stayed = (moved == z).all(1, keepdim=True)
-    return torch.where(stayed, x, moved @ factor.mT), diagnostics["step_size"]
-
-
-def covariance_factor(x: Tensor) -> Tensor:
-    """Cholesky factor of the covariance of x, shrunk to its diagonal for few rows."""
-    n, d = x.shape
-    covariance = torch.cov(x.mT.double()).reshape(d, d)
-    variance = covariance.diagonal().clamp(min=1e-12)
-    shrinkage = min(1.0, 1e-6 + (d / n) ** 2)
-    covariance = covariance.lerp(variance.diag(), shrinkage)
-    factor, failed = torch.linalg.cholesky_ex(covariance)
-    if failed:
-        factor = variance.sqrt().diag()
-    return factor.to(x.dtype)
-
-
-def resample(log_weights: Tensor, generator: torch.Generator) -> Tensor:
-    """Systematic resampling: n indices, each w_i n times up to rounding."""
-    n = len(log_weights)
-    ends = log_weights.softmax(0).cumsum(0)
-    offset = torch.rand((), generator=generator, device=generator.device)
-    ticks = torch.arange(n, device=ends.device, dtype=ends.dtype)
-    points = (ticks + offset.to(ends)) / n * ends[-1]
-    return torch.searchsorted(ends, points, right=True).clamp(max=n - 1)
-
-
-def _efficiency(log_weights: Tensor) -> float:
-    """Effective sample size of the weights as a fraction."""
-    log_sums = 2 * log_weights.logsumexp(0) - (2 * log_weights).logsumexp(0)
-    return float(log_sums.exp()) / len(log_weights)
 
 
 def _next_step(values: Tensor, longest: float, target: float) -> float:
@@ -178,38 +132,16 @@ def _next_step(values: Tensor, longest: float, target: float) -> float:
     if len(finite) == 0:
         raise FloatingPointError("the energy is +inf at every particle.")
     finite = finite - finite.min()
-    if _efficiency(-longest * finite) >= target:
+    if efficiency(-longest * finite) >= target:
         return longest
     low, high = 0.0, longest
     while high - low > 1e-3 * high:
         middle = (low + high) / 2
-        if _efficiency(-middle * finite) >= target:
+        if efficiency(-middle * finite) >= target:
             low = middle
         else:
             high = middle
     return low
-
-
-def resolve_sampler(sampler: str | AbstractSampler) -> AbstractSampler:
-    """Return a fresh sampler by name, or a clone of an instance.
-
-    Raises
-    ------
-    ValueError
-        Where the name is unknown or the instance has no adaptable step size.
-    """
-    if isinstance(sampler, str):
-        if sampler not in _SAMPLERS:
-            raise ValueError(
-                f"sampler must be one of {sorted(_SAMPLERS)}, got {sampler!r}."
-            )
-        sampler = _SAMPLERS[sampler]
-    if not isinstance(sampler, AbstractMetropolisSampler):
-        raise ValueError(
-            "sampler must be a name or a Metropolis sampler with an adaptable step "
-            f"size, got {sampler!r}."
-        )
-    return clone(sampler)
 
 
 def annealed_samples(
@@ -306,6 +238,5 @@ def annealed_samples(
         len(annealed.x), generator=generator, device=generator.device
     )
     x = annealed.x[order[:n_samples].to(annealed.x.device)]
-    return move(
-        tempered(energy, reference, 1.0), x, last, settled, n_final_moves, generator
-    )[0]
+    target = tempered(energy, reference, 1.0)
+    return move(target, x, last.factor, settled, n_final_moves, generator)[0]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from skebm.networks._embeddings import PeriodicEmbedding
+from skebm.networks._embeddings import FourierEmbedding, PeriodicEmbedding
 from skebm.networks._generator import GeneratorMLP
 from skebm.networks._mlp import MLP, ResidualMLP
 from skebm.networks._model import EnergyModel
@@ -15,6 +15,7 @@ __all__ = [
     "MLP",
     "NETWORKS",
     "EnergyModel",
+    "FourierEmbedding",
     "GeneratorMLP",
     "PeriodicEmbedding",
     "ResidualMLP",

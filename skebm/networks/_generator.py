@@ -15,7 +15,10 @@ class GeneratorMLP(nn.Module):
     r"""Latent-variable generator with Gaussian noise on its output.
 
     .. math:: z \sim N(0, I), \qquad x = g(z) + s \varepsilon, \qquad
-              \varepsilon \sim N(0, I)
+              \varepsilon \sim N(0, I), \qquad g(z) = A z + b + h(z)
+
+    with a multi-layer perceptron h beside the linear part, which `match` fits to rows
+    so that the generator covers them from the first step.
 
     Parameters
     ----------
@@ -23,10 +26,10 @@ class GeneratorMLP(nn.Module):
         Dimension of z.
     n_features : int
         Columns out.
-    hidden_features : sequence of int, default=(128, 128)
-        Width of the hidden layers of g.
+    hidden_features : sequence of int, default=(64, 64)
+        Width of the hidden layers of h.
     activation : {"silu", "softplus", "gelu", "tanh"}, default="silu"
-        Activation of g.
+        Activation of h.
     noise_scale : float, default=0.1
         Initial s, learnt through its logarithm.
     noise_bounds : tuple of float, default=(0.01, 0.3)
@@ -50,7 +53,7 @@ class GeneratorMLP(nn.Module):
         self,
         latent_dim: int,
         n_features: int,
-        hidden_features: Sequence[int] = (128, 128),
+        hidden_features: Sequence[int] = (64, 64),
         activation: str = "silu",
         noise_scale: float = 0.1,
         noise_bounds: tuple[float, float] = (0.01, 0.3),
@@ -58,8 +61,24 @@ class GeneratorMLP(nn.Module):
         super().__init__()
         self.latent_dim = latent_dim
         self.noise_bounds = noise_bounds
-        self.mean = MLP(latent_dim, n_features, hidden_features, activation)
+        self.linear = nn.Linear(latent_dim, n_features)
+        self.nonlinear = MLP(latent_dim, n_features, hidden_features, activation)
         self.log_noise_scale = nn.Parameter(torch.tensor(math.log(noise_scale)))
+
+    def mean(self, z: Tensor) -> Tensor:
+        """Return g(z), shape (n, n_features)."""
+        return self.linear(z) + self.nonlinear(z)
+
+    @torch.no_grad()
+    def match(self, x: Tensor) -> None:
+        """Set A and b to the leading principal axes and the mean of rows x."""
+        mean = x.mean(dim=0)
+        _, spread, axes = torch.linalg.svd(x - mean, full_matrices=False)
+        n_axes = min(self.latent_dim, len(spread))
+        scaled = axes[:n_axes] * spread[:n_axes, None] / len(x) ** 0.5
+        self.linear.weight.zero_()
+        self.linear.weight[:, :n_axes] = scaled.T
+        self.linear.bias.copy_(mean)
 
     def draw_latent(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Return z of shape (n_samples, latent_dim)."""
@@ -72,12 +91,12 @@ class GeneratorMLP(nn.Module):
 
     def sample(
         self, n_samples: int, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        """Return x of shape (n_samples, n_features) and the z that made it."""
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return x of shape (n_samples, n_features), its z and its mean g(z)."""
         z = self.draw_latent(n_samples, generator)
         mean = self.mean(z)
         noise = torch.randn(mean.shape, generator=generator, device=mean.device)
-        return mean + self.log_noise_scale.exp() * noise, z
+        return mean + self.log_noise_scale.exp() * noise, z, mean
 
     @torch.no_grad()
     def clamp_noise(self) -> None:

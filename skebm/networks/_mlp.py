@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm as with_spectral_norm
 
-from skebm.networks._embeddings import PeriodicEmbedding
+from skebm.networks._embeddings import FourierEmbedding, PeriodicEmbedding
 
 #: Smooth, since gradient penalties and gradient-based samplers differentiate twice.
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -15,6 +15,12 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "softplus": nn.Softplus,
     "gelu": nn.GELU,
     "tanh": nn.Tanh,
+}
+
+
+EMBEDDINGS: dict[str, type[PeriodicEmbedding] | type[FourierEmbedding]] = {
+    "fourier": FourierEmbedding,
+    "periodic": PeriodicEmbedding,
 }
 
 
@@ -34,6 +40,14 @@ def make_activation(activation: str) -> nn.Module:
     return ACTIVATIONS[activation]()
 
 
+def zero_linear(n_inputs: int, n_outputs: int) -> nn.Linear:
+    """Return a layer of zeros: an energy that starts flat starts at the reference."""
+    layer = nn.Linear(n_inputs, n_outputs)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
 def _check_sizes(hidden_features: Sequence[int]) -> None:
     if not hidden_features or any(size < 1 for size in hidden_features):
         raise ValueError(
@@ -45,12 +59,13 @@ def _check_sizes(hidden_features: Sequence[int]) -> None:
 def _make_embedding(embedding: str | None, n_features: int) -> tuple[nn.Module, int]:
     if embedding is None:
         return nn.Identity(), n_features
-    if embedding == "periodic":
-        module = PeriodicEmbedding(n_features)
-        return module, module.out_features
-    raise ValueError(
-        f"embedding={embedding!r} is unknown; expected None or 'periodic'."
-    )
+    if embedding not in EMBEDDINGS:
+        raise ValueError(
+            f"embedding={embedding!r} is unknown; expected None or one of "
+            f"{sorted(EMBEDDINGS)}."
+        )
+    module = EMBEDDINGS[embedding](n_features)
+    return module, module.out_features
 
 
 class MLP(nn.Module):
@@ -67,8 +82,9 @@ class MLP(nn.Module):
         Width of each hidden layer.
     activation : {"silu", "softplus", "gelu", "tanh"}, default="silu"
         :math:`\phi`.
-    embedding : {None, "periodic"}, default=None
-        :math:`e`: the columns as they are, or a `PeriodicEmbedding`.
+    embedding : {None, "fourier", "periodic"}, default=None
+        :math:`e`: the columns as they are, a `FourierEmbedding` or a
+        `PeriodicEmbedding`.
     spectral_norm : bool, default=False
         Divide each weight matrix by its largest singular value, which bounds the
         slope of the energy (Miyato et al., 2018, ICLR).
@@ -96,7 +112,7 @@ class MLP(nn.Module):
         for size in hidden_features:
             layers += [nn.Linear(width, size), make_activation(activation)]
             width = size
-        layers.append(nn.Linear(width, n_outputs))
+        layers.append(zero_linear(width, n_outputs))
         if spectral_norm:
             layers = [
                 with_spectral_norm(layer) if isinstance(layer, nn.Linear) else layer
@@ -162,7 +178,7 @@ class ResidualMLP(nn.Module):
             for _ in range(n_blocks)
         )
         self.last = nn.Sequential(
-            make_activation(activation), nn.Linear(width, n_outputs)
+            make_activation(activation), zero_linear(width, n_outputs)
         )
 
     def forward(self, x: Tensor) -> Tensor:

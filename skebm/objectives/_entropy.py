@@ -1,6 +1,8 @@
-"""Gradients of the entropy of a latent-variable generator."""
+"""The entropy of a latent-variable generator: its gradient, its posterior's width."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -8,35 +10,41 @@ from torch import Tensor
 from skebm.networks import GeneratorMLP
 
 
-def log_joint(generator_net: GeneratorMLP, x: Tensor, z: Tensor) -> Tensor:
-    r"""Return log q(x, z) up to the constants of the two normals, shape (...,).
+@dataclass(frozen=True)
+class PosteriorDraws:
+    """Draws from N(z0, diag(eta^2)) around the latents z0 that made rows x.
 
-    .. math:: \log q(x, z) = -\frac{|z|^2}{2} - \frac{|x - g(z)|^2}{2 s^2}
-              - d \log s + \text{const}
+    Attributes
+    ----------
+    noise : Tensor of shape (m, n, latent_dim)
+        (z - z0) / eta.
+    residual : Tensor of shape (m, n, n_features)
+        x - g(z).
+    log_joint : Tensor of shape (m, n)
+        log q(x, z) up to a constant.
+    inverse_variance : Tensor
+        1 / s^2.
     """
-    log_scale = generator_net.log_noise_scale
-    residual = (x - generator_net.mean(z)) / log_scale.exp()
-    squares = z.square().sum(-1) + residual.square().sum(-1)
-    return -0.5 * squares - x.shape[-1] * log_scale
+
+    noise: Tensor
+    residual: Tensor
+    log_joint: Tensor
+    inverse_variance: Tensor
 
 
 @torch.no_grad()
-def importance_sampled_score(
+def draw_posterior(
     generator_net: GeneratorMLP,
     x: Tensor,
     z: Tensor,
     posterior_scale: Tensor,
     n_importance_samples: int,
     generator: torch.Generator,
-) -> Tensor:
-    r"""Estimate the score of the generator's marginal density.
+) -> PosteriorDraws:
+    r"""Draw latents around those that made x, in antithetic pairs.
 
-    .. math:: \nabla_x \log q(x) = -E_{q(z|x)}\left[\frac{x - g(z)}{s^2}\right]
-              \approx -\sum_i w_i \frac{x - g(z_i)}{s^2}, \qquad
-              w_i \propto \frac{q(x, z_i)}{N(z_i; z_0, \mathrm{diag}(\eta^2))}
-
-    with :math:`z_i \sim N(z_0, \mathrm{diag}(\eta^2))` around the latent that made x.
-    Self-normalised: biased by O(1 / n_importance_samples).
+    .. math:: \log q(x, z) = -\frac{|z|^2}{2} - \frac{|x - g(z)|^2}{2 s^2} + const,
+              \qquad z = z_0 \pm \eta \varepsilon
 
     Parameters
     ----------
@@ -47,49 +55,59 @@ def importance_sampled_score(
     posterior_scale : Tensor of shape (latent_dim,)
         eta.
     n_importance_samples : int
-        Draws a row.
+        m; an odd one leaves the last draw without its mirror image.
     generator : torch.Generator
         Source of randomness.
+    """
+    n_pairs = (n_importance_samples + 1) // 2
+    half = torch.randn(
+        (n_pairs, *z.shape), generator=generator, device=z.device, dtype=z.dtype
+    )
+    noise = torch.cat([half, -half])[:n_importance_samples]
+    draws = z + posterior_scale * noise
+    means = generator_net.mean(draws.flatten(0, 1)).unflatten(0, noise.shape[:2])
+    residual = x - means
+    inverse_variance = torch.exp(-2 * generator_net.log_noise_scale)
+    squares = draws.square().sum(-1) + inverse_variance * residual.square().sum(-1)
+    return PosteriorDraws(noise, residual, -0.5 * squares, inverse_variance)
 
-    Returns
-    -------
-    score : Tensor of shape (n, n_features)
+
+@torch.no_grad()
+def importance_sampled_score(draws: PosteriorDraws) -> Tensor:
+    r"""Estimate the score of the generator's marginal density, shape (n, n_features).
+
+    .. math:: \nabla_x \log q(x) = -E_{q(z|x)}\left[\frac{x - g(z)}{s^2}\right]
+              \approx -\sum_i w_i \frac{x - g(z_i)}{s^2}, \qquad
+              w_i \propto \frac{q(x, z_i)}{N(z_i; z_0, \mathrm{diag}(\eta^2))}
+
+    Self-normalised: biased by O(1 / number of draws).
 
     References
     ----------
     Grathwohl et al. No MCMC for me. ICLR 2021, section 3.1.
     """
-    shape = (n_importance_samples, *z.shape)
-    noise = torch.randn(shape, generator=generator, device=z.device, dtype=z.dtype)
-    draws = z + posterior_scale * noise
-    means = generator_net.mean(draws.flatten(0, 1)).unflatten(0, shape[:2])
-    inverse_variance = torch.exp(-2 * generator_net.log_noise_scale)
-    residual = x - means
-    log_weight = 0.5 * (
-        noise.square().sum(-1)
-        - draws.square().sum(-1)
-        - inverse_variance * residual.square().sum(-1)
-    )
-    weight = torch.softmax(log_weight, dim=0)
-    return -inverse_variance * torch.einsum("in,ind->nd", weight, residual)
+    log_weight = draws.log_joint + 0.5 * draws.noise.square().sum(-1)
+    # Weights below e^-40 are cut there: denormal numbers are slow.
+    weight = (log_weight - log_weight.amax(0)).clamp_(min=-40.0).exp_()
+    weight = weight / weight.sum(0)
+    score = torch.einsum("in,ind->nd", weight, draws.residual)
+    return -draws.inverse_variance * score
 
 
-def negative_elbo(
-    generator_net: GeneratorMLP,
-    x: Tensor,
-    z: Tensor,
-    log_posterior_scale: Tensor,
-    generator: torch.Generator,
-) -> Tensor:
-    r"""Return minus the ELBO of the posterior's width, by one reparametrised draw.
+@torch.no_grad()
+def elbo_gradient(draws: PosteriorDraws) -> Tensor:
+    r"""Estimate the gradient of the posterior's ELBO in log eta, shape (latent_dim,).
 
-    .. math:: -E_{z \sim N(z_0, \mathrm{diag}(\eta^2))}[\log q(x, z)]
-              - \sum_j \log \eta_j + \text{const}
+    .. math:: \mathrm{ELBO} = E_{z \sim N(z_0, \mathrm{diag}(\eta^2))}[\log q(x, z)]
+              + \sum_j \log \eta_j, \qquad
+              \frac{\partial}{\partial \log \eta_j}
+              = E[(\log q(x, z) - b)(\varepsilon_j^2 - 1)] + 1
 
-    Shapes as in `importance_sampled_score`; a scalar. For a linear generator it is
-    least at :math:`\eta_j = 1/\sqrt{P_{jj}}`, P the posterior precision.
+    By the likelihood ratio, with the mean over a row's draws for baseline b, so that
+    the draws at hand serve twice. For a linear generator it is zero at
+    :math:`\eta_j = 1/\sqrt{P_{jj}}`, P the posterior precision.
     """
-    noise = torch.randn(z.shape, generator=generator, device=z.device, dtype=z.dtype)
-    draws = z + log_posterior_scale.exp() * noise
-    expected = log_joint(generator_net, x, draws).mean()
-    return -expected - log_posterior_scale.sum()
+    n_draws = len(draws.noise)
+    centred = draws.log_joint - draws.log_joint.mean(0)
+    moment = centred.unsqueeze(-1) * (draws.noise.square() - 1)
+    return moment.mean((0, 1)) * n_draws / max(n_draws - 1, 1) + 1

@@ -11,18 +11,34 @@ from torch import Tensor, nn
 
 from skebm.networks import EnergyModel, GeneratorMLP
 from skebm.objectives._base import Batch, Loss, Objective, ParameterGroup
-from skebm.objectives._entropy import importance_sampled_score, negative_elbo
+from skebm.objectives._entropy import (
+    draw_posterior,
+    elbo_gradient,
+    importance_sampled_score,
+)
+from skebm.objectives._negative_phase import NegativePhase
 from skebm.references import Density
+
+N_FIRST_DRAWS = 2048
+POSTERIOR_SCALE_BOUNDS = (1e-3, 1.0)
 
 
 class VERAState(nn.Module):
-    """Generator net and the width eta of the importance-sampling proposal."""
+    """Generator net, width eta of the posterior draws, and the negative phase."""
 
-    def __init__(self, generator_net: GeneratorMLP, posterior_scale: float) -> None:
+    def __init__(self, generator_net: GeneratorMLP, negatives: NegativePhase) -> None:
         super().__init__()
         self.generator_net = generator_net
-        initial = torch.full((generator_net.latent_dim,), math.log(posterior_scale))
+        self.negatives = negatives
+        initial = torch.full((generator_net.latent_dim,), math.log(0.1))
         self.log_posterior_scale = nn.Parameter(initial)
+
+    @torch.no_grad()
+    def clamp(self) -> None:
+        """Bring s and eta back between their bounds."""
+        self.generator_net.clamp_noise()
+        low, high = POSTERIOR_SCALE_BOUNDS
+        self.log_posterior_scale.clamp_(math.log(low), math.log(high))
 
 
 class VERA(Objective):
@@ -39,12 +55,16 @@ class VERA(Objective):
     the energy is :math:`E = -c / \lambda`. The gradient of H(q) comes from
     `importance_sampled_score`, whose width eta ascends its own ELBO.
 
+    The generator never is p exactly. So the critic's second expectation is taken over
+    its draws with importance weights towards p, see `NegativePhase`;
+    ``importance_weights=False`` is the published plain average.
+
     Parameters
     ----------
     entropy_weight : float, default=1.0
         :math:`\lambda`.
-    gradient_penalty : float, default=0.1
-        :math:`\gamma`.
+    gradient_penalty : float, default=0.0
+        :math:`\gamma`; the published runs have 0 or 0.1.
     n_importance_samples : int, default=20
         Draws a row for the gradient of the entropy.
     latent_dim : int or None, default=None
@@ -52,14 +72,21 @@ class VERA(Objective):
     generator : callable or None, default=None
         Builder ``(latent_dim, n_features) -> GeneratorMLP``; None takes
         `GeneratorMLP` itself.
-    generator_rate, posterior_rate : float, default=1.0 and 20.0
+    generator_rate, posterior_rate : float, default=1.0 and 10.0
         Learning rates of the generator and of eta, as multiples of the energy's.
+    reference_share : float, default=0.2
+        Share of the negative phase's rows drawn from the reference.
+    importance_weights : bool, default=True
+        Whether the negative phase is weighted towards the model; False takes the
+        generator's latest draws as they are, as published.
+    memory_size : int, default=512
+        Earlier draws of the generator kept for the negative phase.
 
     References
     ----------
     Grathwohl, Kelly, Hashemi, Norouzi, Swersky, Duvenaud. No MCMC for me: Amortized
     sampling for fast and stable training of energy-based models. ICLR 2021
-    (arXiv:2010.04230).
+    (arXiv:2010.04230). The weights: ``docs/notes/vera.md``.
 
     Examples
     --------
@@ -76,12 +103,15 @@ class VERA(Objective):
     def __init__(
         self,
         entropy_weight: float = 1.0,
-        gradient_penalty: float = 0.1,
+        gradient_penalty: float = 0.0,
         n_importance_samples: int = 20,
         latent_dim: int | None = None,
         generator: Callable[[int, int], GeneratorMLP] | None = None,
         generator_rate: float = 1.0,
-        posterior_rate: float = 20.0,
+        posterior_rate: float = 10.0,
+        reference_share: float = 0.2,
+        importance_weights: bool = True,
+        memory_size: int = 512,
     ) -> None:
         self.entropy_weight = entropy_weight
         self.gradient_penalty = gradient_penalty
@@ -90,6 +120,9 @@ class VERA(Objective):
         self.generator = generator
         self.generator_rate = generator_rate
         self.posterior_rate = posterior_rate
+        self.reference_share = reference_share
+        self.importance_weights = importance_weights
+        self.memory_size = memory_size
 
     @property
     def critic_scale(self) -> float:
@@ -99,11 +132,23 @@ class VERA(Objective):
     def init(
         self, model: EnergyModel, reference: Density, generator: torch.Generator
     ) -> VERAState:
-        """Build the generator net for the reference's columns."""
-        n_features = reference.sample(1, generator).shape[1]
+        """Build a generator net that starts at the reference's principal axes."""
+        del model
+        rows = reference.sample(N_FIRST_DRAWS, generator)
+        n_features = rows.shape[1]
         latent_dim = self.latent_dim or min(n_features, 32)
         build = self.generator or GeneratorMLP
-        return VERAState(build(latent_dim, n_features), posterior_scale=0.1)
+        generator_net = build(latent_dim, n_features).to(rows.device)
+        generator_net.match(rows)
+        with torch.no_grad():
+            x, _, means = generator_net.sample(self.memory_size, generator)
+        negatives = NegativePhase(
+            x,
+            means,
+            generator_net.log_noise_scale.detach().exp().item(),
+            self.reference_share,
+        )
+        return VERAState(generator_net, negatives)
 
     def parameter_groups(
         self, model: EnergyModel, state: nn.Module
@@ -130,54 +175,68 @@ class VERA(Objective):
     ) -> Iterator[Loss]:
         """Descend the critic's, the generator's and the posterior's loss in turn."""
         assert isinstance(state, VERAState)
-        x_generated, z = state.generator_net.sample(len(batch.x), generator)
-        x_fixed = x_generated.detach()
-        yield self._critic_loss(model, batch, x_fixed)
-        yield self._generator_loss(model, state, x_generated, z, generator)
-        state.generator_net.clamp_noise()
-        elbo_loss = negative_elbo(
-            state.generator_net, x_fixed, z, state.log_posterior_scale, generator
+        x_generated, z, means = state.generator_net.sample(len(batch.x), generator)
+        critic_loss, slope = self._critic_loss(
+            model, batch, state, x_generated.detach(), means.detach(), generator
         )
-        yield Loss("posterior", elbo_loss)
-
-    def _critic_loss(self, model: EnergyModel, batch: Batch, x_fixed: Tensor) -> Loss:
-        x_data = batch.x
-        if self.gradient_penalty:
-            x_data = x_data.detach().requires_grad_()
-        critic = model.critic(torch.cat([x_data, x_fixed]))
-        critic_data, critic_generated = critic.split([len(x_data), len(x_fixed)])
-        gap = batch.mean(critic_data) - critic_generated.mean()
-        loss = -gap
-        if self.gradient_penalty:
-            (slope,) = torch.autograd.grad(
-                critic_data.sum(), x_data, create_graph=True
-            )
-            penalty = batch.mean(slope.square().sum(dim=1))
-            loss = loss + 0.5 * self.gradient_penalty * penalty
-        return Loss("energy", loss, {"energy_gap": gap.detach()})
-
-    def _generator_loss(
-        self,
-        model: EnergyModel,
-        state: VERAState,
-        x_generated: Tensor,
-        z: Tensor,
-        generator: torch.Generator,
-    ) -> Loss:
-        x_fixed = x_generated.detach().requires_grad_()
-        log_reference = model.reference.extended_log_prob(x_fixed)
-        log_target = self.entropy_weight * log_reference + model.critic(x_fixed)
-        (ascent,) = torch.autograd.grad(log_target.sum(), x_fixed)
-        score = importance_sampled_score(
+        yield critic_loss
+        draws = draw_posterior(
             state.generator_net,
-            x_fixed.detach(),
+            x_generated.detach(),
             z,
             state.log_posterior_scale.exp(),
             self.n_importance_samples,
             generator,
         )
         # d H(q) / d x = -score: reparametrised, so a product with x carries it to g, s.
-        ascent = ascent - self.entropy_weight * score
+        score = importance_sampled_score(draws)
+        ascent = slope - self.entropy_weight * score
         loss = -(ascent * x_generated).sum(dim=1).mean()
         spread = x_generated.detach().std(dim=0).mean()
-        return Loss("generator", loss, {"generator_spread": spread})
+        yield Loss("generator", loss, {"generator_spread": spread})
+        elbo = elbo_gradient(draws) @ state.log_posterior_scale
+        yield Loss("posterior", -elbo)
+        state.clamp()
+
+    def _critic_loss(
+        self,
+        model: EnergyModel,
+        batch: Batch,
+        state: VERAState,
+        x_generated: Tensor,
+        means: Tensor,
+        generator: torch.Generator,
+    ) -> tuple[Loss, Tensor]:
+        """Return the loss, and the slope of lambda log q0 + c at the generated rows."""
+        scale = state.generator_net.log_noise_scale.detach().exp()
+        negatives, reference = state.negatives, model.reference
+        rows, log_ratio = x_generated.clone(), None
+        if self.importance_weights:
+            negatives.remember(x_generated, means, scale)
+            rows, log_ratio = negatives.draw(
+                x_generated, means, scale, reference, generator
+            )
+        x_data = batch.x
+        if self.gradient_penalty:
+            x_data = x_data.detach().requires_grad_()
+        rows.requires_grad_()
+        critic = model.critic(torch.cat([x_data, rows]))
+        critic_data, critic_rows = critic.split([len(x_data), len(rows)])
+        (slope,) = torch.autograd.grad(critic_rows.sum(), rows, retain_graph=True)
+        weights = torch.full_like(critic_rows.detach(), 1 / len(rows))
+        if log_ratio is not None:
+            energy = -critic_rows.detach() / self.entropy_weight
+            weights = negatives.weights(log_ratio, energy)
+        gap = batch.mean(critic_data) - weights @ critic_rows
+        loss = -gap
+        if self.gradient_penalty:
+            (data_slope,) = torch.autograd.grad(
+                critic_data.sum(), x_data, create_graph=True
+            )
+            penalty = batch.mean(data_slope.square().sum(dim=1))
+            loss = loss + 0.5 * self.gradient_penalty * penalty
+        x_leaf = x_generated.clone().requires_grad_()
+        log_reference = reference.extended_log_prob(x_leaf)
+        (reference_slope,) = torch.autograd.grad(log_reference.sum(), x_leaf)
+        slope = slope[: len(x_generated)] + self.entropy_weight * reference_slope
+        return Loss("energy", loss, {"energy_gap": gap.detach()}), slope

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -201,7 +202,7 @@ class Trainer:
             assert best is not None and self._best is not None
             entry["metric"] = self.monitor.metric(best, self._best)
             for name in best.scores:
-                score = None if evaluation is None else evaluation.scores[name]
+                score = math.nan if evaluation is None else evaluation.scores[name]
                 entry[f"validation_{name}"] = score
             entry["effective_share"] = best.effective_share
         entry["n_rollbacks"] = self.guard.n_rollbacks

@@ -1,0 +1,85 @@
+"""What is done to a population of particles: reweight, resample, move."""
+
+from __future__ import annotations
+
+import torch
+from sklearn.base import clone
+from torch import Tensor
+
+from skebm.samplers import HMC, MALA, AbstractMetropolisSampler, AbstractSampler
+from skebm.samplers._point import Energy
+
+# In whitened coordinates a trajectory of a quarter period, about 1.5, mixes best.
+_SAMPLERS: dict[str, AbstractSampler] = {
+    "hmc": HMC(step_size=0.5, n_leapfrog_steps=3, target_acceptance=0.9),
+    "mala": MALA(step_size=0.5),
+}
+
+
+def move(
+    energy: Energy,
+    x: Tensor,
+    factor: Tensor,
+    sampler: AbstractSampler,
+    n_steps: int,
+    generator: torch.Generator,
+) -> tuple[Tensor, float]:
+    """Move the particles in whitened coordinates z, x = L z; also the step size."""
+    z = torch.linalg.solve_triangular(factor, x.mT, upper=False).mT
+    moved, diagnostics = sampler.run(
+        lambda z: energy(z @ factor.mT), z, n_steps=n_steps, generator=generator
+    )
+    # A particle that stayed keeps its very x: rounding must not push it off a box.
+    stayed = (moved == z).all(1, keepdim=True)
+    return torch.where(stayed, x, moved @ factor.mT), diagnostics["step_size"]
+
+
+def covariance_factor(x: Tensor) -> Tensor:
+    """Cholesky factor of the covariance of x, shrunk to its diagonal for few rows."""
+    n, d = x.shape
+    covariance = torch.cov(x.mT.double()).reshape(d, d)
+    variance = covariance.diagonal().clamp(min=1e-12)
+    shrinkage = min(1.0, 1e-6 + (d / n) ** 2)
+    covariance = covariance.lerp(variance.diag(), shrinkage)
+    factor, failed = torch.linalg.cholesky_ex(covariance)
+    if failed:
+        factor = variance.sqrt().diag()
+    return factor.to(x.dtype)
+
+
+def resample(log_weights: Tensor, generator: torch.Generator) -> Tensor:
+    """Systematic resampling: n indices, each w_i n times up to rounding."""
+    n = len(log_weights)
+    ends = log_weights.softmax(0).cumsum(0)
+    offset = torch.rand((), generator=generator, device=generator.device)
+    ticks = torch.arange(n, device=ends.device, dtype=ends.dtype)
+    points = (ticks + offset.to(ends)) / n * ends[-1]
+    return torch.searchsorted(ends, points, right=True).clamp(max=n - 1)
+
+
+def efficiency(log_weights: Tensor) -> float:
+    """Effective sample size of the weights as a fraction."""
+    log_sums = 2 * log_weights.logsumexp(0) - (2 * log_weights).logsumexp(0)
+    return float(log_sums.exp()) / len(log_weights)
+
+
+def resolve_sampler(sampler: str | AbstractSampler) -> AbstractSampler:
+    """Return a fresh sampler by name, or a clone of an instance.
+
+    Raises
+    ------
+    ValueError
+        Where the name is unknown or the instance has no adaptable step size.
+    """
+    if isinstance(sampler, str):
+        if sampler not in _SAMPLERS:
+            raise ValueError(
+                f"sampler must be one of {sorted(_SAMPLERS)}, got {sampler!r}."
+            )
+        sampler = _SAMPLERS[sampler]
+    if not isinstance(sampler, AbstractMetropolisSampler):
+        raise ValueError(
+            "sampler must be a name or a Metropolis sampler with an adaptable step "
+            f"size, got {sampler!r}."
+        )
+    return clone(sampler)

@@ -1,0 +1,138 @@
+"""The expectation under the model that a generator only approximates."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from skebm.references import Density
+
+LOG_2_PI = math.log(2 * math.pi)
+LOG_TINY = -40.0  # smaller weights are cut: denormal numbers are slow
+
+
+def mixture_log_density(x: Tensor, means: Tensor, scales: Tensor) -> Tensor:
+    r"""Return the log density of an even mixture of round Gaussians, shape (n,).
+
+    .. math:: \log \frac{1}{m} \sum_i N(x; \mu_i, s_i^2 I)
+    """
+    n_features = x.shape[1]
+    precision = scales.square().reciprocal()
+    log_kernels = x.square().sum(1, keepdim=True) * precision
+    log_kernels = log_kernels - 2 * x @ (means * precision.unsqueeze(1)).T
+    log_kernels = -0.5 * (log_kernels + means.square().sum(1) * precision)
+    log_kernels = log_kernels - n_features * (scales.log() + 0.5 * LOG_2_PI)
+    top = log_kernels.amax(1, keepdim=True)
+    total = (log_kernels - top).clamp_(min=LOG_TINY).exp_().sum(1)
+    return total.log() + top[:, 0] - math.log(len(means))
+
+
+class NegativePhase(nn.Module):
+    r"""Rows and weights for E_p[c], p being the model, from a generator's draws.
+
+    The rows are the generator's latest draws, earlier ones and some of the reference's:
+    draws from the mixture
+
+    .. math:: m(x) = \frac{1}{N} \Big(\sum_{i \le B} N(x; g(z_i), s^2 I)
+              + \frac{N_{old}}{M} \sum_{j \le M} N(x; g(z_j), s_j^2 I)
+              + N_{ref}\, q_0(x)\Big),
+
+    whose components are known, so that the weights
+    :math:`w \propto q_0(x) e^{-E(x)} / m(x)` correct what the generator gets wrong.
+    The weights are neither clipped nor tempered: either lets a spike of the energy go
+    unpunished, and it grows.
+
+    Parameters
+    ----------
+    x, means : Tensor of shape (n_components, n_features)
+        First draws to remember and their components' means.
+    scale : float
+        Their components' standard deviation.
+    reference_share : float
+        N_ref / N.
+    """
+
+    def __init__(
+        self,
+        x: Tensor,
+        means: Tensor,
+        scale: float,
+        reference_share: float,
+    ) -> None:
+        super().__init__()
+        self.reference_share = reference_share
+        self.x: Tensor
+        self.means: Tensor
+        self.scales: Tensor
+        self.position: Tensor
+        self.log_normalizer: Tensor
+        self.register_buffer("x", x)
+        self.register_buffer("means", means)
+        self.register_buffer("scales", torch.full_like(x[:, 0], scale))
+        self.register_buffer("position", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("log_normalizer", torch.zeros(()))
+
+    @torch.no_grad()
+    def remember(self, x: Tensor, means: Tensor, scale: Tensor) -> None:
+        """Put new draws and their components in the place of the oldest."""
+        capacity = len(self.x)
+        n_new = min(len(x), capacity)
+        places = torch.arange(n_new, device=x.device)
+        places = (self.position + places) % capacity
+        self.x.index_copy_(0, places, x[:n_new])
+        self.means.index_copy_(0, places, means[:n_new])
+        self.scales.index_copy_(0, places, scale.expand(n_new).contiguous())
+        self.position.copy_((self.position + n_new) % capacity)
+
+    @torch.no_grad()
+    def draw(
+        self,
+        x: Tensor,
+        means: Tensor,
+        scale: Tensor,
+        reference: Density,
+        generator: torch.Generator,
+    ) -> tuple[Tensor, Tensor]:
+        """Return rows, the generator's latest first, and log q0(x) - log m(x)."""
+        n_new = n_old = len(x)
+        n_reference = round(
+            2 * n_new * self.reference_share / (1 - self.reference_share)
+        )
+        chosen = torch.randint(
+            len(self.x), (n_old,), generator=generator, device=x.device
+        )
+        rows = torch.cat(
+            [x, self.x[chosen], reference.sample(n_reference, generator)]
+        )
+        n_rows = len(rows)
+        log_reference = reference.log_prob(rows)
+        terms = [
+            mixture_log_density(rows, means, scale.expand(n_new)),
+            mixture_log_density(rows, self.means, self.scales),
+            log_reference,
+        ]
+        shares = [n_new / n_rows, n_old / n_rows, max(n_reference, 1e-6) / n_rows]
+        log_shares = torch.tensor(shares, device=x.device).log()
+        log_mixture = torch.logsumexp(torch.stack(terms, 1) + log_shares, dim=1)
+        return rows, log_reference - log_mixture
+
+    @torch.no_grad()
+    def weights(self, log_ratio: Tensor, energy: Tensor) -> Tensor:
+        r"""Return weights of the rows, of a sum about one.
+
+        .. math:: w_i = \frac{e^{r_i - E_i}}{N \hat Z}, \qquad
+                  r_i = \log q_0(x_i) - \log m(x_i)
+
+        with log Z averaged over the last ten steps or so, which biases the weights less
+        than normalising each step's; their sum never exceeds two.
+        """
+        log_weights = log_ratio - energy
+        log_mean = torch.logsumexp(log_weights, 0) - math.log(len(log_weights))
+        average = torch.logaddexp(
+            self.log_normalizer + math.log(0.9), log_mean + math.log(0.1)
+        )
+        self.log_normalizer.copy_(torch.maximum(average, log_mean - math.log(2)))
+        scaled = log_weights - self.log_normalizer - math.log(len(log_weights))
+        return scaled.clamp(min=LOG_TINY).exp()
