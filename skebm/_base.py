@@ -7,6 +7,7 @@ import math
 import warnings
 from abc import abstractmethod
 from numbers import Integral, Real
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -31,6 +32,7 @@ from skebm.objectives import Objective
 from skebm.references import Reference
 from skebm.training import Schedule, TableBatches, Trainer, TrainingRun
 from skebm.utils import (
+    dequantization_scale,
     draw_seed,
     in_padded_batches,
     isolated_rng,
@@ -45,6 +47,7 @@ from skebm.utils._sklearn import (
 )
 
 MAX_HELD_OUT = 10_000
+MAX_AUTO_EPOCHS = 400
 #: Rows that a reference is fitted to: its figures are steady long before a copy of a
 #: large table would be a burden.
 MAX_REFERENCE_ROWS = 100_000
@@ -53,7 +56,7 @@ MAX_REFERENCE_ROWS = 100_000
 class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
     """Fitting, scoring and sampling of p(x) = q0(x) exp(-E(x)) / Z."""
 
-    _parameter_constraints = {
+    _parameter_constraints: ClassVar[dict] = {
         "objective": [str, Objective, None],
         "network": [str, callable],
         "reference": [str, Reference, None],
@@ -90,6 +93,7 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
             )
         Z, weight = self._standardize(X, sample_weight, keep=going_on)
         train, held_out = self._split_rows(codes, len(Z), rng)
+        self._prepare(Z, codes, train, rng)
         with isolated_rng(draw_seed(rng), resolve_device(self.device)):
             if not going_on:
                 self._assemble(Z, train, weight, n_outputs, rng)
@@ -105,6 +109,7 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
         going_on = hasattr(self, "_run")
         Z, weight = self._standardize(X, sample_weight, keep=going_on)
         rows = torch.arange(len(Z))
+        self._prepare(Z, codes, rows, rng)
         with isolated_rng(draw_seed(rng), resolve_device(self.device)):
             if not going_on:
                 self._assemble(Z, rows, weight, n_outputs, rng)
@@ -118,7 +123,8 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
     def _standardize(self, X, sample_weight, keep):
         """Return standardised rows and weights of mean one, as tensors on the CPU."""
         if not keep:
-            self._standardizer = Standardizer().fit(X, sample_weight)
+            standardizer = Standardizer(self._range_share)
+            self._standardizer = standardizer.fit(X, sample_weight)
         Z = torch.from_numpy(self._standardizer.transform(X))
         if sample_weight is None:
             return Z, None
@@ -188,18 +194,41 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
     def _batches(self, Z, codes, weight, rows):
         y = None if codes is None else torch.from_numpy(codes)
         return TableBatches(
-            Z, y, weight, rows, device=torch.device(self._device), **self._batch_options
+            Z,
+            y,
+            weight,
+            rows,
+            device=torch.device(self._device),
+            noise_scale=self._noise_scale,
+            **self._batch_options(),
         )
 
-    #: Further options of the mini-batches.
-    _batch_options = {}
+    #: Least scale of a column inside, as a share of its range.
+    _range_share = 0.0
+
+    def _batch_options(self):
+        """Return further options of the mini-batches."""
+        return {}
+
+    def _prepare(self, Z, codes, train, rng):
+        """Learn from the standardised rows what the training needs beforehand."""
+        rows = train[rng.permutation(len(train))[:MAX_HELD_OUT]]
+        scale = dequantization_scale(Z[rows].double().numpy())
+        self._noise_scale = torch.from_numpy(scale).float() if scale.any() else None
+
+    def _dequantized(self, Z, seed):
+        """Return held-out rows with the noise that the training rows get."""
+        if self._noise_scale is None:
+            return Z
+        noise = torch.randn(Z.shape, generator=make_generator(seed))
+        return Z + self._noise_scale * noise
 
     def _resolve_max_iter(self, n_rows):
         """Return the number of epochs; "auto" fixes the number of steps instead."""
         if self.max_iter != "auto":
             return self.max_iter
         steps_per_epoch = max(1, n_rows // self.batch_size)
-        return math.ceil(self._n_auto_steps / steps_per_epoch)
+        return min(MAX_AUTO_EPOCHS, math.ceil(self._n_auto_steps / steps_per_epoch))
 
     @abstractmethod
     def _split_rows(self, codes, n_rows, rng):

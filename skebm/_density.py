@@ -35,8 +35,10 @@ class EBMDensityEstimator(DensityMixin, BaseEBM):
     ----------
     objective : {"vera"} or Objective, default="vera"
         What is minimised, see `skebm.objectives`.
-    network : {"mlp", "resmlp"}, class or builder, default="mlp"
-        ``(n_features, n_outputs) -> nn.Module``; here n_outputs is 1.
+    network : {"periodic_mlp", "fourier_mlp", "mlp", "resmlp"}, class or builder, \
+            default="periodic_mlp"
+        ``(n_features, n_outputs) -> nn.Module``; here n_outputs is 1. See
+        `skebm.networks`.
     reference : {"gmm", "gaussian", None} or Reference, default="gmm"
         :math:`q_0`: a Gaussian mixture, one Gaussian, or None: a uniform box, the
         training range widened by a fifth on each side (-inf outside).
@@ -44,13 +46,13 @@ class EBMDensityEstimator(DensityMixin, BaseEBM):
         Estimator of log Z; None leaves scores unnormalised.
     max_iter : int or "auto", default="auto"
         Epochs; "auto" takes as many as make about 4000 steps.
-    batch_size : int, default=200
+    batch_size : int, default=100
         Rows a step.
     batch_growth : float, default=1.0
         The last epoch's batch size as a multiple of the first one's.
     learning_rate : float, default=1e-3
         Adam's rate after warm-up; it decays along a cosine.
-    gradient_clip : float or None, default=1.0
+    gradient_clip : float or None, default=None
         Largest norm of the gradient of a net.
     weight_averaging : float, default=0.99
         Decay of the exponential average of the weights that is used in the end, an
@@ -133,15 +135,15 @@ class EBMDensityEstimator(DensityMixin, BaseEBM):
     def __init__(
         self,
         objective="vera",
-        network="mlp",
+        network="periodic_mlp",
         reference="gmm",
         normalizer="auto",
         *,
         max_iter="auto",
-        batch_size=200,
+        batch_size=100,
         batch_growth=1.0,
         learning_rate=1e-3,
-        gradient_clip=1.0,
+        gradient_clip=None,
         weight_averaging=0.99,
         early_stopping=True,
         validation_fraction=0.1,
@@ -309,7 +311,7 @@ class EBMDensityEstimator(DensityMixin, BaseEBM):
 
     def _make_monitor(self, Z, codes, weight, held_out, seed):
         return DensityMonitor(
-            Z[held_out].to(self._device),
+            self._dequantized(Z[held_out], seed).to(self._device),
             None if weight is None else weight[held_out],
             self.reference_,
             make_generator(seed, self._device),

@@ -8,6 +8,7 @@ from scipy import sparse
 from sklearn.utils.validation import validate_data
 
 CHUNK_ROWS = 65_536
+MAX_FLOOR = 8.0  # standard deviations; an outlier may not hide the rest of a column
 
 
 def check_table(estimator, X, *, reset, min_rows=1):
@@ -83,16 +84,27 @@ def column_names(estimator, mask):
 class Standardizer:
     r"""Columns to mean zero and standard deviation one.
 
-    .. math:: z_j = (x_j - m_j) / s_j
+    .. math:: z_j = (x_j - m_j) / s_j, \qquad
+              s_j \propto \max(\sigma_j, \min(\rho (\max x_j - \min x_j), 8 \sigma_j))
 
-    with weighted moments over the training rows, in float64 whatever X's dtype, in
+    With a range share rho above zero a column that hardly ever moves is not blown up:
+    distances between rows stay meaningful. One factor for all columns then brings
+    their mean variance to one. Taken with weighted moments over the training rows, in float64 whatever X's dtype, in
     chunks, so that no copy of X is made on the way. A constant column has s = 1.
+
+    Parameters
+    ----------
+    range_share : float, default=0
+        rho.
 
     Attributes
     ----------
     mean_, scale_ : ndarray of shape (n_features,)
         m and s.
     """
+
+    def __init__(self, range_share=0.0):
+        self.range_share = range_share
 
     def fit(self, X, sample_weight=None):
         """Learn the moments of X.
@@ -110,9 +122,7 @@ class Standardizer:
         with np.errstate(over="ignore", invalid="ignore"):
             shift = sum(weight[c] @ (X[c] - origin) for c in chunks) / total
             mean = origin + shift
-            variance = (
-                sum(weight[c] @ (X[c] - mean) ** 2 for c in chunks) / total
-            )
+            variance = sum(weight[c] @ (X[c] - mean) ** 2 for c in chunks) / total
         if not np.isfinite(variance).all():
             bad = np.flatnonzero(~np.isfinite(variance)).tolist()
             raise ValueError(
@@ -121,9 +131,16 @@ class Standardizer:
             )
         # Rounding leaves a constant column with a variance of about (eps * mean)^2.
         rounding = 10 * np.finfo(X.dtype).eps * np.abs(mean)
-        scale = np.sqrt(variance)
+        spread = np.sqrt(variance)
+        varies = spread > rounding
         self.mean_ = mean
-        self.scale_ = np.where(scale > rounding, scale, 1.0)
+        self.scale_ = np.where(varies, spread, 1.0)
+        if self.range_share and varies.any():
+            width = X.max(axis=0).astype(np.float64) - X.min(axis=0)
+            floored = np.minimum(self.range_share * width, MAX_FLOOR * spread)
+            floored = np.maximum(spread, floored)[varies]
+            floored *= np.sqrt(np.mean((spread[varies] / floored) ** 2))
+            self.scale_[varies] = floored
         return self
 
     def transform(self, X):

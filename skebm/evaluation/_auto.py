@@ -13,12 +13,15 @@ from skebm.evaluation._log_weights import LogNormalizer, ReferenceDensity
 from skebm.evaluation._normalizer import AbstractNormalizer, ImportanceSampling
 from skebm.samplers._point import Energy
 
+MAX_DRAWS = 1_000_000
+
 
 class AutoNormalizer(AbstractNormalizer):
     """Importance sampling where it suffices, else annealing with growing effort.
 
-    Importance sampling is kept when its standard error is below 0.02 nats. Otherwise
-    one pilot finds the way, a trial of annealed importance sampling sets the number of
+    A first round of importance sampling says how many draws would bring its standard
+    error to 0.01 nats; where a million suffice, that many fresh ones are the estimate.
+    Otherwise one pilot finds the way, a trial of annealed importance sampling sets the number of
     temperatures, and fresh particles give the estimate. Should it miss `tolerance`,
     further rounds double the temperatures (or the particles, once the effective sample
     size is above a half) until it is met or the next round would exceed the budget.
@@ -57,7 +60,7 @@ class AutoNormalizer(AbstractNormalizer):
         self, energy: Energy, reference: ReferenceDensity, *, generator: torch.Generator
     ) -> LogNormalizer:
         """Estimate log Z; see `AbstractNormalizer.estimate`."""
-        best = ImportanceSampling().estimate(energy, reference, generator=generator)
+        best = self._importance_sampling(energy, reference, generator)
         if best.trusted and best.standard_error <= min(0.02, self.tolerance):
             return best
         annealing = AnnealedImportanceSampling()
@@ -77,6 +80,19 @@ class AutoNormalizer(AbstractNormalizer):
                 n_particles *= 2
             if n_temperatures * n_particles > self.max_moves:
                 return best
+
+    @staticmethod
+    def _importance_sampling(
+        energy: Energy, reference: ReferenceDensity, generator: torch.Generator
+    ) -> LogNormalizer:
+        """Sample by importance to 0.01 nats where that is within reach."""
+        trial = ImportanceSampling().estimate(energy, reference, generator=generator)
+        wanted = trial.n_samples * (trial.standard_error / 0.01) ** 2
+        if wanted <= trial.n_samples or not wanted <= MAX_DRAWS:
+            return trial
+        return ImportanceSampling(math.ceil(1.1 * wanted)).estimate(
+            energy, reference, generator=generator
+        )
 
     def _n_temperatures(
         self,

@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import torch
 from torch import Tensor, nn
 
-
-class ReferenceDensity(Protocol):
-    """What the model asks of its reference density q0."""
-
-    def log_prob(self, x: Tensor) -> Tensor:
-        """Return log q0(x), shape (n,)."""
-        ...
-
-    def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
-        """Return draws of shape (n_samples, n_features)."""
-        ...
+from skebm.networks._ensemble import EnsembleMLP
+from skebm.references import Density
 
 
 class EnergyModel(nn.Module):
@@ -32,7 +21,7 @@ class EnergyModel(nn.Module):
     ----------
     network : nn.Module
         Maps (n, n_features) to (n, n_outputs), the logits g.
-    reference : ReferenceDensity
+    reference : Density
         q0; no part of what is trained.
     entropy_weight : float, default=1.0
         :math:`\lambda`, by which the critic c is divided (see `VERA`).
@@ -50,7 +39,7 @@ class EnergyModel(nn.Module):
     def __init__(
         self,
         network: nn.Module,
-        reference: ReferenceDensity,
+        reference: Density,
         entropy_weight: float = 1.0,
     ) -> None:
         super().__init__()
@@ -62,13 +51,27 @@ class EnergyModel(nn.Module):
         """Return g(x), shape (n, n_outputs)."""
         return self.network(x)
 
+    def member_logits(self, x: Tensor) -> Tensor:
+        """Return the class logits of each member, shape (n_members, n, n_outputs).
+
+        x has shape (n_members, n, n_features); a net that is no ensemble has a member.
+        """
+        if isinstance(self.network, EnsembleMLP):
+            return self.network.members(x)
+        return self.network(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+
+    @property
+    def n_members(self) -> int:
+        """Number of classifiers in the net."""
+        if isinstance(self.network, EnsembleMLP):
+            return self.network.n_members
+        return 1
+
     def critic(self, x: Tensor) -> Tensor:
         """Return c(x), shape (n,)."""
-        return self.critic_of(self.network(x))
-
-    @staticmethod
-    def critic_of(logits: Tensor) -> Tensor:
-        """Return c from logits already at hand, shape (n,)."""
+        if isinstance(self.network, EnsembleMLP):
+            return self.network.critic(x)
+        logits = self.network(x)
         if logits.shape[1] == 1:
             return logits[:, 0]
         return torch.logsumexp(logits, dim=1)

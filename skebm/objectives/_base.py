@@ -29,12 +29,32 @@ class Batch:
         Weights of the rows; they multiply data terms only.
     labeled : Batch or None
         Labelled rows drawn apart, since few labels would be rare in x.
+    soft_labels, confidence : Tensor of shape (n, n_classes) and (n,), or None
+        Class probabilities that a graph gives the rows, and how far to trust each.
+    neighbors : Batch or None
+        For each row of x one of its nearest neighbours.
+    noise_scale : Tensor of shape (n_features,) or None
+        Standard deviations of the noise that ties in the columns ask for.
+    progress : float
+        Share of the training that is done, 0 to 1.
     """
 
     x: Tensor
     y: Tensor | None = None
     weight: Tensor | None = None
     labeled: Batch | None = None
+    soft_labels: Tensor | None = None
+    confidence: Tensor | None = None
+    neighbors: Batch | None = None
+    noise_scale: Tensor | None = None
+    progress: float = 0.0
+
+    def dequantized(self, generator: torch.Generator) -> Tensor:
+        """Return x with that noise added: what a density is trained on."""
+        if self.noise_scale is None:
+            return self.x
+        noise = torch.randn(self.x.shape, generator=generator, device=self.x.device)
+        return self.x + self.noise_scale * noise
 
     def mean(self, values: Tensor) -> Tensor:
         """Return the weighted mean of one value a row."""

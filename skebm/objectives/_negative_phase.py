@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from skebm.references import Density
 
 LOG_2_PI = math.log(2 * math.pi)
+POOL_SIZE = 10_000
 LOG_TINY = -40.0  # smaller weights are cut: denormal numbers are slow
 
 
@@ -44,14 +45,21 @@ class NegativePhase(nn.Module):
     The weights are neither clipped nor tempered: either lets a spike of the energy go
     unpunished, and it grows.
 
+    Remembered rows and a pool of the reference's draws keep their log q0, which is the
+    dear part where the reference has many components.
+
     Parameters
     ----------
     x, means : Tensor of shape (n_components, n_features)
         First draws to remember and their components' means.
     scale : float
         Their components' standard deviation.
+    reference : Density
+        q0.
     reference_share : float
         N_ref / N.
+    generator : torch.Generator
+        Source of the pool's draws.
     """
 
     def __init__(
@@ -59,23 +67,45 @@ class NegativePhase(nn.Module):
         x: Tensor,
         means: Tensor,
         scale: float,
+        reference: Density,
         reference_share: float,
+        generator: torch.Generator,
     ) -> None:
         super().__init__()
         self.reference_share = reference_share
         self.x: Tensor
         self.means: Tensor
         self.scales: Tensor
+        self.log_reference: Tensor
         self.position: Tensor
         self.log_normalizer: Tensor
+        self.pool: Tensor
+        self.pool_log_reference: Tensor
         self.register_buffer("x", x)
         self.register_buffer("means", means)
         self.register_buffer("scales", torch.full_like(x[:, 0], scale))
+        self.register_buffer("log_reference", reference.log_prob(x))
         self.register_buffer("position", torch.zeros((), dtype=torch.int64))
         self.register_buffer("log_normalizer", torch.zeros(()))
+        pool = reference.sample(POOL_SIZE, generator)
+        self.register_buffer("pool", pool, persistent=False)
+        self.register_buffer(
+            "pool_log_reference", reference.log_prob(pool), persistent=False
+        )
 
     @torch.no_grad()
-    def remember(self, x: Tensor, means: Tensor, scale: Tensor) -> None:
+    def refresh_pool(self, reference: Density, generator: torch.Generator) -> None:
+        """Replace a part of the reference's draws; all of them in ten calls."""
+        n_new = POOL_SIZE // 10
+        self.pool = self.pool.roll(n_new, 0)
+        self.pool_log_reference = self.pool_log_reference.roll(n_new, 0)
+        self.pool[:n_new] = reference.sample(n_new, generator)
+        self.pool_log_reference[:n_new] = reference.log_prob(self.pool[:n_new])
+
+    @torch.no_grad()
+    def remember(
+        self, x: Tensor, means: Tensor, scale: Tensor, log_reference: Tensor
+    ) -> None:
         """Put new draws and their components in the place of the oldest."""
         capacity = len(self.x)
         n_new = min(len(x), capacity)
@@ -84,6 +114,7 @@ class NegativePhase(nn.Module):
         self.x.index_copy_(0, places, x[:n_new])
         self.means.index_copy_(0, places, means[:n_new])
         self.scales.index_copy_(0, places, scale.expand(n_new).contiguous())
+        self.log_reference.index_copy_(0, places, log_reference[:n_new])
         self.position.copy_((self.position + n_new) % capacity)
 
     @torch.no_grad()
@@ -92,22 +123,20 @@ class NegativePhase(nn.Module):
         x: Tensor,
         means: Tensor,
         scale: Tensor,
-        reference: Density,
+        log_reference: Tensor,
         generator: torch.Generator,
     ) -> tuple[Tensor, Tensor]:
         """Return rows, the generator's latest first, and log q0(x) - log m(x)."""
         n_new = n_old = len(x)
-        n_reference = round(
-            2 * n_new * self.reference_share / (1 - self.reference_share)
-        )
-        chosen = torch.randint(
-            len(self.x), (n_old,), generator=generator, device=x.device
-        )
-        rows = torch.cat(
-            [x, self.x[chosen], reference.sample(n_reference, generator)]
+        share = self.reference_share
+        n_reference = round(2 * n_new * share / (1 - share))
+        old = self._choose(self.x, n_old, generator)
+        drawn = self._choose(self.pool, n_reference, generator)
+        rows = torch.cat([x, self.x[old], self.pool[drawn]])
+        log_reference = torch.cat(
+            [log_reference, self.log_reference[old], self.pool_log_reference[drawn]]
         )
         n_rows = len(rows)
-        log_reference = reference.log_prob(rows)
         terms = [
             mixture_log_density(rows, means, scale.expand(n_new)),
             mixture_log_density(rows, self.means, self.scales),
@@ -117,6 +146,10 @@ class NegativePhase(nn.Module):
         log_shares = torch.tensor(shares, device=x.device).log()
         log_mixture = torch.logsumexp(torch.stack(terms, 1) + log_shares, dim=1)
         return rows, log_reference - log_mixture
+
+    @staticmethod
+    def _choose(rows: Tensor, n: int, generator: torch.Generator) -> Tensor:
+        return torch.randint(len(rows), (n,), generator=generator, device=rows.device)
 
     @torch.no_grad()
     def weights(self, log_ratio: Tensor, energy: Tensor) -> Tensor:

@@ -126,7 +126,7 @@ class VERA(Objective):
 
     @property
     def critic_scale(self) -> float:
-        """lambda."""
+        """Return lambda."""
         return self.entropy_weight
 
     def init(
@@ -146,7 +146,9 @@ class VERA(Objective):
             x,
             means,
             generator_net.log_noise_scale.detach().exp().item(),
+            reference,
             self.reference_share,
+            generator,
         )
         return VERAState(generator_net, negatives)
 
@@ -198,6 +200,14 @@ class VERA(Objective):
         yield Loss("posterior", -elbo)
         state.clamp()
 
+    def end_epoch(
+        self, model: EnergyModel, state: nn.Module, generator: torch.Generator
+    ) -> None:
+        """Draw a part of the reference's negatives anew."""
+        assert isinstance(state, VERAState)
+        if self.importance_weights:
+            state.negatives.refresh_pool(model.reference, generator)
+
     def _critic_loss(
         self,
         model: EnergyModel,
@@ -209,14 +219,18 @@ class VERA(Objective):
     ) -> tuple[Loss, Tensor]:
         """Return the loss, and the slope of lambda log q0 + c at the generated rows."""
         scale = state.generator_net.log_noise_scale.detach().exp()
-        negatives, reference = state.negatives, model.reference
+        x_leaf = x_generated.clone().requires_grad_()
+        log_reference = model.reference.extended_log_prob(x_leaf)
+        (reference_slope,) = torch.autograd.grad(log_reference.sum(), x_leaf)
+        log_reference = log_reference.detach()
+        negatives = state.negatives
         rows, log_ratio = x_generated.clone(), None
         if self.importance_weights:
-            negatives.remember(x_generated, means, scale)
+            negatives.remember(x_generated, means, scale, log_reference)
             rows, log_ratio = negatives.draw(
-                x_generated, means, scale, reference, generator
+                x_generated, means, scale, log_reference, generator
             )
-        x_data = batch.x
+        x_data = batch.dequantized(generator)
         if self.gradient_penalty:
             x_data = x_data.detach().requires_grad_()
         rows.requires_grad_()
@@ -235,8 +249,5 @@ class VERA(Objective):
             )
             penalty = batch.mean(data_slope.square().sum(dim=1))
             loss = loss + 0.5 * self.gradient_penalty * penalty
-        x_leaf = x_generated.clone().requires_grad_()
-        log_reference = reference.extended_log_prob(x_leaf)
-        (reference_slope,) = torch.autograd.grad(log_reference.sum(), x_leaf)
         slope = slope[: len(x_generated)] + self.entropy_weight * reference_slope
         return Loss("energy", loss, {"energy_gap": gap.detach()}), slope

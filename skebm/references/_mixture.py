@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skebm.references._base import Density, Reference
+from skebm.utils import VARIANCE_FLOOR, column_units
 
 
 class GaussianMixtureDensity(Density):
@@ -90,10 +91,6 @@ class GaussianMixtureDensity(Density):
         return x
 
 
-#: Added to variances of standardised columns, so that no density is infinite.
-VARIANCE_FLOOR = 1e-3
-
-
 def make_mixture(
     weights: NDArray[np.float64],
     means: NDArray[np.float64],
@@ -107,10 +104,8 @@ def make_mixture(
 class GaussianReference(Reference):
     """A single Gaussian with the rows' mean and covariance.
 
-    Parameters
-    ----------
-    variance_floor : float, default=1e-3
-        Added to the diagonal of the covariance, in standardised units.
+    The diagonal is widened by the variance floor, 1e-3 of a standardised column and
+    more where a column's values lie on a grid.
 
     Examples
     --------
@@ -122,9 +117,6 @@ class GaussianReference(Reference):
     torch.Size([1, 3])
     """
 
-    def __init__(self, variance_floor: float = VARIANCE_FLOOR) -> None:
-        self.variance_floor = variance_floor
-
     def fit(
         self, x: Tensor, *, weight: Tensor | None, generator: torch.Generator
     ) -> GaussianMixtureDensity:
@@ -135,7 +127,7 @@ class GaussianReference(Reference):
         mean = np.average(rows, axis=0, weights=weights)
         covariance = np.cov(rows, rowvar=False, aweights=weights, bias=True)
         covariance = covariance.reshape(len(mean), len(mean))
-        covariance = covariance + self.variance_floor * np.eye(len(mean))
+        covariance = covariance + VARIANCE_FLOOR * np.diag(column_units(rows) ** 2)
         return make_mixture(
             np.ones(1), mean[None], np.linalg.cholesky(covariance)[None]
         )

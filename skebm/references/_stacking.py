@@ -16,16 +16,14 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
 from skebm.references._base import Reference
-from skebm.references._mixture import (
-    VARIANCE_FLOOR,
-    GaussianMixtureDensity,
-    make_mixture,
-)
+from skebm.references._mixture import GaussianMixtureDensity, make_mixture
+from skebm.utils import VARIANCE_FLOOR, column_units
 
 Array = NDArray[np.float64]
 
 SHRINKAGES = (1 / 16, 1 / 4, 1.0)
 FEW_ROWS = 1000
+MANY_COLUMNS = 32
 MIN_STACK_WEIGHT = 0.02
 NEGLIGIBLE_MASS = 1e-3
 
@@ -89,8 +87,9 @@ class GaussianMixtureReference(Reference):
     ----------
     n_components : tuple of int, default=(2, 4, 8, 16, 32, 64)
         Sizes tried, in this order, until two in a row bring nothing.
-    n_repeats : int, default=2
-        Seeds a size.
+    n_repeats : int or None, default=None
+        Seeds a size; None takes two up to 32 columns and one above, where components
+        are dear.
     max_rows : int, default=10_000
         Rows used, chosen at random where there are more.
 
@@ -113,7 +112,7 @@ class GaussianMixtureReference(Reference):
     def __init__(
         self,
         n_components: tuple[int, ...] = (2, 4, 8, 16, 32, 64),
-        n_repeats: int = 2,
+        n_repeats: int | None = None,
         max_rows: int = 10_000,
     ) -> None:
         self.n_components = n_components
@@ -180,33 +179,8 @@ class GaussianMixtureReference(Reference):
         sizes = [k for k in self.n_components if k <= 0.16 * n_rows]
         if n_rows < 10 * n_features:
             groups += [[Candidate("diag", k, 0)] for k in (1, *sizes[:4])]
-        repeats = range(self.n_repeats)
+        repeats = range(self.n_repeats or (2 if n_features <= MANY_COLUMNS else 1))
         return groups + [[Candidate("full", k, r) for r in repeats] for k in sizes]
-
-
-def column_units(x: Array) -> Array:
-    r"""Return the unit of each column in which the variance floor is added.
-
-    One for a continuous column. A column on a grid (each value twice or more on
-    average) has a floor of :math:`\sqrt 2` grid steps, at most a third of its spread:
-    rows between its grid points, or one step outside, are nothing strange. The spread
-    of a nearly constant column is taken from the grid steps of the others.
-    """
-    spread = x.std(axis=0)
-    step = np.zeros(x.shape[1])
-    for j, column in enumerate(x.T):
-        values = np.unique(column)
-        if 1 < len(values) <= len(column) / 2:
-            step[j] = np.median(np.diff(values))
-    floor = np.sqrt(VARIANCE_FLOOR) * np.where(spread > 0, spread, 1.0)
-    grid = step > 0
-    if grid.any():
-        steps_per_spread = np.median(spread[grid] / step[grid])
-        widest = np.minimum(steps_per_spread * step, np.ptp(x, axis=0))
-        widest = np.sqrt(0.1) * np.maximum(spread, widest)
-        grid_floor = np.maximum(floor, np.minimum(np.sqrt(2) * step, widest))
-        floor = np.where(grid, grid_floor, floor)
-    return np.asarray(floor / np.sqrt(VARIANCE_FLOOR))
 
 
 def _cross_validate(

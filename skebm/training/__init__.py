@@ -1,6 +1,6 @@
 """Floor 4: one loop over any objective."""
 
-from skebm.training._batches import TableBatches
+from skebm.training._batches import RowGraph, TableBatches
 from skebm.training._guard import StabilityGuard
 from skebm.training._monitor import (
     DensityMonitor,
@@ -17,6 +17,7 @@ __all__ = [
     "Evaluation",
     "LabelMonitor",
     "Monitor",
+    "RowGraph",
     "Schedule",
     "StabilityGuard",
     "TableBatches",

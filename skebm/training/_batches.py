@@ -3,11 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from skebm.objectives import Batch
+
+
+@dataclass(frozen=True)
+class RowGraph:
+    """What a graph of nearest neighbours says of each row.
+
+    Attributes
+    ----------
+    soft_labels : Tensor of shape (n, n_classes)
+        Class probabilities.
+    confidence : Tensor of shape (n,)
+        Their weights, 0 to 1.
+    neighbors : Tensor of int64 of shape (n, n_neighbors)
+        Numbers of the nearest rows.
+    """
+
+    soft_labels: Tensor
+    confidence: Tensor
+    neighbors: Tensor
+
+    def to(self, device: torch.device) -> RowGraph:
+        """Return the same on another device."""
+        return RowGraph(
+            self.soft_labels.to(device),
+            self.confidence.to(device),
+            self.neighbors.to(device),
+        )
 
 
 class TableBatches:
@@ -28,8 +56,12 @@ class TableBatches:
         Numbers of the rows to train on; the others are never drawn, nor copied.
     device : torch.device
         Where the steps run.
+    noise_scale : Tensor of shape (n_features,) or None, default=None
+        Passed on with each batch.
     n_labeled : int, default=0
         Labelled rows to draw beside each batch; 0 draws none.
+    graph : RowGraph or None, default=None
+        Soft labels and neighbours of the rows.
     """
 
     def __init__(
@@ -40,7 +72,9 @@ class TableBatches:
         rows: Tensor,
         *,
         device: torch.device,
+        noise_scale: Tensor | None = None,
         n_labeled: int = 0,
+        graph: RowGraph | None = None,
     ) -> None:
         self.device = device
         self.home = device if _fits(x, device) else torch.device("cpu")
@@ -48,9 +82,12 @@ class TableBatches:
         self.y = None if y is None else y.to(self.home)
         self.weight = None if weight is None else weight.to(self.home)
         self.rows = rows.to(self.home)
+        self.noise_scale = None if noise_scale is None else noise_scale.to(device)
         self.n_labeled = n_labeled
         if n_labeled and y is not None:
             self.labeled = rows[y[rows] >= 0].to(self.home)
+
+        self.graph = None if graph is None else graph.to(self.home)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -59,30 +96,55 @@ class TableBatches:
         """Return the number of batches in an epoch."""
         return max(1, len(self.rows) // batch_size)
 
-    def epoch(self, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
-        """Yield the batches of one epoch."""
+    def epoch(
+        self,
+        batch_size: int,
+        generator: torch.Generator,
+        begin: float = 0.0,
+        end: float = 1.0,
+    ) -> Iterator[Batch]:
+        """Yield the batches of one epoch, which is a run's part from begin to end."""
         permutation = torch.randperm(
             len(self.rows), generator=generator, device=generator.device
         )
         order = self.rows[permutation.to(self.home)]
-        for step in range(self.n_steps(batch_size)):
+        n_steps = self.n_steps(batch_size)
+        for step in range(n_steps):
             rows = order[step * batch_size : (step + 1) * batch_size]
-            yield self._take(rows, self._draw_labeled(generator))
+            yield replace(
+                self._take(rows),
+                labeled=self._draw_labeled(generator),
+                neighbors=self._draw_neighbors(rows, generator),
+                noise_scale=self.noise_scale,
+                progress=begin + (end - begin) * step / n_steps,
+            )
 
     def _draw_labeled(self, generator: torch.Generator) -> Batch | None:
         if not self.n_labeled:
             return None
         if len(self.labeled) <= self.n_labeled:
-            return self._take(self.labeled, None)
+            return self._take(self.labeled)
         draw = torch.randint(
             len(self.labeled),
             (self.n_labeled,),
             generator=generator,
             device=generator.device,
         ).to(self.home)
-        return self._take(self.labeled[draw], None)
+        return self._take(self.labeled[draw])
 
-    def _take(self, rows: Tensor, labeled: Batch | None) -> Batch:
+    def _draw_neighbors(self, rows: Tensor, generator: torch.Generator) -> Batch | None:
+        if self.graph is None:
+            return None
+        neighbors = self.graph.neighbors[rows]
+        chosen = torch.randint(
+            neighbors.shape[1],
+            (len(rows), 1),
+            generator=generator,
+            device=generator.device,
+        ).to(self.home)
+        return self._take(neighbors.gather(1, chosen)[:, 0])
+
+    def _take(self, rows: Tensor) -> Batch:
         def pick(table: Tensor | None) -> Tensor | None:
             if table is None:
                 return None
@@ -90,7 +152,14 @@ class TableBatches:
 
         x = pick(self.x)
         assert x is not None
-        return Batch(x, pick(self.y), pick(self.weight), labeled)
+        batch = Batch(x, pick(self.y), pick(self.weight))
+        if self.graph is None:
+            return batch
+        return replace(
+            batch,
+            soft_labels=pick(self.graph.soft_labels),
+            confidence=pick(self.graph.confidence),
+        )
 
 
 def _fits(x: Tensor, device: torch.device) -> bool:

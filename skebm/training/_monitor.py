@@ -147,7 +147,7 @@ class LabelMonitor(Monitor):
         self.x, self.y, self.weight = x, y, weight / weight.sum()
 
     def evaluate(self, model: EnergyModel) -> Evaluation:
-        """Return accuracy plus a thousandth of the mean log p(y | x), clipped at -10."""
+        """Return accuracy, plus a thousandth of the mean log p(y | x) above -10."""
         with torch.no_grad():
             logits = model.logits(self.x)
             correct = (logits.argmax(dim=1) == self.y).double()

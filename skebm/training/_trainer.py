@@ -131,11 +131,10 @@ class Trainer:
         n_steps = batches.n_steps(rows)
         all_figures: dict[str, list[NDArray[np.float64]]] = defaultdict(list)
         pending: dict[str, list[Tensor]] = defaultdict(list)
-        for step, batch in enumerate(batches.epoch(rows, run.generator), start=1):
-            rate = self.schedule.rate(begin + (step - 1) / (n_steps * max_iter))
-            for loss in self.objective.step(
-                run.model, batch, run.state, run.generator
-            ):
+        epoch_batches = batches.epoch(rows, run.generator, begin, epoch / max_iter)
+        for step, batch in enumerate(epoch_batches, start=1):
+            rate = self.schedule.rate(batch.progress)
+            for loss in self.objective.step(run.model, batch, run.state, run.generator):
                 self._descend(run, loss, rate * run.rate_factor)
                 pending[f"{loss.group}_loss"].append(loss.value.detach())
                 for name, value in loss.figures.items():

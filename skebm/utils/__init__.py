@@ -1,5 +1,6 @@
 """Floor 0: what every floor may use and which knows none of them."""
 
+from skebm.utils._columns import VARIANCE_FLOOR, column_units, dequantization_scale
 from skebm.utils._torch import (
     draw_seed,
     in_padded_batches,
@@ -11,6 +12,9 @@ from skebm.utils._torch import (
 )
 
 __all__ = [
+    "VARIANCE_FLOOR",
+    "column_units",
+    "dequantization_scale",
     "draw_seed",
     "in_padded_batches",
     "isolated_rng",

@@ -1,0 +1,514 @@
+"""The semi-supervised classifier."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import ClassVar
+
+import numpy as np
+import torch
+from scipy.special import log_softmax
+from sklearn.base import ClassifierMixin
+from sklearn.metrics import accuracy_score
+from sklearn.utils import check_consistent_length
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.validation import check_is_fitted
+
+from skebm._base import (
+    MAX_HELD_OUT,
+    BaseEBM,
+    check_n_samples,
+    check_weights,
+    private_random_state,
+)
+from skebm._graph import build_graph
+from skebm._labels import UNLABELED, encode_known, encode_labels
+from skebm._table import check_table
+from skebm.objectives import Joint
+from skebm.training import DensityMonitor, LabelMonitor
+from skebm.utils import make_generator
+from skebm.utils._sklearn import Interval, StrOptions, with_callbacks
+
+MIN_HELD_OUT_LABELS = 20
+N_LABELED_PER_STEP = 64
+
+
+class JEMClassifier(ClassifierMixin, BaseEBM):
+    r"""Joint energy-based model: classes and a density from one net.
+
+    .. math:: p(x) = q_0(x) e^{-E(x)} / Z, \qquad E = -\frac{1}{\lambda}
+              \log \sum_y e^{g_y(x)}, \qquad p(y|x) = \mathrm{softmax}_y \, g_y(x)
+
+    Rows with ``y = -1`` are unlabelled: the density, a graph of nearest neighbours and
+    the classifier's own consistency learn from them; see `skebm.objectives.Joint`.
+
+    Parameters
+    ----------
+    objective : {"vera", None} or Objective, default="vera"
+        Objective of the density; None trains p(y|x) alone.
+    network : {"ensemble_mlp", "mlp", "resmlp", "periodic_mlp", "fourier_mlp"}, class \
+            or builder, default="ensemble_mlp"
+        ``(n_features, n_outputs) -> nn.Module``; here n_outputs is the number of
+        classes. See `skebm.networks`.
+    reference, normalizer
+        As in `EBMDensityEstimator`.
+    classification_weight : float, default=10.0
+        :math:`\alpha`, weight of the cross-entropy on labelled rows beside -log p(x).
+    graph_weight : float or "auto", default="auto"
+        Weight of the cross-entropy with the soft labels of the graph. "auto" takes
+        the classification weight times the trust that labelled rows, left out in turn,
+        give the graph; see `graph_trust_`.
+    prediction_entropy_weight : float, default=3.0
+        :math:`\beta`, weight of the entropy of p(y|x).
+    vat_weight : float, default=10.0
+        Weight of the virtual adversarial term.
+    vat_radius : float or "auto", default="auto"
+        Length of its perturbation, in standardised units; "auto" takes 1.2 times the
+        median, over rows, of the difference between the distances to the tenth and to
+        the first neighbour.
+    balance_weight : float, default=10.0
+        Weight of the divergence of the predicted class shares from those found by the
+        supervised start.
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes in the cross-entropy.
+    unlabeled : object, default=-1
+        The marker of unlabelled rows; None, NaN and pd.NA mark them too.
+        ``unlabeled=None`` says that every row has a label.
+    max_iter : int or "auto", default="auto"
+        Epochs; "auto" takes as many as make about 800 steps.
+    batch_size : int, default=384
+        Rows a step, dealt out to the members of an ensemble.
+    batch_growth, learning_rate, gradient_clip
+        As in `EBMDensityEstimator`.
+    weight_averaging : float, default=0.98
+        As in `EBMDensityEstimator`.
+    early_stopping : bool, default=False
+        Hold out rows and keep the best state: by accuracy on held-out labelled rows
+        where there are at least 20 a class, else by the density's metric.
+    validation_fraction, n_iter_no_change, tol, contamination, ood_score, warm_start
+        As in `EBMDensityEstimator`.
+    device, random_state, verbose
+        As in `EBMDensityEstimator`.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The classes; never the marker.
+    graph_trust_ : float
+        Between 0 and 1; 0 where no row was unlabelled.
+    vat_radius_ : float
+        Radius used.
+    network_, reference_, objective_, log_normalizer_, log_normalizer_se_
+        As in `EBMDensityEstimator`.
+    normalizer_result_, offset_, history_, n_iter_, n_features_in_, feature_names_in_
+        As in `EBMDensityEstimator`.
+
+    See Also
+    --------
+    EBMDensityEstimator : A density without classes.
+    skebm.model_selection.SemiSupervisedSplit : Folds that respect the marker.
+
+    References
+    ----------
+    Grathwohl et al. Your classifier is secretly an energy based model and you should
+    treat it like one. ICLR 2020. Grathwohl et al. No MCMC for me. ICLR 2021.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_iris
+    >>> from skebm import JEMClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> y_few = np.where(np.arange(150) % 10 == 0, y, -1)
+    >>> model = JEMClassifier(max_iter=20, random_state=0).fit(X, y_few)
+    >>> model.predict_proba(X).shape
+    (150, 3)
+    >>> X_new, y_new = model.sample(4, y=2, random_state=0)
+    >>> X_new.shape, y_new
+    ((4, 4), array([2, 2, 2, 2]))
+    """
+
+    _n_auto_steps = 800
+    _range_share = 0.5
+
+    _parameter_constraints: ClassVar[dict] = {
+        **BaseEBM._parameter_constraints,
+        "classification_weight": [Interval(Real, 0, None, closed="neither")],
+        "graph_weight": [Interval(Real, 0, None, closed="left"), StrOptions({"auto"})],
+        "prediction_entropy_weight": [Interval(Real, 0, None, closed="left")],
+        "vat_weight": [Interval(Real, 0, None, closed="left")],
+        "vat_radius": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
+        "balance_weight": [Interval(Real, 0, None, closed="left")],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "unlabeled": "no_validation",
+    }
+
+    def __init__(
+        self,
+        objective="vera",
+        network="ensemble_mlp",
+        reference="gmm",
+        normalizer="auto",
+        *,
+        classification_weight=10.0,
+        graph_weight="auto",
+        prediction_entropy_weight=3.0,
+        vat_weight=10.0,
+        vat_radius="auto",
+        balance_weight=10.0,
+        class_weight=None,
+        unlabeled=-1,
+        max_iter="auto",
+        batch_size=384,
+        batch_growth=1.0,
+        learning_rate=2e-3,
+        gradient_clip=None,
+        weight_averaging=0.98,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=50,
+        tol=0.0,
+        contamination=0.05,
+        ood_score="log_density",
+        warm_start=False,
+        device="auto",
+        random_state=None,
+        verbose=0,
+    ):
+        self.objective = objective
+        self.network = network
+        self.reference = reference
+        self.normalizer = normalizer
+        self.classification_weight = classification_weight
+        self.graph_weight = graph_weight
+        self.prediction_entropy_weight = prediction_entropy_weight
+        self.vat_weight = vat_weight
+        self.vat_radius = vat_radius
+        self.balance_weight = balance_weight
+        self.class_weight = class_weight
+        self.unlabeled = unlabeled
+        self.max_iter = max_iter
+        self.batch_size = batch_size
+        self.batch_growth = batch_growth
+        self.learning_rate = learning_rate
+        self.gradient_clip = gradient_clip
+        self.weight_averaging = weight_averaging
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.contamination = contamination
+        self.ood_score = ood_score
+        self.warm_start = warm_start
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @with_callbacks
+    def fit(self, X, y, sample_weight=None):
+        """Fit classes and density.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows; finite numbers.
+        y : array-like of shape (n_samples,)
+            Labels: numbers or strings; the marker, None, NaN or pd.NA where unlabelled.
+            Arrays of strings hold the marker as a string ("-1").
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        self : JEMClassifier
+
+        Raises
+        ------
+        ValueError
+            Where fewer than two classes have a label.
+        """
+        self._validate_params()
+        continuing = self.warm_start and hasattr(self, "_run")
+        X, weight = self._check_fit(X, y, sample_weight, reset=not continuing)
+        if not continuing:
+            codes, self.classes_ = encode_labels(y, self.unlabeled)
+        else:
+            codes = self._codes_of_known_classes(y)
+        self._class_weights = self._resolve_class_weights(codes)
+        return self._fit(X, codes, weight, n_outputs=len(self.classes_), raw=(X, y))
+
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """Make one pass over the rows of X, at a constant learning rate.
+
+        The first call also fits scaling and reference, so its rows must be typical; it
+        needs ``classes`` where it doesn't hold each class.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+        classes : array-like, default=None
+            All classes.
+
+        Returns
+        -------
+        self : JEMClassifier
+        """
+        self._validate_params()
+        first = not hasattr(self, "_run")
+        X, weight = self._check_fit(X, y, sample_weight, reset=first)
+        if first and classes is not None:
+            self.classes_ = np.unique(classes)
+        elif first:
+            self.classes_ = encode_labels(y, self.unlabeled)[1]
+        codes = self._codes_of_known_classes(y)
+        self._class_weights = self._resolve_class_weights(codes)
+        return self._partial_fit(X, codes, weight, n_outputs=len(self.classes_))
+
+    def predict(self, X):
+        """Return the most probable class of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+        """
+        return self.classes_[self._logits(X).argmax(axis=1)]
+
+    def predict_proba(self, X):
+        """Return p(y|x), of shape (n_samples, n_classes), in the order of `classes_`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        probability : ndarray of shape (n_samples, n_classes)
+        """
+        probability = np.exp(self.predict_log_proba(X))
+        return probability / probability.sum(axis=1, keepdims=True)
+
+    def predict_log_proba(self, X):
+        """Return log p(y|x), of shape (n_samples, n_classes).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        log_probability : ndarray of shape (n_samples, n_classes)
+        """
+        return log_softmax(self._logits(X), axis=1)
+
+    def decision_function(self, X):
+        """Return the logits g; for two classes the second's less the first's.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        decision : ndarray of shape (n_samples, n_classes), or (n_samples,) for two
+        """
+        logits = self._logits(X)
+        return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
+
+    def score(self, X, y, sample_weight=None):
+        """Return the accuracy over the labelled rows; NaN where there is none.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+        y : array-like of shape (n_samples,)
+            Labels; rows with the marker don't count.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        accuracy : float
+        """
+        predicted = self._logits(X).argmax(axis=1)
+        check_consistent_length(predicted, y, sample_weight)
+        codes = encode_known(y, self.unlabeled, self.classes_)
+        labeled = codes != UNLABELED
+        if not labeled.any():
+            return float("nan")
+        if sample_weight is not None:
+            sample_weight = np.asarray(sample_weight)[labeled]
+        return accuracy_score(
+            codes[labeled], predicted[labeled], sample_weight=sample_weight
+        )
+
+    def sample(self, n_samples=1, y=None, random_state=None):
+        """Draw rows and their classes.
+
+        x follows the model's p(x), or p(x) p(y|x) up to scale where y is given, by
+        sequential Monte Carlo (`skebm.evaluation.annealed_samples`); y follows p(y|x).
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of rows.
+        y : label, array-like of shape (n_samples,), or None, default=None
+            Class of all rows, or of each.
+        random_state : int, RandomState or None, default=None
+            None is seeded by the system, so that two calls differ.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            In the units of the X of `fit`.
+        y : ndarray of shape (n_samples,)
+        """
+        check_is_fitted(self, "network_")
+        check_n_samples(n_samples)
+        rng = private_random_state(random_state)
+        if y is None:
+            X = self._sample_standardized(self._make_model().energy, n_samples, rng)
+            probability = self.predict_proba(X)
+            cumulated = probability.cumsum(axis=1)
+            codes = (cumulated < rng.uniform(size=(n_samples, 1))).sum(axis=1)
+            return X, self.classes_[np.minimum(codes, len(self.classes_) - 1)]
+        codes = self._requested_codes(y, n_samples)
+        X = np.empty((n_samples, self.n_features_in_))
+        for k in np.unique(codes):
+            rows = codes == k
+            X[rows] = self._sample_standardized(self._class_energy(k), rows.sum(), rng)
+        return X, self.classes_[codes]
+
+    def _class_energy(self, k):
+        """Return the energy of p(x) p(k|x), as a function of standardised rows."""
+        model = self._make_model()
+
+        def energy(Z):
+            log_prob = torch.log_softmax(model.logits(Z), dim=1)
+            return model.energy(Z) - log_prob[:, k]
+
+        return energy
+
+    def _requested_codes(self, y, n_samples):
+        labels = np.full(n_samples, y) if np.ndim(y) == 0 else np.asarray(y)
+        if len(labels) != n_samples:
+            raise ValueError(
+                f"The 'y' parameter must be a class or hold n_samples={n_samples} of "
+                f"them. Got {len(labels)}."
+            )
+        codes = encode_known(labels, None, self.classes_)
+        if (codes < 0).any():
+            unknown = labels[codes < 0][0]
+            raise ValueError(
+                f"The 'y' parameter must hold classes of {self.classes_.tolist()}. Got "
+                f"{unknown!r}."
+            )
+        return codes
+
+    def _logits(self, X):
+        X = self._check_scored(X)
+        return self._on_rows(self._make_model().logits, X)
+
+    # ------------------------------------------------------------------ training
+
+    def _check_fit(self, X, y, sample_weight, reset):
+        if y is None:
+            raise ValueError(
+                f"{type(self).__name__} requires y to be passed, but the target y is "
+                "None."
+            )
+        X = check_table(self, X, reset=reset, min_rows=2)
+        check_consistent_length(X, y)
+        return X, check_weights(sample_weight, X)
+
+    def _codes_of_known_classes(self, y):
+        codes = encode_known(y, self.unlabeled, self.classes_)
+        if (codes < UNLABELED).any():
+            raise ValueError(
+                "y holds classes that the first call did not see; expected "
+                f"{self.classes_.tolist()}."
+            )
+        return codes
+
+    def _resolve_class_weights(self, codes):
+        if self.class_weight is None:
+            return None
+        labels = codes[codes >= 0]
+        numbers = np.arange(len(self.classes_))
+        weights = self.class_weight
+        if isinstance(weights, dict):
+            known = encode_known(list(weights), None, self.classes_)
+            weights = dict(zip(known.tolist(), weights.values(), strict=True))
+            return tuple(float(weights.get(k, 1.0)) for k in numbers)
+        present = np.unique(labels)
+        balanced = compute_class_weight(weights, classes=present, y=labels)
+        by_class = dict(zip(present.tolist(), balanced.tolist(), strict=True))
+        return tuple(by_class.get(k, 1.0) for k in numbers.tolist())
+
+    def _prepare(self, Z, codes, train, rng):
+        super()._prepare(Z, codes, train, rng)
+        graph = build_graph(Z.numpy(), codes, train.numpy(), len(self.classes_), rng)
+        self._row_graph, self.graph_trust_ = graph.rows, graph.trust
+        if not hasattr(self, "vat_radius_") or not self.warm_start:
+            fixed = self.vat_radius != "auto"
+            self.vat_radius_ = self.vat_radius if fixed else graph.radius
+
+    def _training_objective(self):
+        graph_weight = self.graph_weight
+        if graph_weight == "auto":
+            graph_weight = self.classification_weight * self.graph_trust_
+        return Joint(
+            self.objective_,
+            classification_weight=self.classification_weight,
+            graph_weight=graph_weight,
+            prediction_entropy_weight=self.prediction_entropy_weight,
+            vat_weight=self.vat_weight,
+            vat_radius=self.vat_radius_,
+            balance_weight=self.balance_weight,
+            class_weights=self._class_weights,
+        )
+
+    def _batch_options(self):
+        return {"n_labeled": N_LABELED_PER_STEP, "graph": self._row_graph}
+
+    def _split_rows(self, codes, n_rows, rng):
+        everything = torch.arange(n_rows)
+        if not self.early_stopping:
+            return everything, None
+        fraction = self.validation_fraction
+        held_out = np.zeros(n_rows, dtype=bool)
+        if self._judges_by_labels(codes):
+            for k in range(len(self.classes_)):
+                rows = rng.permutation(np.flatnonzero(codes == k))
+                share = min(max(1, round(fraction * len(rows))), MAX_HELD_OUT)
+                held_out[rows[:share]] = True
+        elif self.objective is not None:
+            unlabeled = rng.permutation(np.flatnonzero(codes < 0))
+            held_out[unlabeled[: min(round(fraction * n_rows), MAX_HELD_OUT)]] = True
+        if not held_out.any():
+            return everything, None
+        return everything[~held_out], everything[held_out]
+
+    def _judges_by_labels(self, codes):
+        """Tell whether each class leaves enough held-out labels to judge by."""
+        counts = np.bincount(codes[codes >= 0], minlength=len(self.classes_))
+        return (self.validation_fraction * counts).min() >= MIN_HELD_OUT_LABELS
+
+    def _make_monitor(self, Z, codes, weight, held_out, seed):
+        x = Z[held_out].to(self._device)
+        weight = None if weight is None else weight[held_out].to(self._device)
+        labels = torch.from_numpy(codes)[held_out].to(self._device)
+        if (labels >= 0).all():
+            return LabelMonitor(x, labels, weight)
+        generator = make_generator(seed, self._device)
+        x = self._dequantized(Z[held_out], seed).to(self._device)
+        return DensityMonitor(x, weight, self.reference_, generator)

@@ -1,0 +1,100 @@
+"""Several classifiers and a density's critic, computed at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from skebm.networks._mlp import make_activation
+
+
+class BatchedLinear(nn.Module):
+    """One linear layer for each of several members, by one batched product."""
+
+    def __init__(
+        self, n_members: int, n_inputs: int, n_outputs: int, gain: float = 2.0
+    ):
+        super().__init__()
+        weight = torch.randn(n_members, n_inputs, n_outputs)
+        self.weight = nn.Parameter(weight * math.sqrt(gain / n_inputs))
+        self.bias = nn.Parameter(torch.zeros(n_members, 1, n_outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map x of shape (m, n, n_inputs) to (m, n, n_outputs), by the first m."""
+        return torch.baddbmm(self.bias[: len(x)], x, self.weight[: len(x)])
+
+
+class EnsembleMLP(nn.Module):
+    r"""Ensemble of perceptrons with a head for the classes and one for the critic.
+
+    .. math:: g_y(x) = \log \frac{1}{M} \sum_m p_m(y | x) + c(x)
+
+    The softmax of g is the mean of the members' p(y | x), and its logsumexp the critic
+    c, a second head on the first member's hidden layers (one suffices, and costs a
+    third). A head of its own lets the cross-entropy leave the density's level alone;
+    the logits of any joint energy-based model can be written so.
+
+    Parameters
+    ----------
+    n_features, n_outputs : int
+        Columns in, classes out.
+    hidden_features : sequence of int, default=(256, 256)
+        Width of each hidden layer.
+    n_members : int, default=3
+        M.
+    activation : {"silu", "softplus", "gelu", "tanh"}, default="silu"
+        Activation of the hidden layers.
+
+    Examples
+    --------
+    >>> import torch
+    >>> EnsembleMLP(4, 3)(torch.zeros(7, 4)).shape
+    torch.Size([7, 3])
+    """
+
+    def __init__(
+        self,
+        n_features: int,
+        n_outputs: int,
+        hidden_features: Sequence[int] = (256, 256),
+        n_members: int = 3,
+        activation: str = "silu",
+    ) -> None:
+        super().__init__()
+        self.n_members = n_members
+        layers: list[nn.Module] = []
+        width = n_features
+        for size in hidden_features:
+            layers.append(BatchedLinear(n_members, width, size))
+            layers.append(make_activation(activation))
+            width = size
+        self.trunk = nn.Sequential(*layers)
+        self.class_head = BatchedLinear(n_members, width, n_outputs, gain=1.0)
+        self.critic_head = BatchedLinear(1, width, 1, gain=0.0)
+
+    def members(self, x: Tensor) -> Tensor:
+        """Return each member's class logits, shape (n_members, n, n_outputs).
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, n_features) or (n_members, n, n_features)
+            The same rows for all members, or rows for each.
+        """
+        return self.class_head(self.trunk(self._for_members(x)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map x of shape (n, n_features) to the logits g, (n, n_outputs)."""
+        hidden = self.trunk(self._for_members(x))
+        log_prob = torch.log_softmax(self.class_head(hidden), dim=2)
+        mean_prob = torch.logsumexp(log_prob, dim=0) - math.log(self.n_members)
+        return mean_prob + self.critic_head(hidden[:1])[0]
+
+    def critic(self, x: Tensor) -> Tensor:
+        """Return the logsumexp of `forward`, shape (n,), without the classes."""
+        return self.critic_head(self.trunk(x.unsqueeze(0)))[0, :, 0]
+
+    def _for_members(self, x: Tensor) -> Tensor:
+        return x.expand(self.n_members, -1, -1) if x.dim() == 2 else x

@@ -1,0 +1,247 @@
+"""The joint objective of a classifier and a density."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from skebm.networks import EnergyModel
+from skebm.objectives._base import Batch, Loss, Objective, ParameterGroup
+from skebm.objectives._consistency import (
+    entropy,
+    soft_cross_entropy,
+    virtual_adversarial_loss,
+)
+from skebm.references import Density
+
+SUPERVISED_SHARE = 0.1
+RAMP_SHARE = 0.2
+GRAPH_END = 0.9
+
+
+class JointState(nn.Module):
+    """State of the density's objective, and the class shares the net believes in."""
+
+    def __init__(self, density: nn.Module, n_classes: int) -> None:
+        super().__init__()
+        self.density = density
+        self.class_shares: Tensor
+        self.register_buffer("class_shares", torch.full((n_classes,), 1 / n_classes))
+
+
+class Joint(Objective):
+    r"""Joint energy-based model, semi-supervised.
+
+    .. math::
+
+        -\log p(x) + \alpha \, CE(y, p(y|x))
+        + \alpha_g \, CE(\text{graph}, p(y|x))
+        + \beta \, H(p(y|x)) + v \, KL(p(y|x) \| p(y|x + r))
+        + b \, KL(\bar\pi \| \bar p(y))
+
+    The first term, over all rows, is any density's objective; the second is over
+    labelled rows; the others are over all rows, unlabelled ones included. The first
+    tenth of the training is supervised, by labels and graph; the graph's term then
+    fades out to the last tenth, and the last three terms rise from zero. The class
+    shares :math:`\bar\pi` are those that the net gives the rows at the end of the
+    first tenth.
+
+    Parameters
+    ----------
+    density : Objective or None
+        Objective of -log p(x); None trains the classifier alone.
+    classification_weight : float
+        :math:`\alpha`.
+    graph_weight : float
+        :math:`\alpha_g`, times the confidence of each row's soft label; the rows are
+        mixed with their neighbours.
+    prediction_entropy_weight : float
+        :math:`\beta`.
+    vat_weight, vat_radius : float
+        v and the length of r.
+    balance_weight : float
+        b.
+    class_weights : tuple of float or None
+        Weights of the classes in the second term.
+
+    References
+    ----------
+    Grathwohl et al. Your classifier is secretly an energy based model and you should
+    treat it like one. ICLR 2020. Miyato et al. Virtual adversarial training. PAMI 2018.
+    """
+
+    def __init__(
+        self,
+        density: Objective | None,
+        classification_weight: float = 1.0,
+        graph_weight: float = 0.0,
+        prediction_entropy_weight: float = 0.0,
+        vat_weight: float = 0.0,
+        vat_radius: float = 1.0,
+        balance_weight: float = 0.0,
+        class_weights: tuple[float, ...] | None = None,
+    ) -> None:
+        self.density = density
+        self.classification_weight = classification_weight
+        self.graph_weight = graph_weight
+        self.prediction_entropy_weight = prediction_entropy_weight
+        self.vat_weight = vat_weight
+        self.vat_radius = vat_radius
+        self.balance_weight = balance_weight
+        self.class_weights = class_weights
+
+    needs_labels: ClassVar[bool] = True
+
+    @property
+    def healthy(self) -> dict[str, tuple[float, float]]:  # type: ignore[override]
+        """Return the density's ranges."""
+        return {} if self.density is None else self.density.healthy
+
+    def init(
+        self, model: EnergyModel, reference: Density, generator: torch.Generator
+    ) -> JointState:
+        """Build the density's state and even class shares."""
+        inner: nn.Module = nn.Module()
+        if self.density is not None:
+            inner = self.density.init(model, reference, generator)
+        row = reference.sample(1, generator)
+        with torch.no_grad():
+            n_classes = model.logits(row).shape[1]
+        return JointState(inner, n_classes)
+
+    def parameter_groups(
+        self, model: EnergyModel, state: nn.Module
+    ) -> dict[str, ParameterGroup]:
+        """Return the density's groups."""
+        assert isinstance(state, JointState)
+        if self.density is None:
+            parameters = list(model.network.parameters())
+            return {"energy": ParameterGroup(parameters, betas=(0.9, 0.99))}
+        groups = self.density.parameter_groups(model, state.density)
+        return groups | {"energy": replace(groups["energy"], betas=(0.9, 0.99))}
+
+    def step(
+        self,
+        model: EnergyModel,
+        batch: Batch,
+        state: nn.Module,
+        generator: torch.Generator,
+    ) -> Iterator[Loss]:
+        """Descend the density's losses, the classes' added to the energy's."""
+        assert isinstance(state, JointState)
+        loss, figures = self._class_loss(model, batch, state, generator)
+        if self.density is None:
+            yield Loss("energy", loss, figures)
+            return
+        n_rows = max(1, len(batch.x) // (2 * model.n_members))
+        weight = None if batch.weight is None else batch.weight[:n_rows]
+        rows = Batch(
+            batch.x[:n_rows],
+            weight=weight,
+            noise_scale=batch.noise_scale,
+            progress=batch.progress,
+        )
+        for part in self.density.step(model, rows, state.density, generator):
+            if part.group == "energy":
+                part = Loss("energy", part.value + loss, part.figures | figures)
+            yield part
+
+    def end_epoch(
+        self, model: EnergyModel, state: nn.Module, generator: torch.Generator
+    ) -> None:
+        """Pass on to the density's objective."""
+        assert isinstance(state, JointState)
+        if self.density is not None:
+            self.density.end_epoch(model, state.density, generator)
+
+    def _class_loss(
+        self,
+        model: EnergyModel,
+        batch: Batch,
+        state: JointState,
+        generator: torch.Generator,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the losses of p(y | x), each the mean over the members."""
+        assert batch.labeled is not None
+        n_members = model.n_members
+        n_rows = len(batch.x) // n_members
+        parts = [batch.labeled.x.expand(n_members, -1, -1), _deal(batch.x, n_members)]
+        mixed = None
+        if self.graph_weight and batch.neighbors is not None:
+            mixed = _mix_with_neighbors(batch, generator)
+            parts.append(_deal(mixed.x, n_members))
+        log_prob = torch.log_softmax(model.member_logits(torch.cat(parts, 1)), dim=2)
+        sizes = [part.shape[1] for part in parts]
+        split = log_prob.split(sizes, dim=1)
+        cross_entropy = self._cross_entropy(split[0], batch.labeled)
+        loss = self.classification_weight * cross_entropy
+        if mixed is not None:
+            assert mixed.soft_labels is not None and mixed.confidence is not None
+            soft_labels = _deal(mixed.soft_labels, n_members)
+            confidence = mixed.confidence[: n_members * n_rows].view(n_members, n_rows)
+            terms = confidence * soft_cross_entropy(soft_labels, split[2])
+            remaining = (GRAPH_END - batch.progress) / (GRAPH_END - SUPERVISED_SHARE)
+            fade = min(1.0, max(0.0, remaining))
+            loss = loss + fade * self.graph_weight * terms.mean()
+        loss = loss + self._unsupervised_loss(
+            model, parts[1], split[1], batch.progress, state, generator
+        )
+        return loss, {"cross_entropy": cross_entropy.detach()}
+
+    def _cross_entropy(self, log_prob: Tensor, labeled: Batch) -> Tensor:
+        assert labeled.y is not None
+        index = labeled.y.expand(len(log_prob), -1).unsqueeze(2)
+        losses = -log_prob.gather(2, index)[:, :, 0].mean(dim=0)
+        if self.class_weights is not None:
+            losses = losses * losses.new_tensor(self.class_weights)[labeled.y]
+        return labeled.mean(losses)
+
+    def _unsupervised_loss(
+        self,
+        model: EnergyModel,
+        x: Tensor,
+        log_prob: Tensor,
+        progress: float,
+        state: JointState,
+        generator: torch.Generator,
+    ) -> Tensor:
+        shares = log_prob.exp().mean(dim=1)
+        if progress < SUPERVISED_SHARE:
+            state.class_shares.lerp_(shares.detach().mean(dim=0), 0.05)
+            return log_prob.new_zeros(())
+        ramp = min(1.0, (progress - SUPERVISED_SHARE) / RAMP_SHARE)
+        loss = self.prediction_entropy_weight * entropy(log_prob).mean()
+        if self.vat_weight:
+            adversarial = virtual_adversarial_loss(
+                model.member_logits, x, log_prob, self.vat_radius, generator
+            )
+            loss = loss + self.vat_weight * adversarial
+        if self.balance_weight:
+            believed = state.class_shares + 1e-6
+            divergence = believed * (believed.log() - (shares + 1e-6).log())
+            loss = loss + self.balance_weight * divergence.sum(dim=1).mean()
+        return ramp * loss
+
+
+def _deal(rows: Tensor, n_members: int) -> Tensor:
+    """Deal rows (n, d) out to the members: (n_members, n // n_members, d)."""
+    n_rows = len(rows) // n_members
+    return rows[: n_members * n_rows].unflatten(0, (n_members, n_rows))
+
+
+def _mix_with_neighbors(batch: Batch, generator: torch.Generator) -> Batch:
+    """Return points between rows and neighbours, their labels mixed alike."""
+    near = batch.neighbors
+    assert near is not None and near.soft_labels is not None
+    assert batch.soft_labels is not None and batch.confidence is not None
+    assert near.confidence is not None
+    share = torch.rand(len(batch.x), 1, generator=generator, device=batch.x.device)
+    return Batch(
+        torch.lerp(batch.x, near.x, share),
+        soft_labels=torch.lerp(batch.soft_labels, near.soft_labels, share),
+        confidence=torch.lerp(batch.confidence, near.confidence, share[:, 0]),
+    )

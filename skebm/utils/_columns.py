@@ -1,0 +1,53 @@
+"""What the values of a column say of its resolution."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+#: Added to variances of standardised columns, so that no density is infinite.
+VARIANCE_FLOOR = 1e-3
+
+
+def column_units(x: Array) -> Array:
+    r"""Return the unit of each column in which the variance floor is added.
+
+    One for a continuous column. A column on a grid (each value twice or more on
+    average) has a floor of :math:`\sqrt 2` grid steps, at most a third of its spread:
+    rows between its grid points, or one step outside, are nothing strange. The spread
+    of a nearly constant column is taken from the grid steps of the others.
+    """
+    spread = x.std(axis=0)
+    step = grid_steps(x)
+    floor = np.sqrt(VARIANCE_FLOOR) * np.where(spread > 0, spread, 1.0)
+    grid = step > 0
+    if grid.any():
+        steps_per_spread = np.median(spread[grid] / step[grid])
+        widest = np.minimum(steps_per_spread * step, np.ptp(x, axis=0))
+        widest = np.sqrt(0.1) * np.maximum(spread, widest)
+        grid_floor = np.maximum(floor, np.minimum(np.sqrt(2) * step, widest))
+        floor = np.where(grid, grid_floor, floor)
+    return np.asarray(floor / np.sqrt(VARIANCE_FLOOR))
+
+
+def grid_steps(x: Array) -> Array:
+    """Return the median gap between the values of columns with ties; 0 elsewhere."""
+    step = np.zeros(x.shape[1])
+    for j, column in enumerate(x.T):
+        values = np.unique(column)
+        if 1 < len(values) <= len(column) / 2:
+            step[j] = np.median(np.diff(values))
+    return step
+
+
+def dequantization_scale(x: Array) -> Array:
+    """Return the noise, a standard deviation a column, that ties ask for.
+
+    Rows on a grid or on a constant lie on a set of measure zero: without noise an
+    energy makes its density there as high as it likes. The noise is the variance floor
+    in the column's unit; continuous columns get none.
+    """
+    tied = (grid_steps(x) > 0) | (np.ptp(x, axis=0) == 0)
+    return np.where(tied, np.sqrt(VARIANCE_FLOOR) * column_units(x), 0.0)
