@@ -89,8 +89,9 @@ class Standardizer:
 
     With a range share rho above zero a column that hardly ever moves is not blown up:
     distances between rows stay meaningful. One factor for all columns then brings
-    their mean variance to one. Taken with weighted moments over the training rows, in float64 whatever X's dtype, in
-    chunks, so that no copy of X is made on the way. A constant column has s = 1.
+    their mean variance to one. Moments are weighted, over the training rows, in float64
+    whatever X's dtype, and taken in chunks, so that no copy of X is made on the way. A
+    constant column has s = 1.
 
     Parameters
     ----------

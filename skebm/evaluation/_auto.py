@@ -21,11 +21,11 @@ class AutoNormalizer(AbstractNormalizer):
 
     A first round of importance sampling says how many draws would bring its standard
     error to 0.01 nats; where a million suffice, that many fresh ones are the estimate.
-    Otherwise one pilot finds the way, a trial of annealed importance sampling sets the number of
-    temperatures, and fresh particles give the estimate. Should it miss `tolerance`,
-    further rounds double the temperatures (or the particles, once the effective sample
-    size is above a half) until it is met or the next round would exceed the budget.
-    The budget counts moves, not seconds, so that one seed gives one result.
+    Otherwise one pilot finds the way, a trial of annealed importance sampling sets the
+    number of temperatures, and fresh particles give the estimate. Should it miss
+    `tolerance`, further rounds double the temperatures (or the particles, once the
+    effective sample size is above a half) until it is met or the next round would
+    exceed the budget. The budget counts moves, not seconds, so that one seed gives one result.
 
     Parameters
     ----------

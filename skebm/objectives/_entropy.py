@@ -107,7 +107,8 @@ def elbo_gradient(draws: PosteriorDraws) -> Tensor:
     the draws at hand serve twice. For a linear generator it is zero at
     :math:`\eta_j = 1/\sqrt{P_{jj}}`, P the posterior precision.
     """
-    n_draws = len(draws.noise)
+    # A pair of mirror images counts once: both have the same noise squared.
+    n_pairs = (len(draws.noise) + 1) // 2
     centred = draws.log_joint - draws.log_joint.mean(0)
     moment = centred.unsqueeze(-1) * (draws.noise.square() - 1)
-    return moment.mean((0, 1)) * n_draws / max(n_draws - 1, 1) + 1
+    return moment.mean((0, 1)) * n_pairs / max(n_pairs - 1, 1) + 1

@@ -1,0 +1,113 @@
+"""What every objective promises; a new method is one row of CASES."""
+
+import copy
+
+import pytest
+import torch
+
+from skebm.networks import MLP, EnergyModel, EnsembleMLP
+from skebm.objectives import VERA, Batch, Joint
+from skebm.references import GaussianMixtureDensity
+
+#: A name, the objective, and whether it needs labels.
+CASES = {
+    "vera": (VERA(), False),
+    "vera with penalty": (VERA(gradient_penalty=0.1), False),
+    "vera as published": (VERA(importance_weights=False), False),
+    "joint with vera": (
+        Joint(
+            VERA(),
+            classification_weight=1.0,
+            prediction_entropy_weight=0.1,
+            vat_weight=1.0,
+            balance_weight=1.0,
+        ),
+        True,
+    ),
+    "discriminative": (Joint(None), True),
+}
+
+
+def make_case(name):
+    objective, labels = CASES[name]
+    rng = torch.Generator().manual_seed(0)
+    reference = GaussianMixtureDensity(
+        torch.ones(1), torch.zeros(1, 4), torch.eye(4)[None]
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = EnsembleMLP(4, 3, (16,), 2) if labels else MLP(4, 1, (16,))
+        model = EnergyModel(network, reference, objective.critic_scale)
+        state = objective.init(model, reference, rng)
+    with torch.no_grad():  # a flat net has no slope to pass on
+        for parameter in network.parameters():
+            parameter += 0.1 * torch.randn(parameter.shape, generator=rng)
+    y = torch.arange(24) % 3
+    labeled = Batch(torch.randn(24, 4, generator=rng), y) if labels else None
+    x = torch.randn(24, 4, generator=rng)
+    weight = torch.rand(24, generator=rng)
+    batch = Batch(x, None, weight, labeled, progress=0.6)
+    return objective, model, state, batch, rng
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_losses_reach_the_parameters_of_their_group(name):
+    objective, model, state, batch, rng = make_case(name)
+    groups = objective.parameter_groups(model, state)
+    descended = set()
+    for loss in objective.step(model, batch, state, rng):
+        assert loss.value.shape == () and torch.isfinite(loss.value)
+        parameters = groups[loss.group].parameters
+        gradients = torch.autograd.grad(loss.value, parameters, allow_unused=True)
+        assert any(g is not None and g.abs().sum() > 0 for g in gradients)
+        descended.add(loss.group)
+        for figure in loss.figures.values():
+            assert not figure.requires_grad and torch.isfinite(figure)
+    assert descended == set(groups)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_step_is_a_function_of_state_and_generator(name):
+    """A restored state and generator give the same losses again."""
+    objective, model, state, batch, rng = make_case(name)
+    saved = copy.deepcopy(state.state_dict()), rng.get_state()
+
+    def losses():
+        return [
+            loss.value.item() for loss in objective.step(model, batch, state, rng)
+        ]
+
+    first = losses()
+    assert losses() != first or name == "discriminative"
+    state.load_state_dict(saved[0])
+    rng.set_state(saved[1])
+    assert losses() == pytest.approx(first, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_options_survive_clone_and_set_params(name):
+    from sklearn.base import clone
+
+    objective, _ = CASES[name]
+    assert repr(clone(objective)) == repr(objective)
+
+
+@pytest.mark.parametrize("name", [n for n, (_, labels) in CASES.items() if not labels])
+def test_weights_multiply_data_terms_only(name):
+    """Rows of weight zero don't count; doubling all weights changes nothing."""
+    objective, model, state, batch, rng = make_case(name)
+    start = copy.deepcopy(state.state_dict()), rng.get_state()
+
+    def first_loss(weight, x=batch.x):
+        state.load_state_dict(start[0])
+        rng.set_state(start[1])
+        return next(
+            iter(objective.step(model, Batch(x, None, weight), state, rng))
+        ).value.item()
+
+    half = (torch.arange(24) < 12).float()
+    elsewhere = batch.x.clone()
+    elsewhere[12:] += 5
+    assert first_loss(half) == pytest.approx(first_loss(half, elsewhere), rel=1e-4)
+    assert first_loss(half) == pytest.approx(first_loss(2 * half), rel=1e-5)
+    assert first_loss(None) != pytest.approx(first_loss(half), rel=1e-3)
