@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state
+from sklearn.utils import _safe_indexing, check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from skebm._callbacks import FitProgress
@@ -20,6 +20,7 @@ from skebm._persistence import PortableStateMixin
 from skebm._resolve import (
     build_network,
     check_options,
+    resolve_network,
     resolve_normalizer,
     resolve_objective,
     resolve_reference,
@@ -30,7 +31,13 @@ from skebm.exceptions import NormalizerWarning, TrainingWarning
 from skebm.networks import EnergyModel
 from skebm.objectives import Objective
 from skebm.references import Reference
-from skebm.training import Schedule, TableBatches, Trainer, TrainingRun
+from skebm.training import (
+    DensityMonitor,
+    Schedule,
+    TableBatches,
+    Trainer,
+    TrainingRun,
+)
 from skebm.utils import (
     dequantization_scale,
     draw_seed,
@@ -84,71 +91,87 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
     def _fit(self, X, codes, sample_weight, n_outputs, raw):
         """Train on validated X and class numbers (or None); ``raw`` is (X, y)."""
         rng = private_random_state(self.random_state)
-        normalizer = resolve_normalizer(self.normalizer)
-        going_on = self.warm_start and hasattr(self, "_run")
-        if going_on and n_outputs != self._n_outputs:
-            raise ValueError(
-                f"warm_start=True, but this fit has {n_outputs} outputs where the "
-                f"first had {self._n_outputs}."
-            )
+        parts = self._resolve_parts(n_outputs)
+        going_on = self.warm_start and self._is_trained
+        if not going_on:
+            self.__dict__.pop("network_", None)  # a fit that fails leaves no mixture
         Z, weight = self._standardize(X, sample_weight, keep=going_on)
         train, held_out = self._split_rows(codes, len(Z), rng)
-        self._prepare(Z, codes, train, rng)
-        with isolated_rng(draw_seed(rng), resolve_device(self.device)):
+        options = self._prepare(Z, codes, train, rng)
+        with isolated_rng(draw_seed(rng), parts["device"]):
             if not going_on:
-                self._assemble(Z, train, weight, n_outputs, rng)
-            trainer = self._train(Z, codes, weight, train, held_out, rng, raw)
+                self._assemble(parts, Z, train, weight, n_outputs, rng)
+            trainer = self._train(Z, codes, weight, train, held_out, options, rng, raw)
         self._expose(trainer)
         judged = train if held_out is None else held_out
-        self._calibrate(normalizer, Z[judged[:MAX_HELD_OUT]], draw_seed(rng))
+        self._mark_stale(Z[judged[:MAX_HELD_OUT]], draw_seed(rng))
+        try:
+            self._refresh()
+        except KeyboardInterrupt:
+            self._warn_of_interrupt("the estimation of log Z; the next scoring does it")
         return self
 
     def _partial_fit(self, X, codes, sample_weight, n_outputs):
         """Make one pass over validated rows; the first call also sets up the model."""
         rng = private_random_state(self.random_state)
-        going_on = hasattr(self, "_run")
+        parts = self._resolve_parts(n_outputs)
+        going_on = self._is_trained
         Z, weight = self._standardize(X, sample_weight, keep=going_on)
         rows = torch.arange(len(Z))
-        self._prepare(Z, codes, rows, rng)
-        with isolated_rng(draw_seed(rng), resolve_device(self.device)):
+        options = self._prepare(Z, codes, rows, rng)
+        with isolated_rng(draw_seed(rng), parts["device"]):
             if not going_on:
-                self._assemble(Z, rows, weight, n_outputs, rng)
+                self._assemble(parts, Z, rows, weight, n_outputs, rng)
             trainer = self._make_trainer(None, None, warmup=0.0, final_rate=1.0)
-            trainer.fit(self._run, self._batches(Z, codes, weight, rows), 1)
+            trainer.fit(self._run, self._batches(Z, codes, weight, rows, options), 1)
         self._expose(trainer)
-        self._stale = (Z[:MAX_HELD_OUT], draw_seed(rng))
-        self.log_normalizer_ = self.log_normalizer_se_ = self.offset_ = math.nan
+        self._mark_stale(Z[:MAX_HELD_OUT], draw_seed(rng))
         return self
+
+    @property
+    def _is_trained(self):
+        return hasattr(self, "network_")
+
+    def _resolve_parts(self, n_outputs):
+        """Resolve every option before any work is done; return the parts by name."""
+        objective = resolve_objective(self.objective)
+        check_options(type(self).__name__, objective, n_outputs)
+        resolve_normalizer(self.normalizer)
+        return {
+            "objective": objective,
+            "reference": resolve_reference(self.reference),
+            "device": resolve_device(self.device),
+            "builder": resolve_network(self.network),
+        }
 
     def _standardize(self, X, sample_weight, keep):
         """Return standardised rows and weights of mean one, as tensors on the CPU."""
         if not keep:
             standardizer = Standardizer(self._range_share)
-            self._standardizer = standardizer.fit(X, sample_weight)
+            names = getattr(self, "feature_names_in_", None)
+            self._standardizer = standardizer.fit(X, sample_weight, names)
         Z = torch.from_numpy(self._standardizer.transform(X))
         if sample_weight is None:
             return Z, None
         unit = sample_weight / sample_weight.mean()
         return Z, torch.as_tensor(unit, dtype=torch.float32)
 
-    def _assemble(self, Z, train, weight, n_outputs, rng):
-        """Resolve the options; fit the reference; build the net and its run."""
-        objective = resolve_objective(self.objective)
-        check_options(type(self).__name__, objective, n_outputs)
-        recipe = resolve_reference(self.reference)
-        device = resolve_device(self.device)
-        network = build_network(self.network, Z.shape[1], n_outputs).to(device)
-        self.objective_, self._network_builder = objective, self.network
+    def _assemble(self, parts, Z, train, weight, n_outputs, rng):
+        """Build the net, fit the reference, start a run."""
+        device = parts["device"]
+        network = build_network(parts["builder"], Z.shape[1], n_outputs).to(device)
+        self.objective_, self._network_builder = parts["objective"], self.network
         self._n_outputs, self._device = n_outputs, str(device)
         rows = train
         if len(train) > MAX_REFERENCE_ROWS:
             chosen = rng.choice(len(train), MAX_REFERENCE_ROWS, replace=False)
             rows = train[torch.from_numpy(chosen)]
-        self.reference_ = recipe.fit(
+        density = parts["reference"].fit(
             Z[rows],
             weight=None if weight is None else weight[rows],
             generator=make_generator(draw_seed(rng)),
-        ).to(device)
+        )
+        self.reference_ = density.to(device)
         self._run = TrainingRun(
             self._make_model(network),
             self._training_objective(),
@@ -156,22 +179,20 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
             self.weight_averaging,
         )
 
-    def _train(self, Z, codes, weight, train, held_out, rng, raw):
+    def _train(self, Z, codes, weight, train, held_out, options, rng, raw):
         max_iter = self._resolve_max_iter(len(train))
         monitor = None
         if held_out is not None:
-            monitor = self._make_monitor(Z, codes, weight, held_out, draw_seed(rng))
-        progress = FitProgress(self, max_iter, *raw, self._fitted_attributes)
-        trainer = self._make_trainer(monitor, progress.on_epoch)
-        trainer.fit(self._run, self._batches(Z, codes, weight, train), max_iter)
-        progress.end()
-        if trainer.interrupted:
-            warnings.warn(
-                f"Training was interrupted after {trainer.n_epochs} epochs; the "
-                "estimator is in its best state so far.",
-                TrainingWarning,
-                stacklevel=4,
+            monitor = self._make_monitor(
+                Z, codes, weight, held_out, options["noise_scale"], draw_seed(rng)
             )
+        progress = FitProgress(
+            self, max_iter, *raw, lambda: self._fitted_attributes(trainer.history)
+        )
+        trainer = self._make_trainer(monitor, progress.on_epoch)
+        batches = self._batches(Z, codes, weight, train, options)
+        trainer.fit(self._run, batches, max_iter)
+        progress.end()
         return trainer
 
     def _make_trainer(self, monitor, on_epoch, **schedule):
@@ -191,7 +212,7 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
             verbose=int(self.verbose),
         )
 
-    def _batches(self, Z, codes, weight, rows):
+    def _batches(self, Z, codes, weight, rows, options):
         y = None if codes is None else torch.from_numpy(codes)
         return TableBatches(
             Z,
@@ -199,29 +220,18 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
             weight,
             rows,
             device=torch.device(self._device),
-            noise_scale=self._noise_scale,
-            **self._batch_options(),
+            **options,
         )
 
     #: Least scale of a column inside, as a share of its range.
     _range_share = 0.0
 
-    def _batch_options(self):
-        """Return further options of the mini-batches."""
-        return {}
-
     def _prepare(self, Z, codes, train, rng):
-        """Learn from the standardised rows what the training needs beforehand."""
+        """Learn from the rows what training needs; return options of `TableBatches`."""
         rows = train[rng.permutation(len(train))[:MAX_HELD_OUT]]
         scale = dequantization_scale(Z[rows].double().numpy())
-        self._noise_scale = torch.from_numpy(scale).float() if scale.any() else None
-
-    def _dequantized(self, Z, seed):
-        """Return held-out rows with the noise that the training rows get."""
-        if self._noise_scale is None:
-            return Z
-        noise = torch.randn(Z.shape, generator=make_generator(seed))
-        return Z + self._noise_scale * noise
+        noisy = bool(scale.any())
+        return {"noise_scale": torch.from_numpy(scale).float() if noisy else None}
 
     def _resolve_max_iter(self, n_rows):
         """Return the number of epochs; "auto" fixes the number of steps instead."""
@@ -235,8 +245,21 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
         """Return the numbers of training rows and of held-out rows (or None)."""
 
     @abstractmethod
-    def _make_monitor(self, Z, codes, weight, held_out, seed):
+    def _make_monitor(self, Z, codes, weight, held_out, noise_scale, seed):
         """Return what early stopping watches on the held-out rows."""
+
+    def _density_monitor(self, Z, weight, held_out, noise_scale, seed):
+        """Return the density's; held-out rows get the noise that training rows get."""
+        x = Z[held_out]
+        if noise_scale is not None:
+            noise = torch.randn(x.shape, generator=make_generator(seed))
+            x = x + noise_scale * noise
+        return DensityMonitor(
+            x.to(self._device),
+            None if weight is None else weight[held_out],
+            self.reference_,
+            make_generator(seed, self._device),
+        )
 
     @abstractmethod
     def _training_objective(self):
@@ -253,24 +276,49 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
         self.network_ = self._run.served.network.eval()
         self.history_ = trainer.history
         self.n_iter_ = max(1, trainer.n_epochs)
+        if trainer.interrupted:
+            self._warn_of_interrupt(
+                f"training after {trainer.n_epochs} epochs; the estimator is in its "
+                "best state so far"
+            )
 
-    def _fitted_attributes(self):
+    def _warn_of_interrupt(self, what):
+        warnings.warn(
+            f"A KeyboardInterrupt ended {what}.", TrainingWarning, stacklevel=5
+        )
+
+    def _fitted_attributes(self, history):
         """Return what makes a copy of this estimator usable in mid-fit."""
         network = copy.deepcopy(self._run.served.network).eval()
         generator = make_generator(0, self._device)
         estimate = ImportanceSampling(4096).estimate(
             self._make_model(network).energy, self.reference_, generator=generator
         )
+        known = self.normalizer is not None
         return {
             "network_": network,
-            "log_normalizer_": estimate.log_normalizer,
-            "log_normalizer_se_": estimate.standard_error,
+            "log_normalizer_": estimate.log_normalizer if known else None,
+            "log_normalizer_se_": estimate.standard_error if known else None,
             "offset_": math.nan,
+            "history_": copy.deepcopy(history),
+            "_stale": None,
         }
 
-    def _calibrate(self, normalizer, Z, seed):
-        """Estimate log Z, and the offset from standardised rows Z."""
-        self._stale = None
+    def _mark_stale(self, Z, seed):
+        """Leave log Z and the offset to the next `_refresh`, by standardised rows Z."""
+        self._stale = (Z.numpy(), seed)
+        unknown = None if self.normalizer is None else math.nan
+        self.log_normalizer_ = self.log_normalizer_se_ = unknown
+        self.normalizer_result_ = None
+        self.offset_ = math.nan
+
+    def _refresh(self):
+        """Bring log Z and the offset up to date."""
+        check_is_fitted(self, "network_")
+        if self._stale is None:
+            return
+        Z, seed = self._stale
+        normalizer = resolve_normalizer(self.normalizer)
         self.log_normalizer_ = self.log_normalizer_se_ = None
         if normalizer is not None:
             generator = make_generator(seed, self._device)
@@ -292,12 +340,7 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
                 )
         scores = self._ood_scores_standardized(Z)
         self.offset_ = float(np.quantile(scores, self.contamination))
-
-    def _refresh(self):
-        """Bring log Z and the offset up to date after `partial_fit`."""
-        check_is_fitted(self, "network_")
-        if self._stale is not None:
-            self._calibrate(resolve_normalizer(self.normalizer), *self._stale)
+        self._stale = None
 
     # ------------------------------------------------------------------ scoring
 
@@ -321,7 +364,9 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
     def _ood_scores_standardized(self, Z):
         function = self._ood_function()
         with torch.no_grad():
-            return in_padded_batches(function, Z, lambda rows: rows.to(self._device))
+            return in_padded_batches(
+                function, Z, lambda rows: torch.from_numpy(rows).to(self._device)
+            )
 
     def _ood_function(self):
         if self.ood_score == "negative_energy":
@@ -414,10 +459,23 @@ def check_n_samples(n_samples):
         )
 
 
-def check_weights(sample_weight, X):
-    """Return sample_weight as float64 of shape (n,), or None."""
+def keep_weighted(X, y, sample_weight):
+    """Return X, y and weights of the rows whose weight is above zero.
+
+    So that rows of weight zero count nowhere: not in scaling, reference or graph.
+    """
     if sample_weight is None:
-        return None
-    return _check_sample_weight(
+        return X, y, None
+    weight = _check_sample_weight(
         sample_weight, X, dtype=np.float64, ensure_non_negative=True
     )
+    if weight.all():
+        return X, y, weight
+    rows = np.flatnonzero(weight)
+    if len(rows) < 2:
+        raise ValueError(
+            "The 'sample_weight' parameter must hold at least two weights above zero. "
+            f"Got {len(rows)} of {len(weight)}."
+        )
+    y = None if y is None else _safe_indexing(y, rows)
+    return X[rows], y, weight[rows]

@@ -18,15 +18,14 @@ from skebm._base import (
     MAX_HELD_OUT,
     BaseEBM,
     check_n_samples,
-    check_weights,
+    keep_weighted,
     private_random_state,
 )
 from skebm._graph import build_graph
 from skebm._labels import UNLABELED, encode_known, encode_labels
 from skebm._table import check_table
 from skebm.objectives import Joint
-from skebm.training import DensityMonitor, LabelMonitor
-from skebm.utils import make_generator
+from skebm.training import LabelMonitor
 from skebm.utils._sklearn import Interval, StrOptions, with_callbacks
 
 MIN_HELD_OUT_LABELS = 20
@@ -228,20 +227,21 @@ class JEMClassifier(ClassifierMixin, BaseEBM):
             Where fewer than two classes have a label.
         """
         self._validate_params()
-        continuing = self.warm_start and hasattr(self, "_run")
-        X, weight = self._check_fit(X, y, sample_weight, reset=not continuing)
-        if not continuing:
-            codes, self.classes_ = encode_labels(y, self.unlabeled)
-        else:
+        going_on = self.warm_start and self._is_trained
+        raw = X, y
+        X, y, weight = self._check_fit(X, y, sample_weight, reset=not going_on)
+        if going_on:
             codes = self._codes_of_known_classes(y)
+        else:
+            codes, self.classes_ = encode_labels(y, self.unlabeled)
         self._class_weights = self._resolve_class_weights(codes)
-        return self._fit(X, codes, weight, n_outputs=len(self.classes_), raw=(X, y))
+        return self._fit(X, codes, weight, n_outputs=len(self.classes_), raw=raw)
 
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Make one pass over the rows of X, at a constant learning rate.
 
         The first call also fits scaling and reference, so its rows must be typical; it
-        needs ``classes`` where it doesn't hold each class.
+        needs ``classes`` where it doesn't hold each class. Every call needs a label.
 
         Parameters
         ----------
@@ -255,10 +255,10 @@ class JEMClassifier(ClassifierMixin, BaseEBM):
         self : JEMClassifier
         """
         self._validate_params()
-        first = not hasattr(self, "_run")
-        X, weight = self._check_fit(X, y, sample_weight, reset=first)
+        first = not self._is_trained
+        X, y, weight = self._check_fit(X, y, sample_weight, reset=first)
         if first and classes is not None:
-            self.classes_ = np.unique(classes)
+            self.classes_ = encode_labels(classes, self.unlabeled)[1]
         elif first:
             self.classes_ = encode_labels(y, self.unlabeled)[1]
         codes = self._codes_of_known_classes(y)
@@ -277,7 +277,8 @@ class JEMClassifier(ClassifierMixin, BaseEBM):
         -------
         y : ndarray of shape (n_samples,)
         """
-        return self.classes_[self._logits(X).argmax(axis=1)]
+        codes = self._logits(X).argmax(axis=1)
+        return self.classes_[codes]
 
     def predict_proba(self, X):
         """Return p(y|x), of shape (n_samples, n_classes), in the order of `classes_`.
@@ -428,7 +429,7 @@ class JEMClassifier(ClassifierMixin, BaseEBM):
             )
         X = check_table(self, X, reset=reset, min_rows=2)
         check_consistent_length(X, y)
-        return X, check_weights(sample_weight, X)
+        return keep_weighted(X, y, sample_weight)
 
     def _codes_of_known_classes(self, y):
         codes = encode_known(y, self.unlabeled, self.classes_)
@@ -436,6 +437,11 @@ class JEMClassifier(ClassifierMixin, BaseEBM):
             raise ValueError(
                 "y holds classes that the first call did not see; expected "
                 f"{self.classes_.tolist()}."
+            )
+        if (codes == UNLABELED).all():
+            raise ValueError(
+                f"All {len(codes)} rows of y are unlabelled "
+                f"(unlabeled={self.unlabeled!r}); at least one label is needed."
             )
         return codes
 
@@ -447,6 +453,11 @@ class JEMClassifier(ClassifierMixin, BaseEBM):
         weights = self.class_weight
         if isinstance(weights, dict):
             known = encode_known(list(weights), None, self.classes_)
+            if (known < 0).any():
+                raise ValueError(
+                    f"The 'class_weight' parameter holds {list(weights)}; the classes "
+                    f"are {self.classes_.tolist()}."
+                )
             weights = dict(zip(known.tolist(), weights.values(), strict=True))
             return tuple(float(weights.get(k, 1.0)) for k in numbers)
         present = np.unique(labels)
@@ -455,12 +466,13 @@ class JEMClassifier(ClassifierMixin, BaseEBM):
         return tuple(by_class.get(k, 1.0) for k in numbers.tolist())
 
     def _prepare(self, Z, codes, train, rng):
-        super()._prepare(Z, codes, train, rng)
+        options = super()._prepare(Z, codes, train, rng)
         graph = build_graph(Z.numpy(), codes, train.numpy(), len(self.classes_), rng)
-        self._row_graph, self.graph_trust_ = graph.rows, graph.trust
-        if not hasattr(self, "vat_radius_") or not self.warm_start:
-            fixed = self.vat_radius != "auto"
-            self.vat_radius_ = self.vat_radius if fixed else graph.radius
+        self.graph_trust_ = graph.trust
+        self.vat_radius_ = self.vat_radius
+        if self.vat_radius == "auto":
+            self.vat_radius_ = graph.radius
+        return options | {"n_labeled": N_LABELED_PER_STEP, "graph": graph.rows}
 
     def _training_objective(self):
         graph_weight = self.graph_weight
@@ -476,9 +488,6 @@ class JEMClassifier(ClassifierMixin, BaseEBM):
             balance_weight=self.balance_weight,
             class_weights=self._class_weights,
         )
-
-    def _batch_options(self):
-        return {"n_labeled": N_LABELED_PER_STEP, "graph": self._row_graph}
 
     def _split_rows(self, codes, n_rows, rng):
         everything = torch.arange(n_rows)
@@ -503,12 +512,9 @@ class JEMClassifier(ClassifierMixin, BaseEBM):
         counts = np.bincount(codes[codes >= 0], minlength=len(self.classes_))
         return (self.validation_fraction * counts).min() >= MIN_HELD_OUT_LABELS
 
-    def _make_monitor(self, Z, codes, weight, held_out, seed):
-        x = Z[held_out].to(self._device)
-        weight = None if weight is None else weight[held_out].to(self._device)
+    def _make_monitor(self, Z, codes, weight, held_out, noise_scale, seed):
         labels = torch.from_numpy(codes)[held_out].to(self._device)
-        if (labels >= 0).all():
-            return LabelMonitor(x, labels, weight)
-        generator = make_generator(seed, self._device)
-        x = self._dequantized(Z[held_out], seed).to(self._device)
-        return DensityMonitor(x, weight, self.reference_, generator)
+        if (labels < 0).any():
+            return self._density_monitor(Z, weight, held_out, noise_scale, seed)
+        weight = None if weight is None else weight[held_out].to(self._device)
+        return LabelMonitor(Z[held_out].to(self._device), labels, weight)

@@ -13,13 +13,11 @@ from skebm._base import (
     MAX_HELD_OUT,
     BaseEBM,
     check_n_samples,
-    check_weights,
+    keep_weighted,
     private_random_state,
 )
 from skebm._table import check_table
 from skebm.exceptions import NormalizerWarning
-from skebm.training import DensityMonitor
-from skebm.utils import make_generator
 from skebm.utils._sklearn import with_callbacks
 
 
@@ -91,7 +89,7 @@ class EBMDensityEstimator(DensityMixin, BaseEBM):
     log_normalizer_, log_normalizer_se_ : float or None
         log Z and its standard error, in nats. NaN after `partial_fit`, until the next
         scoring.
-    normalizer_result_ : skebm.evaluation.LogNormalizer
+    normalizer_result_ : skebm.evaluation.LogNormalizer or None
         The whole result, with the effective sample size.
     offset_ : float
         Threshold of `predict` on `ood_scores`.
@@ -194,11 +192,12 @@ class EBMDensityEstimator(DensityMixin, BaseEBM):
         -------
         self : EBMDensityEstimator
         """
+        del y
         self._validate_params()
-        continuing = self.warm_start and hasattr(self, "_run")
-        X = check_table(self, X, reset=not continuing, min_rows=2)
-        weight = check_weights(sample_weight, X)
-        return self._fit(X, None, weight, n_outputs=1, raw=(X, y))
+        going_on = self.warm_start and self._is_trained
+        table = check_table(self, X, reset=not going_on, min_rows=2)
+        table, _, weight = keep_weighted(table, None, sample_weight)
+        return self._fit(table, None, weight, n_outputs=1, raw=(X, None))
 
     def partial_fit(self, X, y=None, sample_weight=None):
         """Make one pass over the rows of X, at a constant learning rate.
@@ -217,8 +216,9 @@ class EBMDensityEstimator(DensityMixin, BaseEBM):
         """
         del y
         self._validate_params()
-        X = check_table(self, X, reset=not hasattr(self, "_run"), min_rows=2)
-        return self._partial_fit(X, None, check_weights(sample_weight, X), n_outputs=1)
+        X = check_table(self, X, reset=not self._is_trained, min_rows=2)
+        X, _, weight = keep_weighted(X, None, sample_weight)
+        return self._partial_fit(X, None, weight, n_outputs=1)
 
     def score(self, X, y=None):
         """Mean log density of the rows of X, in nats.
@@ -309,10 +309,5 @@ class EBMDensityEstimator(DensityMixin, BaseEBM):
         order = torch.from_numpy(rng.permutation(n_rows))
         return order[n_held_out:], order[:n_held_out]
 
-    def _make_monitor(self, Z, codes, weight, held_out, seed):
-        return DensityMonitor(
-            self._dequantized(Z[held_out], seed).to(self._device),
-            None if weight is None else weight[held_out],
-            self.reference_,
-            make_generator(seed, self._device),
-        )
+    def _make_monitor(self, Z, codes, weight, held_out, noise_scale, seed):
+        return self._density_monitor(Z, weight, held_out, noise_scale, seed)

@@ -170,7 +170,11 @@ def _trust(weights, Z, codes, n_classes, rng):
     """
     judges = rng.permutation(np.flatnonzero(codes >= 0))[:MAX_JUDGES]
     labels = codes[judges]
-    n_folds = min(N_FOLDS, np.bincount(labels)[np.unique(labels)].min())
+    counts = np.bincount(labels)
+    counts = counts[counts > 0]
+    if len(counts) < 2:
+        return 0.0  # a graph with labels of one class only says that class
+    n_folds = min(N_FOLDS, counts.min())
     if n_folds < 2:
         return 1.0  # one label a class leaves nothing to judge by
     by_graph, by_labels = np.zeros(len(judges)), np.zeros(len(judges))

@@ -22,7 +22,9 @@ def split_marker(y, unlabeled):
         The marker. None, NaN and pd.NA mark unlabelled rows too. With
         ``unlabeled=None`` no row is unlabelled and missing labels raise ValueError.
     """
-    if not isinstance(y, (pd.Series, pd.Categorical, pd.api.extensions.ExtensionArray)):
+    if isinstance(y, (list, tuple)):
+        y = np.asarray(y, dtype=object)  # NumPy would turn NaN among strings into "nan"
+    if not isinstance(y, (pd.Series, pd.api.extensions.ExtensionArray)):
         y = column_or_1d(y, dtype=None, warn=True)
     if isinstance(y, np.ndarray) and y.dtype.kind in "biuf":
         values, missing = y, np.isnan(y) if y.dtype.kind == "f" else y != y
@@ -43,6 +45,8 @@ def _equals_marker(values, missing, unlabeled):
     """Compare each label with the marker; arrays of strings hold it as a string."""
     if values.dtype != object:
         return values == unlabeled if isinstance(unlabeled, numbers.Number) else missing
+    if pd.isna(unlabeled):
+        return missing
     strings = all(isinstance(value, str) for value in values[~missing])
     if strings and isinstance(unlabeled, numbers.Number):
         unlabeled = str(unlabeled)
@@ -106,7 +110,7 @@ def _compact(labels):
 
 def _check_classification(labels):
     floats = [v for v in labels.tolist() if isinstance(v, float)]
-    broken = [v for v in floats if v != np.floor(v)]
+    broken = [v for v in floats if v != np.floor(v) or np.isinf(v)]
     if broken:
         raise ValueError(
             "Unknown label type: continuous. Classes are needed in y; got the value "
@@ -118,8 +122,8 @@ def _check_two_classes(classes, n_unlabeled, unlabeled):
     if len(classes) >= 2:
         return
     message = (
-        f"y holds only one class, {classes[0]!r}, beside {n_unlabeled} unlabelled "
-        "rows; at least two classes are needed."
+        f"y holds only one class, {classes.tolist()[0]!r}, beside {n_unlabeled} "
+        "unlabelled rows; at least two classes are needed."
     )
     if n_unlabeled and unlabeled == -1 and classes[0] == 1:
         message += (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 
-from skebm import references
 from skebm._resolve import build_network
 from skebm.training import TrainingRun
 from skebm.utils import (
@@ -20,18 +19,27 @@ class PortableStateMixin:
     """Turns nets, densities and optimisers into arrays when pickled, and back.
 
     So a model fitted on a GPU loads where there is none, equal models hash alike, and
-    skops can store them. The nets are built anew from the builder they came from.
+    skops can store them. The nets are built anew from the builder they came from. The
+    epochs' clock times are left behind, no two fits being equal in them.
     """
+
+    def __copy__(self):
+        """Return a copy that shares the nets."""
+        shallow = type(self).__new__(type(self))
+        shallow.__dict__.update(self.__dict__)
+        return shallow
 
     def __getstate__(self):
         state = super().__getstate__().copy()
-        if "_run" not in state:
+        run = state.pop("_run", None)
+        if state.pop("network_", None) is None:  # not fitted
             return state
-        del state["network_"]
+        history = state["history_"].items()
+        state["history_"] = {k: v for k, v in history if k != "seconds"}
         density = state["reference_"]
         arrays = to_numpy_tree(density.arrays())
-        state["reference_"] = {"class": type(density).__name__, "arrays": arrays}
-        state["_run"] = to_numpy_tree(state["_run"].state_dict())
+        state["reference_"] = {"class": type(density), "arrays": arrays}
+        state["_run"] = to_numpy_tree(run.state_dict())
         return state
 
     def __setstate__(self, state):
@@ -41,8 +49,8 @@ class PortableStateMixin:
         self._device = _nearest_device(self._device)
         device = torch.device(self._device)
         packed = state["reference_"]
-        density = getattr(references, packed["class"])
-        self.reference_ = density(**to_tensor_tree(packed["arrays"])).to(device)
+        arrays = to_tensor_tree(packed["arrays"])
+        self.reference_ = packed["class"](**arrays).to(device)
         self._run = self._rebuild_run(to_tensor_tree(state["_run"]), device)
         self.network_ = self._run.served.network.eval()
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from skebm.evaluation import NORMALIZERS, AbstractNormalizer
 from skebm.networks import NETWORKS
-from skebm.objectives import OBJECTIVES, Objective
+from skebm.objectives import OBJECTIVES, Joint, Objective
 from skebm.references import REFERENCES, Reference
 
 
@@ -44,14 +44,13 @@ def resolve_normalizer(normalizer):
     return _resolve("normalizer", normalizer, NORMALIZERS, AbstractNormalizer)
 
 
-def build_network(network, n_features, n_outputs):
-    """Return the net that ``network`` names or builds, checked for its shape.
+def resolve_network(network):
+    """Return the builder of the net that ``network`` names or is.
 
     Raises
     ------
     ValueError
-        Where the name is unknown, a built net is given where a builder is needed, or
-        the net doesn't map (n, n_features) to (n, n_outputs).
+        Where the name is unknown or a built net is given where a builder is needed.
     """
     if isinstance(network, nn.Module):
         raise ValueError(
@@ -68,7 +67,19 @@ def build_network(network, n_features, n_outputs):
             f"The 'network' parameter must be one of {{{', '.join(names)}}}, a class or"
             f" a builder (n_features, n_outputs) -> nn.Module. Got {network!r} instead."
         )
-    built = network(n_features, n_outputs)
+    return network
+
+
+def build_network(network, n_features, n_outputs):
+    """Return the net that ``network`` names or builds, checked for its shape.
+
+    Raises
+    ------
+    ValueError
+        As in `resolve_network`, or where the net doesn't map (n, n_features) to
+        (n, n_outputs).
+    """
+    built = resolve_network(network)(n_features, n_outputs)
     if not isinstance(built, nn.Module):
         raise ValueError(
             f"The 'network' builder must return an nn.Module. Got {built!r} instead."
@@ -96,6 +107,12 @@ def check_options(estimator_name, objective, n_outputs):
             f"{estimator_name} and objective=None don't go together: without an "
             "objective no density is trained. Choose one of "
             f"{sorted(OBJECTIVES)}."
+        )
+    if isinstance(objective, Joint):
+        raise ValueError(
+            f"{estimator_name} and objective Joint don't go together: JEMClassifier "
+            "builds its Joint from its own weights. Pass the density's objective, one "
+            f"of {sorted(OBJECTIVES)}, an instance or None."
         )
     if n_outputs == 1 and objective.needs_labels:
         raise ValueError(

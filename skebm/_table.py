@@ -8,6 +8,7 @@ from scipy import sparse
 from sklearn.utils.validation import validate_data
 
 CHUNK_ROWS = 65_536
+MAX_STANDARDIZED = 1e15  # beyond it squares overflow, and scores become NaN
 MAX_FLOOR = 8.0  # standard deviations; an outlier may not hide the rest of a column
 
 
@@ -28,7 +29,7 @@ def check_table(estimator, X, *, reset, min_rows=1):
             "Sparse data was passed for X, but dense data is required. "
             "Use X.toarray() to convert it."
         )
-    _check_numeric_columns(X)
+    _check_numbers(X)
     X = validate_data(
         estimator,
         X,
@@ -41,21 +42,26 @@ def check_table(estimator, X, *, reset, min_rows=1):
     return X
 
 
-def _check_numeric_columns(X):
-    """Name the columns of a data frame that hold no numbers."""
+def _check_numbers(X):
+    """Name the columns of a data frame or an array of objects that hold no numbers."""
+    if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "OUS":
+        X = pd.DataFrame(X.astype(object))
     if not isinstance(X, pd.DataFrame):
         return
-    bad = [
-        f"{name!r} ({dtype})"
-        for name, dtype in X.dtypes.items()
-        if not pd.api.types.is_numeric_dtype(dtype)
-        and not pd.api.types.is_object_dtype(dtype)
-    ]
-    if bad:
-        raise ValueError(
-            f"X must hold numbers. Got columns {', '.join(bad)}: encode them first, "
-            "for example by sklearn.preprocessing.OrdinalEncoder or OneHotEncoder."
+    for j, (name, dtype) in enumerate(X.dtypes.items()):
+        if pd.api.types.is_numeric_dtype(dtype):
+            continue
+        problem = f"X must hold numbers. Got column {name!r} ({dtype})"
+        advice = (
+            "encode it first, for example by sklearn.preprocessing.OrdinalEncoder or "
+            "OneHotEncoder."
         )
+        if not pd.api.types.is_object_dtype(dtype):
+            raise ValueError(f"{problem}: {advice}")
+        try:
+            X.iloc[:, j].to_numpy().astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{problem}: {error}; {advice}") from error
 
 
 def _check_finite(estimator, X):
@@ -65,20 +71,19 @@ def _check_finite(estimator, X):
         for start in range(0, len(X), CHUNK_ROWS):
             bad |= is_bad(X[start : start + CHUNK_ROWS]).any(axis=0)
         if bad.any():
-            names = ", ".join(column_names(estimator, bad))
+            names = getattr(estimator, "feature_names_in_", None)
             raise ValueError(
-                f"Input X contains {kind} in column {names}; "
+                f"Input X contains {kind} in column {column_names(names, bad)}; "
                 f"{type(estimator).__name__} accepts finite values only. Impute or "
                 "drop these rows first."
             )
 
 
-def column_names(estimator, mask):
-    """Return the names, or else the numbers, of the columns in ``mask``; at most 5."""
+def column_names(names, mask):
+    """List the names, or else the numbers, of the columns in ``mask``; at most 5."""
     numbers = np.flatnonzero(mask)
-    names = getattr(estimator, "feature_names_in_", None)
     shown = [str(j) if names is None else repr(names[j]) for j in numbers[:5]]
-    return [*shown, "..."] if len(numbers) > 5 else shown
+    return ", ".join([*shown, "..."] if len(numbers) > 5 else shown)
 
 
 class Standardizer:
@@ -107,8 +112,8 @@ class Standardizer:
     def __init__(self, range_share=0.0):
         self.range_share = range_share
 
-    def fit(self, X, sample_weight=None):
-        """Learn the moments of X.
+    def fit(self, X, sample_weight=None, names=None):
+        """Learn the moments of X; ``names`` are its columns', for messages.
 
         Raises
         ------
@@ -125,10 +130,10 @@ class Standardizer:
             mean = origin + shift
             variance = sum(weight[c] @ (X[c] - mean) ** 2 for c in chunks) / total
         if not np.isfinite(variance).all():
-            bad = np.flatnonzero(~np.isfinite(variance)).tolist()
+            bad = column_names(names, ~np.isfinite(variance))
             raise ValueError(
-                f"X's columns {bad} hold values too large for their variance to be "
-                "computed; rescale or drop them."
+                f"X holds values too large for their variance to be computed in column "
+                f"{bad}; rescale or drop it."
             )
         # Rounding leaves a constant column with a variance of about (eps * mean)^2.
         rounding = 10 * np.finfo(X.dtype).eps * np.abs(mean)
@@ -150,7 +155,8 @@ class Standardizer:
         for start in range(0, len(X), CHUNK_ROWS):
             chunk = slice(start, start + CHUNK_ROWS)
             with np.errstate(over="ignore"):
-                Z[chunk] = (X[chunk] - self.mean_) / self.scale_
+                z = (X[chunk] - self.mean_) / self.scale_
+            Z[chunk] = np.clip(z, -MAX_STANDARDIZED, MAX_STANDARDIZED)
         return Z
 
     def inverse_transform(self, Z):

@@ -2,20 +2,52 @@
 
 from functools import partial
 
+import numpy as np
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skebm import EBMDensityEstimator, JEMClassifier
 from skebm.networks import MLP
 
-TINY = partial(MLP, hidden_features=(16,))
-FAST = {"network": TINY, "reference": "gaussian", "normalizer": "importance"}
+FAST = {
+    "network": partial(MLP, hidden_features=(16,)),
+    "reference": "gaussian",
+    "normalizer": "importance",
+    # Steps of an epoch; check_class_weight_classifiers asks for a thousand epochs.
+    "batch_size": 500,
+}
+ESTIMATORS = [
+    EBMDensityEstimator(**FAST, max_iter=3),
+    JEMClassifier(**FAST, max_iter=40),
+    JEMClassifier(**FAST, max_iter=40, unlabeled=None),
+]
 
-DENSITY = EBMDensityEstimator(**FAST, max_iter=3)
-CLASSIFIER = JEMClassifier(**FAST, max_iter=40)
-SUPERVISED = JEMClassifier(**FAST, max_iter=40, unlabeled=None)
+
+def expected_failed_checks(estimator):
+    expected = {
+        "check_sample_weight_equivalence_on_dense_data": (
+            "mini-batches of weighted rows are not those of repeated rows, as for "
+            "scikit-learn's SGD estimators; test_density.py has a statistical test"
+        )
+    }
+    if getattr(estimator, "unlabeled", None) == -1:
+        expected["check_classifiers_classes"] = (
+            "it fits labels {-1, 1}, where -1 marks unlabelled rows; scikit-learn "
+            "exempts its own semi-supervised classifiers by name; "
+            "JEMClassifier(unlabeled=None) passes"
+        )
+    return expected
 
 
-@parametrize_with_checks([DENSITY, CLASSIFIER, SUPERVISED])
+@pytest.fixture
+def numpy_state():
+    """Put NumPy's global state back: some checks draw from it themselves."""
+    state = np.random.get_state()
+    yield
+    np.random.set_state(state)
+
+
+@pytest.mark.usefixtures("numpy_state")
+@parametrize_with_checks(ESTIMATORS, expected_failed_checks=expected_failed_checks)
 def test_scikit_learn_check(estimator, check):
     check(estimator)

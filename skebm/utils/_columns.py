@@ -11,24 +11,29 @@ Array = NDArray[np.float64]
 VARIANCE_FLOOR = 1e-3
 
 
+#: Widest floor of a column, as a share of the variance of its spread.
+WIDEST_FLOOR = 0.2
+
+
 def column_units(x: Array) -> Array:
-    r"""Return the unit of each column in which the variance floor is added.
+    """Return the unit of each column in which the variance floor is added.
 
     One for a continuous column. A column on a grid (each value twice or more on
-    average) has a floor of :math:`\sqrt 2` grid steps, at most a third of its spread:
-    rows between its grid points, or one step outside, are nothing strange. The spread
-    of a nearly constant column is taken from the grid steps of the others.
+    average) has a floor of two grid steps, at most 0.45 of its spread: rows between its
+    grid points, or one step outside, are nothing strange. The spread of a nearly
+    constant column is taken from the grid steps of the others. A constant column, which
+    says nothing of its spread, has a floor of 0.45 of its scale.
     """
     spread = x.std(axis=0)
     step = grid_steps(x)
-    floor = np.sqrt(VARIANCE_FLOOR) * np.where(spread > 0, spread, 1.0)
-    grid = step > 0
+    grid, constant = step > 0, np.ptp(x, axis=0) == 0
+    floor = np.sqrt(VARIANCE_FLOOR) * spread
     if grid.any():
         steps_per_spread = np.median(spread[grid] / step[grid])
         widest = np.minimum(steps_per_spread * step, np.ptp(x, axis=0))
-        widest = np.sqrt(0.1) * np.maximum(spread, widest)
-        grid_floor = np.maximum(floor, np.minimum(np.sqrt(2) * step, widest))
-        floor = np.where(grid, grid_floor, floor)
+        widest = np.sqrt(WIDEST_FLOOR) * np.maximum(spread, widest)
+        floor = np.where(grid, np.maximum(floor, np.minimum(2 * step, widest)), floor)
+    floor = np.where(constant, np.sqrt(WIDEST_FLOOR), floor)
     return np.asarray(floor / np.sqrt(VARIANCE_FLOOR))
 
 

@@ -1,0 +1,65 @@
+"""Configuration of Sphinx."""
+
+import re
+import shutil
+import warnings
+from pathlib import Path
+
+import skebm
+
+# A copy of the examples with a header: what they save stays out of the sources.
+HERE = Path(__file__).parent
+EXAMPLES = HERE / "_build" / "examples"
+EXAMPLES.mkdir(parents=True, exist_ok=True)
+shutil.copy2(HERE / "gallery_header.rst", EXAMPLES / "GALLERY_HEADER.rst")
+for example in (HERE.parent / "examples").glob("plot_*.py"):
+    shutil.copy2(example, EXAMPLES)
+
+project = "skebm"
+author = "the skebm developers"
+copyright = "2026, the skebm developers"
+version = release = skebm.__version__
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.mathjax",
+    "numpydoc",
+    "sphinx_gallery.gen_gallery",
+]
+templates_path = ["_templates"]
+exclude_patterns = ["_build", "notes", "gallery_header.rst"]
+default_role = "py:obj"
+
+autosummary_generate = True
+autodoc_typehints = "none"
+numpydoc_show_class_members = False
+
+sphinx_gallery_conf = {
+    "examples_dirs": str(EXAMPLES),
+    "gallery_dirs": "gallery",
+    "filename_pattern": r"[\\/]plot_",
+    "download_all_examples": False,
+    "show_memory": False,
+    "min_reported_time": 1,
+    "write_computation_times": False,
+}
+
+html_theme = "pydata_sphinx_theme"
+html_title = "skebm"
+html_show_sourcelink = False
+html_theme_options = {"show_prev_next": False}
+
+# The rivals' nets and regressions in the examples stop at their own limits.
+warnings.filterwarnings("ignore", message=".*(M|m)aximum (number of )?[iI]teration.*")
+
+
+def tidy_docstring(app, what, name, obj, options, lines):
+    """Join lines that a backslash continues; keep a trailing _ from being a link."""
+    text = re.sub(r"(?<!\\)\\\n\s*", "", "\n".join(lines))
+    lines[:] = re.sub(r"\((\w+_),\)", r"(`\1`,)", text).split("\n")
+
+
+def setup(app):
+    """Register the hook, before numpydoc's."""
+    app.connect("autodoc-process-docstring", tidy_docstring, priority=1)
