@@ -1,7 +1,7 @@
 """Held-out log density of the reference alone, beside what a user would take instead.
 
-A single Gaussian; scikit-learn's GaussianMixture, its size chosen on a validation
-fifth; KernelDensity, its bandwidth chosen by five-fold cross-validation; the stacked
+A single Gaussian; scikit-learn's GaussianMixture, its size chosen by BIC, or on a
+validation fifth; KernelDensity, its bandwidth chosen by five-fold cross-validation; the stacked
 mixture that ``reference="gmm"`` fits. No net is trained. All see the same prepared
 rows, refit on all training rows, and add at most the same variance floor.
 
@@ -65,23 +65,34 @@ def gaussian(train, test, seed):
     return model.score_samples(test), "1 component"
 
 
-def gaussian_mixture(train, test, seed):
-    """Choose the size on a fifth of the rows, refit on all."""
-    fit, valid = train_test_split(train, test_size=0.2, random_state=seed)
+def mixture(size, rows, seed):
+    model = GaussianMixture(size, reg_covar=VARIANCE_FLOOR, random_state=seed)
+    return model.fit(rows)
 
-    def mixture(size, rows):
-        model = GaussianMixture(size, reg_covar=VARIANCE_FLOOR, random_state=seed)
-        return model.fit(rows)
 
+def best_size(score, max_size):
+    """Return the size of the highest score; three sizes without gain end the search."""
     scores = {}
     for size in SIZES:
-        if size > len(fit) / 4:
+        if size > max_size:
             break
-        scores[size] = mixture(size, fit).score(valid)
+        scores[size] = score(size)
         best = max(scores, key=scores.get)
         if list(scores).index(best) <= len(scores) - 1 - PATIENCE:
             break
-    return mixture(best, train).score_samples(test), f"{best} components"
+    return best
+
+
+def mixture_by_validation(train, test, seed):
+    """Choose the size on a fifth of the rows, refit on all."""
+    fit, valid = train_test_split(train, test_size=0.2, random_state=seed)
+    size = best_size(lambda k: mixture(k, fit, seed).score(valid), len(fit) / 4)
+    return mixture(size, train, seed).score_samples(test), f"{size} components"
+
+
+def mixture_by_bic(train, test, seed):
+    size = best_size(lambda k: -mixture(k, train, seed).bic(train), len(train) / 4)
+    return mixture(size, train, seed).score_samples(test), f"{size} components"
 
 
 def kernel_density(train, test, seed):
@@ -102,7 +113,8 @@ def stacked_mixture(train, test, seed):
 
 METHODS = {
     "Gaussian": gaussian,
-    "GaussianMixture": gaussian_mixture,
+    "GaussianMixture, BIC": mixture_by_bic,
+    "GaussianMixture, validation": mixture_by_validation,
     "KernelDensity": kernel_density,
     "skebm reference": stacked_mixture,
 }

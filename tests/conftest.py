@@ -31,6 +31,14 @@ def global_state_stays():
     assert _global_state() == before, "global state of torch or numpy was changed"
 
 
+@pytest.fixture
+def seeded():
+    """Seed torch's global generator for nets that a test builds, and put it back."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
+
+
 def _global_state():
     name, keys, *position = np.random.get_state()
     return (

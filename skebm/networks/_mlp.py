@@ -87,7 +87,8 @@ class MLP(nn.Module):
         `PeriodicEmbedding`.
     spectral_norm : bool, default=False
         Divide each weight matrix by its largest singular value, which bounds the
-        slope of the energy (Miyato et al., 2018, ICLR).
+        slope of the energy (Miyato et al., 2018, ICLR). The energy then doesn't start
+        flat.
 
     Examples
     --------
@@ -112,8 +113,10 @@ class MLP(nn.Module):
         for size in hidden_features:
             layers += [nn.Linear(width, size), make_activation(activation)]
             width = size
-        layers.append(zero_linear(width, n_outputs))
-        if spectral_norm:
+        if not spectral_norm:
+            layers.append(zero_linear(width, n_outputs))
+        else:  # zero has no singular value to divide by
+            layers.append(nn.Linear(width, n_outputs))
             layers = [
                 with_spectral_norm(layer) if isinstance(layer, nn.Linear) else layer
                 for layer in layers

@@ -73,9 +73,7 @@ def test_a_step_is_a_function_of_state_and_generator(name):
     saved = copy.deepcopy(state.state_dict()), rng.get_state()
 
     def losses():
-        return [
-            loss.value.item() for loss in objective.step(model, batch, state, rng)
-        ]
+        return [loss.value.item() for loss in objective.step(model, batch, state, rng)]
 
     first = losses()
     assert losses() != first or name == "discriminative"

@@ -75,9 +75,7 @@ def test_width_of_the_posterior_draws(ppca):
             x, z, _ = net.sample(200, rng)
         draws = draw_posterior(net, x, z, log_width.exp(), 20, rng)
         log_width += 0.1 / (1 + step / 20) * elbo_gradient(draws).clamp(-5, 5)
-    np.testing.assert_allclose(
-        log_width.exp(), precision.diagonal().rsqrt(), rtol=0.03
-    )
+    np.testing.assert_allclose(log_width.exp(), precision.diagonal().rsqrt(), rtol=0.03)
 
 
 def test_the_gradient_of_the_width_is_that_of_the_elbo(ppca):

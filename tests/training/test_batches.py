@@ -70,9 +70,7 @@ def test_neighbours_and_weights_belong_to_their_rows():
 
 
 def test_progress_runs_through_the_epoch():
-    batches = TableBatches(
-        torch.zeros(20, 1), None, None, torch.arange(20), device=CPU
-    )
+    batches = TableBatches(torch.zeros(20, 1), None, None, torch.arange(20), device=CPU)
     rng = torch.Generator().manual_seed(0)
     progress = [batch.progress for batch in batches.epoch(5, rng, 0.5, 0.6)]
     torch.testing.assert_close(progress, [0.5, 0.525, 0.55, 0.575])

@@ -1,0 +1,144 @@
+"""Reference densities against closed forms and scikit-learn."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import multivariate_normal
+from sklearn.mixture import GaussianMixture
+
+from skebm.references import (
+    REFERENCES,
+    GaussianMixtureDensity,
+    GaussianMixtureReference,
+    GaussianReference,
+    UniformBox,
+)
+from skebm.utils import column_units, dequantization_scale
+
+
+def rng(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def make_mixture():
+    weights = torch.tensor([0.3, 0.7])
+    means = torch.tensor([[0.0, 1.0, 0.0], [2.0, -1.0, 0.5]])
+    factors = torch.tril(0.3 * torch.randn(2, 3, 3, generator=rng())) + torch.eye(3)
+    return GaussianMixtureDensity(weights, means, factors)
+
+
+def test_log_density_of_a_mixture():
+    density = make_mixture()
+    x = 2 * torch.randn(100, 3, generator=rng(1))
+    exact = sum(
+        weight * multivariate_normal(mean, factor @ factor.T).pdf(x)
+        for weight, mean, factor in zip(
+            density.weights.numpy(),
+            density.means.numpy(),
+            density.cholesky.double().numpy(),
+            strict=True,
+        )
+    )
+    np.testing.assert_allclose(density.log_prob(x), np.log(exact), atol=1e-4)
+
+
+def test_draws_of_a_mixture_have_its_moments():
+    density = make_mixture()
+    x = density.sample(200_000, rng(2)).double()
+    weights, means = density.weights.double(), density.means.double()
+    factors = density.cholesky.double()
+    mean = weights @ means
+    second = torch.einsum("k,kij->ij", weights, factors @ factors.mT)
+    second += torch.einsum("k,ki,kj->ij", weights, means, means)
+    torch.testing.assert_close(x.mean(0), mean, atol=0.02, rtol=0)
+    torch.testing.assert_close(x.T @ x / len(x), second, atol=0.05, rtol=0)
+
+
+def test_a_density_is_rebuilt_from_its_arrays():
+    density = make_mixture()
+    copy = GaussianMixtureDensity(**density.arrays())
+    x = torch.randn(5, 3, generator=rng())
+    assert torch.equal(copy.log_prob(x), density.log_prob(x))
+
+
+def test_gaussian_reference_has_the_weighted_moments():
+    x = torch.randn(500, 3, generator=rng()) @ torch.randn(3, 3, generator=rng(1))
+    weight = (torch.arange(500) < 200).float()
+    density = GaussianReference().fit(x, weight=weight, generator=rng())
+    np.testing.assert_allclose(density.means[0], x[:200].mean(0), atol=1e-5)
+    covariance = np.cov(x[:200].numpy(), rowvar=False, bias=True)
+    widened = covariance + 1e-3 * np.diag(x.numpy().var(0))
+    found = (density.cholesky[0] @ density.cholesky[0].T).numpy()
+    np.testing.assert_allclose(found, widened, rtol=1e-2, atol=1e-3)
+
+
+def test_box_is_the_widened_range():
+    x = torch.tensor([[0.0, 5.0], [10.0, 5.0]])
+    box = REFERENCES[None]().fit(x, weight=None, generator=rng())
+    assert box.low[0] == -2 and box.high[0] == 12
+    assert box.low[1] < 5 < box.high[1]  # a constant column has room, too
+    inside, outside = torch.tensor([[11.0, 5.0]]), torch.tensor([[13.0, 5.0]])
+    volume = float((box.high - box.low).prod())
+    assert box.log_prob(inside).item() == pytest.approx(-np.log(volume))
+    assert box.log_prob(outside).item() == -np.inf
+    draws = box.sample(1000, rng())
+    assert torch.isfinite(box.log_prob(draws)).all()
+
+
+def test_walls_of_the_box_lead_back_inside():
+    box = UniformBox(torch.zeros(1), torch.ones(1))
+    x = torch.tensor([[1.5], [-0.5], [0.5]], requires_grad=True)
+    (slope,) = torch.autograd.grad(box.extended_log_prob(x).sum(), x)
+    assert slope[0] < 0 < slope[1] and slope[2] == 0
+
+
+@pytest.mark.parametrize("n_rows", [60, 400, 3000])
+def test_stacked_mixture_beats_one_gaussian(n_rows):
+    """On two half moons, at every number of rows; and GaussianMixture by BIC, here."""
+    from sklearn.datasets import make_moons
+
+    X = make_moons(n_rows + 4000, noise=0.1, random_state=0)[0]
+    X = (X - X.mean(0)) / X.std(0)
+    train, test = X[:n_rows], X[n_rows:]
+    x = torch.tensor(train).float()
+    stacked = GaussianMixtureReference().fit(x, weight=None, generator=rng())
+    score = stacked.log_prob(torch.tensor(test).float()).mean().item()
+    one = multivariate_normal(train.mean(0), np.cov(train.T)).logpdf(test).mean()
+    candidates = [
+        GaussianMixture(k, random_state=0).fit(train) for k in (1, 2, 4, 8, 16)
+    ]
+    by_bic = min(candidates, key=lambda mixture: mixture.bic(train))
+    assert score > one
+    assert score > by_bic.score(test)
+
+
+def test_stacked_mixture_of_gaussian_rows_is_nearly_gaussian():
+    x = torch.randn(200, 5, generator=rng())
+    stacked = GaussianMixtureReference().fit(x, weight=None, generator=rng())
+    test = torch.randn(5000, 5, generator=rng(1))
+    exact = multivariate_normal(np.zeros(5), np.eye(5)).logpdf(test.numpy()).mean()
+    assert stacked.log_prob(test).mean().item() > exact - 0.15
+
+
+def test_weights_of_the_mixture_count_by_resampling():
+    x = torch.randn(600, 2, generator=rng())
+    x[300:] += 10
+    weight = (torch.arange(600) < 300).float()
+    density = GaussianMixtureReference().fit(x, weight=weight, generator=rng())
+    assert density.means.abs().max() < 5
+
+
+def test_units_of_columns():
+    generator = np.random.RandomState(0)
+    continuous = generator.normal(size=500)
+    counts = generator.randint(0, 17, size=500) / 5
+    constant = np.zeros(500)
+    x = np.stack([continuous, counts, constant], axis=1)
+    units = column_units(x)
+    assert units[0] == pytest.approx(continuous.std(), rel=1e-6)
+    floor = units * np.sqrt(1e-3)
+    assert floor[1] == pytest.approx(0.4, rel=1e-6)  # two grid steps
+    assert floor[2] == pytest.approx(np.sqrt(0.2))
+    np.testing.assert_allclose(column_units(7 * x)[:2], 7 * units[:2])
+    noise = dequantization_scale(x)
+    assert noise[0] == 0 and noise[1:] == pytest.approx(floor[1:])
