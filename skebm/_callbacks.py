@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from sklearn.utils.validation import _num_samples
 
 from skebm.utils._sklearn import CallbackSupportMixin
 
@@ -27,7 +28,7 @@ class FitProgress:
     def __init__(self, estimator, max_iter, X, y, fitted_attributes):
         self.context = None
         self.fitted_attributes = fitted_attributes
-        y = np.zeros(len(X)) if y is None else y
+        y = np.zeros(_num_samples(X)) if y is None else y
         self.task = {"estimator": estimator, "X": X, "y": y}
         if hasattr(CallbackSupportMixin, "_init_callback_context"):
             self.context = estimator._init_callback_context(max_subtasks=max_iter)

@@ -8,18 +8,18 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skebm import EBMDensityEstimator, JEMClassifier
 from skebm.networks import MLP
+from skebm.objectives import VERA
 
 FAST = {
     "network": partial(MLP, hidden_features=(16,)),
     "reference": "gaussian",
     "normalizer": "importance",
-    # Steps of an epoch; check_class_weight_classifiers asks for a thousand epochs.
     "batch_size": 500,
 }
 ESTIMATORS = [
     EBMDensityEstimator(**FAST, max_iter=3),
-    JEMClassifier(**FAST, max_iter=40),
-    JEMClassifier(**FAST, max_iter=40, unlabeled=None),
+    JEMClassifier(VERA(n_importance_samples=4), **FAST, max_iter=40),
+    JEMClassifier(None, **FAST, max_iter=40, unlabeled=None),
 ]
 
 

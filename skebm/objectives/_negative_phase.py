@@ -94,15 +94,6 @@ class NegativePhase(nn.Module):
         )
 
     @torch.no_grad()
-    def refresh_pool(self, reference: Density, generator: torch.Generator) -> None:
-        """Replace a part of the reference's draws; all of them in ten calls."""
-        n_new = POOL_SIZE // 10
-        self.pool = self.pool.roll(n_new, 0)
-        self.pool_log_reference = self.pool_log_reference.roll(n_new, 0)
-        self.pool[:n_new] = reference.sample(n_new, generator)
-        self.pool_log_reference[:n_new] = reference.log_prob(self.pool[:n_new])
-
-    @torch.no_grad()
     def remember(
         self, x: Tensor, means: Tensor, scale: Tensor, log_reference: Tensor
     ) -> None:
@@ -124,12 +115,14 @@ class NegativePhase(nn.Module):
         means: Tensor,
         scale: Tensor,
         log_reference: Tensor,
+        reference: Density,
         generator: torch.Generator,
     ) -> tuple[Tensor, Tensor]:
         """Return rows, the generator's latest first, and log q0(x) - log m(x)."""
         n_new = n_old = len(x)
         share = self.reference_share
         n_reference = round(2 * n_new * share / (1 - share))
+        self._renew_pool(reference, n_reference // 4, generator)
         old = self._choose(self.x, n_old, generator)
         drawn = self._choose(self.pool, n_reference, generator)
         rows = torch.cat([x, self.x[old], self.pool[drawn]])
@@ -146,6 +139,16 @@ class NegativePhase(nn.Module):
         log_shares = torch.tensor(shares, device=x.device).log()
         log_mixture = torch.logsumexp(torch.stack(terms, 1) + log_shares, dim=1)
         return rows, log_reference - log_mixture
+
+    def _renew_pool(
+        self, reference: Density, n_new: int, generator: torch.Generator
+    ) -> None:
+        """Replace a few of the pool's draws: each serves some four times."""
+        if n_new:
+            places = self._choose(self.pool, n_new, generator)
+            rows = reference.sample(n_new, generator)
+            self.pool.index_copy_(0, places, rows)
+            self.pool_log_reference.index_copy_(0, places, reference.log_prob(rows))
 
     @staticmethod
     def _choose(rows: Tensor, n: int, generator: torch.Generator) -> Tensor:

@@ -200,14 +200,6 @@ class VERA(Objective):
         yield Loss("posterior", -elbo)
         state.clamp()
 
-    def end_epoch(
-        self, model: EnergyModel, state: nn.Module, generator: torch.Generator
-    ) -> None:
-        """Draw a part of the reference's negatives anew."""
-        assert isinstance(state, VERAState)
-        if self.importance_weights:
-            state.negatives.refresh_pool(model.reference, generator)
-
     def _critic_loss(
         self,
         model: EnergyModel,
@@ -228,7 +220,7 @@ class VERA(Objective):
         if self.importance_weights:
             negatives.remember(x_generated, means, scale, log_reference)
             rows, log_ratio = negatives.draw(
-                x_generated, means, scale, log_reference, generator
+                x_generated, means, scale, log_reference, model.reference, generator
             )
         x_data = batch.dequantized(generator)
         if self.gradient_penalty:

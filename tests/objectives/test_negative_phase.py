@@ -43,8 +43,7 @@ def test_weights_correct_a_wrong_generator(shift):
         x, means = generate(100)
         log_reference = reference.log_prob(x)
         phase.remember(x, means, scale, log_reference)
-        phase.refresh_pool(reference, rng)
-        rows, log_ratio = phase.draw(x, means, scale, log_reference, rng)
+        rows, log_ratio = phase.draw(x, means, scale, log_reference, reference, rng)
         energy = -rows.sum(1)  # tilts N(0, I) to N(1, I)
         weights = phase.weights(log_ratio, energy)
         if step >= 50:

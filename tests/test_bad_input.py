@@ -1,0 +1,353 @@
+"""Bad input: an error before any training that names what is wrong; or it works."""
+
+import warnings
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import sparse
+from torch import nn
+
+from skebm import EBMDensityEstimator, JEMClassifier
+from skebm.exceptions import NormalizerWarning
+from skebm.networks import MLP
+from skebm.objectives import VERA, Joint
+from skebm.training import Trainer
+
+TINY = partial(MLP, hidden_features=(16,))
+N_ROWS = 60
+FACES = {"density": EBMDensityEstimator, "classifier": JEMClassifier}
+
+
+@pytest.fixture(params=FACES)
+def face(request):
+    return request.param
+
+
+@pytest.fixture
+def no_training(monkeypatch):
+    """Fail where training starts all the same."""
+
+    def fit(*_):
+        pytest.fail("training started before the input was refused")
+
+    monkeypatch.setattr(Trainer, "fit", fit)
+
+
+def make(face, **options):
+    defaults = {
+        "network": TINY,
+        "reference": "gaussian",
+        "normalizer": None,
+        "max_iter": 5,
+        "random_state": 0,
+    }
+    return FACES[face](**(defaults | options))
+
+
+def table():
+    return np.random.RandomState(0).normal(size=(N_ROWS, 3))
+
+
+def labels():
+    return np.arange(N_ROWS) % 3
+
+
+def with_value(value, column=1):
+    X = table()
+    X[4, column] = value
+    return X
+
+
+BAD_TABLES = {
+    "NaN": (with_value(np.nan), ValueError, "contains NaN in column 1"),
+    "inf": (with_value(-np.inf, 2), ValueError, "contains infinity in column 2"),
+    "NaN in a frame": (
+        pd.DataFrame(with_value(np.nan), columns=["a", "b", "c"]),
+        ValueError,
+        "contains NaN in column 'b'",
+    ),
+    "pd.NA": (
+        pd.DataFrame({"a": pd.array([1, None] * 30, dtype="Int64"), "b": labels()}),
+        ValueError,
+        "contains NaN in column 'a'",
+    ),
+    "None among objects": (
+        pd.DataFrame({"a": labels(), "b": [1, None] * 30}, dtype=object),
+        ValueError,
+        "contains NaN in column 'b'",
+    ),
+    "words": (
+        pd.DataFrame({"a": labels(), "b": ["x", "y"] * 30}),
+        ValueError,
+        r"must hold numbers. Got column 'b' \(str\): encode",
+    ),
+    "words among objects": (
+        pd.DataFrame({"a": labels(), "b": [1, "y"] * 30}, dtype=object),
+        ValueError,
+        r"column 'b' \(object\): could not convert string to float: 'y'",
+    ),
+    "an array of objects": (
+        np.array([[1, 2], [3, "y"]] * 30, dtype=object),
+        ValueError,
+        r"column 1 \(object\): could not convert string to float: 'y'",
+    ),
+    "an array of words": (
+        np.array([["1", "2"], ["3", "y"]] * 30),
+        ValueError,
+        "column 1 .*could not convert string to float: 'y'",
+    ),
+    "categories": (
+        pd.DataFrame({"a": pd.Categorical(["x", "y"] * 30), "b": labels()}),
+        ValueError,
+        r"column 'a' \(category\): encode it first.*OrdinalEncoder",
+    ),
+    "dates": (
+        pd.DataFrame({"a": pd.date_range("2020", periods=N_ROWS), "b": labels()}),
+        ValueError,
+        r"column 'a' \(datetime64",
+    ),
+    "complex": (table() + 1j, ValueError, "Complex data not supported"),
+    "sparse": (sparse.csr_array(table()), TypeError, "Sparse data was passed for X"),
+    "one row": (table()[:1], ValueError, r"1 sample\(s\).*minimum of 2 is required"),
+    "no rows": (table()[:0], ValueError, r"0 sample\(s\)"),
+    "no columns": (table()[:, :0], ValueError, r"0 feature\(s\)"),
+    "one dimension": (table()[:, 0], ValueError, "Expected 2D array, got 1D"),
+    "overflow": (with_value(1e200), ValueError, "variance to be computed in column 1"),
+    "overflow in a frame": (
+        pd.DataFrame(with_value(1e200), columns=["a", "b", "c"]),
+        ValueError,
+        "variance to be computed in column 'b'",
+    ),
+}
+
+
+@pytest.mark.usefixtures("no_training")
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@pytest.mark.parametrize("case", BAD_TABLES)
+def test_bad_x_is_refused_by_name(case, method, face):
+    X, error, message = BAD_TABLES[case]
+    with pytest.raises(error, match=message):
+        getattr(make(face), method)(X, labels()[: X.shape[0]])
+
+
+BAD_OPTIONS = [
+    ({"objective": "verra"}, "'objective'.*'vera'.*Got 'verra'"),
+    ({"objective": 3}, "'objective'"),
+    ({"network": "mpl"}, "'network'.*'mlp'.*Got 'mpl'"),
+    ({"network": MLP(3, 1)}, "'network'.*built MLP.*functools.partial"),
+    ({"network": lambda n, k: 3}, "'network' builder must return an nn.Module"),
+    ({"network": lambda n, k: nn.Linear(n, k + 1)}, r"'network' must map .*Got"),
+    ({"network": partial(MLP, hidden_features=(-4,))}, "hidden_features"),
+    ({"reference": "gauss"}, "'reference'.*'gaussian'.*Got 'gauss'"),
+    ({"normalizer": "aiss"}, "'normalizer'.*'ais'.*Got 'aiss'"),
+    ({"max_iter": 0}, "'max_iter'"),
+    ({"max_iter": "soon"}, "'max_iter'"),
+    ({"batch_size": -1}, "'batch_size'"),
+    ({"batch_growth": 0.5}, "'batch_growth'"),
+    ({"learning_rate": -1e-3}, "'learning_rate'"),
+    ({"learning_rate": 0}, "'learning_rate'"),
+    ({"gradient_clip": -1}, "'gradient_clip'"),
+    ({"weight_averaging": 1.0}, "'weight_averaging'"),
+    ({"validation_fraction": 1.0}, "'validation_fraction'"),
+    ({"n_iter_no_change": 0}, "'n_iter_no_change'"),
+    ({"tol": -1e-3}, "'tol'"),
+    ({"contamination": 0.6}, "'contamination'"),
+    ({"ood_score": "energy"}, "'ood_score'"),
+    ({"random_state": "seed"}, "'random_state'"),
+    ({"device": "gpu"}, "device='gpu' is not a device torch knows"),
+    ({"objective": Joint(VERA())}, "and objective Joint don't go together"),
+]
+
+
+@pytest.mark.usefixtures("no_training")
+@pytest.mark.parametrize(("options", "message"), BAD_OPTIONS)
+def test_bad_options_are_refused_by_name(options, message, face):
+    with pytest.raises(ValueError, match=message):
+        make(face, **options).fit(table(), labels())
+
+
+@pytest.mark.usefixtures("no_training")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is here")
+@pytest.mark.parametrize("device", ["cuda", "cuda:0", torch.device("cuda", 1)])
+def test_cuda_without_cuda(device, face):
+    with pytest.raises(ValueError, match=r"device=.*cuda.*torch sees 0 CUDA devices"):
+        make(face, device=device).fit(table(), labels())
+
+
+@pytest.mark.usefixtures("no_training")
+def test_a_density_needs_an_objective():
+    with pytest.raises(
+        ValueError, match="EBMDensityEstimator and objective=None don't go together"
+    ):
+        make("density", objective=None).fit(table())
+
+
+@pytest.mark.usefixtures("no_training")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"classification_weight": 0}, "'classification_weight'"),
+        ({"graph_weight": -1}, "'graph_weight'"),
+        ({"prediction_entropy_weight": -1}, "'prediction_entropy_weight'"),
+        ({"vat_weight": -1}, "'vat_weight'"),
+        ({"vat_radius": 0}, "'vat_radius'"),
+        ({"balance_weight": -1}, "'balance_weight'"),
+        ({"class_weight": "even"}, "'class_weight'"),
+        ({"class_weight": {0: 1, 9: 2}}, r"'class_weight'.*\[0, 9\].*\[0, 1, 2\]"),
+    ],
+)
+def test_bad_options_of_the_classifier(options, message):
+    with pytest.raises(ValueError, match=message):
+        make("classifier", **options).fit(table(), labels())
+
+
+@pytest.mark.usefixtures("no_training")
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (labels()[:-1], r"inconsistent numbers of samples: \[60, 59\]"),
+        (None, "requires y to be passed"),
+        (np.full(N_ROWS, -1), "All 60 rows of y are unlabelled"),
+        (np.where(labels() == 0, -1, 1), r"Labels are \{-1, 1\}"),
+        (np.zeros(N_ROWS), "only one class"),
+        (table()[:, 0], "continuous"),
+        (table(), "y should be a 1d array"),
+    ],
+)
+def test_bad_y(y, message):
+    with pytest.raises(ValueError, match=message):
+        make("classifier").fit(table(), y)
+
+
+@pytest.mark.usefixtures("no_training")
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        (np.ones(N_ROWS - 1), "sample_weight.shape"),
+        (-np.ones(N_ROWS), "Negative values"),
+        (np.full(N_ROWS, np.nan), "NaN"),
+        (np.eye(N_ROWS)[0], "'sample_weight'.*two weights above zero. Got 1 of 60"),
+    ],
+)
+def test_bad_weights(weight, message, face):
+    with pytest.raises(ValueError, match=message):
+        make(face).fit(table(), labels(), sample_weight=weight)
+
+
+def test_scoring_refuses_other_columns(face):
+    names = ["a", "b", "c"]
+    model = make(face).fit(pd.DataFrame(table(), columns=names), labels())
+    good = pd.DataFrame(table(), columns=names)
+    for method in ("energy", "score_samples", "ood_scores", "predict"):
+        call = getattr(model, method)
+        assert call(good).shape == (N_ROWS,)
+        with pytest.raises(ValueError, match=r"2 features.*expecting 3 features"):
+            call(table()[:, :2])
+        with pytest.raises(ValueError, match="feature names should match"):
+            call(good[["b", "a", "c"]])
+        with pytest.raises(ValueError, match="contains NaN in column 'b'"):
+            call(pd.DataFrame(with_value(np.nan), columns=names))
+        with pytest.raises(ValueError, match=r"0 sample\(s\)"):
+            call(good[:0])
+
+
+@pytest.mark.parametrize("n_samples", [0, -1, 2.5, "3"])
+def test_sample_refuses_other_numbers(n_samples, face):
+    model = make(face).fit(table(), labels())
+    with pytest.raises(ValueError, match="'n_samples' parameter must be an int"):
+        model.sample(n_samples)
+
+
+def test_sample_refuses_unknown_classes():
+    model = make("classifier").fit(table(), labels())
+    with pytest.raises(ValueError, match=r"classes of \[0, 1, 2\]. Got .*7"):
+        model.sample(2, y=7)
+    with pytest.raises(ValueError, match=r"hold n_samples=2 of them. Got 3"):
+        model.sample(2, y=[0, 1, 2])
+    with pytest.raises(ValueError, match=r"hold n_samples=2 of them. Got 3"):
+        model.sample(2, y=np.zeros(3))
+
+
+@pytest.mark.usefixtures("no_training")
+def test_a_failed_refit_does_not_pass_for_the_old_fit(face, monkeypatch):
+    """Half a new fit (its scaling) beside half an old one would score nonsense."""
+    monkeypatch.undo()
+    model = make(face).fit(table(), labels())
+    monkeypatch.setattr(Trainer, "fit", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        model.fit(table() * 100, labels())
+    with pytest.raises(ValueError, match="not fitted"):
+        model.score_samples(table())
+    monkeypatch.undo()
+    assert np.isfinite(model.fit(table(), labels()).score_samples(table())).all()
+
+
+# ------------------------------------------------------------------- what has to work
+
+
+def scores(model, X):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NormalizerWarning)
+        return model.fit(X, labels()).score_samples(X)
+
+
+@pytest.mark.parametrize("reference", ["gaussian", "gmm", None])
+@pytest.mark.parametrize("constant", [0.0, 7.0, 1e30, 0.1])
+def test_a_constant_column_works(constant, reference, face):
+    X = table()
+    X[:, 1] = constant
+    model = make(face, reference=reference)
+    assert np.isfinite(scores(model, X)).all()
+    assert model._standardizer.scale_[1] == 1.0
+    drawn = model.sample(5, random_state=0)
+    drawn = drawn if face == "density" else drawn[0]
+    assert np.isfinite(drawn).all()
+
+
+def test_a_table_of_constants_works():
+    model = make("density")
+    assert np.isfinite(scores(model, np.ones((N_ROWS, 2)))).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_column_of_1e30_works_like_any_other(dtype, face):
+    X = table().astype(dtype)
+    X[:, 2] *= dtype(1e30)
+    expected = scores(make(face), table().astype(dtype)) - np.log(1e30)
+    np.testing.assert_allclose(scores(make(face), X), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("offset", [1e3, 1e6, 1e9])
+def test_columns_far_from_zero_work_like_any_other(offset, face):
+    expected = scores(make(face), table())
+    np.testing.assert_allclose(
+        scores(make(face), table() + offset), expected, atol=0.01
+    )
+
+
+@pytest.mark.parametrize(
+    "X",
+    [
+        np.random.RandomState(0).randint(5, size=(N_ROWS, 3)),
+        np.random.RandomState(0).randint(2, size=(N_ROWS, 3)).astype(bool),
+        np.random.RandomState(0).randint(5, size=(N_ROWS, 3)).astype(np.uint8),
+    ],
+    ids=lambda X: X.dtype.name,
+)
+def test_integers_booleans_and_objects_are_the_same_numbers(X, face):
+    expected = scores(make(face), X.astype(np.float64))
+    assert np.isfinite(expected).all()
+    for same in (X, X.astype(object), pd.DataFrame(X).astype(object), X.tolist()):
+        np.testing.assert_array_equal(scores(make(face), same), expected)
+
+
+@pytest.mark.parametrize("reference", ["gaussian", None])
+def test_rows_beyond_all_bounds_are_outliers_not_nan(reference):
+    model = make("density", reference=reference)
+    scores(model, table())
+    far = np.vstack([with_value(1e300)[4], with_value(-1e40)[4]])
+    assert (model.score_samples(far) < model.score_samples(table()).min()).all()
+    assert (model.predict(far) == -1).all()
