@@ -183,7 +183,7 @@ def _trust(weights, Z, codes, n_classes, rng):
         partly[judges[test]] = -1
         guess = _propagate(weights, partly, n_classes)[judges[test]].argmax(axis=1)
         by_graph[test] = guess == labels[test]
-        supervised = SVC(C=10.0).fit(Z[judges[train]], labels[train])
+        supervised = SVC(C=10.0, random_state=0).fit(Z[judges[train]], labels[train])
         by_labels[test] = supervised.predict(Z[judges[test]]) == labels[test]
     difference = by_graph - by_labels
     error = difference.std() / math.sqrt(len(judges)) + 0.5 / len(judges)

@@ -45,7 +45,7 @@ def check_table(estimator, X, *, reset, min_rows=1):
 def _check_numbers(X):
     """Name the columns of a data frame or an array of objects that hold no numbers."""
     if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "OUS":
-        X = pd.DataFrame(X.astype(object))
+        X = pd.DataFrame(X, dtype=object)
     if not isinstance(X, pd.DataFrame):
         return
     for j, (name, dtype) in enumerate(X.dtypes.items()):

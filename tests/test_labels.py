@@ -128,7 +128,7 @@ def make_classifier(**options):
         partial(MLP, hidden_features=(16,)),
         "gaussian",
         None,
-        max_iter=60,
+        max_iter=150,
         random_state=0,
         **options,
     )

@@ -25,7 +25,8 @@ class AutoNormalizer(AbstractNormalizer):
     number of temperatures, and fresh particles give the estimate. Should it miss
     `tolerance`, further rounds double the temperatures (or the particles, once the
     effective sample size is above a half) until it is met or the next round would
-    exceed the budget. The budget counts moves, not seconds, so that one seed gives one result.
+    exceed the budget. The budget counts moves, not seconds, so that one seed gives one
+    result.
 
     Parameters
     ----------

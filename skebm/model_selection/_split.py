@@ -71,6 +71,11 @@ class SemiSupervisedSplit(BaseCrossValidator):
         X, y = indexable(X, y)
         values, hidden = split_marker(y, self.unlabeled)
         labeled = np.flatnonzero(~hidden)
+        if len(labeled) == 0:
+            raise ValueError(
+                f"All {len(values)} rows of y are unlabelled "
+                f"(unlabeled={self.unlabeled!r}); there is nothing to split."
+            )
         folds = StratifiedKFold(
             self.n_splits,
             shuffle=self.shuffle,

@@ -1,5 +1,7 @@
 """The loop: order of steps, averages, best state, guard."""
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 import torch
@@ -116,7 +118,7 @@ def test_a_lasting_divergence_is_an_error_with_figures():
 
 def test_a_figure_out_of_its_range_is_a_divergence():
     class Watched(Square):
-        healthy = {"level": (2.0, 10.0)}
+        healthy: ClassVar = {"level": (2.0, 10.0)}
 
     objective = Watched()
     run = make_run(objective)

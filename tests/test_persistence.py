@@ -1,0 +1,228 @@
+"""Fitted estimators that are stored, copied and taken up again."""
+
+import copy
+import io
+import pickle
+import subprocess
+import sys
+import warnings
+from functools import partial
+
+import joblib
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+
+from skebm import EBMDensityEstimator, JEMClassifier
+from skebm.exceptions import NormalizerWarning
+from skebm.networks import MLP, EnsembleMLP
+from skebm.objectives import VERA
+
+OPTIONS = {
+    "reference": "gaussian",
+    "normalizer": "importance",
+    "max_iter": 4,
+    "random_state": 0,
+}
+
+
+def make(face, **options):
+    network = EnsembleMLP if face == "classifier" else MLP
+    options = {"network": partial(network, hidden_features=(8,))} | OPTIONS | options
+    if face == "classifier":
+        return JEMClassifier(**options)
+    if face == "gmm":
+        options["reference"] = "gmm"
+    if face == "box":
+        options |= {"reference": None, "objective": VERA(entropy_weight=0.5)}
+    return EBMDensityEstimator(**options)
+
+
+@pytest.fixture(params=["density", "gmm", "box", "classifier"])
+def face(request):
+    return request.param
+
+
+@pytest.fixture
+def rows(blobs):
+    X, y = blobs
+    return X, np.where(np.arange(len(y)) % 5 == 0, y, -1)
+
+
+@pytest.fixture
+def model(face, rows):
+    return make(face).fit(*rows)
+
+
+def outputs(model, X):
+    parts = [
+        model.score_samples(X),
+        model.energy(X),
+        model.predict(X),
+        model.sample(3, random_state=0),
+    ]
+    if isinstance(model, JEMClassifier):
+        parts[-1] = parts[-1][0]
+        parts.append(model.predict_proba(X))
+    return parts
+
+
+def assert_same(one, other, X):
+    for a, b in zip(outputs(one, X), outputs(other, X), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def by_joblib(model):
+    file = io.BytesIO()
+    joblib.dump(model, file)
+    file.seek(0)
+    return joblib.load(file)
+
+
+COPIERS = {
+    "pickle": lambda model: pickle.loads(pickle.dumps(model)),
+    "joblib": by_joblib,
+    "deepcopy": copy.deepcopy,
+    "copy": copy.copy,
+}
+
+
+@pytest.mark.parametrize("copier", COPIERS)
+def test_a_copy_gives_the_same_answers(copier, model, rows):
+    copied = COPIERS[copier](model)
+    assert_same(copied, model, rows[0])
+    assert copied.get_params().keys() == model.get_params().keys()
+    assert copied.n_iter_ == model.n_iter_
+    shared = set(model.history_) - {"seconds"}
+    assert {k: copied.history_[k] for k in shared} == {
+        k: model.history_[k] for k in shared
+    }
+
+
+def test_a_copy_of_a_copy_is_the_same(model, rows):
+    assert_same(pickle.loads(pickle.dumps(copy.deepcopy(model))), model, rows[0])
+
+
+def test_clone_forgets_the_fit(model, rows):
+    with pytest.raises(NotFittedError):
+        clone(model).score_samples(rows[0])
+    assert_same(clone(model).fit(*rows), model, rows[0])
+
+
+def test_unfitted_and_half_fitted_estimators_pickle(face, rows):
+    model = make(face)
+    with pytest.raises(NotFittedError):
+        pickle.loads(pickle.dumps(model)).score_samples(rows[0])
+    broken = make(face, network=lambda n, k: 3)
+    with pytest.raises(ValueError):
+        broken.fit(*rows)
+    with pytest.raises(NotFittedError):
+        copy.deepcopy(broken).energy(rows[0])
+
+
+def test_skops(model, rows):
+    skops = pytest.importorskip("skops.io", reason="skops is not installed")
+    stored = skops.dumps(model)
+    untrusted = skops.get_untrusted_types(data=stored)
+    assert not [name for name in untrusted if name.startswith("torch")]
+    loaded = skops.loads(stored, trusted=untrusted)
+    assert_same(loaded, model, rows[0])
+
+
+def test_equal_fits_hash_alike(face, model, rows):
+    """As `Pipeline(memory=...)` and joblib's caches need."""
+    assert joblib.hash(make(face).fit(*rows)) == joblib.hash(model)
+    assert joblib.hash(copy.deepcopy(model)) == joblib.hash(model)
+    other = make(face, random_state=1).fit(*rows).set_params(random_state=0)
+    assert joblib.hash(other) != joblib.hash(model)
+
+
+def test_warm_start_goes_on_alike_after_unpickling(face, rows):
+    """Optimisers, generator net, chains and random streams travel along."""
+    model = make(face, warm_start=True, early_stopping=False).fit(*rows)
+    copied = pickle.loads(pickle.dumps(model))
+    before = model.energy(rows[0])
+    assert_same(copied.fit(*rows), model.fit(*rows), rows[0])
+    assert np.abs(model.energy(rows[0]) - before).max() > 1e-4
+
+
+def test_partial_fit_goes_on_alike_after_unpickling(face, rows):
+    model = make(face)
+    for _ in range(2):
+        model.partial_fit(*rows)
+    copied = pickle.loads(pickle.dumps(model))  # while log Z is stale
+    assert np.isnan(copied.log_normalizer_)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NormalizerWarning)
+        assert_same(copied, model, rows[0])
+        model.partial_fit(*rows)
+        copied.partial_fit(*rows)
+        assert_same(copied, model, rows[0])
+
+
+def test_state_holds_no_tensor_and_no_training_rows(model, rows):
+    def leaves(tree):
+        if isinstance(tree, dict):
+            for value in tree.values():
+                yield from leaves(value)
+        elif isinstance(tree, (list, tuple)):
+            for value in tree:
+                yield from leaves(value)
+        elif hasattr(tree, "__dict__") and not isinstance(tree, type):
+            yield from leaves(vars(tree))
+        else:
+            yield tree
+
+    state = list(leaves(model.__getstate__()))
+    assert not [leaf for leaf in state if isinstance(leaf, torch.Tensor)]
+    arrays = [leaf for leaf in state if isinstance(leaf, np.ndarray)]
+    assert arrays
+    assert not [a.shape for a in arrays if a.shape[:1] == (len(rows[0]),)]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is here")
+@pytest.mark.parametrize("device", ["cuda", "cuda:3"])
+def test_a_model_fitted_on_a_gpu_loads_on_a_cpu(device, face, model, rows):
+    """A CUDA generator's state is 16 bytes; it means nothing here."""
+    state = model.__getstate__()
+    state["_device"] = device
+    state["_run"]["generator"] = np.zeros(16, dtype=np.uint8)
+    loaded = type(model).__new__(type(model))
+    loaded.__setstate__(pickle.loads(pickle.dumps(state)))
+    assert loaded._device == "cpu"
+    assert_same(loaded, model, rows[0])
+    loaded.partial_fit(*rows)
+    assert np.isfinite(loaded.energy(rows[0])).all()
+
+
+@pytest.mark.gpu
+def test_a_model_fitted_on_a_gpu_scores_alike_where_there_is_none(face, rows):
+    model = make(face, device="cuda").fit(*rows)
+    code = (
+        "import pickle, sys, numpy; "
+        "model, X, expected = pickle.load(sys.stdin.buffer); "
+        "assert model._device == 'cpu'; "
+        "numpy.testing.assert_allclose(model.score_samples(X), expected, atol=1e-3)"
+    )
+    payload = pickle.dumps((model, rows[0], model.score_samples(rows[0])))
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        input=payload,
+        capture_output=True,
+        env={"CUDA_VISIBLE_DEVICES": ""},
+    )
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def test_a_user_made_network_travels(rows):
+    model = make("density", network=Wide).fit(rows[0])
+    assert_same(pickle.loads(pickle.dumps(model)), model, rows[0])
+
+
+class Wide(MLP):
+    """A net of a user's own, by a class at module level."""
+
+    def __init__(self, n_features, n_outputs):
+        super().__init__(n_features, n_outputs, hidden_features=(9,))
