@@ -36,8 +36,10 @@ $(VENV)/.skebm-torch: | $(BIN)/python
 	  || $(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
 	touch $@
 
+# Without the pin of torch, which would replace another build that is at hand.
 $(VENV)/.skebm-%: $(VENV)/.skebm-torch $(SOURCES)
-	$(PIP) --constraint constraints.txt --editable ".[$*]"
+	grep -v '^torch' constraints.txt > $(VENV)/.constraints
+	$(PIP) --constraint $(VENV)/.constraints --editable ".[$*]"
 	touch $@
 
 clean:

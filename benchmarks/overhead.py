@@ -25,7 +25,7 @@ def bare_loop(X, n_epochs, batch_size, seed):
     x = torch.tensor((X - X.mean(axis=0)) / X.std(axis=0)).float()
     reference = GaussianReference().fit(x, weight=None, generator=rng)
     objective = VERA()
-    model = EnergyModel(NETWORKS["periodic_mlp"](x.shape[1], 1), reference)
+    model = EnergyModel(NETWORKS["wave_mlp"](x.shape[1], 1), reference)
     state = objective.init(model, reference, rng)
     optimizers = {
         name: torch.optim.AdamW(

@@ -172,10 +172,15 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
             generator=make_generator(draw_seed(rng)),
         )
         self.reference_ = density.to(device)
-        self._run = TrainingRun(
+        self._run_seed = draw_seed(rng)
+        self._run = self._start_run(network)
+
+    def _start_run(self, network):
+        """Return a run at its beginning; from one seed, it has the same first draws."""
+        return TrainingRun(
             self._make_model(network),
             self._training_objective(),
-            make_generator(draw_seed(rng), device),
+            make_generator(self._run_seed, self._device),
             self.weight_averaging,
         )
 

@@ -45,8 +45,8 @@ class JEMClassifier(ClassifierMixin, BaseEBM):
     ----------
     objective : {"vera", None} or Objective, default="vera"
         Objective of the density; None trains p(y|x) alone.
-    network : {"ensemble_mlp", "mlp", "resmlp", "periodic_mlp", "fourier_mlp"}, class \
-            or builder, default="ensemble_mlp"
+    network : str, class or builder, default="ensemble_mlp"
+        "ensemble_mlp", "mlp", "resmlp", "wave_mlp", "periodic_mlp", "fourier_mlp", or
         ``(n_features, n_outputs) -> nn.Module``; here n_outputs is the number of
         classes. See `skebm.networks`.
     reference, normalizer

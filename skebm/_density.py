@@ -33,8 +33,8 @@ class EBMDensityEstimator(DensityMixin, BaseEBM):
     ----------
     objective : {"vera"} or Objective, default="vera"
         What is minimised, see `skebm.objectives`.
-    network : {"periodic_mlp", "fourier_mlp", "mlp", "resmlp"}, class or builder, \
-            default="periodic_mlp"
+    network : str, class or builder, default="wave_mlp"
+        "wave_mlp", "periodic_mlp", "fourier_mlp", "mlp", "resmlp", or
         ``(n_features, n_outputs) -> nn.Module``; here n_outputs is 1. See
         `skebm.networks`.
     reference : {"gmm", "gaussian", None} or Reference, default="gmm"
@@ -133,7 +133,7 @@ class EBMDensityEstimator(DensityMixin, BaseEBM):
     def __init__(
         self,
         objective="vera",
-        network="periodic_mlp",
+        network="wave_mlp",
         reference="gmm",
         normalizer="auto",
         *,

@@ -5,10 +5,8 @@ from __future__ import annotations
 import torch
 
 from skebm._resolve import build_network
-from skebm.training import TrainingRun
 from skebm.utils import (
     isolated_rng,
-    make_generator,
     resolve_device,
     to_numpy_tree,
     to_tensor_tree,
@@ -59,12 +57,7 @@ class PortableStateMixin:
             network = build_network(
                 self._network_builder, self.n_features_in_, self._n_outputs
             )
-            run = TrainingRun(
-                self._make_model(network.to(device)),
-                self._training_objective(),
-                make_generator(0, device),
-                self.weight_averaging,
-            )
+            run = self._start_run(network.to(device))
         stream = run.generator.get_state()
         if len(snapshot["generator"]) != len(stream):
             snapshot["generator"] = stream  # CUDA's state means nothing on a CPU

@@ -20,7 +20,7 @@ class AutoNormalizer(AbstractNormalizer):
     """Importance sampling where it suffices, else annealing with growing effort.
 
     A first round of importance sampling says how many draws would bring its standard
-    error to 0.01 nats; where a million suffice, that many fresh ones are the estimate.
+    error to 0.005 nats; where a million suffice, that many fresh ones are the estimate.
     Otherwise one pilot finds the way, a trial of annealed importance sampling sets the
     number of temperatures, and fresh particles give the estimate. Should it miss
     `tolerance`, further rounds double the temperatures (or the particles, once the
@@ -86,9 +86,9 @@ class AutoNormalizer(AbstractNormalizer):
     def _importance_sampling(
         energy: Energy, reference: ReferenceDensity, generator: torch.Generator
     ) -> LogNormalizer:
-        """Sample by importance to 0.01 nats where that is within reach."""
+        """Sample by importance to 0.005 nats where that is within reach."""
         trial = ImportanceSampling().estimate(energy, reference, generator=generator)
-        wanted = trial.n_samples * (trial.standard_error / 0.01) ** 2
+        wanted = trial.n_samples * (trial.standard_error / 0.005) ** 2
         if wanted <= trial.n_samples or not wanted <= MAX_DRAWS:
             return trial
         return ImportanceSampling(math.ceil(1.1 * wanted)).estimate(

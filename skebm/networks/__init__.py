@@ -7,7 +7,11 @@ from functools import partial
 
 from torch import nn
 
-from skebm.networks._embeddings import FourierEmbedding, PeriodicEmbedding
+from skebm.networks._embeddings import (
+    FourierEmbedding,
+    PeriodicEmbedding,
+    WaveEmbedding,
+)
 from skebm.networks._ensemble import EnsembleMLP
 from skebm.networks._generator import GeneratorMLP
 from skebm.networks._mlp import MLP, ResidualMLP
@@ -22,6 +26,7 @@ __all__ = [
     "GeneratorMLP",
     "PeriodicEmbedding",
     "ResidualMLP",
+    "WaveEmbedding",
 ]
 
 #: A name for each net that can be built as ``builder(n_features, n_outputs)``.
@@ -31,4 +36,5 @@ NETWORKS: dict[str, Callable[[int, int], nn.Module]] = {
     "mlp": MLP,
     "periodic_mlp": partial(MLP, hidden_features=(64, 64), embedding="periodic"),
     "resmlp": ResidualMLP,
+    "wave_mlp": partial(MLP, hidden_features=(64, 64), embedding="waves"),
 }

@@ -7,7 +7,11 @@ from collections.abc import Callable, Sequence
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm as with_spectral_norm
 
-from skebm.networks._embeddings import FourierEmbedding, PeriodicEmbedding
+from skebm.networks._embeddings import (
+    FourierEmbedding,
+    PeriodicEmbedding,
+    WaveEmbedding,
+)
 
 #: Smooth, since gradient penalties and gradient-based samplers differentiate twice.
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -18,9 +22,12 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-EMBEDDINGS: dict[str, type[PeriodicEmbedding] | type[FourierEmbedding]] = {
+Embedding = PeriodicEmbedding | FourierEmbedding | WaveEmbedding
+
+EMBEDDINGS: dict[str, Callable[[int], Embedding]] = {
     "fourier": FourierEmbedding,
     "periodic": PeriodicEmbedding,
+    "waves": WaveEmbedding,
 }
 
 
@@ -82,9 +89,9 @@ class MLP(nn.Module):
         Width of each hidden layer.
     activation : {"silu", "softplus", "gelu", "tanh"}, default="silu"
         :math:`\phi`.
-    embedding : {None, "fourier", "periodic"}, default=None
-        :math:`e`: the columns as they are, a `FourierEmbedding` or a
-        `PeriodicEmbedding`.
+    embedding : {None, "fourier", "periodic", "waves"}, default=None
+        :math:`e`: the columns as they are, a `FourierEmbedding`, a `PeriodicEmbedding`
+        or both (`WaveEmbedding`).
     spectral_norm : bool, default=False
         Divide each weight matrix by its largest singular value, which bounds the
         slope of the energy (Miyato et al., 2018, ICLR). The energy then doesn't start
