@@ -40,7 +40,7 @@ def mixture_score(train, test, seed):
 
 
 # %%
-for seed in range(2):
+for seed in range(1):
     train, test = train_test_split(normal, test_size=0.3, random_state=seed)
     rows = np.concatenate([test, outliers])
     is_normal = np.arange(len(rows)) < len(test)

@@ -12,6 +12,7 @@ from skebm import EBMDensityEstimator
 from skebm.evaluation import ImportanceSampling
 from skebm.exceptions import DivergenceError, NormalizerWarning, TrainingWarning
 from skebm.networks import MLP
+from skebm.training import StabilityGuard
 
 TINY = partial(MLP, hidden_features=(16,))
 
@@ -45,8 +46,9 @@ def trained(rows):
     return make(
         network="mlp",
         normalizer=ImportanceSampling(200_000),
-        max_iter=150,
-        learning_rate=5e-3,
+        max_iter=100,
+        learning_rate=2e-3,
+        reference="gmm",
     ).fit(rows)
 
 
@@ -81,7 +83,12 @@ def test_training_beats_the_reference_and_nears_the_truth(rows, trained):
     squares = np.einsum("ni,ij,nj->n", centred, np.linalg.inv(covariance), centred)
     gaussian = -0.5 * squares - 0.5 * np.linalg.slogdet(2 * np.pi * covariance)[1]
     assert truth - gaussian.mean() > 0.5
-    assert truth - 0.15 < trained.score(fresh) < truth + 0.05
+    for reference in ("gmm", "gaussian"):
+        model = trained
+        if reference == "gaussian":
+            model = make(network="mlp", max_iter=100).fit(rows)
+        assert truth - 0.4 < model.score(fresh) < truth + 0.02
+        assert model.score(fresh) > gaussian.mean() + 0.1
 
 
 @pytest.mark.parametrize("scale", [1e-3, 40.0])
@@ -340,8 +347,8 @@ def test_weights_are_statistically_like_repeated_rows():
     options = {
         "network": "mlp",
         "max_iter": 80,
-        "learning_rate": 5e-3,
         "early_stopping": False,
+        "normalizer": "auto",
     }
     weighted = make(**options).fit(X, sample_weight=np.where(right, 3.0, 1.0))
     repeated = make(**options | {"max_iter": 40}).fit(
@@ -352,8 +359,8 @@ def test_weights_are_statistically_like_repeated_rows():
     masses = [np.exp(m.score_samples(points)) for m in (weighted, repeated, plain)]
     shares = [(m * area)[points[:, 0] > 0].sum() for m in masses]
     target = 3 * right.sum() / (3 * right.sum() + (~right).sum())
-    assert shares[0] == pytest.approx(target, abs=0.04)
-    assert shares[1] == pytest.approx(target, abs=0.04)
+    assert shares[0] == pytest.approx(target, abs=0.07)
+    assert shares[1] == pytest.approx(target, abs=0.07)
     assert abs(shares[2] - target) > 0.15
     distance = 0.5 * area * np.abs(masses[0] - masses[1]).sum()  # total variation
     assert distance < 0.12
@@ -370,7 +377,7 @@ class Interrupting(MLP):
         super().__init__(n_features, n_outputs, hidden_features=(16,))
 
     def forward(self, x):
-        Interrupting.n_calls += self.training
+        Interrupting.n_calls += self.training and torch.is_grad_enabled()
         if Interrupting.n_calls == self.at_call:
             Interrupting.n_calls += 1
             raise KeyboardInterrupt
@@ -411,6 +418,17 @@ def test_an_interrupt_while_log_z_is_estimated_leaves_it_to_the_next_scoring(
     np.testing.assert_array_equal(
         model.score_samples(rows), make().fit(rows).score_samples(rows)
     )
+
+
+def test_a_divergence_leaves_a_warm_started_estimator_where_it_was(rows, monkeypatch):
+    model = make(warm_start=True, early_stopping=False).fit(rows)
+    scores = model.score_samples(rows)
+    monkeypatch.setattr(StabilityGuard, "problem", lambda *_: "the loss is 1e9")
+    with pytest.raises(
+        DivergenceError, match=r"epoch 6: the loss is 1e9.*learning_rate"
+    ):
+        model.set_params(max_iter=20).fit(rows)
+    np.testing.assert_array_equal(model.score_samples(rows), scores)
 
 
 @pytest.mark.parametrize("options", [{}, {"early_stopping": False}])

@@ -35,6 +35,8 @@ class Batch:
         For each row of x one of its nearest neighbours.
     noise_scale : Tensor of shape (n_features,) or None
         Standard deviations of the noise that ties in the columns ask for.
+    number : int
+        Number of the step in its epoch, from 0.
     progress : float
         Share of the training that is done, 0 to 1.
     """
@@ -47,6 +49,7 @@ class Batch:
     confidence: Tensor | None = None
     neighbors: Batch | None = None
     noise_scale: Tensor | None = None
+    number: int = 0
     progress: float = 0.0
 
     def dequantized(self, generator: torch.Generator) -> Tensor:

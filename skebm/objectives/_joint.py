@@ -67,6 +67,8 @@ class Joint(Objective):
         b.
     class_weights : tuple of float or None
         Weights of the classes in the second term.
+    density_interval : int, default=2
+        The first term counts in every so many steps: it takes most of the time.
 
     References
     ----------
@@ -84,6 +86,7 @@ class Joint(Objective):
         vat_radius: float = 1.0,
         balance_weight: float = 0.0,
         class_weights: tuple[float, ...] | None = None,
+        density_interval: int = 2,
     ) -> None:
         self.density = density
         self.classification_weight = classification_weight
@@ -93,6 +96,7 @@ class Joint(Objective):
         self.vat_radius = vat_radius
         self.balance_weight = balance_weight
         self.class_weights = class_weights
+        self.density_interval = density_interval
 
     needs_labels: ClassVar[bool] = True
 
@@ -134,7 +138,7 @@ class Joint(Objective):
         """Descend the density's losses, the classes' added to the energy's."""
         assert isinstance(state, JointState)
         loss, figures = self._class_loss(model, batch, state, generator)
-        if self.density is None:
+        if self.density is None or batch.number % self.density_interval:
             yield Loss("energy", loss, figures)
             return
         n_rows = max(1, len(batch.x) // (2 * model.n_members))

@@ -116,6 +116,7 @@ class TableBatches:
                 labeled=self._draw_labeled(generator),
                 neighbors=self._draw_neighbors(rows, generator),
                 noise_scale=self.noise_scale,
+                number=step,
                 progress=begin + (end - begin) * step / n_steps,
             )
 

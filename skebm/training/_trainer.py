@@ -183,8 +183,8 @@ class Trainer:
     def _roll_back(self, run: TrainingRun, problem: str, epoch: int) -> None:
         rate_factor = run.rate_factor * self.guard.rate_factor
         rate = self.schedule.learning_rate * rate_factor
-        self.guard.roll_back(problem, epoch, rate)
         run.restore(self._best_snapshot)
+        self.guard.roll_back(problem, epoch, rate)
         run.rate_factor = rate_factor
         if self.verbose:
             print(f"epoch {epoch}: {problem}; back to the best state, rate {rate:.2g}")
