@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 from _report import parser, report
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
@@ -52,7 +53,8 @@ def methods(seed):
         ),
         "SelfTraining (SVC)": (
             make_pipeline(
-                StandardScaler(), SelfTrainingClassifier(SVC(probability=True))
+                StandardScaler(),
+                SelfTrainingClassifier(CalibratedClassifierCV(SVC(), ensemble=False)),
             ),
             True,
         ),
