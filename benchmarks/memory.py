@@ -1,6 +1,7 @@
 """Peak memory of one epoch of `fit` on a million rows, as a multiple of the data.
 
-Counts the resident set above what it is after the imports; X itself is in it.
+Counts the resident set above what it is after the imports, torch's deferred ones (its
+first optimiser imports its compiler) included; X itself is in it.
 """
 
 import json
@@ -11,7 +12,7 @@ from _report import parser, report
 
 CHILD = """
 import json, resource, sys, time
-import numpy as np, torch
+import numpy as np, torch, torch._dynamo
 from skebm import EBMDensityEstimator
 n_rows, n_columns, threads, reference = json.loads(sys.argv[1])
 torch.set_num_threads(threads)

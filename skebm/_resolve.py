@@ -29,7 +29,9 @@ def resolve_objective(objective):
     """Return a fresh objective; None stays None."""
     if objective is None:
         return None
-    return _resolve("objective", objective, OBJECTIVES, Objective)
+    resolved = _resolve("objective", objective, OBJECTIVES, Objective)
+    resolved.check_options()
+    return resolved
 
 
 def resolve_reference(reference):

@@ -398,7 +398,8 @@ def test_an_interrupt_leaves_a_usable_estimator(
     assert np.isfinite(model.score_samples(rows)).all()
     assert np.isfinite([model.log_normalizer_, model.offset_]).all()
     assert np.isfinite(model.sample(3, random_state=0)).all()
-    assert (model.energy(rows).std() > 0) == (at_call > 1)
+    if at_call == 1:  # nothing was learnt yet: the bare reference
+        assert model.energy(rows).std() == 0
     with pytest.warns(TrainingWarning):
         monkeypatch.setattr(Interrupting, "at_call", Interrupting.n_calls + 1)
         model.partial_fit(rows)
@@ -431,15 +432,7 @@ def test_a_divergence_leaves_a_warm_started_estimator_where_it_was(rows, monkeyp
     np.testing.assert_array_equal(model.score_samples(rows), scores)
 
 
-UNSEEN = pytest.mark.xfail(
-    reason="without held-out rows the guard does not see that energies explode: log Z "
-    "goes to thousands of nats, told by a NormalizerWarning only"
-)
-
-
-@pytest.mark.parametrize(
-    "options", [{}, pytest.param({"early_stopping": False}, marks=UNSEEN)]
-)
+@pytest.mark.parametrize("options", [{}, {"early_stopping": False}])
 @pytest.mark.parametrize("learning_rate", [1e-1, 1.0])
 def test_a_bad_learning_rate_ends_in_a_usable_model_or_a_clear_error(
     rows, learning_rate, options

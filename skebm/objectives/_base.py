@@ -113,6 +113,9 @@ class Objective(BaseEstimator, ABC):
     #: Whether the objective makes sense only for a net with one output a class.
     needs_labels: ClassVar[bool] = False
 
+    def check_options(self) -> None:
+        """Raise ValueError naming an option that is out of its range."""
+
     @property
     def critic_scale(self) -> float:
         """lambda, by which the critic is divided to give minus the energy."""
@@ -145,3 +148,12 @@ class Objective(BaseEstimator, ABC):
         self, model: EnergyModel, state: nn.Module, generator: torch.Generator
     ) -> None:
         """Do what is to be done once an epoch; nothing by default."""
+
+
+def check_range(objective: Objective, name: str, holds: bool, expected: str) -> None:
+    """Raise ValueError naming the option unless ``holds``."""
+    if not holds:
+        raise ValueError(
+            f"The {name!r} parameter of {type(objective).__name__} must be {expected}. "
+            f"Got {getattr(objective, name)!r} instead."
+        )

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from skebm.references import Density
 
 LOG_2_PI = math.log(2 * math.pi)
-POOL_SIZE = 10_000
+POOL_SIZE = 2048
 LOG_TINY = -40.0  # smaller weights are cut: denormal numbers are slow
 
 
@@ -88,10 +88,8 @@ class NegativePhase(nn.Module):
         self.register_buffer("position", torch.zeros((), dtype=torch.int64))
         self.register_buffer("log_normalizer", torch.zeros(()))
         pool = reference.sample(POOL_SIZE, generator)
-        self.register_buffer("pool", pool, persistent=False)
-        self.register_buffer(
-            "pool_log_reference", reference.log_prob(pool), persistent=False
-        )
+        self.register_buffer("pool", pool)
+        self.register_buffer("pool_log_reference", reference.log_prob(pool))
 
     @torch.no_grad()
     def remember(

@@ -10,7 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from skebm.networks import EnergyModel, GeneratorMLP
-from skebm.objectives._base import Batch, Loss, Objective, ParameterGroup
+from skebm.objectives._base import (
+    Batch,
+    Loss,
+    Objective,
+    ParameterGroup,
+    check_range,
+)
 from skebm.objectives._entropy import (
     draw_posterior,
     elbo_gradient,
@@ -96,7 +102,8 @@ class VERA(Objective):
     """
 
     healthy: ClassVar[dict[str, tuple[float, float]]] = {
-        "energy_gap": (-1e4, 1e4),
+        "energy_gap": (-300.0, 300.0),
+        "log_normalizer": (-1000.0, 1000.0),
         "generator_spread": (0.02, 1e3),
     }
 
@@ -123,6 +130,19 @@ class VERA(Objective):
         self.reference_share = reference_share
         self.importance_weights = importance_weights
         self.memory_size = memory_size
+
+    def check_options(self) -> None:
+        """Raise ValueError naming an option that is out of its range."""
+        for name in ("entropy_weight", "generator_rate", "posterior_rate"):
+            check_range(self, name, getattr(self, name) > 0, "above 0")
+        for name in ("n_importance_samples", "memory_size"):
+            check_range(self, name, getattr(self, name) >= 1, "at least 1")
+        latent_dim = self.latent_dim
+        check_range(
+            self, "latent_dim", latent_dim is None or latent_dim >= 1, "at least 1"
+        )
+        check_range(self, "gradient_penalty", self.gradient_penalty >= 0, "at least 0")
+        check_range(self, "reference_share", 0 <= self.reference_share < 1, "in [0, 1)")
 
     @property
     def critic_scale(self) -> float:
@@ -242,4 +262,8 @@ class VERA(Objective):
             penalty = batch.mean(data_slope.square().sum(dim=1))
             loss = loss + 0.5 * self.gradient_penalty * penalty
         slope = slope[: len(x_generated)] + self.entropy_weight * reference_slope
-        return Loss("energy", loss, {"energy_gap": gap.detach()}), slope
+        figures = {
+            "energy_gap": gap.detach() / self.entropy_weight,
+            "log_normalizer": negatives.log_normalizer.clone(),
+        }
+        return Loss("energy", loss, figures), slope

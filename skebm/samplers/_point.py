@@ -10,7 +10,7 @@ from torch import Tensor
 
 Energy = Callable[[Tensor], Tensor]
 
-_CHUNK_ELEMENTS = 2**20
+_CHUNK_ELEMENTS = 2**17
 
 
 @dataclass(frozen=True)

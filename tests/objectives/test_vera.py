@@ -124,3 +124,20 @@ def test_standard_normal_is_recovered(entropy_weight):
     assert divergence < 0.015  # the untrained reference is 0.32 nats away
     untrained = norm.logpdf(x, scale=2 * X.std())
     assert (exact * (np.log(exact) - untrained)).sum() * step > 0.3
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("entropy_weight", 0.0),
+        ("n_importance_samples", 0),
+        ("latent_dim", -1),
+        ("gradient_penalty", -0.1),
+        ("reference_share", 1.0),
+        ("memory_size", 0),
+    ],
+)
+def test_options_out_of_range_are_named_before_training(option, value):
+    objective = VERA().set_params(**{option: value})
+    with pytest.raises(ValueError, match=f"'{option}' parameter of VERA must be"):
+        EBMDensityEstimator(objective).fit(np.random.RandomState(0).normal(size=(9, 2)))
