@@ -55,6 +55,8 @@ from skebm.utils._sklearn import (
 
 MAX_HELD_OUT = 10_000
 MAX_AUTO_EPOCHS = 400
+#: Where later calls of `partial_fit` stand in a run: all terms count, none is fading.
+LATER_PASSES = (0.5, 0.5)
 #: Rows that a reference is fitted to: its figures are steady long before a copy of a
 #: large table would be a burden.
 MAX_REFERENCE_ROWS = 100_000
@@ -98,13 +100,19 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
         Z, weight = self._standardize(X, sample_weight, keep=going_on)
         train, held_out = self._split_rows(codes, len(Z), rng)
         options = self._prepare(Z, codes, train, rng)
+        judged = train if held_out is None else held_out
+        judged = Z[
+            judged[torch.from_numpy(rng.permutation(len(judged)))[:MAX_HELD_OUT]]
+        ]
+        stale = (judged.numpy(), draw_seed(rng))
+        if going_on:
+            self._mark_stale(*stale)  # should training fail, it has moved the weights
         with isolated_rng(draw_seed(rng), parts["device"]):
             if not going_on:
                 self._assemble(parts, Z, train, weight, n_outputs, rng)
             trainer = self._train(Z, codes, weight, train, held_out, options, rng, raw)
         self._expose(trainer)
-        judged = train if held_out is None else held_out
-        self._mark_stale(Z[judged[:MAX_HELD_OUT]], draw_seed(rng))
+        self._mark_stale(*stale)
         try:
             self._refresh()
         except KeyboardInterrupt:
@@ -123,9 +131,12 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
             if not going_on:
                 self._assemble(parts, Z, rows, weight, n_outputs, rng)
             trainer = self._make_trainer(None, None, warmup=0.0, final_rate=1.0)
+            if going_on:
+                trainer.progress = LATER_PASSES
             trainer.fit(self._run, self._batches(Z, codes, weight, rows, options), 1)
         self._expose(trainer)
-        self._mark_stale(Z[:MAX_HELD_OUT], draw_seed(rng))
+        chosen = torch.from_numpy(rng.permutation(len(Z))[:MAX_HELD_OUT])
+        self._mark_stale(Z[chosen].numpy(), draw_seed(rng))
         return self
 
     @property
@@ -163,7 +174,9 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
         self.objective_, self._network_builder = parts["objective"], self.network
         self._n_outputs, self._device = n_outputs, str(device)
         rows = train
-        if len(train) > MAX_REFERENCE_ROWS:
+        if parts["reference"].needs_all_rows:
+            rows = slice(None)
+        elif len(train) > MAX_REFERENCE_ROWS:
             chosen = rng.choice(len(train), MAX_REFERENCE_ROWS, replace=False)
             rows = train[torch.from_numpy(chosen)]
         density = parts["reference"].fit(
@@ -173,6 +186,7 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
         )
         self.reference_ = density.to(device)
         self._run_seed = draw_seed(rng)
+        self._averaging_decay = self.weight_averaging
         self._run = self._start_run(network)
 
     def _start_run(self, network):
@@ -181,7 +195,7 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
             self._make_model(network),
             self._training_objective(),
             make_generator(self._run_seed, self._device),
-            self.weight_averaging,
+            self._averaging_decay,
         )
 
     def _train(self, Z, codes, weight, train, held_out, options, rng, raw):
@@ -259,6 +273,9 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
         if noise_scale is not None:
             noise = torch.randn(x.shape, generator=make_generator(seed))
             x = x + noise_scale * noise
+        if self.reference_.has_walls:  # where no row may be, not even a noisy one
+            low, high = self.reference_.low.cpu(), self.reference_.high.cpu()
+            x = torch.minimum(torch.maximum(x, low), high)
         return DensityMonitor(
             x.to(self._device),
             None if weight is None else weight[held_out],
@@ -311,7 +328,7 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
 
     def _mark_stale(self, Z, seed):
         """Leave log Z and the offset to the next `_refresh`, by standardised rows Z."""
-        self._stale = (Z.numpy(), seed)
+        self._stale = (Z, seed)
         unknown = None if self.normalizer is None else math.nan
         self.log_normalizer_ = self.log_normalizer_se_ = unknown
         self.normalizer_result_ = None
@@ -324,7 +341,6 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
             return
         Z, seed = self._stale
         normalizer = resolve_normalizer(self.normalizer)
-        self.log_normalizer_ = self.log_normalizer_se_ = None
         if normalizer is not None:
             generator = make_generator(seed, self._device)
             estimate = normalizer.estimate(

@@ -77,7 +77,9 @@ class JEMClassifier(ClassifierMixin, BaseEBM):
         Epochs; "auto" takes as many as make about 800 steps.
     batch_size : int, default=384
         Rows a step, dealt out to the members of an ensemble.
-    batch_growth, learning_rate, gradient_clip
+    batch_growth, gradient_clip
+        As in `EBMDensityEstimator`.
+    learning_rate : float, default=2e-3
         As in `EBMDensityEstimator`.
     weight_averaging : float, default=0.98
         As in `EBMDensityEstimator`.
@@ -352,7 +354,7 @@ class JEMClassifier(ClassifierMixin, BaseEBM):
             codes[labeled], predicted[labeled], sample_weight=sample_weight
         )
 
-    def sample(self, n_samples=1, y=None, random_state=None):
+    def sample(self, n_samples=1, random_state=None, *, y=None):
         """Draw rows and their classes.
 
         x follows the model's p(x), or p(x) p(y|x) up to scale where y is given, by
@@ -362,10 +364,10 @@ class JEMClassifier(ClassifierMixin, BaseEBM):
         ----------
         n_samples : int, default=1
             Number of rows.
-        y : label, array-like of shape (n_samples,), or None, default=None
-            Class of all rows, or of each.
         random_state : int, RandomState or None, default=None
             None is seeded by the system, so that two calls differ.
+        y : label, array-like of shape (n_samples,), or None, default=None
+            Class of all rows, or of each.
 
         Returns
         -------

@@ -168,15 +168,16 @@ def _trust(weights, Z, codes, n_classes, rng):
     classifier of the labelled rows, in standard errors. Below 0.2 it is zero: even a
     small weight wins where the labelled loss has come to zero.
     """
-    judges = rng.permutation(np.flatnonzero(codes >= 0))[:MAX_JUDGES]
-    labels = codes[judges]
-    counts = np.bincount(labels)
-    counts = counts[counts > 0]
-    if len(counts) < 2:
+    counts = np.bincount(codes[codes >= 0], minlength=n_classes)
+    if (counts > 0).sum() < 2:
         return 0.0  # a graph with labels of one class only says that class
-    n_folds = min(N_FOLDS, counts.min())
-    if n_folds < 2:
+    several = counts >= 2
+    if several.sum() < 2:
         return 1.0  # one label a class leaves nothing to judge by
+    judges = np.flatnonzero((codes >= 0) & several[codes])
+    judges = rng.permutation(judges)[:MAX_JUDGES]
+    labels = codes[judges]
+    n_folds = min(N_FOLDS, counts[several].min())
     by_graph, by_labels = np.zeros(len(judges)), np.zeros(len(judges))
     for train, test in StratifiedKFold(n_folds).split(judges, labels):
         partly = codes.copy()

@@ -141,7 +141,7 @@ class Joint(Objective):
         if self.density is None or batch.number % self.density_interval:
             yield Loss("energy", loss, figures)
             return
-        n_rows = max(1, len(batch.x) // (2 * model.n_members))
+        n_rows = min(len(batch.x), max(2, len(batch.x) // (2 * model.n_members)))
         weight = None if batch.weight is None else batch.weight[:n_rows]
         rows = Batch(
             batch.x[:n_rows],
@@ -172,7 +172,6 @@ class Joint(Objective):
         """Return the losses of p(y | x), each the mean over the members."""
         assert batch.labeled is not None
         n_members = model.n_members
-        n_rows = len(batch.x) // n_members
         parts = [batch.labeled.x.expand(n_members, -1, -1), _deal(batch.x, n_members)]
         mixed = None
         if self.graph_weight and batch.neighbors is not None:
@@ -186,7 +185,7 @@ class Joint(Objective):
         if mixed is not None:
             assert mixed.soft_labels is not None and mixed.confidence is not None
             soft_labels = _deal(mixed.soft_labels, n_members)
-            confidence = mixed.confidence[: n_members * n_rows].view(n_members, n_rows)
+            confidence = _deal(mixed.confidence, n_members)
             terms = confidence * soft_cross_entropy(soft_labels, split[2])
             remaining = (GRAPH_END - batch.progress) / (GRAPH_END - SUPERVISED_SHARE)
             fade = min(1.0, max(0.0, remaining))
@@ -232,8 +231,13 @@ class Joint(Objective):
 
 
 def _deal(rows: Tensor, n_members: int) -> Tensor:
-    """Deal rows (n, d) out to the members: (n_members, n // n_members, d)."""
+    """Deal rows (n, d) out to the members: (n_members, n // n_members, d).
+
+    Where rows are fewer than members each gets all of them.
+    """
     n_rows = len(rows) // n_members
+    if n_rows == 0:
+        return rows.expand(n_members, *rows.shape)
     return rows[: n_members * n_rows].unflatten(0, (n_members, n_rows))
 
 

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from skebm.references import Density
 
 LOG_2_PI = math.log(2 * math.pi)
-POOL_SIZE = 2048
 LOG_TINY = -40.0  # smaller weights are cut: denormal numbers are slow
 
 
@@ -45,8 +44,8 @@ class NegativePhase(nn.Module):
     The weights are neither clipped nor tempered: either lets a spike of the energy go
     unpunished, and it grows.
 
-    Remembered rows and a pool of the reference's draws keep their log q0, which is the
-    dear part where the reference has many components.
+    Remembered rows keep their log q0, which is dear where the reference has many
+    components.
 
     Parameters
     ----------
@@ -58,8 +57,6 @@ class NegativePhase(nn.Module):
         q0.
     reference_share : float
         N_ref / N.
-    generator : torch.Generator
-        Source of the pool's draws.
     """
 
     def __init__(
@@ -69,7 +66,6 @@ class NegativePhase(nn.Module):
         scale: float,
         reference: Density,
         reference_share: float,
-        generator: torch.Generator,
     ) -> None:
         super().__init__()
         self.reference_share = reference_share
@@ -79,17 +75,12 @@ class NegativePhase(nn.Module):
         self.log_reference: Tensor
         self.position: Tensor
         self.log_normalizer: Tensor
-        self.pool: Tensor
-        self.pool_log_reference: Tensor
         self.register_buffer("x", x)
         self.register_buffer("means", means)
         self.register_buffer("scales", torch.full_like(x[:, 0], scale))
         self.register_buffer("log_reference", reference.log_prob(x))
         self.register_buffer("position", torch.zeros((), dtype=torch.int64))
         self.register_buffer("log_normalizer", torch.zeros(()))
-        pool = reference.sample(POOL_SIZE, generator)
-        self.register_buffer("pool", pool)
-        self.register_buffer("pool_log_reference", reference.log_prob(pool))
 
     @torch.no_grad()
     def remember(
@@ -120,37 +111,20 @@ class NegativePhase(nn.Module):
         n_new = n_old = len(x)
         share = self.reference_share
         n_reference = round(2 * n_new * share / (1 - share))
-        self._renew_pool(reference, n_reference // 4, generator)
-        old = self._choose(self.x, n_old, generator)
-        drawn = self._choose(self.pool, n_reference, generator)
-        rows = torch.cat([x, self.x[old], self.pool[drawn]])
+        old = torch.randint(len(self.x), (n_old,), generator=generator, device=x.device)
+        drawn = reference.sample(n_reference, generator)
+        rows = torch.cat([x, self.x[old], drawn])
         log_reference = torch.cat(
-            [log_reference, self.log_reference[old], self.pool_log_reference[drawn]]
+            [log_reference, self.log_reference[old], reference.log_prob(drawn)]
         )
         n_rows = len(rows)
-        terms = [
-            mixture_log_density(rows, means, scale.expand(n_new)),
-            mixture_log_density(rows, self.means, self.scales),
-            log_reference,
-        ]
-        shares = [n_new / n_rows, n_old / n_rows, max(n_reference, 1e-6) / n_rows]
-        log_shares = torch.tensor(shares, device=x.device).log()
-        log_mixture = torch.logsumexp(torch.stack(terms, 1) + log_shares, dim=1)
+        latest = mixture_log_density(rows, means, scale.expand(n_new))
+        earlier = mixture_log_density(rows, self.means, self.scales)
+        terms = [latest + math.log(n_new / n_rows), earlier + math.log(n_old / n_rows)]
+        if n_reference:
+            terms.append(log_reference + math.log(n_reference / n_rows))
+        log_mixture = torch.logsumexp(torch.stack(terms, 1), dim=1)
         return rows, log_reference - log_mixture
-
-    def _renew_pool(
-        self, reference: Density, n_new: int, generator: torch.Generator
-    ) -> None:
-        """Replace a few of the pool's draws: each serves some four times."""
-        if n_new:
-            places = self._choose(self.pool, n_new, generator)
-            rows = reference.sample(n_new, generator)
-            self.pool.index_copy_(0, places, rows)
-            self.pool_log_reference.index_copy_(0, places, reference.log_prob(rows))
-
-    @staticmethod
-    def _choose(rows: Tensor, n: int, generator: torch.Generator) -> Tensor:
-        return torch.randint(len(rows), (n,), generator=generator, device=rows.device)
 
     @torch.no_grad()
     def weights(self, log_ratio: Tensor, energy: Tensor) -> Tensor:

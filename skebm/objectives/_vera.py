@@ -102,8 +102,8 @@ class VERA(Objective):
     """
 
     healthy: ClassVar[dict[str, tuple[float, float]]] = {
-        "energy_gap": (-300.0, 300.0),
-        "log_normalizer": (-1000.0, 1000.0),
+        "energy_gap": (-100.0, 100.0),
+        "log_normalizer": (-300.0, 300.0),
         "generator_spread": (0.02, 1e3),
     }
 
@@ -135,8 +135,11 @@ class VERA(Objective):
         """Raise ValueError naming an option that is out of its range."""
         for name in ("entropy_weight", "generator_rate", "posterior_rate"):
             check_range(self, name, getattr(self, name) > 0, "above 0")
-        for name in ("n_importance_samples", "memory_size"):
-            check_range(self, name, getattr(self, name) >= 1, "at least 1")
+        # Fewer draws leave the baseline of eta's gradient nothing to be told from.
+        check_range(
+            self, "n_importance_samples", self.n_importance_samples >= 3, "at least 3"
+        )
+        check_range(self, "memory_size", self.memory_size >= 1, "at least 1")
         latent_dim = self.latent_dim
         check_range(
             self, "latent_dim", latent_dim is None or latent_dim >= 1, "at least 1"
@@ -168,7 +171,6 @@ class VERA(Objective):
             generator_net.log_noise_scale.detach().exp().item(),
             reference,
             self.reference_share,
-            generator,
         )
         return VERAState(generator_net, negatives)
 
@@ -214,7 +216,7 @@ class VERA(Objective):
         score = importance_sampled_score(draws)
         ascent = slope - self.entropy_weight * score
         loss = -(ascent * x_generated).sum(dim=1).mean()
-        spread = x_generated.detach().std(dim=0).mean()
+        spread = x_generated.detach().std(dim=0, correction=0).mean()
         yield Loss("generator", loss, {"generator_spread": spread})
         elbo = elbo_gradient(draws) @ state.log_posterior_scale
         yield Loss("posterior", -elbo)
@@ -235,6 +237,8 @@ class VERA(Objective):
         log_reference = model.reference.extended_log_prob(x_leaf)
         (reference_slope,) = torch.autograd.grad(log_reference.sum(), x_leaf)
         log_reference = log_reference.detach()
+        if model.reference.has_walls:
+            log_reference = model.reference.log_prob(x_generated)
         negatives = state.negatives
         rows, log_ratio = x_generated.clone(), None
         if self.importance_weights:
@@ -263,7 +267,7 @@ class VERA(Objective):
             loss = loss + 0.5 * self.gradient_penalty * penalty
         slope = slope[: len(x_generated)] + self.entropy_weight * reference_slope
         figures = {
-            "energy_gap": gap.detach() / self.entropy_weight,
-            "log_normalizer": negatives.log_normalizer.clone(),
+            "energy_gap": gap.detach(),
+            "log_normalizer": self.entropy_weight * negatives.log_normalizer,
         }
         return Loss("energy", loss, figures), slope

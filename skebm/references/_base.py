@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from sklearn.base import BaseEstimator
@@ -15,6 +16,9 @@ class Density(nn.Module, ABC):
     A subclass takes its tensors as constructor arguments and registers each as a
     persistent buffer of the same name, so that ``type(d)(**d.arrays())`` is a copy.
     """
+
+    #: Whether the density is zero somewhere, so that `extended_log_prob` differs.
+    has_walls: ClassVar[bool] = False
 
     @abstractmethod
     def log_prob(self, x: Tensor) -> Tensor:
@@ -38,6 +42,9 @@ class Density(nn.Module, ABC):
 
 class Reference(BaseEstimator, ABC):
     """A recipe for a reference density: options now, rows later."""
+
+    #: Whether held-out rows must lie in the support, so that the fit needs them too.
+    needs_all_rows: ClassVar[bool] = False
 
     @abstractmethod
     def fit(

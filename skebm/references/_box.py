@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -27,6 +28,8 @@ class UniformBox(Density):
     >>> box.log_prob(torch.tensor([[0.5, 0.5], [0.5, 1.5]])).tolist()
     [0.0, -inf]
     """
+
+    has_walls: ClassVar[bool] = True
 
     def __init__(self, low: Tensor, high: Tensor) -> None:
         super().__init__()
@@ -63,6 +66,8 @@ class BoxReference(Reference):
         What is added on each side, as a share of the range. A constant column gets a
         range of one.
     """
+
+    needs_all_rows: ClassVar[bool] = True
 
     def __init__(self, margin: float = 0.2) -> None:
         self.margin = margin

@@ -23,6 +23,7 @@ Array = NDArray[np.float64]
 
 SHRINKAGES = (1 / 16, 1 / 4, 1.0)
 FEW_ROWS = 1000
+N_FOLDS = 5
 MANY_COLUMNS = 32
 MIN_STACK_WEIGHT = 0.02
 NEGLIGIBLE_MASS = 1e-3
@@ -126,18 +127,24 @@ class GaussianMixtureReference(Reference):
         seed = int(torch.randint(2**31 - 1, (1,), generator=generator))
         rng = np.random.RandomState(seed)
         rows = x.double().numpy()
-        if weight is not None:
+        order = rng.permutation(len(rows))
+        if weight is not None and (weight != weight[0]).any():
             share = weight.double().numpy() / weight.double().sum().item()
-            rows = rows[rng.choice(len(rows), size=len(rows), p=share)]
-        rows = rng.permutation(rows)[: self.max_rows]
-        unit = column_units(rows)
-        members = self._stack(rows / unit, seed)
+            order = rng.choice(len(rows), size=len(rows), p=share)
+        order = order[: self.max_rows]
+        # By the row it came from, so that no fold holds copies of another's rows.
+        fold_of_row = rng.permutation(len(rows)) % N_FOLDS
+        folds = [np.flatnonzero(fold_of_row[order] == k) for k in range(N_FOLDS)]
+        unit = column_units(rows[order])
+        members = self._stack(rows[order] / unit, folds, seed)
         weights, means, factors = _merge(members)
         return make_mixture(weights, means * unit, factors * unit[:, None])
 
-    def _stack(self, x: Array, seed: int) -> list[tuple[float, Components]]:
+    def _stack(
+        self, x: Array, folds: list[NDArray[np.int64]], seed: int
+    ) -> list[tuple[float, Components]]:
         """Return the members and their weights, refitted to all rows."""
-        folds = np.array_split(np.arange(len(x)), 5)
+        folds = [fold for fold in folds if len(fold)]
         cross_validated = len(x) < FEW_ROWS
         held_out, first_fits = self._judge(x, folds if cross_validated else folds[:1])
         stack_weights = _stacking_weights(np.array(list(held_out.values())))

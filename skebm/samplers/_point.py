@@ -10,7 +10,7 @@ from torch import Tensor
 
 Energy = Callable[[Tensor], Tensor]
 
-_CHUNK_ELEMENTS = 2**17
+_CHUNK_ELEMENTS, _CHUNK_ROWS = 2**17, 2**13
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Point:
 
 def chunk_rows(n_features: int) -> int:
     """Rows a chunk, so that memory stays bounded for tables and images alike."""
-    return max(1, _CHUNK_ELEMENTS // max(1, n_features))
+    return min(_CHUNK_ROWS, max(1, _CHUNK_ELEMENTS // max(1, n_features)))
 
 
 def checked(values: Tensor, n: int) -> Tensor:

@@ -13,6 +13,8 @@ from skebm.networks import EnergyModel
 from skebm.references import Density
 
 MIN_EFFECTIVE_SHARE = 0.05
+MORE_DRAWS = 16
+CHUNK_ROWS = 8192
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Evaluation:
     scores : dict of str to float
         Every metric that was computed; which of them counts is the monitor's choice.
     effective_share : float
-        Effective sample size of the estimate of log Z, as a share of the draws.
+        Effective sample size of the estimate of log Z, as a share of m.
     """
 
     scores: dict[str, float]
@@ -55,8 +57,11 @@ class DensityMonitor(Monitor):
               - \log \frac{1}{m} \sum_j e^{-E(r_j)}, \qquad r_j \sim q_0 \text{ fixed}
 
     While the effective sample size of the weights :math:`e^{-E(r_j)}` is above 5 % of
-    the draws. Where it falls below, two states are compared by minus the sliced score
-    matching loss with fixed projections (Song et al., 2019, UAI), which needs no Z.
+    the draws; below, sixteen times the draws are taken. A state that has fewer than a
+    twentieth of m effective draws even so has lost its Z: it is never better than one
+    that has not, since a spike of the energy that no draw meets looks like a gain. Two
+    such states, or one and a bare box, are compared by minus the sliced score matching
+    loss with fixed projections (Song et al., 2019, UAI), which needs no Z.
 
     Parameters
     ----------
@@ -87,6 +92,8 @@ class DensityMonitor(Monitor):
         weight = torch.ones(len(self.x)) if weight is None else weight[:max_rows]
         self.weight = (weight / weight.sum()).to(x.device)
         self.draws = reference.sample(n_draws, generator)
+        self.more_draws = reference.sample(MORE_DRAWS * n_draws, generator)
+        self.has_walls = reference.has_walls
         self.reference_score = reference.log_prob(self.x)
         signs = torch.randint(
             2, (min(len(self.x), 512), x.shape[1]), generator=generator, device=x.device
@@ -97,17 +104,18 @@ class DensityMonitor(Monitor):
         """Return held-out log-likelihood and minus the sliced score matching loss."""
         with torch.no_grad():
             held_out = self.reference_score - model.energy(self.x)
-            log_weight = -model.energy(self.draws).double()
-            log_normalizer = torch.logsumexp(log_weight, 0) - math.log(len(self.draws))
-            squared = 2 * torch.logsumexp(log_weight, 0)
-            share = torch.exp(squared - torch.logsumexp(2 * log_weight, 0))
-            likelihood = (self.weight * held_out).sum() - log_normalizer
+            log_normalizer, n_effective = _importance_estimate(model, self.draws)
+            if n_effective < MIN_EFFECTIVE_SHARE * len(self.draws):
+                log_normalizer, n_effective = _importance_estimate(
+                    model, self.more_draws
+                )
+            likelihood = float((self.weight * held_out).sum()) - log_normalizer
         return Evaluation(
             {
-                "log_likelihood": float(likelihood),
+                "log_likelihood": likelihood,
                 "sliced_score_matching": self._sliced_score(model),
             },
-            float(share) / len(self.draws),
+            min(1.0, n_effective / len(self.draws)),
         )
 
     def _sliced_score(self, model: EnergyModel) -> float:
@@ -122,11 +130,27 @@ class DensityMonitor(Monitor):
         loss = (curvature * v).sum(dim=1) + 0.5 * slope.square()
         return -float((weight * loss.detach()).sum() / weight.sum())
 
+    def improvement(self, new: Evaluation, best: Evaluation) -> float:
+        """Return by how much ``new`` is better; never so where it alone has lost Z."""
+        lost = new.effective_share <= MIN_EFFECTIVE_SHARE < best.effective_share
+        if lost and not self.has_walls:
+            return -math.inf
+        return super().improvement(new, best)
+
     def metric(self, new: Evaluation, best: Evaluation) -> str:
         """Compare by log-likelihood where both estimates of Z can be trusted."""
         if min(new.effective_share, best.effective_share) > MIN_EFFECTIVE_SHARE:
             return "log_likelihood"
         return "sliced_score_matching"
+
+
+def _importance_estimate(model: EnergyModel, draws: Tensor) -> tuple[float, float]:
+    """Return log Z by the reference's draws, and the effective number of them."""
+    parts = [-model.energy(part).double() for part in draws.split(CHUNK_ROWS)]
+    log_weight = torch.cat(parts)
+    log_sum = torch.logsumexp(log_weight, 0)
+    n_effective = torch.exp(2 * log_sum - torch.logsumexp(2 * log_weight, 0))
+    return float(log_sum) - math.log(len(draws)), float(n_effective)
 
 
 class LabelMonitor(Monitor):

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from skebm.exceptions import DivergenceError
 from skebm.objectives import Loss, Objective
 from skebm.training._batches import TableBatches
 from skebm.training._guard import StabilityGuard
@@ -50,6 +51,8 @@ class Trainer:
     on_epoch : callable or None
         ``on_epoch(epoch, entry) -> bool``, told each epoch's history entry; True
         stops.
+    progress : tuple of float
+        Where this training begins and ends, as shares of a whole run.
     verbose : int
         Print a line every ``verbose`` epochs; 0 prints nothing.
 
@@ -71,6 +74,7 @@ class Trainer:
         tol: float = 0.0,
         gradient_clip: float | None = None,
         on_epoch: OnEpoch | None = None,
+        progress: tuple[float, float] = (0.0, 1.0),
         verbose: int = 0,
     ) -> None:
         self.objective = objective
@@ -80,6 +84,7 @@ class Trainer:
         self.tol = tol
         self.gradient_clip = gradient_clip
         self.on_epoch = on_epoch
+        self.progress = progress
         self.verbose = verbose
         self.guard = StabilityGuard(objective.healthy)
         self.history: dict[str, list[Any]] = {}
@@ -92,6 +97,7 @@ class Trainer:
 
     def fit(self, run: TrainingRun, batches: TableBatches, max_iter: int) -> None:
         """Train ``run`` for at most ``max_iter`` epochs; it ends in its best state."""
+        run.model.network.train()
         self._remember(run, self._evaluate(run))
         try:
             self._fit_loop(run, batches, max_iter)
@@ -100,6 +106,12 @@ class Trainer:
             run.restore(self._best_snapshot)
         if self.monitor is not None:
             run.restore(self._best_snapshot)
+        if self.n_epochs and self.guard.n_rollbacks == self.n_epochs:
+            raise DivergenceError(
+                f"Training diverged in each of its {self.n_epochs} epochs, the last "
+                f"time because {self._last_problem}. Lower learning_rate (it was "
+                f"{self.schedule.learning_rate:.2g})."
+            )
 
     def _fit_loop(self, run: TrainingRun, batches: TableBatches, max_iter: int) -> None:
         epochs_without_change = 0
@@ -126,12 +138,14 @@ class Trainer:
         self, run: TrainingRun, batches: TableBatches, epoch: int, max_iter: int
     ) -> tuple[dict[str, NDArray[np.float64]], str | None]:
         """Return each figure's values in this epoch and what went wrong, or None."""
-        begin = (epoch - 1) / max_iter
+        first, last = self.progress
+        begin = first + (last - first) * (epoch - 1) / max_iter
+        end = first + (last - first) * epoch / max_iter
         rows = self.schedule.rows_per_step(begin, len(batches))
         n_steps = batches.n_steps(rows)
         all_figures: dict[str, list[NDArray[np.float64]]] = defaultdict(list)
         pending: dict[str, list[Tensor]] = defaultdict(list)
-        epoch_batches = batches.epoch(rows, run.generator, begin, epoch / max_iter)
+        epoch_batches = batches.epoch(rows, run.generator, begin, end)
         for step, batch in enumerate(epoch_batches, start=1):
             rate = self.schedule.rate(batch.progress)
             for loss in self.objective.step(run.model, batch, run.state, run.generator):
@@ -181,6 +195,7 @@ class Trainer:
         self._best_snapshot = run.snapshot()
 
     def _roll_back(self, run: TrainingRun, problem: str, epoch: int) -> None:
+        self._last_problem = problem
         rate_factor = run.rate_factor * self.guard.rate_factor
         rate = self.schedule.learning_rate * rate_factor
         run.restore(self._best_snapshot)
@@ -196,6 +211,7 @@ class Trainer:
         seconds: float,
     ) -> dict[str, Any]:
         entry: dict[str, Any] = {k: float(v.mean()) for k, v in figures.items()}
+        entry["metric"] = "none"
         if self.monitor is not None:
             best = self._best if evaluation is None else evaluation
             assert best is not None and self._best is not None

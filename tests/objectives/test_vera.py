@@ -130,7 +130,7 @@ def test_standard_normal_is_recovered(entropy_weight):
     ("option", "value"),
     [
         ("entropy_weight", 0.0),
-        ("n_importance_samples", 0),
+        ("n_importance_samples", 2),
         ("latent_dim", -1),
         ("gradient_penalty", -0.1),
         ("reference_share", 1.0),

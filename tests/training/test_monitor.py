@@ -64,6 +64,7 @@ def test_effective_share_decides_on_the_metric():
     assert near.effective_share > 0.5 > 0.05 > far.effective_share
     assert monitor.metric(near, near) == "log_likelihood"
     assert monitor.metric(far, near) == "sliced_score_matching"
+    assert monitor.improvement(far, near) == -math.inf
 
 
 def test_weights_of_held_out_rows():
