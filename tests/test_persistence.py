@@ -27,8 +27,7 @@ OPTIONS = {
     "random_state": 0,
 }
 
-#: VERA's pool of draws from the reference is no part of its state; here it has none.
-EXACT = VERA(entropy_weight=0.5, reference_share=0.0)
+EXACT = VERA(entropy_weight=0.5)
 
 
 def make(face, **options):

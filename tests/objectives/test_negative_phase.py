@@ -59,7 +59,6 @@ def test_memory_forgets_the_oldest():
     reference = GaussianMixtureDensity(
         torch.ones(1), torch.zeros(1, 1), torch.eye(1)[None]
     )
-    rng = torch.Generator().manual_seed(0)
     phase = NegativePhase(torch.zeros(5, 1), torch.zeros(5, 1), 1, reference, 0.2)
     for value in (1.0, 2.0, 3.0):
         x = torch.full((2, 1), value)
