@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.datasets import load_breast_cancer
 from sklearn.model_selection import GridSearchCV, train_test_split
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import QuantileTransformer
+from sklearn.preprocessing import StandardScaler
 
 from skebm import JEMClassifier
 from skebm.model_selection import SemiSupervisedSplit
@@ -27,10 +27,10 @@ y_few = np.where(rng.uniform(size=len(y_train)) < 0.1, y_train, -1)
 # %%
 pipeline = Pipeline(
     [
-        ("scale", QuantileTransformer(100, output_distribution="normal")),
+        ("scale", StandardScaler()),
         (
             "jem",
-            JEMClassifier(VERA(), normalizer=None, max_iter=40, random_state=0),
+            JEMClassifier(VERA(), normalizer=None, max_iter=200, random_state=0),
         ),
     ]
 )

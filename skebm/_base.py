@@ -55,6 +55,8 @@ from skebm.utils._sklearn import (
 
 MAX_HELD_OUT = 10_000
 MAX_AUTO_EPOCHS = 400
+#: Draws that fewer samples are thinned from, so that the masses of modes are right.
+MIN_PARTICLES = 400
 #: Where later calls of `partial_fit` stand in a run: all terms count, none is fading.
 LATER_PASSES = (0.5, 0.5)
 #: Rows that a reference is fitted to: its figures are steady long before a copy of a
@@ -456,7 +458,11 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
     def _sample_standardized(self, energy, n_samples, rng):
         generator = make_generator(draw_seed(rng), self._device)
         draws = annealed_samples(
-            energy, self.reference_, n_samples, generator=generator
+            energy,
+            self.reference_,
+            n_samples,
+            generator=generator,
+            min_particles=MIN_PARTICLES,
         )
         return self._standardizer.inverse_transform(draws.cpu().numpy())
 
