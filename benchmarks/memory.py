@@ -33,9 +33,10 @@ def main():
     options = parser(__doc__, seeds=1)
     options.add_argument("--rows", type=int, default=1_000_000)
     options.add_argument("--columns", type=int, default=30)
+    options.add_argument("--references", nargs="+", default=["gmm", "gaussian"])
     args = options.parse_args()
     rows = []
-    for reference in ("gmm", "gaussian"):
+    for reference in args.references:
         case = json.dumps([args.rows, args.columns, args.threads, reference])
         done = subprocess.run(
             [sys.executable, "-c", CHILD, case],
