@@ -7,7 +7,7 @@ import pandas as pd
 from scipy import sparse
 from sklearn.utils.validation import validate_data
 
-CHUNK_ROWS = 65_536
+CHUNK_ROWS = 8192
 MAX_STANDARDIZED = 1e15  # beyond it squares overflow, and scores become NaN
 MAX_FLOOR = 8.0  # standard deviations; an outlier may not hide the rest of a column
 
