@@ -10,7 +10,7 @@ from torch import Tensor
 
 Energy = Callable[[Tensor], Tensor]
 
-_CHUNK_ELEMENTS, _CHUNK_ROWS = 2**17, 2**13
+_CHUNK_ELEMENTS, _CHUNK_ROWS = 2**16, 2**13
 
 
 @dataclass(frozen=True)
