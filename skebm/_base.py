@@ -56,7 +56,7 @@ from skebm.utils._sklearn import (
 MAX_HELD_OUT = 10_000
 MAX_AUTO_EPOCHS = 400
 #: Draws that fewer samples are thinned from, so that the masses of modes are right.
-MIN_PARTICLES = 400
+MIN_PARTICLES = 256
 #: Where later calls of `partial_fit` stand in a run: all terms count, none is fading.
 LATER_PASSES = (0.5, 0.5)
 #: Rows that a reference is fitted to: its figures are steady long before a copy of a
