@@ -40,12 +40,12 @@ def mixture_score(train, test, seed):
 
 
 # %%
-for seed in range(1):
+for seed in (0,):  # a quarter of the default epochs, to be quick; add seeds at will
     train, test = train_test_split(normal, test_size=0.3, random_state=seed)
     rows = np.concatenate([test, outliers])
     is_normal = np.arange(len(rows)) < len(test)
     scores = {
-        "EBMDensityEstimator": EBMDensityEstimator(random_state=seed)
+        "EBMDensityEstimator": EBMDensityEstimator(max_iter=100, random_state=seed)
         .fit(train)
         .score_samples(rows),
         "5-NN distance": distance_score(train, rows, 5),
