@@ -193,9 +193,11 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
 
     def _start_run(self, network):
         """Return a run at its beginning; from one seed, it has the same first draws."""
+        model, objective = self._make_model(network), self._training_objective()
+        objective.check_model(model, self.n_features_in_)
         return TrainingRun(
-            self._make_model(network),
-            self._training_objective(),
+            model,
+            objective,
             make_generator(self._run_seed, self._device),
             self._averaging_decay,
         )

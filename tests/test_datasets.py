@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
-from skebm.datasets import Checkerboard, GaussianRing, TwoRings
+from skebm.datasets import Checkerboard, Funnel, GaussianRing, TwoRings
 
 
-@pytest.mark.parametrize("toy", [GaussianRing(), TwoRings(), Checkerboard()])
+@pytest.mark.parametrize(
+    "toy", [GaussianRing(), TwoRings(), Checkerboard(), Funnel(scale=1.0)]
+)
 def test_density_integrates_to_one_and_predicts_the_draws(toy):
     X = toy.sample(40_000, random_state=0)
     low, high = X.min(axis=0) - 0.3 * np.ptp(X), X.max(axis=0) + 0.3 * np.ptp(X)

@@ -146,3 +146,44 @@ class Checkerboard:
         on_board = (np.abs(X) < 2).all(axis=1)
         dark = on_board & (square.sum(axis=1) % 2 == 0)
         return np.where(dark, -np.log(8.0), -np.inf)
+
+
+class Funnel:
+    r"""Neal's funnel: the first column is the log variance of the second.
+
+    .. math:: p(v, x) = N(v; 0, \sigma^2) \, N(x; 0, e^v)
+
+    Parameters
+    ----------
+    scale : float, default=3
+        :math:`\sigma`.
+
+    References
+    ----------
+    R. M. Neal, "Slice sampling", Annals of Statistics 31 (2003), section 8.
+
+    Examples
+    --------
+    >>> from skebm.datasets import Funnel
+    >>> Funnel().sample(5, random_state=0).shape
+    (5, 2)
+    """
+
+    def __init__(self, scale: float = 3.0) -> None:
+        self.scale = scale
+
+    def sample(
+        self, n_samples: int, random_state: RandomState = None
+    ) -> NDArray[np.float64]:
+        """Return draws of shape (n_samples, 2)."""
+        rng = check_random_state(random_state)
+        log_variance = self.scale * rng.normal(size=n_samples)
+        x = np.exp(log_variance / 2) * rng.normal(size=n_samples)
+        return np.stack([log_variance, x], axis=1)
+
+    def score_samples(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return log p(v, x) in nats, shape (n,)."""
+        log_variance, x = X.T
+        return norm.logpdf(log_variance, scale=self.scale) + norm.logpdf(
+            x, scale=np.exp(log_variance / 2)
+        )

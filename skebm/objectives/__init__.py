@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from skebm.objectives._base import Batch, Loss, Objective, ParameterGroup
-from skebm.objectives._joint import Joint
-from skebm.objectives._vera import VERA
+from skebm.objectives.amortized import VERA
+from skebm.objectives.joint import Joint
 
 __all__ = [
     "OBJECTIVES",

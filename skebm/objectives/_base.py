@@ -112,9 +112,23 @@ class Objective(BaseEstimator, ABC):
     healthy: ClassVar[dict[str, tuple[float, float]]] = {}
     #: Whether the objective makes sense only for a net with one output a class.
     needs_labels: ClassVar[bool] = False
+    #: Most columns the method is practical for; None for any number.
+    max_features: ClassVar[int | None] = None
+    #: What to do where a table has more columns.
+    remedy: ClassVar[str] = ""
 
     def check_options(self) -> None:
         """Raise ValueError naming an option that is out of its range."""
+
+    def check_model(self, model: EnergyModel, n_features: int) -> None:
+        """Raise ValueError naming both where the method can't train this model."""
+        del model
+        if self.max_features is not None and n_features > self.max_features:
+            name = type(self).__name__
+            raise ValueError(
+                f"objective {name} and X with {n_features} columns don't go together: "
+                f"{name} takes at most {self.max_features} columns. {self.remedy}"
+            )
 
     @property
     def critic_scale(self) -> float:

@@ -6,7 +6,10 @@ import torch
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
-from skebm.objectives._negative_phase import NegativePhase, mixture_log_density
+from skebm.objectives.amortized._negative_phase import (
+    NegativePhase,
+    mixture_log_density,
+)
 from skebm.references import GaussianMixtureDensity
 
 

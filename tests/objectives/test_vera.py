@@ -10,7 +10,7 @@ from scipy.stats import norm
 from skebm import EBMDensityEstimator
 from skebm.networks import GeneratorMLP
 from skebm.objectives import VERA
-from skebm.objectives._entropy import (
+from skebm.objectives.amortized._entropy import (
     draw_posterior,
     elbo_gradient,
     importance_sampled_score,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from skebm.networks import EnergyModel
 from skebm.objectives._base import Batch, Loss, Objective, ParameterGroup
-from skebm.objectives._consistency import (
+from skebm.objectives.joint._consistency import (
     entropy,
     soft_cross_entropy,
     virtual_adversarial_loss,
@@ -104,6 +104,11 @@ class Joint(Objective):
     def healthy(self) -> dict[str, tuple[float, float]]:  # type: ignore[override]
         """Return the density's ranges."""
         return {} if self.density is None else self.density.healthy
+
+    def check_model(self, model: EnergyModel, n_features: int) -> None:
+        """Ask the density's objective."""
+        if self.density is not None:
+            self.density.check_model(model, n_features)
 
     def init(
         self, model: EnergyModel, reference: Density, generator: torch.Generator

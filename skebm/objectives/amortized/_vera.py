@@ -17,12 +17,12 @@ from skebm.objectives._base import (
     ParameterGroup,
     check_range,
 )
-from skebm.objectives._entropy import (
+from skebm.objectives.amortized._entropy import (
     draw_posterior,
     elbo_gradient,
     importance_sampled_score,
 )
-from skebm.objectives._negative_phase import NegativePhase
+from skebm.objectives.amortized._negative_phase import NegativePhase
 from skebm.references import Density
 
 N_FIRST_DRAWS = 2048

@@ -1,0 +1,1 @@
+"""Markov chains draw from the model."""

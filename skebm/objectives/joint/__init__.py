@@ -1,0 +1,5 @@
+"""A classifier and a density in one net."""
+
+from skebm.objectives.joint._joint import Joint
+
+__all__ = ["Joint"]

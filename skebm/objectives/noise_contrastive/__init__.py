@@ -1,0 +1,1 @@
+"""The density as a classifier of data against noise."""

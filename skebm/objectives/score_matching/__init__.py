@@ -1,0 +1,1 @@
+"""The slope of log p, which needs no Z."""
