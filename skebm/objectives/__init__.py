@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from skebm.objectives._base import Batch, Loss, Objective, ParameterGroup
 from skebm.objectives.amortized import VERA
-from skebm.objectives.joint import Joint
+from skebm.objectives.joint import HDGE, Joint
 
 __all__ = [
+    "HDGE",
     "OBJECTIVES",
     "VERA",
     "Batch",
@@ -17,4 +18,7 @@ __all__ = [
 ]
 
 #: A name for each objective.
-OBJECTIVES: dict[str, type[Objective]] = {"vera": VERA}
+OBJECTIVES: dict[str, type[Objective]] = {
+    "hdge": HDGE,
+    "vera": VERA,
+}

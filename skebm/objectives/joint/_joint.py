@@ -151,6 +151,7 @@ class Joint(Objective):
         rows = Batch(
             batch.x[:n_rows],
             weight=weight,
+            labeled=batch.labeled,
             noise_scale=batch.noise_scale,
             progress=batch.progress,
         )
