@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from skebm.exceptions import DivergenceError
-from skebm.objectives import Loss, Objective
+from skebm.exceptions import DivergenceError, NonFiniteChainError
+from skebm.objectives import Batch, Loss, Objective
 from skebm.training._batches import TableBatches
 from skebm.training._guard import StabilityGuard
 from skebm.training._monitor import Evaluation, Monitor
@@ -147,12 +147,12 @@ class Trainer:
         pending: dict[str, list[Tensor]] = defaultdict(list)
         epoch_batches = batches.epoch(rows, run.generator, begin, end)
         for step, batch in enumerate(epoch_batches, start=1):
-            rate = self.schedule.rate(batch.progress)
-            for loss in self.objective.step(run.model, batch, run.state, run.generator):
-                self._descend(run, loss, rate * run.rate_factor)
-                pending[f"{loss.group}_loss"].append(loss.value.detach())
-                for name, value in loss.figures.items():
-                    pending[name].append(value)
+            rate = self.schedule.rate(batch.progress) * run.rate_factor
+            try:
+                self._step(run, batch, rate, pending)
+            except NonFiniteChainError as error:
+                problem = str(error)
+                break
             if step % STEPS_BETWEEN_AVERAGES == 0 or step == n_steps:
                 run.update_average()
             if step % STEPS_BETWEEN_CHECKS == 0 or step == n_steps:
@@ -166,6 +166,20 @@ class Trainer:
         self.objective.end_epoch(run.model, run.state, run.generator)
         merged = {name: np.concatenate(parts) for name, parts in all_figures.items()}
         return merged, problem
+
+    def _step(
+        self,
+        run: TrainingRun,
+        batch: Batch,
+        rate: float,
+        pending: dict[str, list[Tensor]],
+    ) -> None:
+        """Descend the losses of one step; add their figures to ``pending``."""
+        for loss in self.objective.step(run.model, batch, run.state, run.generator):
+            self._descend(run, loss, rate)
+            pending[f"{loss.group}_loss"].append(loss.value.detach())
+            for name, value in loss.figures.items():
+                pending[name].append(value)
 
     def _descend(self, run: TrainingRun, loss: Loss, rate: float) -> None:
         group = run.groups[loss.group]

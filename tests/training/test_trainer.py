@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from skebm.exceptions import DivergenceError
+from skebm.exceptions import DivergenceError, NonFiniteChainError
 from skebm.networks import EnergyModel
 from skebm.objectives import Loss, Objective
 from skebm.references import UniformBox
@@ -108,6 +108,21 @@ def test_a_passing_divergence_is_rolled_back_at_a_lower_rate():
     assert run.rate_factor == pytest.approx(0.3)
     assert run.model.network.level.item() == pytest.approx(1, abs=0.05)
     assert {len(column) for column in trainer.history.values()} == {200}
+
+
+def test_lost_chains_are_a_reason_to_go_back():
+    class Lost(Square):
+        def step(self, model, batch, state, generator):
+            yield from super().step(model, batch, state, generator)
+            if self.count == 9:
+                raise NonFiniteChainError("1 chain of 4 at step size 0.1")
+
+    objective = Lost()
+    run = make_run(objective)
+    trainer = Trainer(objective, schedule())
+    trainer.fit(run, make_batches(), 5)
+    assert trainer.history["n_rollbacks"] == [0, 0, 1, 1, 1]
+    assert run.rate_factor == pytest.approx(0.3)
 
 
 def test_a_lasting_divergence_is_an_error_with_figures():
