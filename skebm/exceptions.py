@@ -12,6 +12,13 @@ class DivergenceError(SkebmError, ArithmeticError):
     """
 
 
+class NonFiniteChainError(SkebmError, ArithmeticError):
+    """A Markov chain went to where the energy is not finite.
+
+    The message holds how many chains did, the step size and what to change.
+    """
+
+
 class SkebmWarning(UserWarning):
     """Root of the warnings that skebm issues by itself."""
 

@@ -5,10 +5,22 @@ so), takes its randomness from an explicit `torch.Generator`, and gives no gradi
 the model's parameters.
 """
 
-from skebm.samplers._base import AbstractMetropolisSampler, AbstractSampler
+from skebm.samplers._base import (
+    SAMPLERS,
+    AbstractMetropolisSampler,
+    AbstractSampler,
+    make_sampler,
+)
 from skebm.samplers._hmc import HMC
 from skebm.samplers._mala import MALA
 
-SAMPLERS: dict[str, type[AbstractSampler]] = {"hmc": HMC, "mala": MALA}
+SAMPLERS |= {"hmc": HMC, "mala": MALA}
 
-__all__ = ["HMC", "MALA", "SAMPLERS", "AbstractMetropolisSampler", "AbstractSampler"]
+__all__ = [
+    "HMC",
+    "MALA",
+    "SAMPLERS",
+    "AbstractMetropolisSampler",
+    "AbstractSampler",
+    "make_sampler",
+]

@@ -6,13 +6,18 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from torch import Tensor
 
+from skebm.exceptions import NonFiniteChainError
 from skebm.samplers._adaptation import DualAveraging
+from skebm.samplers._diagnostics import ChainMoments
 from skebm.samplers._point import Energy, Point, evaluate, uniform_like
 
 Diagnostics = dict[str, float]
+
+#: A name for each sampler that needs no argument; filled by the package.
+SAMPLERS: dict[str, type[AbstractSampler]] = {}
 
 
 @dataclass(frozen=True)
@@ -26,14 +31,19 @@ class SamplerState:
     step_size : Tensor of shape ()
         Step size of the next step.
     acceptance : Tensor of shape ()
-        Mean acceptance rate of the last step; 1 before the first.
-    adaptation : DualAveraging
-        Memory of the step size's adaptation.
+        Mean acceptance rate of the last step; 1 before the first, and always where
+        nothing is rejected.
     """
 
     point: Point
     step_size: Tensor
     acceptance: Tensor
+
+
+@dataclass(frozen=True)
+class AdaptiveState(SamplerState):
+    """A state with the memory of the step size's adaptation."""
+
     adaptation: DualAveraging
 
 
@@ -45,6 +55,12 @@ class AbstractSampler(BaseEstimator, ABC):
     `AbstractMetropolisSampler` and implement `propose`.
     """
 
+    #: Steps at the beginning of a run that adapt, and are left out of diagnostics.
+    n_adapt: int = 0
+
+    def check_energy(self, energy: Energy) -> None:
+        """Raise ValueError naming both where the sampler can't explore this energy."""
+
     @abstractmethod
     def init(self, energy: Energy, x0: Tensor) -> SamplerState:
         """Return the state of chains that start at `x0`, shape (n, d)."""
@@ -54,6 +70,10 @@ class AbstractSampler(BaseEstimator, ABC):
         self, energy: Energy, state: SamplerState, generator: torch.Generator
     ) -> SamplerState:
         """Make one step with every chain."""
+
+    def figures(self, state: SamplerState) -> dict[str, Tensor]:
+        """Return figures of the last step, shape (); their means are diagnostics."""
+        return {"acceptance": state.acceptance, "step_size": state.step_size}
 
     def run(
         self, energy: Energy, x0: Tensor, *, n_steps: int, generator: torch.Generator
@@ -76,30 +96,68 @@ class AbstractSampler(BaseEstimator, ABC):
         x : Tensor of shape (n, d)
             Where the chains end, without graph.
         diagnostics : dict
-            "acceptance": mean acceptance rate of the steps after adaptation (of the
-            last step when there are none); "step_size": the final step size.
+            Over the steps after adaptation (of the last step when there are none):
+            "acceptance", the mean acceptance rate; "step_size"; "r_hat", the worst
+            split R-hat over the columns of x, the distance from the centre and the
+            energy, 1 for converged chains; "effective_sample_size", the smallest of
+            the same, of all chains together. The last two are NaN for less than four
+            steps.
 
         Raises
         ------
         ValueError
             Where x0 is not two-dimensional, the energy has not shape (n,), n_steps is
-            negative or a setting of the sampler is out of range.
+            negative, a setting of the sampler is out of range or the sampler can't
+            explore this energy.
+        NonFiniteChainError
+            Where the energy of a chain was finite at the start and is not at the end.
         """
         if x0.ndim != 2:
             raise ValueError(f"x0 must have shape (n, d), got {tuple(x0.shape)}.")
         if n_steps < 0:
             raise ValueError(f"n_steps must be at least 0, got {n_steps}.")
-        state = self.init(energy, x0)
-        rates = [state.acceptance]
-        for _ in range(n_steps):
+        self.check_energy(energy)
+        start = state = self.init(energy, x0)
+        moments = ChainMoments(n_steps - self.n_adapt)
+        figures = [self.figures(state)]
+        for i in range(n_steps):
             state = self.step(energy, state, generator)
-            rates.append(state.acceptance)
-        n_adapt = int(getattr(self, "n_adapt", 0))
-        settled = torch.stack(rates[min(n_adapt + 1, n_steps) :])
-        return state.point.x, {
-            "acceptance": float(settled.mean()),
-            "step_size": float(state.step_size),
-        }
+            figures.append(self.figures(state))
+            if i >= self.n_adapt:
+                moments.add(state.point)
+        settled = figures[min(self.n_adapt + 1, n_steps) :]
+        means = {k: torch.stack([f[k] for f in settled]).mean() for k in settled[0]}
+        lost = start.point.energy.isfinite() & ~state.point.energy.isfinite()
+        means |= moments.figures() | {"lost": lost.sum()}
+        # One transfer from the device for all of them.
+        values = torch.stack([v.to(x0.device).double() for v in means.values()])
+        diagnostics = dict(zip(means, values.tolist(), strict=True))
+        self._check_lost(int(diagnostics.pop("lost")), len(x0), diagnostics)
+        return state.point.x, diagnostics
+
+    def _check_lost(self, n_lost: int, n: int, diagnostics: Diagnostics) -> None:
+        if n_lost:
+            raise NonFiniteChainError(
+                f"{type(self).__name__}: {n_lost} of {n} chains went to where the "
+                f"energy is not finite, with step_size={diagnostics['step_size']:.3g}. "
+                "Take a smaller step_size or a sampler that rejects such steps: MALA "
+                "or HMC."
+            )
+
+
+def make_sampler(sampler: str | AbstractSampler) -> AbstractSampler:
+    """Return a fresh sampler by name, or a clone of an instance.
+
+    Raises
+    ------
+    ValueError
+        Where the name is unknown.
+    """
+    if not isinstance(sampler, str):
+        return clone(sampler)
+    if sampler not in SAMPLERS:
+        raise ValueError(f"sampler must be one of {sorted(SAMPLERS)}, got {sampler!r}.")
+    return SAMPLERS[sampler]()
 
 
 class AbstractMetropolisSampler(AbstractSampler):
@@ -112,7 +170,6 @@ class AbstractMetropolisSampler(AbstractSampler):
     """
 
     step_size: float
-    n_adapt: int
     target_acceptance: float
 
     @abstractmethod
@@ -125,16 +182,16 @@ class AbstractMetropolisSampler(AbstractSampler):
     ) -> tuple[Point, Tensor]:
         """Return the proposal and r, shape (n,)."""
 
-    def init(self, energy: Energy, x0: Tensor) -> SamplerState:
+    def init(self, energy: Energy, x0: Tensor) -> AdaptiveState:
         """Return the state of chains that start at `x0`, shape (n, d)."""
-        _check_positive("step_size", self.step_size)
+        check_positive("step_size", self.step_size)
         if not 0 < self.target_acceptance < 1:
             raise ValueError(
                 "target_acceptance must lie between 0 and 1, "
                 f"got {self.target_acceptance}."
             )
         step_size = x0.new_tensor(self.step_size)
-        return SamplerState(
+        return AdaptiveState(
             evaluate(energy, x0.detach()),
             step_size,
             x0.new_ones(()),
@@ -143,8 +200,9 @@ class AbstractMetropolisSampler(AbstractSampler):
 
     def step(
         self, energy: Energy, state: SamplerState, generator: torch.Generator
-    ) -> SamplerState:
+    ) -> AdaptiveState:
         """Propose, accept or reject chain by chain, adapt the step size."""
+        assert isinstance(state, AdaptiveState)
         proposal, log_ratio = self.propose(
             energy, state.point, state.step_size, generator
         )
@@ -157,11 +215,12 @@ class AbstractMetropolisSampler(AbstractSampler):
             adaptation = adaptation.update(acceptance)
             done = adaptation.count == self.n_adapt
             step_size = (adaptation.log_average if done else adaptation.log_step).exp()
-        return SamplerState(
+        return AdaptiveState(
             proposal.where(accepted, state.point), step_size, acceptance, adaptation
         )
 
 
-def _check_positive(name: str, value: float) -> None:
+def check_positive(name: str, value: float) -> None:
+    """Raise ValueError naming the setting unless it is positive."""
     if not value > 0:
         raise ValueError(f"{name} must be positive, got {value}.")

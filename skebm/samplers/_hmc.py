@@ -59,7 +59,7 @@ class HMC(AbstractMetropolisSampler):
     ...     generator=generator,
     ... )
     >>> bool(0.9 < x.std() < 1.1), sorted(diagnostics)
-    (True, ['acceptance', 'step_size'])
+    (True, ['acceptance', 'effective_sample_size', 'r_hat', 'step_size'])
     """
 
     def __init__(

@@ -40,7 +40,12 @@ def test_shapes_dtype_and_diagnostics(sampler, generator):
     assert x.shape == (7, 3) and x.dtype == torch.float64
     assert not x.requires_grad
     assert x0.eq(0).all()
-    assert set(diagnostics) == {"acceptance", "step_size"}
+    assert set(diagnostics) == {
+        "acceptance",
+        "effective_sample_size",
+        "r_hat",
+        "step_size",
+    }
     assert 0.9 < diagnostics["acceptance"] <= 1.0
     assert diagnostics["step_size"] == pytest.approx(sampler.step_size)
 
