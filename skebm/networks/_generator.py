@@ -87,6 +87,7 @@ class GeneratorMLP(nn.Module):
             self.latent_dim,
             generator=generator,
             device=self.log_noise_scale.device,
+            dtype=self.log_noise_scale.dtype,
         )
 
     def sample(
@@ -95,7 +96,9 @@ class GeneratorMLP(nn.Module):
         """Return x of shape (n_samples, n_features), its z and its mean g(z)."""
         z = self.draw_latent(n_samples, generator)
         mean = self.mean(z)
-        noise = torch.randn(mean.shape, generator=generator, device=mean.device)
+        noise = torch.randn(
+            mean.shape, generator=generator, device=mean.device, dtype=mean.dtype
+        )
         return mean + self.log_noise_scale.exp() * noise, z, mean
 
     @torch.no_grad()

@@ -1,5 +1,9 @@
-"""A generator learns to draw from the model, so that training needs no chains."""
+"""A generator learns to draw from the model, for training without long chains."""
 
+from skebm.objectives.amortized._meg import MEG
 from skebm.objectives.amortized._vera import VERA
+from skebm.objectives.amortized._vera_ardae import VERAArdae
+from skebm.objectives.amortized._vera_hmc import VERAHMC
+from skebm.objectives.amortized._wake_sleep import WakeSleep
 
-__all__ = ["VERA"]
+__all__ = ["MEG", "VERA", "VERAHMC", "VERAArdae", "WakeSleep"]

@@ -13,19 +13,23 @@ LOG_2_PI = math.log(2 * math.pi)
 LOG_TINY = -40.0  # smaller weights are cut: denormal numbers are slow
 
 
+def log_kernels(x: Tensor, means: Tensor, scales: Tensor) -> Tensor:
+    r"""Return log N(x; mu_i, s_i^2 I) for every x and i, shape (n, m)."""
+    precision = scales.square().reciprocal()
+    kernels = x.square().sum(1, keepdim=True) * precision
+    kernels = kernels - 2 * x @ (means * precision.unsqueeze(1)).T
+    kernels = -0.5 * (kernels + means.square().sum(1) * precision)
+    return kernels - x.shape[1] * (scales.log() + 0.5 * LOG_2_PI)
+
+
 def mixture_log_density(x: Tensor, means: Tensor, scales: Tensor) -> Tensor:
     r"""Return the log density of an even mixture of round Gaussians, shape (n,).
 
     .. math:: \log \frac{1}{m} \sum_i N(x; \mu_i, s_i^2 I)
     """
-    n_features = x.shape[1]
-    precision = scales.square().reciprocal()
-    log_kernels = x.square().sum(1, keepdim=True) * precision
-    log_kernels = log_kernels - 2 * x @ (means * precision.unsqueeze(1)).T
-    log_kernels = -0.5 * (log_kernels + means.square().sum(1) * precision)
-    log_kernels = log_kernels - n_features * (scales.log() + 0.5 * LOG_2_PI)
-    top = log_kernels.amax(1, keepdim=True)
-    total = (log_kernels - top).clamp_(min=LOG_TINY).exp_().sum(1)
+    kernels = log_kernels(x, means, scales)
+    top = kernels.amax(1, keepdim=True)
+    total = (kernels - top).clamp_(min=LOG_TINY).exp_().sum(1)
     return total.log() + top[:, 0] - math.log(len(means))
 
 

@@ -1,0 +1,213 @@
+"""Wake-sleep: the generator learns from its own draws, moved by the model's chains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from skebm.networks import EnergyModel, GeneratorMLP
+from skebm.objectives._base import Batch, Loss, check_range
+from skebm.objectives.amortized._chain import AdaptiveStep, mean_acceptance
+from skebm.objectives.amortized._entropy import posterior_energy
+from skebm.objectives.amortized._negative_phase import NegativePhase, log_kernels
+from skebm.objectives.amortized._paired import (
+    GeneratorPaired,
+    PairedState,
+    spread_figure,
+)
+from skebm.references import Density
+from skebm.samplers import HMC, MALA, AbstractSampler
+
+FIRST_STEP_SIZE = 0.1
+
+
+class WakeSleepState(PairedState):
+    """Generator net, negative phase, and step sizes of both kinds of chains."""
+
+    def __init__(
+        self, generator_net: GeneratorMLP, negatives: NegativePhase, step_size: float
+    ) -> None:
+        super().__init__(generator_net, negatives)
+        like = generator_net.linear.weight
+        self.model_step = AdaptiveStep(step_size).to(like)
+        self.posterior_step = AdaptiveStep(FIRST_STEP_SIZE).to(like)
+
+
+class WakeSleep(GeneratorPaired):
+    r"""Energy and generator, each learning from what the other draws.
+
+    .. math::
+
+        \max_c \; & E_{data}[c(x)] - E_{\tilde p}[c(x)] \\
+        \max_q \; & E_{\tilde p(x) \, q(z|x)}[\log q(x, z)]
+
+    :math:`\tilde p` are the generator's draws after some moves of a chain on the model.
+    The second line is the inclusive divergence KL(p|q), so that the generator covers
+    the model and needs no entropy bonus. Latents of moved rows are picked from the
+    batch's by their posterior and then moved on q(z|x) themselves.
+
+    The chains are short. So their starts carry importance weights towards the model,
+    see `NegativePhase`; moves that leave the model invariant leave the weights right.
+    ``importance_weights=False`` moves the latest draws and weighs all the same, as
+    published.
+
+    Parameters
+    ----------
+    sampler : AbstractSampler or None, default=None
+        Of the model; None takes `MALA`. A step size with a target acceptance adapts.
+    n_steps : int, default=3
+        Moves on the model.
+    n_posterior_steps : int, default=1
+        HMC moves of the latents.
+    gradient_penalty, latent_dim, generator, generator_rate
+        As in `VERA`.
+    reference_share, importance_weights, memory_size
+        As in `VERA`.
+
+    References
+    ----------
+    Hinton, Dayan, Frey, Neal. The wake-sleep algorithm for unsupervised neural
+    networks. Science 1995. Song, Ou. Learning neural random fields with inclusive
+    auxiliary generators. 2018 (arXiv:1806.00271). The weights: Bornschein, Bengio.
+    Reweighted wake-sleep. ICLR 2015.
+
+    Examples
+    --------
+    >>> from skebm.objectives import WakeSleep
+    >>> WakeSleep(n_steps=10)
+    WakeSleep(n_steps=10)
+    """
+
+    def __init__(
+        self,
+        sampler: AbstractSampler | None = None,
+        n_steps: int = 3,
+        n_posterior_steps: int = 1,
+        gradient_penalty: float = 0.0,
+        latent_dim: int | None = None,
+        generator: Callable[[int, int], GeneratorMLP] | None = None,
+        generator_rate: float = 1.0,
+        reference_share: float = 0.2,
+        importance_weights: bool = True,
+        memory_size: int = 512,
+    ) -> None:
+        super().__init__(
+            gradient_penalty,
+            latent_dim,
+            generator,
+            generator_rate,
+            reference_share,
+            importance_weights,
+            memory_size,
+        )
+        self.sampler = sampler
+        self.n_steps = n_steps
+        self.n_posterior_steps = n_posterior_steps
+
+    def check_options(self) -> None:
+        """Raise ValueError naming an option that is out of its range."""
+        super().check_options()
+        known = self.sampler is None or isinstance(self.sampler, AbstractSampler)
+        check_range(self, "sampler", known, "None or an AbstractSampler")
+        check_range(self, "n_steps", self.n_steps >= 1, "at least 1")
+        check_range(
+            self, "n_posterior_steps", self.n_posterior_steps >= 0, "at least 0"
+        )
+
+    @property
+    def model_sampler(self) -> AbstractSampler:
+        """The sampler of the model."""
+        return self.sampler or MALA(step_size=FIRST_STEP_SIZE)
+
+    def init(
+        self, model: EnergyModel, reference: Density, generator: torch.Generator
+    ) -> WakeSleepState:
+        """Return generator net, negative phase and step sizes."""
+        del model
+        step_size = getattr(self.model_sampler, "step_size", FIRST_STEP_SIZE)
+        return WakeSleepState(*self.start(reference, generator), step_size)
+
+    def step(
+        self,
+        model: EnergyModel,
+        batch: Batch,
+        state: nn.Module,
+        generator: torch.Generator,
+    ) -> Iterator[Loss]:
+        """Descend the critic's loss, then the generator's, on the same moved rows."""
+        assert isinstance(state, WakeSleepState)
+        net = state.generator_net
+        with torch.no_grad():
+            x, z, means = net.sample(len(batch.x), generator)
+        rows, weights, acceptance = self.model_rows(model, state, x, means, generator)
+        x_data = self.data_rows(batch, generator)
+        critic = model.critic(torch.cat([x_data, rows]))
+        critic_data, critic_rows = critic.split([len(x_data), len(rows)])
+        expectation = weights @ critic_rows
+        yield self.critic_loss(batch, state, x_data, critic_data, expectation)
+        latents = self.posterior_latents(state, rows, z, generator)
+        loss = inclusive_loss(net, rows, latents, weights)
+        figures = {"acceptance": acceptance}
+        yield Loss("generator", loss, spread_figure(x) | figures)
+        net.clamp_noise()
+
+    def model_rows(
+        self,
+        model: EnergyModel,
+        state: WakeSleepState,
+        x: Tensor,
+        means: Tensor,
+        generator: torch.Generator,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return moved rows, their weights of a sum about one, and the acceptance."""
+        with torch.no_grad():
+            log_reference = model.reference.log_prob(x)
+        rows, log_ratio = self.negative_rows(
+            model.reference, state, x, means, log_reference, generator
+        )
+        states = state.model_step.run(
+            self.model_sampler,
+            lambda rows: -model.log_prob_unnormalized(rows),
+            rows,
+            self.n_steps,
+            generator,
+        )
+        weights = torch.full_like(rows[:, 0], 1 / len(rows))
+        if log_ratio is not None:
+            with torch.no_grad():
+                weights = state.negatives.weights(log_ratio, model.energy(rows))
+        return states[-1].point.x, weights, mean_acceptance(states)
+
+    def posterior_latents(
+        self, state: WakeSleepState, x: Tensor, z: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """Return a latent for each x: one of z picked by q(z|x), then moved on it."""
+        net = state.generator_net
+        with torch.no_grad():
+            scales = net.log_noise_scale.exp().expand(len(z))
+            probability = log_kernels(x, net.mean(z), scales).softmax(dim=1)
+            picked = torch.multinomial(probability, 1, generator=generator)[:, 0]
+        states = state.posterior_step.run(
+            HMC(),
+            posterior_energy(net, x),
+            z[picked],
+            self.n_posterior_steps,
+            generator,
+        )
+        return states[-1].point.x
+
+
+def inclusive_loss(
+    generator_net: GeneratorMLP, x: Tensor, z: Tensor, weights: Tensor
+) -> Tensor:
+    r"""Return minus the weighted sum of log q(x | z), up to a constant.
+
+    .. math:: -\sum_i w_i \log q(x_i, z_i) = \sum_i w_i \left(
+              \frac{|x_i - g(z_i)|^2}{2 s^2} + d \log s \right) + const
+    """
+    log_scale = generator_net.log_noise_scale
+    squares = (x - generator_net.mean(z)).square().sum(1)
+    terms = 0.5 * torch.exp(-2 * log_scale) * squares + x.shape[1] * log_scale
+    return weights @ terms
