@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator
 from torch import Tensor
 
 from skebm.exceptions import NonFiniteChainError
@@ -55,9 +55,6 @@ class AbstractSampler(BaseEstimator, ABC):
     `AbstractMetropolisSampler` and implement `propose`.
     """
 
-    #: Steps at the beginning of a run that adapt, and are left out of diagnostics.
-    n_adapt: int = 0
-
     def check_energy(self, energy: Energy) -> None:
         """Raise ValueError naming both where the sampler can't explore this energy."""
 
@@ -70,6 +67,10 @@ class AbstractSampler(BaseEstimator, ABC):
         self, energy: Energy, state: SamplerState, generator: torch.Generator
     ) -> SamplerState:
         """Make one step with every chain."""
+
+    def n_warm_up(self) -> int:
+        """Return the steps at the beginning of a run that adapt."""
+        return 0
 
     def figures(self, state: SamplerState) -> dict[str, Tensor]:
         """Return figures of the last step, shape (); their means are diagnostics."""
@@ -117,15 +118,16 @@ class AbstractSampler(BaseEstimator, ABC):
         if n_steps < 0:
             raise ValueError(f"n_steps must be at least 0, got {n_steps}.")
         self.check_energy(energy)
+        n_warm_up = self.n_warm_up()
         start = state = self.init(energy, x0)
-        moments = ChainMoments(n_steps - self.n_adapt)
+        moments = ChainMoments(n_steps - n_warm_up)
         figures = [self.figures(state)]
         for i in range(n_steps):
             state = self.step(energy, state, generator)
             figures.append(self.figures(state))
-            if i >= self.n_adapt:
+            if i >= n_warm_up:
                 moments.add(state.point)
-        settled = figures[min(self.n_adapt + 1, n_steps) :]
+        settled = figures[min(n_warm_up + 1, n_steps) :]
         means = {k: torch.stack([f[k] for f in settled]).mean() for k in settled[0]}
         lost = start.point.energy.isfinite() & ~state.point.energy.isfinite()
         means |= moments.figures() | {"lost": lost.sum()}
@@ -146,7 +148,7 @@ class AbstractSampler(BaseEstimator, ABC):
 
 
 def make_sampler(sampler: str | AbstractSampler) -> AbstractSampler:
-    """Return a fresh sampler by name, or a clone of an instance.
+    """Return a sampler by name, an instance as it is.
 
     Raises
     ------
@@ -154,7 +156,7 @@ def make_sampler(sampler: str | AbstractSampler) -> AbstractSampler:
         Where the name is unknown.
     """
     if not isinstance(sampler, str):
-        return clone(sampler)
+        return sampler
     if sampler not in SAMPLERS:
         raise ValueError(f"sampler must be one of {sorted(SAMPLERS)}, got {sampler!r}.")
     return SAMPLERS[sampler]()
@@ -170,6 +172,7 @@ class AbstractMetropolisSampler(AbstractSampler):
     """
 
     step_size: float
+    n_adapt: int
     target_acceptance: float
 
     @abstractmethod
@@ -181,6 +184,10 @@ class AbstractMetropolisSampler(AbstractSampler):
         generator: torch.Generator,
     ) -> tuple[Point, Tensor]:
         """Return the proposal and r, shape (n,)."""
+
+    def n_warm_up(self) -> int:
+        """Return the steps at the beginning of a run that adapt."""
+        return self.n_adapt
 
     def init(self, energy: Energy, x0: Tensor) -> AdaptiveState:
         """Return the state of chains that start at `x0`, shape (n, d)."""

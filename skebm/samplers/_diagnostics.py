@@ -18,13 +18,16 @@ class ChainMoments:
         B = \operatorname{var}_j \bar f_j, \quad
         W = \operatorname{mean}_j \operatorname{var}_t f_j(t), \quad
         V = \tfrac{N - 1}{N} W + B, \quad
-        \hat R = \sqrt{V / W}, \quad \mathrm{ESS} = 2 n V / B
+        \hat R = \sqrt{V / W}, \quad
+        \mathrm{ESS} = V / \max(B / 2n, \, B' / n)
 
-    over the 2n halves j of the chains, each of N states. f runs over the columns of x,
-    the distance of x from where the chains were first seen, and the energy; the worst
-    counts. Two sums a chain and f are kept, never a history. As B is the variance of 2n
-    means, the relative standard error of each ESS is about sqrt(2 / (2n - 1)): good for
-    many short chains, a guess for a few. It is at most the number of states.
+    over the 2n halves j of the chains, each of N states; B' is the variance of the
+    means of whole chains, larger where the halves of a chain are alike. f runs over the
+    columns of x, the distance of x from where the chains were first seen, and the
+    energy; the worst counts. Two sums a chain and f are kept, never a history. As B is
+    the variance of 2n means, the relative standard error of each ESS is about
+    (1 / n)^(1/2): good for many short chains, a guess for a few. It is at most the
+    number of states.
 
     Parameters
     ----------
@@ -69,15 +72,20 @@ class ChainMoments:
             nan = torch.tensor(torch.nan)
             return {"r_hat": nan, "effective_sample_size": nan}
         n = self.length
-        means = torch.cat(self.sums) / n
+        first, second = (total / n for total in self.sums)
+        means = torch.cat([first, second])
         squares = self.square_sum - n * means.square().sum(0)
         within = squares.clamp(min=0.0) / (len(means) * (n - 1))
         between = means.var(0)
         pooled = (n - 1) / n * within + between
-        moves = pooled > 0  # what is one constant tells nothing
-        r_hat = torch.where(moves, (pooled / within).sqrt(), 1.0)
-        ess = torch.where(moves, (pooled / between).clamp(max=n), n) * len(means)
-        return {"r_hat": r_hat.max(), "effective_sample_size": ess.min()}
+        r_hat = (pooled / within).sqrt()
+        error = between / len(means)  # variance of the mean over everything
+        if len(first) > 1:
+            error = torch.maximum(error, ((first + second) / 2).var(0) / len(first))
+        ess = (pooled / error).clamp(max=n * len(means))
+        # One constant tells nothing: 0 / 0.
+        figures = {"r_hat": r_hat.nan_to_num(1.0, torch.inf).max()}
+        return figures | {"effective_sample_size": ess.nan_to_num(n * len(means)).min()}
 
     def _summaries(self, point: Point) -> Tensor:
         distance = (point.x - self.centre).norm(dim=1)

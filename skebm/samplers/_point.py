@@ -30,6 +30,10 @@ class Point:
     energy: Tensor
     gradient: Tensor
 
+    def scaled(self, factor: float) -> Point:
+        """Return the point for `factor` times the energy."""
+        return Point(self.x, factor * self.energy, factor * self.gradient)
+
     def where(self, condition: Tensor, other: Point) -> Point:
         """Rows of `self` where `condition` (shape (n,)) holds, else of `other`."""
         rows = condition[:, None]

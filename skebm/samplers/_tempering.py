@@ -1,0 +1,164 @@
+"""Parallel tempering."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import torch
+from sklearn.base import clone
+from torch import Tensor
+
+from skebm.samplers._base import AbstractSampler, SamplerState, make_sampler
+from skebm.samplers._point import Energy, Point, uniform_like
+
+
+@dataclass(frozen=True)
+class TemperingState(SamplerState):
+    """Chains at every temperature; those at temperature 1 are the state's own.
+
+    Attributes
+    ----------
+    replicas : tuple of SamplerState
+        One a temperature, from cold to hot, with tempered energies and gradients.
+    swap_acceptance : Tensor of shape ()
+        Mean acceptance rate of the last step's swaps; 1 before the first.
+    """
+
+    replicas: tuple[SamplerState, ...]
+    swap_acceptance: Tensor
+
+
+class ParallelTempering(AbstractSampler):
+    r"""Chains at several temperatures that swap places; the coldest counts.
+
+    .. math::
+        p_k(x) \propto \exp(-E(x) / T_k), \qquad 1 = T_1 < \dots < T_K, \qquad
+        r = (1/T_k - 1/T_{k+1}) \, (E(x_k) - E(x_{k+1}))
+
+    Each chain has K replicas. A step moves every replica by `sampler`, then lets
+    neighbours, from the hottest pair to the coldest, swap with probability min(1,
+    exp(r)). Hot replicas cross the gaps between modes that cold ones can't; the product
+    of all p_k is left invariant wherever `sampler` leaves each p_k so. A step costs K
+    of `sampler`'s.
+
+    Parameters
+    ----------
+    sampler : {"hmc", "mala", "langevin"} or AbstractSampler, default="hmc"
+        What moves the replicas; its step size is multiplied by the square root of the
+        temperature, then adapted at each temperature alone where `sampler` adapts.
+    temperatures : sequence of float, default=(1, 2, 4, 8, 16)
+        From 1 upwards. The hottest should make the barriers, in nats, a few times its
+        own size at most; neighbours should swap in at least a fifth of the steps, so
+        that more columns ask for smaller ratios, 1 + (2 / d)^(1/2).
+
+    Notes
+    -----
+    The diagnostics hold "swap_acceptance" besides those of every sampler.
+
+    References
+    ----------
+    C. J. Geyer, "Markov chain Monte Carlo maximum likelihood", Computing Science and
+    Statistics 23 (1991). D. J. Earl and M. W. Deem, "Parallel tempering: theory,
+    applications, and new perspectives", PCCP 7 (2005).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skebm.samplers import HMC, ParallelTempering
+    >>> x, _ = ParallelTempering(HMC(step_size=0.3)).run(
+    ...     lambda x: 6 * (x.square().sum(1) - 1).square(),  # two wells, 6 nats deep
+    ...     torch.ones(200, 1),
+    ...     n_steps=100,
+    ...     generator=torch.Generator().manual_seed(0),
+    ... )
+    >>> bool(0.4 < (x > 0).float().mean() < 0.6)
+    True
+    """
+
+    def __init__(
+        self,
+        sampler: str | AbstractSampler = "hmc",
+        temperatures: Sequence[float] = (1.0, 2.0, 4.0, 8.0, 16.0),
+    ) -> None:
+        self.sampler = sampler
+        self.temperatures = temperatures
+
+    def n_warm_up(self) -> int:
+        """Return the steps at the beginning of a run that adapt."""
+        return make_sampler(self.sampler).n_warm_up()
+
+    def init(self, energy: Energy, x0: Tensor) -> TemperingState:
+        """Return the state of chains that start at `x0`, shape (n, d)."""
+        ladder = list(self.temperatures)
+        grows = all(a < b for a, b in pairwise(ladder))
+        if len(ladder) < 2 or ladder[0] != 1 or not grows:
+            raise ValueError(
+                f"temperatures must be at least two that grow from 1, got {ladder}."
+            )
+        inner = make_sampler(self.sampler)
+        if not hasattr(inner, "step_size"):
+            raise ValueError(
+                f"ParallelTempering and sampler {type(inner).__name__} don't go "
+                "together: it needs one with a step_size, hmc, mala or langevin."
+            )
+        replicas = [
+            clone(inner)
+            .set_params(step_size=inner.step_size * temperature**0.5)
+            .init(_tempered(energy, temperature), x0)
+            for temperature in ladder
+        ]
+        return _gathered(replicas, x0.new_ones(()))
+
+    def step(
+        self, energy: Energy, state: SamplerState, generator: torch.Generator
+    ) -> TemperingState:
+        """Move every replica, then let neighbours swap."""
+        assert isinstance(state, TemperingState)
+        inner = make_sampler(self.sampler)
+        replicas = [
+            inner.step(_tempered(energy, temperature), replica, generator)
+            for temperature, replica in zip(
+                self.temperatures, state.replicas, strict=True
+            )
+        ]
+        pairs = reversed(range(len(replicas) - 1))
+        rates = [self._swap(replicas, k, generator) for k in pairs]
+        return _gathered(replicas, torch.stack(rates).mean())
+
+    def figures(self, state: SamplerState) -> dict[str, Tensor]:
+        """Return figures of the last step, shape (); their means are diagnostics."""
+        assert isinstance(state, TemperingState)
+        return super().figures(state) | {"swap_acceptance": state.swap_acceptance}
+
+    def _swap(
+        self, replicas: list[SamplerState], k: int, generator: torch.Generator
+    ) -> Tensor:
+        """Let the replicas k and k + 1 of every chain swap; return the mean rate."""
+        cold, hot = replicas[k].point, replicas[k + 1].point
+        ratio = self.temperatures[k + 1] / self.temperatures[k]
+        probability = self._log_ratio(cold, hot, ratio).clamp(max=0.0).exp()
+        probability = probability.nan_to_num(0.0)  # two impossible points stay
+        swapped = uniform_like(probability, generator) < probability
+        to_cold = hot.scaled(ratio).where(swapped, cold)
+        to_hot = cold.scaled(1 / ratio).where(swapped, hot)
+        replicas[k] = replace(replicas[k], point=to_cold)
+        replicas[k + 1] = replace(replicas[k + 1], point=to_hot)
+        return probability.mean()
+
+    @staticmethod
+    def _log_ratio(cold: Point, hot: Point, ratio: float) -> Tensor:
+        """Return r, shape (n,); the points have E / T, `ratio` is hot T over cold T."""
+        return (1 - 1 / ratio) * (cold.energy - ratio * hot.energy)
+
+
+def _tempered(energy: Energy, temperature: float) -> Energy:
+    return lambda x: energy(x) / temperature
+
+
+def _gathered(replicas: list[SamplerState], swap_acceptance: Tensor) -> TemperingState:
+    cold = replicas[0]
+    return TemperingState(
+        cold.point, cold.step_size, cold.acceptance, tuple(replicas), swap_acceptance
+    )
