@@ -4,26 +4,38 @@ from __future__ import annotations
 
 from skebm.objectives._base import Batch, Loss, Objective, ParameterGroup
 from skebm.objectives._mle import MLE
+from skebm.objectives._stein import SteinDiscrepancy
 from skebm.objectives.amortized import MEG, VERA, VERAHMC, VERAArdae, WakeSleep
 from skebm.objectives.contrastive_divergence import CD, PCD, ImprovedCD, ShortRun
 from skebm.objectives.joint import HDGE, Joint
+from skebm.objectives.noise_contrastive import (
+    NCE,
+    ConditionalNCE,
+    FlowContrastive,
+    Telescoping,
+)
 
 __all__ = [
     "CD",
     "HDGE",
     "MEG",
     "MLE",
+    "NCE",
     "OBJECTIVES",
     "PCD",
     "VERA",
     "VERAHMC",
     "Batch",
+    "ConditionalNCE",
+    "FlowContrastive",
     "ImprovedCD",
     "Joint",
     "Loss",
     "Objective",
     "ParameterGroup",
     "ShortRun",
+    "SteinDiscrepancy",
+    "Telescoping",
     "VERAArdae",
     "WakeSleep",
 ]
@@ -31,12 +43,17 @@ __all__ = [
 #: A name for each objective.
 OBJECTIVES: dict[str, type[Objective]] = {
     "cd": CD,
+    "conditional_nce": ConditionalNCE,
+    "flow_contrastive": FlowContrastive,
     "hdge": HDGE,
     "improved_cd": ImprovedCD,
-    "mle": MLE,
     "meg": MEG,
+    "mle": MLE,
+    "nce": NCE,
     "pcd": PCD,
     "short_run": ShortRun,
+    "stein": SteinDiscrepancy,
+    "telescoping": Telescoping,
     "vera": VERA,
     "vera_ardae": VERAArdae,
     "vera_hmc": VERAHMC,

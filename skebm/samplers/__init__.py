@@ -1,26 +1,63 @@
 """How a density is explored: Markov chains that know only an energy x -> (n,).
 
 Every sampler leaves the density proportional to exp(-energy(x)) invariant (tests say
-so), takes its randomness from an explicit `torch.Generator`, and gives no gradient to
-the model's parameters.
+so; the unadjusted Langevin ones nearly, for small steps), takes its randomness from an
+explicit `torch.Generator`, and gives no gradient to the model's parameters.
 """
 
+from skebm.samplers._augmented import AugmentedLangevin, Transition, transform
 from skebm.samplers._base import (
     SAMPLERS,
     AbstractMetropolisSampler,
     AbstractSampler,
     make_sampler,
 )
+from skebm.samplers._gibbs import BlockConditionals, BlockGibbs
 from skebm.samplers._hmc import HMC
+from skebm.samplers._langevin import Langevin
+from skebm.samplers._latent import LatentLangevin
 from skebm.samplers._mala import MALA
+from skebm.samplers._replay_buffer import REPLACEMENTS, ReplayBuffer
+from skebm.samplers._tempering import ParallelTempering
+from skebm.samplers._transitions import (
+    ColorJitter,
+    GaussianBlur,
+    Jitter,
+    RandomCrop,
+    RandomFlip,
+    SwapCoordinates,
+)
 
-SAMPLERS |= {"hmc": HMC, "mala": MALA}
+SAMPLERS |= {
+    "augmented_langevin": AugmentedLangevin,
+    "block_gibbs": BlockGibbs,
+    "hmc": HMC,
+    "langevin": Langevin,
+    "mala": MALA,
+    "parallel_tempering": ParallelTempering,
+}
 
 __all__ = [
     "HMC",
     "MALA",
+    "REPLACEMENTS",
     "SAMPLERS",
     "AbstractMetropolisSampler",
     "AbstractSampler",
+    "AugmentedLangevin",
+    "BlockConditionals",
+    "BlockGibbs",
+    "ColorJitter",
+    "GaussianBlur",
+    "Jitter",
+    "Langevin",
+    "LatentLangevin",
+    "ParallelTempering",
+    "RandomCrop",
+    "RandomFlip",
+    "ReplayBuffer",
+    "SwapCoordinates",
+    "Transition",
     "make_sampler",
+    "transform",
 ]

@@ -1,1 +1,8 @@
-"""Markov chains draw from the model."""
+"""Likelihood by Markov chains, which differ in where they start."""
+
+from skebm.objectives.contrastive_divergence._cd import CD
+from skebm.objectives.contrastive_divergence._improved_cd import ImprovedCD
+from skebm.objectives.contrastive_divergence._pcd import PCD
+from skebm.objectives.contrastive_divergence._short_run import ShortRun
+
+__all__ = ["CD", "PCD", "ImprovedCD", "ShortRun"]

@@ -1,0 +1,119 @@
+"""What the methods have in common whose negative phase are Markov chains."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from skebm.networks import EnergyModel
+from skebm.objectives._base import Batch, Loss, Objective, check_range
+from skebm.objectives.contrastive_divergence._kernel import ChainKernel
+from skebm.references import Density
+from skebm.samplers import SAMPLERS, AbstractSampler, make_sampler
+
+
+class ChainState(nn.Module):
+    """How the chains move; a subclass adds where they are."""
+
+    def __init__(self, kernel: ChainKernel) -> None:
+        super().__init__()
+        self.kernel = kernel
+
+
+@dataclass(frozen=True)
+class Negatives:
+    """Where chains end: rows with weights, figures, what else the loss is to hold."""
+
+    rows: Batch
+    figures: dict[str, Tensor]
+    extra_loss: Tensor | None = None
+
+
+class AbstractContrastiveDivergence(Objective):
+    r"""Gradient of the likelihood, the model's expectation taken over chains.
+
+    .. math:: \nabla_\theta E_{data}[-\log p(x)]
+              = E_{data}[\nabla_\theta E(x)] - E_p[\nabla_\theta E(x)]
+
+    Subclasses say where the chains of a step start.
+    """
+
+    healthy: ClassVar[dict[str, tuple[float, float]]] = {"energy_gap": (-100.0, 100.0)}
+
+    sampler: str | AbstractSampler
+    n_steps: int
+    n_reference_tries: int
+    energy_regularization: float = 0.0
+
+    def check_options(self) -> None:
+        """Raise ValueError naming an option that is out of its range."""
+        known = isinstance(self.sampler, AbstractSampler) or self.sampler in SAMPLERS
+        names = f"one of {sorted(SAMPLERS)} or an AbstractSampler"
+        check_range(self, "sampler", known, names)
+        check_range(self, "n_steps", self.n_steps >= 1, "at least 1")
+        tries = self.n_reference_tries
+        check_range(self, "n_reference_tries", tries >= 0, "at least 0")
+
+    def check_model(self, model: EnergyModel, n_features: int) -> None:
+        """Raise ValueError naming both where the sampler can't explore the model."""
+        super().check_model(model, n_features)
+        make_sampler(self.sampler).check_energy(model.energy)
+
+    def init(
+        self, model: EnergyModel, reference: Density, generator: torch.Generator
+    ) -> ChainState:
+        """Return the state of a kernel without chains."""
+        del model, reference, generator
+        return ChainState(self._kernel())
+
+    def _kernel(self) -> ChainKernel:
+        return ChainKernel(make_sampler(self.sampler), self.n_reference_tries)
+
+    @abstractmethod
+    def negatives(
+        self,
+        model: EnergyModel,
+        data: Batch,
+        state: nn.Module,
+        generator: torch.Generator,
+    ) -> Negatives:
+        """Return where the chains of a step end.
+
+        Parameters
+        ----------
+        model : EnergyModel
+            What the chains explore.
+        data : Batch
+            Rows of the step and their weights, noise included.
+        state : nn.Module
+            What `init` returned.
+        generator : torch.Generator
+            Source of randomness.
+        """
+
+    def step(
+        self,
+        model: EnergyModel,
+        batch: Batch,
+        state: nn.Module,
+        generator: torch.Generator,
+    ) -> Iterator[Loss]:
+        """Descend the energy of the rows, ascend that of the chains' ends."""
+        data = Batch(batch.dequantized(generator), weight=batch.weight)
+        negatives = self.negatives(model, data, state, generator)
+        chains = negatives.rows
+        energy = model.energy(torch.cat([data.x, chains.x]))
+        energy_data, energy_chains = energy.split([len(data.x), len(chains.x)])
+        gap = chains.mean(energy_chains) - data.mean(energy_data)
+        loss = -gap
+        if self.energy_regularization:
+            squares = data.mean(energy_data**2) + chains.mean(energy_chains**2)
+            loss = loss + self.energy_regularization * squares
+        if negatives.extra_loss is not None:
+            loss = loss + negatives.extra_loss
+        yield Loss("energy", loss, {"energy_gap": gap.detach()} | negatives.figures)
