@@ -26,11 +26,11 @@ from skebm._resolve import (
     resolve_reference,
 )
 from skebm._table import Standardizer, check_table
-from skebm.evaluation import ImportanceSampling, annealed_samples
+from skebm.evaluation import NORMALIZED, ImportanceSampling, annealed_samples
 from skebm.exceptions import NormalizerWarning, TrainingWarning
-from skebm.networks import EnergyModel
+from skebm.networks import EnergyModel, is_normalized
 from skebm.objectives import Objective
-from skebm.references import Reference
+from skebm.references import BoxReference, GaussianReference, Reference
 from skebm.training import (
     DensityMonitor,
     Schedule,
@@ -148,13 +148,16 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
     def _resolve_parts(self, n_outputs):
         """Resolve every option before any work is done; return the parts by name."""
         objective = resolve_objective(self.objective)
-        check_options(type(self).__name__, objective, n_outputs)
+        builder = resolve_network(self.network)
+        check_options(type(self).__name__, objective, builder, n_outputs)
+        if objective is not None:
+            objective.check_columns(self.n_features_in_)
         resolve_normalizer(self.normalizer)
         return {
             "objective": objective,
             "reference": resolve_reference(self.reference),
             "device": resolve_device(self.device),
-            "builder": resolve_network(self.network),
+            "builder": builder,
         }
 
     def _standardize(self, X, sample_weight, keep):
@@ -175,13 +178,16 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
         network = build_network(parts["builder"], Z.shape[1], n_outputs).to(device)
         self.objective_, self._network_builder = parts["objective"], self.network
         self._n_outputs, self._device = n_outputs, str(device)
+        reference = parts["reference"]
+        if is_normalized(network) and isinstance(reference, BoxReference):
+            reference = GaussianReference()  # the density knows no walls
         rows = train
-        if parts["reference"].needs_all_rows:
+        if reference.needs_all_rows:
             rows = slice(None)
         elif len(train) > MAX_REFERENCE_ROWS:
             chosen = rng.choice(len(train), MAX_REFERENCE_ROWS, replace=False)
             rows = train[torch.from_numpy(chosen)]
-        density = parts["reference"].fit(
+        density = reference.fit(
             Z[rows],
             weight=None if weight is None else weight[rows],
             generator=make_generator(draw_seed(rng)),
@@ -316,15 +322,12 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
     def _fitted_attributes(self, history):
         """Return what makes a copy of this estimator usable in mid-fit."""
         network = copy.deepcopy(self._run.served.network).eval()
-        generator = make_generator(0, self._device)
-        estimate = ImportanceSampling(4096).estimate(
-            self._make_model(network).energy, self.reference_, generator=generator
-        )
-        known = self.normalizer is not None
+        normalizer = None if self.normalizer is None else ImportanceSampling(4096)
+        estimate = self._estimate_log_normalizer(network, normalizer, 0)
         return {
             "network_": network,
-            "log_normalizer_": estimate.log_normalizer if known else None,
-            "log_normalizer_se_": estimate.standard_error if known else None,
+            "log_normalizer_": estimate and estimate.log_normalizer,
+            "log_normalizer_se_": estimate and estimate.standard_error,
             "offset_": math.nan,
             "history_": copy.deepcopy(history),
             "_stale": None,
@@ -345,11 +348,8 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
             return
         Z, seed = self._stale
         normalizer = resolve_normalizer(self.normalizer)
-        if normalizer is not None:
-            generator = make_generator(seed, self._device)
-            estimate = normalizer.estimate(
-                self._make_model().energy, self.reference_, generator=generator
-            )
+        estimate = self._estimate_log_normalizer(self.network_, normalizer, seed)
+        if estimate is not None:
             self.log_normalizer_ = estimate.log_normalizer
             self.log_normalizer_se_ = estimate.standard_error
             self.normalizer_result_ = estimate
@@ -366,6 +366,17 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
         scores = self._ood_scores_standardized(Z)
         self.offset_ = float(np.quantile(scores, self.contamination))
         self._stale = None
+
+    def _estimate_log_normalizer(self, network, normalizer, seed):
+        """Return log Z: known where the net is normalised, else by the normaliser."""
+        model = self._make_model(network)
+        if model.is_normalized:
+            return NORMALIZED
+        return normalizer and normalizer.estimate(
+            model.energy,
+            self.reference_,
+            generator=make_generator(seed, self._device),
+        )
 
     # ------------------------------------------------------------------ scoring
 
@@ -459,13 +470,16 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
 
     def _sample_standardized(self, energy, n_samples, rng):
         generator = make_generator(draw_seed(rng), self._device)
-        draws = annealed_samples(
-            energy,
-            self.reference_,
-            n_samples,
-            generator=generator,
-            min_particles=MIN_PARTICLES,
-        )
+        if self._make_model().is_normalized:
+            draws = self.network_.sample(n_samples, generator)
+        else:
+            draws = annealed_samples(
+                energy,
+                self.reference_,
+                n_samples,
+                generator=generator,
+                min_particles=MIN_PARTICLES,
+            )
         return self._standardizer.inverse_transform(draws.cpu().numpy())
 
 

@@ -7,7 +7,7 @@ from sklearn.base import clone
 from torch import nn
 
 from skebm.evaluation import NORMALIZERS, AbstractNormalizer
-from skebm.networks import NETWORKS
+from skebm.networks import NETWORKS, is_normalized
 from skebm.objectives import OBJECTIVES, Joint, Objective
 from skebm.references import REFERENCES, Reference
 
@@ -96,7 +96,7 @@ def build_network(network, n_features, n_outputs):
     return built
 
 
-def check_options(estimator_name, objective, n_outputs):
+def check_options(estimator_name, objective, builder, n_outputs):
     """Check that the parts go together.
 
     Raises
@@ -120,4 +120,11 @@ def check_options(estimator_name, objective, n_outputs):
         raise ValueError(
             f"{estimator_name} and objective {type(objective).__name__} don't go "
             "together: that objective needs labels. Use it in JEMClassifier."
+        )
+    network = getattr(builder, "func", builder)  # what a functools.partial builds
+    if n_outputs > 1 and is_normalized(network):
+        raise ValueError(
+            f"{estimator_name} and network {network.__name__} don't go together: a "
+            "normalised density has one output, not one a class. Choose a network such "
+            "as 'ensemble_mlp', or EBMDensityEstimator."
         )

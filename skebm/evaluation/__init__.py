@@ -3,7 +3,7 @@
 from skebm.evaluation._ais import AnnealedImportanceSampling
 from skebm.evaluation._annealing import annealed_samples
 from skebm.evaluation._auto import AutoNormalizer
-from skebm.evaluation._log_weights import LogNormalizer
+from skebm.evaluation._log_weights import NORMALIZED, LogNormalizer
 from skebm.evaluation._normalizer import AbstractNormalizer, ImportanceSampling
 
 NORMALIZERS: dict[str, type[AbstractNormalizer]] = {
@@ -13,6 +13,7 @@ NORMALIZERS: dict[str, type[AbstractNormalizer]] = {
 }
 
 __all__ = [
+    "NORMALIZED",
     "NORMALIZERS",
     "AbstractNormalizer",
     "AnnealedImportanceSampling",

@@ -55,6 +55,10 @@ class LogNormalizer:
     reason: str = ""
 
 
+#: What is known of a normalised density: log Z = 0.
+NORMALIZED = LogNormalizer(0.0, 0.0, 1.0, 0, "exact", True)
+
+
 def summarize(log_weights: Tensor, method: str) -> LogNormalizer:
     r"""Turn n independent log weights of mean weight Z into an estimate of log Z.
 

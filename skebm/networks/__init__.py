@@ -14,27 +14,39 @@ from skebm.networks._embeddings import (
 )
 from skebm.networks._ensemble import EnsembleMLP
 from skebm.networks._generator import GeneratorMLP
+from skebm.networks._mixture import MixtureOfGaussians
 from skebm.networks._mlp import MLP, ResidualMLP
 from skebm.networks._model import EnergyModel
+from skebm.networks._nice import NICE
+from skebm.networks._normalized import NormalizedNetwork, is_normalized
+from skebm.networks._ppca import PPCA
 
 __all__ = [
     "MLP",
     "NETWORKS",
+    "NICE",
+    "PPCA",
     "EnergyModel",
     "EnsembleMLP",
     "FourierEmbedding",
     "GeneratorMLP",
+    "MixtureOfGaussians",
+    "NormalizedNetwork",
     "PeriodicEmbedding",
     "ResidualMLP",
     "WaveEmbedding",
+    "is_normalized",
 ]
 
 #: A name for each net that can be built as ``builder(n_features, n_outputs)``.
 NETWORKS: dict[str, Callable[[int, int], nn.Module]] = {
     "ensemble_mlp": EnsembleMLP,
     "fourier_mlp": partial(MLP, hidden_features=(64, 64), embedding="fourier"),
+    "mixture": MixtureOfGaussians,
     "mlp": MLP,
+    "nice": NICE,
     "periodic_mlp": partial(MLP, hidden_features=(64, 64), embedding="periodic"),
+    "ppca": PPCA,
     "resmlp": ResidualMLP,
     "wave_mlp": partial(MLP, hidden_features=(64, 64), embedding="waves"),
 }

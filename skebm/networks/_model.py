@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from skebm.networks._ensemble import EnsembleMLP
+from skebm.networks._normalized import is_normalized
 from skebm.references import Density
 
 
@@ -15,14 +16,18 @@ class EnergyModel(nn.Module):
     .. math:: c(x) = \log \sum_y e^{g_y(x)}, \qquad E(x) = -c(x) / \lambda, \qquad
               \log p(x) = \log q_0(x) - E(x) - \log Z
 
-    With one output, c is that output.
+    With one output, c is that output. A normalised net f, with
+    :math:`\int e^{f(x)} dx = 1`, is the model's log density whatever the reference:
+
+    .. math:: c(x) = \lambda (f(x) - \log q_0(x)), \qquad \log p(x) = f(x),
+              \qquad \log Z = 0
 
     Parameters
     ----------
     network : nn.Module
-        Maps (n, n_features) to (n, n_outputs), the logits g.
+        Maps (n, n_features) to (n, n_outputs), the logits g; or a `NormalizedNetwork`.
     reference : Density
-        q0; no part of what is trained.
+        q0; no part of what is trained. Of full support where the net is normalised.
     entropy_weight : float, default=1.0
         :math:`\lambda`, by which the critic c is divided (see `VERA`).
 
@@ -46,6 +51,11 @@ class EnergyModel(nn.Module):
         self.network = network
         self.reference = reference
         self.entropy_weight = entropy_weight
+
+    @property
+    def is_normalized(self) -> bool:
+        """Whether the net is a log density by itself, so that log Z = 0."""
+        return is_normalized(self.network)
 
     def logits(self, x: Tensor) -> Tensor:
         """Return g(x), shape (n, n_outputs)."""
@@ -72,6 +82,9 @@ class EnergyModel(nn.Module):
         if isinstance(self.network, EnsembleMLP):
             return self.network.critic(x)
         logits = self.network(x)
+        if self.is_normalized:
+            log_tilt = logits[:, 0] - self.reference.extended_log_prob(x)
+            return self.entropy_weight * log_tilt
         if logits.shape[1] == 1:
             return logits[:, 0]
         return torch.logsumexp(logits, dim=1)
@@ -82,4 +95,6 @@ class EnergyModel(nn.Module):
 
     def log_prob_unnormalized(self, x: Tensor) -> Tensor:
         """Return log q0(x) - E(x), shape (n,)."""
+        if self.is_normalized:
+            return self.network(x)[:, 0]
         return self.reference.log_prob(x) - self.energy(x)

@@ -14,6 +14,9 @@ from torch import Tensor, nn
 from skebm.networks import EnergyModel
 from skebm.references import Density
 
+#: Figures of energies: differences from the reference's log density.
+RELATIVE_FIGURES = {"energy_gap", "log_normalizer"}
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -120,15 +123,29 @@ class Objective(BaseEstimator, ABC):
     def check_options(self) -> None:
         """Raise ValueError naming an option that is out of its range."""
 
-    def check_model(self, model: EnergyModel, n_features: int) -> None:
-        """Raise ValueError naming both where the method can't train this model."""
-        del model
+    def check_columns(self, n_features: int) -> None:
+        """Raise ValueError where X has more columns than the method can take."""
         if self.max_features is not None and n_features > self.max_features:
             name = type(self).__name__
             raise ValueError(
                 f"objective {name} and X with {n_features} columns don't go together: "
                 f"{name} takes at most {self.max_features} columns. {self.remedy}"
             )
+
+    def check_model(self, model: EnergyModel, n_features: int) -> None:
+        """Raise ValueError naming both where the method can't train this model.
+
+        Called with the reference in place, once, before training.
+        """
+
+    def healthy_for(self, model: EnergyModel) -> dict[str, tuple[float, float]]:
+        """Return `healthy` as far as it holds for this model.
+
+        The energy of a normalised net is measured from a reference that it never saw,
+        so that its level says nothing.
+        """
+        relative = RELATIVE_FIGURES if model.is_normalized else set()
+        return {k: v for k, v in self.healthy.items() if k not in relative}
 
     @property
     def critic_scale(self) -> float:

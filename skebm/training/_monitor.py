@@ -61,7 +61,8 @@ class DensityMonitor(Monitor):
     twentieth of m effective draws even so has lost its Z: it is never better than one
     that has not, since a spike of the energy that no draw meets looks like a gain. Two
     such states, or one and a bare box, are compared by minus the sliced score matching
-    loss with fixed projections (Song et al., 2019, UAI), which needs no Z.
+    loss with fixed projections (Song et al., 2019, UAI), which needs no Z. Of a
+    normalised net log Z is zero, and always known.
 
     Parameters
     ----------
@@ -104,11 +105,7 @@ class DensityMonitor(Monitor):
         """Return held-out log-likelihood and minus the sliced score matching loss."""
         with torch.no_grad():
             held_out = self.reference_score - _energies(model, self.x)
-            log_normalizer, n_effective = _importance_estimate(model, self.draws)
-            if n_effective < MIN_EFFECTIVE_SHARE * len(self.draws):
-                log_normalizer, n_effective = _importance_estimate(
-                    model, self.more_draws
-                )
+            log_normalizer, n_effective = self._log_normalizer(model)
             likelihood = float((self.weight * held_out).sum()) - log_normalizer
         return Evaluation(
             {
@@ -117,6 +114,15 @@ class DensityMonitor(Monitor):
             },
             min(1.0, n_effective / len(self.draws)),
         )
+
+    def _log_normalizer(self, model: EnergyModel) -> tuple[float, float]:
+        """Return log Z and the effective number of draws behind it."""
+        if model.is_normalized:
+            return 0.0, len(self.draws)
+        estimate = _importance_estimate(model, self.draws)
+        if estimate[1] < MIN_EFFECTIVE_SHARE * len(self.draws):
+            return _importance_estimate(model, self.more_draws)
+        return estimate
 
     def _sliced_score(self, model: EnergyModel) -> float:
         v = self.directions

@@ -97,6 +97,7 @@ class Trainer:
 
     def fit(self, run: TrainingRun, batches: TableBatches, max_iter: int) -> None:
         """Train ``run`` for at most ``max_iter`` epochs; it ends in its best state."""
+        self.guard.healthy = self.objective.healthy_for(run.model)
         run.model.network.train()
         self._remember(run, self._evaluate(run))
         try:

@@ -6,7 +6,17 @@ import pytest
 import torch
 
 from skebm.networks import MLP, EnergyModel, EnsembleMLP
-from skebm.objectives import HDGE, VERA, Batch, Joint
+from skebm.objectives import (
+    HDGE,
+    MEG,
+    MLE,
+    VERA,
+    VERAHMC,
+    Batch,
+    Joint,
+    VERAArdae,
+    WakeSleep,
+)
 from skebm.references import GaussianMixtureDensity
 
 #: A name, the objective, and whether it needs labels.
@@ -14,6 +24,12 @@ CASES = {
     "vera": (VERA(), False),
     "vera with penalty": (VERA(gradient_penalty=0.1), False),
     "vera as published": (VERA(importance_weights=False), False),
+    "vera_hmc": (VERAHMC(), False),
+    "vera_ardae": (VERAArdae(), False),
+    "meg": (MEG(), False),
+    "meg as published": (MEG(bound="jensen_shannon"), False),
+    "wake_sleep": (WakeSleep(), False),
+    "wake_sleep as published": (WakeSleep(importance_weights=False), False),
     "joint with vera": (
         Joint(
             VERA(),
@@ -26,6 +42,7 @@ CASES = {
     ),
     "discriminative": (Joint(None), True),
     "hdge": (HDGE(), True),
+    "mle": (MLE(n_reference_samples=64), False),
 }
 #: Those whose losses draw nothing.
 DETERMINISTIC = {"discriminative", "hdge"}
