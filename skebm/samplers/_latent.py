@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from skebm.samplers._base import AbstractSampler, SamplerState, make_sampler
-from skebm.samplers._point import Energy
+from skebm.samplers._point import Energy, checked
 
 
 class LatentLangevin(AbstractSampler):
@@ -65,7 +65,11 @@ class LatentLangevin(AbstractSampler):
 
     def latent_energy(self, energy: Energy) -> Energy:
         """Return the energy of latents, z -> |z|^2 / 2 + E(g(z))."""
-        return lambda z: z.square().sum(1) / 2 + energy(self.decode(z))
+
+        def latent_energy(z: Tensor) -> Tensor:
+            return z.square().sum(1) / 2 + checked(energy(self.decode(z)), len(z))
+
+        return latent_energy
 
     def n_warm_up(self) -> int:
         """Return the steps at the beginning of a run that adapt."""

@@ -6,16 +6,46 @@ import pytest
 import torch
 from scipy import stats
 
-from skebm.samplers import HMC, MALA
+from skebm.samplers import (
+    HMC,
+    MALA,
+    BlockGibbs,
+    Langevin,
+    LatentLangevin,
+    ParallelTempering,
+)
 
 N_CHAINS = 4000
 MEAN = torch.tensor([1.0, -0.5, 0.0])
 FACTOR = torch.tensor([[1.0, 0.0, 0.0], [0.6, 0.8, 0.0], [-0.3, 0.2, 0.5]])
 
 
-def gaussian_energy(x):
-    z = torch.linalg.solve_triangular(FACTOR, (x - MEAN).mT, upper=False)
-    return z.square().sum(0) / 2
+class GaussianEnergy:
+    """N(MEAN, FACTOR FACTOR^T), with the conditionals that Gibbs sampling asks for."""
+
+    def __init__(self):
+        self.precision = torch.cholesky_inverse(FACTOR)
+
+    def __call__(self, x):
+        return ((x - MEAN) @ self.precision * (x - MEAN)).sum(1) / 2
+
+    def sample_blocks(self, x, generator):
+        for block in ([0], [1, 2]):
+            x = self.redraw(x.clone(), block, generator)
+        return x
+
+    def redraw(self, x, block, generator):
+        rest = [i for i in range(3) if i not in block]
+        precision = self.precision[block][:, block]
+        pull = (x - MEAN)[:, rest] @ self.precision[rest][:, block]
+        factor = torch.linalg.cholesky(torch.linalg.inv(precision))
+        noise = torch.randn(len(x), len(block), generator=generator)
+        mean = MEAN[block] - pull @ torch.linalg.inv(precision)
+        x[:, block] = mean + noise @ factor.mT
+        return x
+
+
+gaussian_energy = GaussianEnergy()
 
 
 def gaussian_draws(n, generator):
@@ -58,18 +88,51 @@ class SwappedHMC(HMC):
         return end, -log_ratio
 
 
+class AlwaysSwapping(ParallelTempering):
+    """Neighbours swap whatever their energies."""
+
+    @staticmethod
+    def _log_ratio(cold, hot, ratio):
+        return torch.zeros_like(cold.energy)
+
+
+class OldConditionals(GaussianEnergy):
+    """All blocks are drawn given the old values of the rest."""
+
+    def sample_blocks(self, x, generator):
+        new = [self.redraw(x.clone(), [i], generator)[:, i] for i in range(3)]
+        return torch.stack(new, dim=1)
+
+
+class PriorForgotten(LatentLangevin):
+    """Latents follow exp(-E(g(z))) alone."""
+
+    def latent_energy(self, energy):
+        return lambda z: energy(self.decode(z))
+
+
+def tilt(energy):
+    """The energy that turns the identity generator's N(0, I) into the target."""
+    return lambda x: energy(x) - x.square().sum(1) / 2
+
+
 def discrepancy(sampler, target, seed, *, exact_start, n_steps):
     """Return the smallest p-value of tests of x against exact draws.
 
     Kolmogorov-Smirnov along random directions, t tests of means and second moments.
     """
     energy, draws = TARGETS[target]
+    if isinstance(sampler, LatentLangevin):
+        energy = tilt(energy)
     generator = torch.Generator().manual_seed(seed)
     start = draws(N_CHAINS, generator)
     if not exact_start:
         start = 3.0 + 0.1 * start
     x, _ = sampler.run(energy, start, n_steps=n_steps, generator=generator)
-    exact = draws(N_CHAINS, generator)
+    return smallest_p_value(x, draws(N_CHAINS, generator), generator)
+
+
+def smallest_p_value(x, exact, generator):
     directions = torch.randn(3, 6, generator=generator)
     p_values = []
     for a, b in zip((x @ directions).T, (exact @ directions).T, strict=True):
@@ -79,24 +142,29 @@ def discrepancy(sampler, target, seed, *, exact_start, n_steps):
     return min(p_values)
 
 
-SAMPLERS = {
+def identity(z):
+    return z
+
+
+EXACT = {
     "mala": MALA(step_size=0.7),
     "mala-adapted": MALA(step_size=0.1, n_adapt=40),
     "hmc": HMC(step_size=0.5, n_leapfrog_steps=3),
     "hmc-one-step": HMC(step_size=0.7, n_leapfrog_steps=1),
     "hmc-no-jitter": HMC(step_size=0.4, n_leapfrog_steps=3, jitter=0.0),
     "hmc-adapted": HMC(step_size=0.05, n_leapfrog_steps=3, n_adapt=40),
+    "tempering": ParallelTempering(MALA(step_size=0.7), (1, 2, 4)),
+    "latent": LatentLangevin(identity, MALA(step_size=0.7)),
 }
 
 
 @pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("name", EXACT)
 @pytest.mark.parametrize("exact_start", [True, False])
 def test_invariance(name, target, exact_start):
-    sampler = SAMPLERS[name]
-    n_steps = 100 if exact_start else 200
+    n_steps = 50 if exact_start else 200
     p_value = discrepancy(
-        sampler, target, seed=0, exact_start=exact_start, n_steps=n_steps
+        EXACT[name], target, seed=0, exact_start=exact_start, n_steps=n_steps
     )
     assert p_value > 1e-4  # 18 tests each, few of them independent
 
@@ -106,6 +174,8 @@ def test_invariance(name, target, exact_start):
     [
         UncorrectedMALA(step_size=0.7),
         SwappedHMC(step_size=0.7, n_leapfrog_steps=3),
+        AlwaysSwapping(MALA(step_size=0.7), (1, 3)),
+        PriorForgotten(identity, MALA(step_size=0.7)),
     ],
     ids=lambda sampler: type(sampler).__name__,
 )
@@ -113,3 +183,65 @@ def test_invariance(name, target, exact_start):
 def test_the_test_catches_a_broken_sampler(broken, target):
     p_value = discrepancy(broken, target, seed=0, exact_start=True, n_steps=100)
     assert p_value < 1e-6
+
+
+@pytest.mark.parametrize("exact_start", [True, False])
+def test_invariance_of_gibbs(exact_start):
+    p_value = discrepancy(
+        BlockGibbs(), "gaussian", seed=0, exact_start=exact_start, n_steps=50
+    )
+    assert p_value > 1e-4
+
+
+def test_the_test_catches_broken_conditionals(monkeypatch):
+    monkeypatch.setitem(TARGETS, "gaussian", (OldConditionals(), gaussian_draws))
+    p_value = discrepancy(
+        BlockGibbs(), "gaussian", seed=0, exact_start=True, n_steps=50
+    )
+    assert p_value < 1e-6
+
+
+def langevin_draws(n, step_size, noise_scale, generator):
+    r"""Exact draws of what Langevin dynamics leaves invariant on N(MEAN, C).
+
+    x' = A x + \sigma \xi with A = I - s^2/2 C^-1 has the covariance
+    \sigma^2 (I - A^2)^-1 = (\sigma / s)^2 (C^-1 - s^2/4 C^-2)^-1.
+    """
+    precision = torch.cholesky_inverse(FACTOR)
+    tempered = precision - step_size**2 / 4 * precision @ precision
+    covariance = torch.linalg.inv(tempered) * (noise_scale / step_size) ** 2
+    factor = torch.linalg.cholesky(covariance)
+    return MEAN + torch.randn(n, 3, generator=generator) @ factor.mT
+
+
+@pytest.mark.parametrize("noise_scale", [None, 0.2])
+@pytest.mark.parametrize("kind", [Langevin, LatentLangevin])
+def test_langevin_leaves_its_own_density_invariant(kind, noise_scale):
+    """Biased by a step size of 0.5, in closed form."""
+    sampler = Langevin(step_size=0.5, noise_scale=noise_scale)
+    energy = gaussian_energy
+    if kind is LatentLangevin:
+        sampler, energy = LatentLangevin(identity, sampler), tilt(energy)
+    generator = torch.Generator().manual_seed(0)
+    settings = (0.5, noise_scale or 0.5, generator)
+    start = langevin_draws(N_CHAINS, *settings)
+    x, _ = sampler.run(energy, start, n_steps=100, generator=generator)
+    exact = langevin_draws(N_CHAINS, *settings)
+    assert smallest_p_value(x, exact, generator) > 1e-4
+    unbiased = gaussian_draws(N_CHAINS, generator)
+    assert smallest_p_value(x, unbiased, generator) < 1e-6
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(
+    "sampler",
+    [
+        Langevin(step_size=0.1),
+        ParallelTempering(Langevin(step_size=0.1), (1, 2)),
+        LatentLangevin(identity, Langevin(step_size=0.1)),
+    ],
+    ids=lambda sampler: type(sampler).__name__,
+)
+def test_small_unadjusted_steps_are_nearly_invariant(sampler, target):
+    p_value = discrepancy(sampler, target, seed=0, exact_start=True, n_steps=100)
+    assert p_value > 1e-4
