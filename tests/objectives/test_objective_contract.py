@@ -7,17 +7,27 @@ import torch
 
 from skebm.networks import MLP, EnergyModel, EnsembleMLP
 from skebm.objectives import (
+    CD,
     HDGE,
     MEG,
     MLE,
+    NCE,
+    PCD,
     VERA,
     VERAHMC,
     Batch,
+    ConditionalNCE,
+    FlowContrastive,
+    ImprovedCD,
     Joint,
+    ShortRun,
+    SteinDiscrepancy,
+    Telescoping,
     VERAArdae,
     WakeSleep,
 )
 from skebm.references import GaussianMixtureDensity
+from skebm.samplers import Jitter, Langevin
 
 #: A name, the objective, and whether it needs labels.
 CASES = {
@@ -43,6 +53,32 @@ CASES = {
     "discriminative": (Joint(None), True),
     "hdge": (HDGE(), True),
     "mle": (MLE(n_reference_samples=64), False),
+    "cd": (CD(), False),
+    "pcd": (PCD(reinit_probability=0.1), False),
+    "pcd as in jem": (PCD.jem(), False),
+    "short_run": (ShortRun(), False),
+    "improved_cd": (ImprovedCD(), False),
+    "improved_cd as published": (
+        ImprovedCD(
+            Langevin(),
+            n_reference_tries=0,
+            replacement="reservoir",
+            transitions=(Jitter(),),
+            energy_regularization=1.0,
+        ),
+        False,
+    ),
+    "joint with pcd": (Joint(PCD()), True),
+    "nce": (NCE(), False),
+    "conditional nce": (ConditionalNCE(), False),
+    "flow-contrastive": (FlowContrastive(), False),
+    "flow-contrastive, warming up": (FlowContrastive(warmup=1.0), False),
+    "telescoping": (Telescoping(), False),
+    "stein": (SteinDiscrepancy(), False),
+    "joint with nce": (Joint(NCE()), True),
+    "joint with telescoping": (Joint(Telescoping()), True),
+    "joint with flow-contrastive": (Joint(FlowContrastive()), True),
+    "joint with stein": (Joint(SteinDiscrepancy()), True),
 }
 #: Those whose losses draw nothing.
 DETERMINISTIC = {"discriminative", "hdge"}
