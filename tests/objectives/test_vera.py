@@ -8,7 +8,6 @@ import torch
 from scipy.stats import norm
 
 from skebm import EBMDensityEstimator
-from skebm.networks import GeneratorMLP
 from skebm.objectives import VERA
 from skebm.objectives.amortized._entropy import (
     draw_posterior,
@@ -17,23 +16,7 @@ from skebm.objectives.amortized._entropy import (
 )
 from skebm.references import GaussianMixtureDensity, Reference
 
-N_FEATURES, LATENT_DIM, NOISE = 8, 3, 0.5
-
-
-@pytest.fixture(scope="module")
-def ppca():
-    """A linear generator and, in closed form, its score and posterior."""
-    rng = torch.Generator().manual_seed(0)
-    net = GeneratorMLP(LATENT_DIM, N_FEATURES, noise_scale=NOISE)
-    with torch.no_grad():
-        for parameter in net.nonlinear.parameters():
-            parameter.zero_()
-        axes = torch.randn(N_FEATURES, LATENT_DIM, generator=rng)
-        net.linear.weight.copy_(axes)
-        net.linear.bias.fill_(0.5)
-    precision = torch.eye(LATENT_DIM) + axes.T @ axes / NOISE**2
-    covariance = axes @ axes.T + NOISE**2 * torch.eye(N_FEATURES)
-    return net, axes, precision, covariance
+LATENT_DIM, NOISE = 3, 0.5
 
 
 def posterior_draws(ppca, x, n_repeats, n_samples, rng):

@@ -2,29 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from skebm.networks import GeneratorMLP
-
-
-def posterior_energy(
-    generator_net: GeneratorMLP, x: Tensor
-) -> Callable[[Tensor], Tensor]:
-    r"""Return -log q(z | x), shape (n,), up to a constant, as a function of z.
-
-    .. math:: U(z) = \frac{|z|^2}{2} + \frac{|x - g(z)|^2}{2 s^2}
-    """
-    inverse_variance = torch.exp(-2 * generator_net.log_noise_scale.detach())
-
-    def energy(z: Tensor) -> Tensor:
-        residual = x - generator_net.mean(z)
-        return 0.5 * (z.square().sum(1) + inverse_variance * residual.square().sum(1))
-
-    return energy
 
 
 @dataclass(frozen=True)

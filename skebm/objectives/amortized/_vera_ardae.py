@@ -18,7 +18,7 @@ from skebm.samplers._point import normal_like
 class ResidualScore(nn.Module):
     r"""Score of a density smoothed by noise of scale sigma, as a net.
 
-    .. math:: f(x, \sigma) = -\frac{x}{1 + \sigma^2} + h(x, \sigma), \qquad
+    .. math:: f(x, \sigma) = -x + h(x, \sigma / \delta), \qquad
               f^* = \nabla_x \log \int q(y) \, N(x; y, \sigma^2 I) \, dy
 
     The net h is added to the score of standard normal rows and starts at zero.
@@ -35,21 +35,22 @@ class ResidualScore(nn.Module):
         super().__init__()
         self.net = MLP(n_features + 1, n_features, hidden_features)
 
-    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """Map x of shape (n, n_features) and sigma of shape (n, 1) to scores."""
-        return self.net(torch.cat([x, sigma], 1)) - x / (1 + sigma.square())
+    def forward(self, x: Tensor, level: Tensor) -> Tensor:
+        """Map x of shape (n, n_features) and sigma / delta, (n, 1), to scores."""
+        return self.net(torch.cat([x, level], 1)) - x
 
     def denoising_loss(
-        self, x: Tensor, noise_scale: float, generator: torch.Generator
+        self, x: Tensor, delta: Tensor, generator: torch.Generator
     ) -> Tensor:
         r"""Return the mean of |u + sigma f(x + sigma u, sigma)|^2.
 
-        With :math:`\sigma \sim N(0, \delta^2)` and :math:`u \sim N(0, I)`; f is
-        unbounded by 1 / sigma, so that it can be asked at sigma = 0.
+        With :math:`\sigma \sim N(0, \delta^2)` and :math:`u \sim N(0, I)`: the target
+        is finite as sigma vanishes, so that f can be asked at sigma = 0.
         """
-        sigma = noise_scale * normal_like(x[:, :1], generator)
+        level = normal_like(x[:, :1], generator)
         noise = normal_like(x, generator)
-        residual = noise + sigma * self(x + sigma * noise, sigma)
+        sigma = delta * level
+        residual = noise + sigma * self(x + sigma * noise, level)
         return residual.square().sum(1).mean()
 
 
@@ -73,12 +74,13 @@ class VERAArdae(EntropyRegularized):
               |u + \sigma f(x + \sigma u, \sigma)|^2, \qquad
               \nabla_x \log q(x) \approx f(x, 0)
 
-    The net f learns beside the generator and lags behind it by a few steps.
+    The net f learns beside the generator and lags behind it by a few steps. The scale
+    :math:`\delta` of sigma follows the generator's noise s, q's narrowest width.
 
     Parameters
     ----------
-    denoising_scale : float, default=0.1
-        :math:`\delta`, the standard deviation of sigma, in standardised units.
+    denoising_scale : float, default=0.5
+        :math:`\delta / s`.
     n_score_steps : int, default=2
         Steps of f a step of the generator, each on fresh rows.
     n_score_rows : int, default=256
@@ -100,13 +102,13 @@ class VERAArdae(EntropyRegularized):
     Examples
     --------
     >>> from skebm.objectives import VERAArdae
-    >>> VERAArdae(denoising_scale=0.05)
-    VERAArdae(denoising_scale=0.05)
+    >>> VERAArdae(denoising_scale=0.2)
+    VERAArdae(denoising_scale=0.2)
     """
 
     def __init__(
         self,
-        denoising_scale: float = 0.1,
+        denoising_scale: float = 0.5,
         n_score_steps: int = 2,
         n_score_rows: int = 256,
         score_rate: float = 1.0,
@@ -176,7 +178,10 @@ class VERAArdae(EntropyRegularized):
         for _ in range(self.n_score_steps):
             with torch.no_grad():
                 rows = state.generator_net.sample(self.n_score_rows, generator)[0]
-            loss = state.score_net.denoising_loss(rows, self.denoising_scale, generator)
+                noise_scale = state.generator_net.log_noise_scale.exp()
+            loss = state.score_net.denoising_loss(
+                rows, self.denoising_scale * noise_scale, generator
+            )
             yield Loss("score", loss)
         with torch.no_grad():
             score = state.score_net(x.detach(), torch.zeros_like(x[:, :1]))

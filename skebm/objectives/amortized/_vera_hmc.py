@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from skebm.networks import EnergyModel, GeneratorMLP
 from skebm.objectives._base import Loss, check_range
-from skebm.objectives.amortized._chain import AdaptiveStep, mean_acceptance
-from skebm.objectives.amortized._entropy import posterior_energy
+from skebm.objectives.amortized._chain import AdaptiveStep, posterior_draws
 from skebm.objectives.amortized._negative_phase import NegativePhase
 from skebm.objectives.amortized._paired import EntropyRegularized, PairedState
 from skebm.references import Density
@@ -35,9 +34,10 @@ class VERAHMC(EntropyRegularized):
 
     .. math:: \nabla_x \log q(x) = -E_{q(z|x)}\left[\frac{x - g(z)}{s^2}\right]
 
-    Chains on q(z|x) start at the z0 that made x. That is an exact draw already, so the
-    estimate is unbiased after any number of moves; moves lower its variance. The step
-    size follows an acceptance rate of 0.67 from step to step.
+    Chains on q(z|x) start at the z0 that made x, an exact draw. So the score's estimate
+    is unbiased after any number of moves. But the gradient of H(q) multiplies it by
+    dx at that same z0: it is unbiased once the chain has forgotten z0, and zero without
+    moves. The step size follows an acceptance rate of 0.67 from step to step.
 
     Parameters
     ----------
@@ -135,14 +135,11 @@ class VERAHMC(EntropyRegularized):
         sampler = HMC(
             n_leapfrog_steps=self.n_leapfrog_steps, target_acceptance=TARGET_ACCEPTANCE
         )
-        states = step.run(
-            sampler,
-            posterior_energy(generator_net, x),
-            z,
-            self.n_burn_in + self.n_posterior_samples,
-            generator,
+        n_moves = self.n_burn_in + self.n_posterior_samples
+        draws, acceptance = posterior_draws(
+            generator_net, step, x, z, sampler, n_moves, generator
         )
-        draws = [state.point.x for state in states[1 + self.n_burn_in :]]
-        mean = torch.stack([generator_net.mean(draw) for draw in draws]).mean(0)
-        score = (mean - x) * torch.exp(-2 * generator_net.log_noise_scale)
-        return score, mean_acceptance(states)
+        kept = draws[1 + self.n_burn_in :]
+        mean = generator_net.mean(kept.flatten(0, 1)).unflatten(0, kept.shape[:2])
+        score = (mean.mean(0) - x) * torch.exp(-2 * generator_net.log_noise_scale)
+        return score, acceptance

@@ -9,8 +9,11 @@ from torch import Tensor, nn
 
 from skebm.networks import EnergyModel, GeneratorMLP
 from skebm.objectives._base import Batch, Loss, check_range
-from skebm.objectives.amortized._chain import AdaptiveStep, mean_acceptance
-from skebm.objectives.amortized._entropy import posterior_energy
+from skebm.objectives.amortized._chain import (
+    AdaptiveStep,
+    mean_acceptance,
+    posterior_draws,
+)
 from skebm.objectives.amortized._negative_phase import NegativePhase, log_kernels
 from skebm.objectives.amortized._paired import (
     GeneratorPaired,
@@ -189,14 +192,16 @@ class WakeSleep(GeneratorPaired):
             scales = net.log_noise_scale.exp().expand(len(z))
             probability = log_kernels(x, net.mean(z), scales).softmax(dim=1)
             picked = torch.multinomial(probability, 1, generator=generator)[:, 0]
-        states = state.posterior_step.run(
-            HMC(),
-            posterior_energy(net, x),
+        draws, _ = posterior_draws(
+            net,
+            state.posterior_step,
+            x,
             z[picked],
+            HMC(),
             self.n_posterior_steps,
             generator,
         )
-        return states[-1].point.x
+        return draws[-1]
 
 
 def inclusive_loss(
