@@ -14,6 +14,13 @@ from skebm.objectives.noise_contrastive import (
     FlowContrastive,
     Telescoping,
 )
+from skebm.objectives.score_matching import (
+    CurvaturePropagation,
+    DenoisingScoreMatching,
+    FiniteDifferenceScoreMatching,
+    ScoreMatching,
+    SlicedScoreMatching,
+)
 
 __all__ = [
     "CD",
@@ -27,13 +34,18 @@ __all__ = [
     "VERAHMC",
     "Batch",
     "ConditionalNCE",
+    "CurvaturePropagation",
+    "DenoisingScoreMatching",
+    "FiniteDifferenceScoreMatching",
     "FlowContrastive",
     "ImprovedCD",
     "Joint",
     "Loss",
     "Objective",
     "ParameterGroup",
+    "ScoreMatching",
     "ShortRun",
+    "SlicedScoreMatching",
     "SteinDiscrepancy",
     "Telescoping",
     "VERAArdae",
@@ -44,6 +56,9 @@ __all__ = [
 OBJECTIVES: dict[str, type[Objective]] = {
     "cd": CD,
     "conditional_nce": ConditionalNCE,
+    "curvature_propagation": CurvaturePropagation,
+    "denoising_score_matching": DenoisingScoreMatching,
+    "fd_score_matching": FiniteDifferenceScoreMatching,
     "flow_contrastive": FlowContrastive,
     "hdge": HDGE,
     "improved_cd": ImprovedCD,
@@ -51,7 +66,9 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "mle": MLE,
     "nce": NCE,
     "pcd": PCD,
+    "score_matching": ScoreMatching,
     "short_run": ShortRun,
+    "sliced_score_matching": SlicedScoreMatching,
     "stein": SteinDiscrepancy,
     "telescoping": Telescoping,
     "vera": VERA,

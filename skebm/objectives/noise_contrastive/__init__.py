@@ -1,1 +1,8 @@
 """The density as a classifier of data against noise."""
+
+from skebm.objectives.noise_contrastive._conditional import ConditionalNCE
+from skebm.objectives.noise_contrastive._flow import FlowContrastive
+from skebm.objectives.noise_contrastive._nce import NCE
+from skebm.objectives.noise_contrastive._telescoping import Telescoping
+
+__all__ = ["NCE", "ConditionalNCE", "FlowContrastive", "Telescoping"]
