@@ -1,1 +1,17 @@
-"""The slope of log p, which needs no Z."""
+"""Floor 3: the slopes of the log densities are matched; no sampler, no log Z."""
+
+from skebm.objectives.score_matching._curvature import CurvaturePropagation
+from skebm.objectives.score_matching._denoising import DenoisingScoreMatching
+from skebm.objectives.score_matching._exact import ScoreMatching
+from skebm.objectives.score_matching._finite_difference import (
+    FiniteDifferenceScoreMatching,
+)
+from skebm.objectives.score_matching._sliced import SlicedScoreMatching
+
+__all__ = [
+    "CurvaturePropagation",
+    "DenoisingScoreMatching",
+    "FiniteDifferenceScoreMatching",
+    "ScoreMatching",
+    "SlicedScoreMatching",
+]
