@@ -68,25 +68,28 @@ def test_ess_counts_the_energy_too():
     assert diagnostics["effective_sample_size"] == pytest.approx(ess, rel=0.1)
 
 
-def test_figures_are_those_of_the_whole_history():
-    torch_generator = torch.Generator().manual_seed(0)
-    history = torch.randn(9, 6, 2, generator=torch_generator).double().cumsum(0)
+@pytest.mark.parametrize("slope", [0.0, 1000.0])  # the columns or the energy are worst
+def test_figures_are_those_of_the_whole_history(slope):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(9, 6, 2, generator=generator).double().cumsum(0)
+    energy = torch.randn(9, 6, generator=generator).double()
+    energy += slope * torch.arange(6)  # each chain on its own level
     moments = ChainMoments(9)
-    for x in history:
-        moments.add(Point(x, 100 + x.square().sum(1), torch.zeros_like(x)))
+    for row, value in zip(x, energy, strict=True):
+        moments.add(Point(row, 100 + value, torch.zeros_like(row)))
     figures = {name: float(value) for name, value in moments.figures().items()}
 
-    x = history[:8]
-    distance = (x - x[0].mean(0)).norm(dim=2, keepdim=True)
-    f = torch.cat([x, distance, x.square().sum(2, keepdim=True)], dim=2)
+    distance = (x - x[0].mean(0)).norm(dim=2)
+    f = torch.cat([x, distance[..., None], energy[..., None]], dim=2)[:8]
     halves = torch.cat([f[:4], f[4:]], dim=1)
     within = halves.var(0).mean(0)
     between = halves.mean(0).var(0)
     pooled = 3 / 4 * within + between
     error = torch.maximum(between / 12, f.mean(0).var(0) / 6)
-    assert figures["r_hat"] == pytest.approx(float((pooled / within).sqrt().max()))
-    ess = float((pooled / error).min())
-    assert figures["effective_sample_size"] == pytest.approx(ess)
+    r_hat, ess = (pooled / within).sqrt(), pooled / error
+    assert (r_hat.argmax() == 3) == (ess.argmin() == 3) == (slope > 0)
+    assert figures["r_hat"] == pytest.approx(float(r_hat.max()))
+    assert figures["effective_sample_size"] == pytest.approx(float(ess.min()))
 
 
 def test_converged_chains_have_r_hat_one():
@@ -124,6 +127,17 @@ def test_chains_that_drift_together_show():
     _, diagnostics = run(MALA(step_size=0.1), quadratic, x0, 100)
     assert diagnostics["r_hat"] > 1.1
     assert diagnostics["effective_sample_size"] < 3 * 200
+
+
+def test_steps_that_adapt_do_not_count():
+    class WarmingUp(AR1):
+        def n_warm_up(self):
+            return 40
+
+    x0 = torch.full((500, 1), 1000.0)
+    _, diagnostics = run(WarmingUp(0.5), quadratic, x0, 80)
+    ess = 500 * 40 / variance_of_mean(0.5, 40)
+    assert diagnostics["effective_sample_size"] == pytest.approx(ess, rel=0.2)
 
 
 def test_frozen_chains_are_worth_one_draw_each():

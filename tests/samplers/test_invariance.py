@@ -9,6 +9,7 @@ from scipy import stats
 from skebm.samplers import (
     HMC,
     MALA,
+    AugmentedLangevin,
     BlockGibbs,
     Langevin,
     LatentLangevin,
@@ -245,3 +246,25 @@ def test_langevin_leaves_its_own_density_invariant(kind, noise_scale):
 def test_small_unadjusted_steps_are_nearly_invariant(sampler, target):
     p_value = discrepancy(sampler, target, seed=0, exact_start=True, n_steps=100)
     assert p_value > 1e-4
+
+
+def mirrored(columns):
+    """A transition that changes the sign of these columns in half of the rows."""
+
+    def transition(x, generator):
+        chosen = torch.rand(len(x), generator=generator) < 0.5
+        sign = torch.ones_like(x)
+        sign[:, columns] = torch.where(chosen, -1.0, 1.0)[:, None]
+        return sign * x
+
+    return transition
+
+
+@pytest.mark.parametrize(("columns", "symmetric"), [([1, 2], True), ([0], False)])
+def test_transitions_that_are_symmetries_leave_the_density_invariant(
+    columns, symmetric
+):
+    """The mixture is symmetric in its last two columns, not in its first."""
+    sampler = AugmentedLangevin(0.1, transitions=[mirrored(columns)], interval=5)
+    p_value = discrepancy(sampler, "mixture", seed=0, exact_start=True, n_steps=50)
+    assert p_value > 1e-4 if symmetric else p_value < 1e-6
