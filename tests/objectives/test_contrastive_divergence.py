@@ -63,12 +63,14 @@ N_CHAINS = 4000
 LONG = {"sampler": MALA(step_size=0.7), "n_steps": 80}
 MIXING = {
     "cd": CD(**LONG),
-    "pcd": PCD(**LONG, buffer_size=N_CHAINS, reinit_probability=0.1),
+    "pcd": PCD(**LONG, n_chains=N_CHAINS, buffer_size=N_CHAINS, reinit_probability=0.1),
     "short_run": ShortRun(**LONG, n_chains=N_CHAINS),
     "short_run by HMC alone": ShortRun(
         HMC(step_size=0.4), n_steps=60, n_reference_tries=0, n_chains=N_CHAINS
     ),
-    "improved_cd": ImprovedCD(**LONG, buffer_size=N_CHAINS, kl_weight=0.0),
+    "improved_cd": ImprovedCD(
+        **LONG, n_chains=N_CHAINS, buffer_size=N_CHAINS, kl_weight=0.0
+    ),
 }
 
 
@@ -259,7 +261,7 @@ def test_the_step_size_follows_its_acceptance(first):
 def test_lost_chains_are_reported_with_their_step_size():
     rng = torch.Generator().manual_seed(0)
     model = EnergyModel(Ridges(), gaussian())
-    objective = PCD(Langevin(step_size=1e30), n_steps=3, buffer_size=20)
+    objective = PCD(Langevin(step_size=1e30), n_steps=3, n_chains=20, buffer_size=20)
     state = objective.init(model, model.reference, rng)
     with pytest.raises(NonFiniteChainError, match=r"step_size=1e\+30"):
         next(objective.step(model, Batch(model.reference.sample(9, rng)), state, rng))
@@ -270,7 +272,7 @@ def test_chains_persist_and_restart():
     model = EnergyModel(Ridges(), gaussian())
     data = Batch(torch.zeros(10, 2, dtype=torch.float64))
     sampler = Langevin(step_size=1e-9, noise_scale=0.0)
-    objective = PCD(sampler, 1, n_reference_tries=0, buffer_size=30)
+    objective = PCD(sampler, 1, n_reference_tries=0, n_chains=None, buffer_size=30)
     state = objective.init(model, model.reference, rng)
     before = state.buffer.rows.clone()
     for _ in range(5):
@@ -320,6 +322,8 @@ def test_published_settings_train():
     published = ImprovedCD(
         Langevin(step_size=0.3, noise_scale=0.1),
         n_reference_tries=0,
+        n_chains=None,
+        buffer_size=1000,
         replacement="reservoir",
         transitions=(Jitter(),),
         energy_regularization=1.0,

@@ -67,6 +67,8 @@ CASES = {
         ImprovedCD(
             Langevin(),
             n_reference_tries=0,
+            n_chains=None,
+            buffer_size=1000,
             replacement="reservoir",
             transitions=(Jitter(),),
             energy_regularization=1.0,

@@ -97,10 +97,10 @@ class ImprovedCD(PCD):
         published.
     n_reference_tries : int, default=4
         Draws of the reference that each chain may jump to, once before its steps.
-    n_chains : int or None, default=None
-        Chains moved in a training step; None takes as many as rows, at most those
-        there are.
-    buffer_size : int, default=1000
+    n_chains : int or None, default=100
+        Chains moved in a training step; None takes as many as rows, as published, at
+        most those there are. Chains that wait while the energy changes lag behind it.
+    buffer_size : int, default=100
         Chains there are; 10 000 as published.
     reinit_probability : float, default=0.001
         Of a chain to start anew from the reference.
@@ -109,17 +109,17 @@ class ImprovedCD(PCD):
     transitions : sequence of callables or None, default=None
         See `skebm.samplers.AugmentedLangevin`; one of them moves the chains before
         their steps. None for none.
-    kl_weight : float, default=1.0
-        w.
+    kl_weight : float, default=0.1
+        w; 1 as published.
     n_kl_steps : int, default=1
         Langevin steps that keep their graph.
-    n_kl_chains : int, default=50
+    n_kl_chains : int, default=20
         Chains that make these steps, at most those moved; each costs several times
         what a step of the sampler does.
     neighbor_entropy_weight : float, default=1.0
         Factor of the entropy.
-    n_neighbors : int, default=500
-        Rows of the buffer among which the nearest is sought; 100 as published.
+    n_neighbors : int, default=100
+        Rows of the buffer among which the nearest is sought, at most those there are.
     energy_regularization : float, default=0.0
         r; 1 as published, where the energy's scale is free.
 
@@ -140,16 +140,16 @@ class ImprovedCD(PCD):
         sampler: str | AbstractSampler = "mala",
         n_steps: int = 5,
         n_reference_tries: int = 4,
-        n_chains: int | None = None,
-        buffer_size: int = 1000,
+        n_chains: int | None = 100,
+        buffer_size: int = 100,
         reinit_probability: float = 0.001,
         replacement: str = "in_place",
         transitions: tuple[Transition, ...] | None = None,
-        kl_weight: float = 1.0,
+        kl_weight: float = 0.1,
         n_kl_steps: int = 1,
-        n_kl_chains: int = 50,
+        n_kl_chains: int = 20,
         neighbor_entropy_weight: float = 1.0,
-        n_neighbors: int = 500,
+        n_neighbors: int = 100,
         energy_regularization: float = 0.0,
     ) -> None:
         super().__init__(

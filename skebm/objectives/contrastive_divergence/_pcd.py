@@ -46,10 +46,10 @@ class PCD(AbstractContrastiveDivergence):
         k, steps of a chain in a training step.
     n_reference_tries : int, default=4
         Draws of the reference that each chain may jump to, once before its steps.
-    n_chains : int or None, default=None
+    n_chains : int or None, default=100
         Chains moved in a training step; None takes as many as rows, at most those
-        there are.
-    buffer_size : int, default=200
+        there are. Chains that wait while the energy changes lag behind the model.
+    buffer_size : int, default=100
         Chains there are. At first they are draws of the reference.
     reinit_probability : float, default=0.0
         Of a chain to start anew from the reference.
@@ -73,8 +73,8 @@ class PCD(AbstractContrastiveDivergence):
         sampler: str | AbstractSampler = "mala",
         n_steps: int = 5,
         n_reference_tries: int = 4,
-        n_chains: int | None = None,
-        buffer_size: int = 200,
+        n_chains: int | None = 100,
+        buffer_size: int = 100,
         reinit_probability: float = 0.0,
     ) -> None:
         self.sampler = sampler
@@ -101,6 +101,7 @@ class PCD(AbstractContrastiveDivergence):
             sampler=Langevin(step_size=math.sqrt(2.0), noise_scale=0.01),
             n_steps=20,
             n_reference_tries=0,
+            n_chains=None,
             buffer_size=10_000,
             reinit_probability=0.05,
         )
