@@ -146,6 +146,7 @@ class Trainer:
         n_steps = batches.n_steps(rows)
         all_figures: dict[str, list[NDArray[np.float64]]] = defaultdict(list)
         pending: dict[str, list[Tensor]] = defaultdict(list)
+        problem: str | None = None
         epoch_batches = batches.epoch(rows, run.generator, begin, end)
         for step, batch in enumerate(epoch_batches, start=1):
             rate = self.schedule.rate(batch.progress) * run.rate_factor
