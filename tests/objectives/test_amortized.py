@@ -370,7 +370,7 @@ class TestInclusivePhase:
         (MEG(), "bound", "exact"),
         (MEG(), "discriminator_rate", 0.0),
         (WakeSleep(), "n_steps", 0),
-        (WakeSleep(), "sampler", "mala"),
+        (WakeSleep(), "sampler", "annealing"),
         (WakeSleep(), "reference_share", 1.0),
     ],
 )

@@ -21,7 +21,7 @@ from skebm.objectives.amortized._paired import (
     spread_figure,
 )
 from skebm.references import Density
-from skebm.samplers import HMC, MALA, AbstractSampler
+from skebm.samplers import HMC, SAMPLERS, AbstractSampler, make_sampler
 
 FIRST_STEP_SIZE = 0.1
 
@@ -58,8 +58,8 @@ class WakeSleep(GeneratorPaired):
 
     Parameters
     ----------
-    sampler : AbstractSampler or None, default=None
-        Of the model; None takes `MALA`. A step size with a target acceptance adapts.
+    sampler : str or AbstractSampler, default="mala"
+        Of the model. A step size with a target acceptance adapts.
     n_steps : int, default=3
         Moves on the model.
     n_posterior_steps : int, default=1
@@ -85,7 +85,7 @@ class WakeSleep(GeneratorPaired):
 
     def __init__(
         self,
-        sampler: AbstractSampler | None = None,
+        sampler: str | AbstractSampler = "mala",
         n_steps: int = 3,
         n_posterior_steps: int = 1,
         gradient_penalty: float = 0.0,
@@ -112,24 +112,25 @@ class WakeSleep(GeneratorPaired):
     def check_options(self) -> None:
         """Raise ValueError naming an option that is out of its range."""
         super().check_options()
-        known = self.sampler is None or isinstance(self.sampler, AbstractSampler)
-        check_range(self, "sampler", known, "None or an AbstractSampler")
+        known = self.sampler in SAMPLERS or isinstance(self.sampler, AbstractSampler)
+        expected = f"one of {sorted(SAMPLERS)} or an AbstractSampler"
+        check_range(self, "sampler", known, expected)
         check_range(self, "n_steps", self.n_steps >= 1, "at least 1")
         check_range(
             self, "n_posterior_steps", self.n_posterior_steps >= 0, "at least 0"
         )
 
-    @property
-    def model_sampler(self) -> AbstractSampler:
-        """The sampler of the model."""
-        return self.sampler or MALA(step_size=FIRST_STEP_SIZE)
+    def check_model(self, model: EnergyModel, n_features: int) -> None:
+        """Raise ValueError where the sampler can't move on this model."""
+        super().check_model(model, n_features)
+        make_sampler(self.sampler).check_energy(model.energy)
 
     def init(
         self, model: EnergyModel, reference: Density, generator: torch.Generator
     ) -> WakeSleepState:
         """Return generator net, negative phase and step sizes."""
         del model
-        step_size = getattr(self.model_sampler, "step_size", FIRST_STEP_SIZE)
+        step_size = getattr(make_sampler(self.sampler), "step_size", FIRST_STEP_SIZE)
         return WakeSleepState(*self.start(reference, generator), step_size)
 
     def step(
@@ -171,7 +172,7 @@ class WakeSleep(GeneratorPaired):
             model.reference, state, x, means, log_reference, generator
         )
         states = state.model_step.run(
-            self.model_sampler,
+            make_sampler(self.sampler),
             lambda rows: -model.log_prob_unnormalized(rows),
             rows,
             self.n_steps,
