@@ -9,31 +9,36 @@ import torch
 from torch import Tensor, nn
 
 from skebm.networks import MLP, EnergyModel
-from skebm.objectives._base import (
-    Batch,
-    Loss,
-    Objective,
-    ParameterGroup,
-    check_range,
+from skebm.objectives._base import Batch, Loss, ParameterGroup, check_range
+from skebm.objectives.score_matching._base import (
+    ScoreMatchingObjective,
+    draw_reference,
+    randn_like,
+    random_signs,
+    score_at,
 )
 from skebm.references import Density
 
 
-class SteinDiscrepancy(Objective):
+class SteinDiscrepancy(ScoreMatchingObjective):
     r"""Learned Stein discrepancy.
 
-    .. math:: \min_E \max_f \; E_{data}[s(x)^T f(x) + \mathrm{tr} \nabla f(x)]
-              - \lambda \, E_{data} |f(x)|^2, \qquad s = \nabla (\log q_0 - E)
+    .. math::
+
+        \min_E \max_f \; E_r[s(x)^T f(x) + tr \nabla f(x)] - \lambda \, E_r |f(x)|^2,
+        \qquad s = \nabla \log r_E
 
     The critic f is a field of vectors; the first expectation is zero for every f where
     the model is the data's density (Stein's identity). The best critic is
-    :math:`(s - \nabla \log p_{data}) / (2 \lambda)`, and the objective then is the
-    mean of :math:`|s - \nabla \log p_{data}|^2 / (4 \lambda)`, the Fisher divergence.
-    It needs no draws from the model, no log Z and, unlike score matching, no second
-    derivatives of the energy in x. Like every method that sees scores alone it is blind
-    to the masses of modes far apart.
+    :math:`(s - \nabla \log r) / (2 \lambda)`, and the objective then is the mean of
+    :math:`|s - \nabla \log r|^2 / (4 \lambda)`, the Fisher divergence. It needs no
+    draws from the model, no log Z and, unlike score matching, no second derivatives of
+    the energy in x. The trace is estimated by random signs v,
+    :math:`v^T \nabla f \, v`.
 
-    The trace is estimated by random signs v, :math:`v^T \nabla f \, v`, one draw a row.
+    As published, r is the data's density and :math:`r_E` the model's. Such a method is
+    blind to the masses of modes that are apart; so both are mixed with the reference,
+    as in `ScoreMatching`, where r and :math:`r_E` are defined.
 
     Parameters
     ----------
@@ -47,6 +52,10 @@ class SteinDiscrepancy(Objective):
     critic : callable or None, default=None
         Builder ``(n_features, n_features) -> nn.Module`` of f; None takes the net
         "wave_mlp".
+    reference_share : float, default=0.5
+        w, the reference's share of r. 0 is the method as published.
+    noise_scale : float, default=0.05
+        Standard deviation of the noise added to the rows, in standardised units.
 
     References
     ----------
@@ -69,14 +78,20 @@ class SteinDiscrepancy(Objective):
         n_critic_steps: int = 2,
         critic_rate: float = 3.0,
         critic: Callable[[int, int], nn.Module] | None = None,
+        reference_share: float = 0.5,
+        noise_scale: float = 0.05,
     ) -> None:
         self.critic_penalty = critic_penalty
         self.n_critic_steps = n_critic_steps
         self.critic_rate = critic_rate
         self.critic = critic
+        self.reference_share = reference_share
+        self.noise_scale = noise_scale
 
     def check_options(self) -> None:
         """Raise ValueError naming an option that is out of its range."""
+        super().check_options()
+        check_range(self, "noise_scale", self.noise_scale >= 0, "at least 0")
         for name in ("critic_penalty", "critic_rate"):
             check_range(self, name, getattr(self, name) > 0, "above 0")
         check_range(self, "n_critic_steps", self.n_critic_steps >= 1, "at least 1")
@@ -108,24 +123,32 @@ class SteinDiscrepancy(Objective):
         generator: torch.Generator,
     ) -> Iterator[Loss]:
         """Descend the critic's loss some times, then the energy's."""
-        x = batch.dequantized(generator).detach().requires_grad_()
-        log_prob = model.log_prob_unnormalized(x)
-        (score,) = torch.autograd.grad(log_prob.sum(), x, create_graph=True)
+        x = batch.dequantized(generator)
+        x = x + self.noise_scale * randn_like(x, generator)
+        if self.reference_share:
+            x = torch.cat([x, draw_reference(model.reference, len(x), generator)])
+        x, score = score_at(self.log_density(model), x)
         for _ in range(self.n_critic_steps):
             f = state(x)
             stein = (score.detach() * f).sum(dim=1) + _trace(f, x, generator)
-            discrepancy = batch.mean(stein)
-            length = batch.mean(f.square().sum(dim=1))
+            discrepancy = self._mean(batch, stein)
+            length = self._mean(batch, f.square().sum(dim=1))
             loss = self.critic_penalty * length - discrepancy
             figures = {"stein_discrepancy": discrepancy.detach()}
             yield Loss("stein_critic", loss, figures)
         f = state(x).detach()
-        yield Loss("energy", batch.mean((score * f).sum(dim=1)))
+        yield Loss("energy", self._mean(batch, (score * f).sum(dim=1)))
+
+    def _mean(self, batch: Batch, values: Tensor) -> Tensor:
+        """Return the mean over r of values at the rows and at the reference's draws."""
+        of_rows, of_draws = values[: len(batch.x)], values[len(batch.x) :]
+        if not self.reference_share:
+            return batch.mean(of_rows)
+        return torch.lerp(batch.mean(of_rows), of_draws.mean(), self.reference_share)
 
 
 def _trace(f: Tensor, x: Tensor, generator: torch.Generator) -> Tensor:
     """Estimate the trace of the Jacobian of f at each row, by random signs."""
-    signs = torch.randint(2, x.shape, generator=generator, device=x.device)
-    signs = (2 * signs - 1).to(x.dtype)
+    signs = random_signs(x, generator)
     (product,) = torch.autograd.grad((f * signs).sum(), x, create_graph=True)
     return (product * signs).sum(dim=1)
