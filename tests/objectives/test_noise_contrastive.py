@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.functional import softplus
 
-from skebm import EBMDensityEstimator
+from skebm import EBMDensityEstimator, JEMClassifier
 from skebm.networks import MLP, EnergyModel
 from skebm.objectives import (
     NCE,
@@ -369,3 +369,11 @@ def test_telescoping_carries_over_a_gap_that_nce_does_not():
         errors[type(objective)] = error.item()
     assert errors[Telescoping] < 3
     assert errors[NCE] > 10 * errors[Telescoping]
+
+
+def test_nce_trains_the_density_of_a_classifier(blobs):
+    X, y = blobs
+    model = JEMClassifier(objective="nce", max_iter=20, random_state=0).fit(X, y)
+    assert model.score(X, y) == 1.0
+    far = np.array([[20.0, 20.0]])
+    assert model.score_samples(X).min() > model.score_samples(far)[0]
