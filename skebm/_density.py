@@ -34,14 +34,18 @@ class EBMDensityEstimator(DensityMixin, BaseEBM):
     objective : {"vera"} or Objective, default="vera"
         What is minimised, see `skebm.objectives`.
     network : str, class or builder, default="wave_mlp"
-        "wave_mlp", "periodic_mlp", "fourier_mlp", "mlp", "resmlp", or
+        "wave_mlp", "periodic_mlp", "fourier_mlp", "mlp", "resmlp"; "ppca", "mixture",
+        "nice", which are normalised by themselves; or
         ``(n_features, n_outputs) -> nn.Module``; here n_outputs is 1. See
         `skebm.networks`.
     reference : {"gmm", "gaussian", None} or Reference, default="gmm"
         :math:`q_0`: a Gaussian mixture, one Gaussian, or None: a uniform box, the
-        training range widened by a fifth on each side (-inf outside).
+        training range widened by a fifth on each side (-inf outside). With a
+        normalised network it changes no score: chains and noise start there, and None
+        is one Gaussian.
     normalizer : {"auto", "importance", "ais", None} or instance, default="auto"
-        Estimator of log Z; None leaves scores unnormalised.
+        Estimator of log Z; None leaves scores unnormalised. Of a normalised network
+        log Z is 0, whatever is given here.
     max_iter : int or "auto", default="auto"
         Epochs; "auto" takes as many as make about 4000 steps.
     batch_size : int, default=100
@@ -280,7 +284,7 @@ class EBMDensityEstimator(DensityMixin, BaseEBM):
 
         By sequential Monte Carlo from the reference, with importance weights and HMC
         moves (`skebm.evaluation.annealed_samples`): draws follow p(x), not the
-        generator that trained it.
+        generator that trained it. A normalised network draws by itself, exactly.
 
         Parameters
         ----------

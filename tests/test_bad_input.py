@@ -1,5 +1,6 @@
 """Bad input: an error before any training that names what is wrong; or it works."""
 
+import sys
 import warnings
 from functools import partial
 
@@ -13,7 +14,9 @@ from torch import nn
 from skebm import EBMDensityEstimator, JEMClassifier
 from skebm.exceptions import NormalizerWarning
 from skebm.networks import MLP
-from skebm.objectives import VERA, Joint
+from skebm.objectives import PCD, VERA, Joint
+from skebm.references import GaussianReference
+from skebm.samplers import BlockGibbs
 from skebm.training import Trainer
 
 TINY = partial(MLP, hidden_features=(16,))
@@ -183,6 +186,62 @@ def test_a_density_needs_an_objective():
         ValueError, match="EBMDensityEstimator and objective=None don't go together"
     ):
         make("density", objective=None).fit(table())
+
+
+PAIRS = {
+    "exact score matching of a wide table": (
+        {"objective": "score_matching"},
+        2000,
+        r"ScoreMatching and X with 2000 columns don't go together.*at most 100.*"
+        "objective='sliced_score_matching'",
+    ),
+    "curvature propagation through an unknown net": (
+        {"objective": "curvature_propagation", "network": "mixture"},
+        3,
+        "CurvaturePropagation and network MixtureOfGaussians don't go together.*"
+        "objective='sliced_score_matching'",
+    ),
+    "Gibbs on a net": (
+        {"objective": PCD(sampler=BlockGibbs())},
+        3,
+        r"BlockGibbs.*don't go together",
+    ),
+    "labels for a density": (
+        {"objective": "hdge"},
+        3,
+        "EBMDensityEstimator and objective HDGE don't go together.*JEMClassifier",
+    ),
+}
+
+
+@pytest.mark.usefixtures("no_training")
+@pytest.mark.parametrize("case", PAIRS)
+def test_pairs_that_do_not_go_together(case):
+    options, n_columns, message = PAIRS[case]
+    X = np.random.RandomState(0).normal(size=(N_ROWS, n_columns))
+    with pytest.raises(ValueError, match=message):
+        make("density", **options).fit(X)
+
+
+@pytest.mark.usefixtures("no_training")
+def test_too_many_columns_are_refused_before_the_reference_is_fitted(face, monkeypatch):
+    def fit(*_, **__):
+        pytest.fail("the reference was fitted before the pair was refused")
+
+    monkeypatch.setattr(GaussianReference, "fit", fit)
+    X = np.random.RandomState(0).normal(size=(N_ROWS, 101))
+    with pytest.raises(ValueError, match=r"ScoreMatching and X with 101 columns"):
+        make(face, objective="score_matching").fit(X, labels())
+
+
+@pytest.mark.usefixtures("no_training")
+def test_flow_contrastive_without_zuko(face, monkeypatch):
+    monkeypatch.setitem(sys.modules, "zuko", None)
+    with pytest.raises(
+        ImportError,
+        match=r"flow_contrastive.*needs zuko.*pip install skebm\[flows\]",
+    ):
+        make(face, objective="flow_contrastive").fit(table(), labels())
 
 
 @pytest.mark.usefixtures("no_training")
