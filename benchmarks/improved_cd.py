@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from _report import parser, report
 from torch import nn
@@ -116,7 +117,9 @@ def curve(objective, n_features, seed):
     trainer.fit(TrainingRun(model, objective, generator, 0.99), batches, N_EPOCHS)
     seconds = time.perf_counter() - started
     later = [-score for score in trainer.history["validation_divergence"]]
-    return [first, *later], seconds
+    # An epoch that diverged has no score; training then goes back to an earlier state.
+    divergence = pd.Series([first, *later]).ffill()
+    return divergence.tolist(), seconds
 
 
 def steps_to(curve, level):

@@ -272,7 +272,14 @@ def test_chains_persist_and_restart():
     model = EnergyModel(Ridges(), gaussian())
     data = Batch(torch.zeros(10, 2, dtype=torch.float64))
     sampler = Langevin(step_size=1e-9, noise_scale=0.0)
-    objective = PCD(sampler, 1, n_reference_tries=0, n_chains=None, buffer_size=30)
+    objective = PCD(
+        sampler,
+        n_steps=1,
+        n_reference_tries=0,
+        n_chains=None,
+        buffer_size=30,
+        data_reinit_probability=0.0,
+    )
     state = objective.init(model, model.reference, rng)
     before = state.buffer.rows.clone()
     for _ in range(5):
@@ -285,6 +292,26 @@ def test_chains_persist_and_restart():
     assert moved.sum() == 10
 
 
+def test_restarts_at_data_and_at_the_reference_have_their_shares():
+    rng = torch.Generator().manual_seed(0)
+    model = EnergyModel(Ridges(), gaussian())
+    x = torch.tensor([[50.0, 0.0], [60.0, 0.0], [70.0, 0.0]], dtype=torch.float64)
+    data = Batch(x, weight=torch.tensor([3.0, 1.0, 0.0], dtype=torch.float64))
+    objective = PCD(
+        n_chains=4000,
+        buffer_size=4000,
+        reinit_probability=0.1,
+        data_reinit_probability=0.4,
+    )
+    state = objective.init(model, model.reference, rng)
+    before = state.buffer.rows.clone()
+    start, places = objective.draw(model, data, state, rng)
+    kept = (start == before[places]).all(1).double().mean().item()
+    shares = [(start == row).all(1).double().mean().item() for row in x]
+    expected = [0.5, 0.3, 0.1, 0.0]
+    assert [kept, *shares] == pytest.approx(expected, abs=4 * 0.5 / 4000**0.5)
+
+
 @pytest.mark.parametrize(
     ("objective", "message"),
     [
@@ -293,6 +320,7 @@ def test_chains_persist_and_restart():
         (ShortRun(n_chains=0), "'n_chains' parameter of ShortRun"),
         (PCD(n_chains=300), "'n_chains' parameter of PCD"),
         (PCD(n_reference_tries=-1), "'n_reference_tries' parameter of PCD"),
+        (PCD(data_reinit_probability=-1.0), "'data_reinit_probability' parameter"),
         (PCD(reinit_probability=2.0), "'reinit_probability' parameter of PCD"),
         (ImprovedCD(replacement="none"), "'replacement' parameter of ImprovedCD"),
         (ImprovedCD(transitions=()), "'transitions' parameter of ImprovedCD"),

@@ -30,7 +30,7 @@ class CD(AbstractContrastiveDivergence):
     ----------
     sampler : {"mala", "hmc", "langevin", ...} or AbstractSampler, default="mala"
         A step size with a target acceptance follows it over the steps of training.
-    n_steps : int, default=5
+    n_steps : int, default=3
         k.
     n_reference_tries : int, default=8
         Draws of the reference that each chain may jump to, once before its steps.
@@ -50,7 +50,7 @@ class CD(AbstractContrastiveDivergence):
     def __init__(
         self,
         sampler: str | AbstractSampler = "mala",
-        n_steps: int = 5,
+        n_steps: int = 3,
         n_reference_tries: int = 8,
     ) -> None:
         self.sampler = sampler

@@ -92,7 +92,7 @@ class ImprovedCD(PCD):
     ----------
     sampler : {"mala", "hmc", "langevin", ...} or AbstractSampler, default="mala"
         A step size with a target acceptance follows it over the steps of training.
-    n_steps : int, default=5
+    n_steps : int, default=3
         Steps of a chain in a training step, those with a graph not counted; 40 as
         published.
     n_reference_tries : int, default=4
@@ -104,6 +104,8 @@ class ImprovedCD(PCD):
         Chains there are; 10 000 as published.
     reinit_probability : float, default=0.001
         Of a chain to start anew from the reference.
+    data_reinit_probability : float, default=0.05
+        Of a chain to start anew from a row of the batch; 0 as published.
     replacement : {"in_place", "fifo", "reservoir"}, default="in_place"
         See `skebm.samplers.ReplayBuffer`; "reservoir" as published.
     transitions : sequence of callables or None, default=None
@@ -138,11 +140,12 @@ class ImprovedCD(PCD):
     def __init__(
         self,
         sampler: str | AbstractSampler = "mala",
-        n_steps: int = 5,
+        n_steps: int = 3,
         n_reference_tries: int = 4,
         n_chains: int | None = 100,
         buffer_size: int = 100,
         reinit_probability: float = 0.001,
+        data_reinit_probability: float = 0.05,
         replacement: str = "in_place",
         transitions: tuple[Transition, ...] | None = None,
         kl_weight: float = 0.1,
@@ -159,6 +162,7 @@ class ImprovedCD(PCD):
             n_chains,
             buffer_size,
             reinit_probability,
+            data_reinit_probability,
         )
         self.replacement = replacement
         self.transitions = transitions
@@ -184,7 +188,7 @@ class ImprovedCD(PCD):
     def _buffer(self, rows: Tensor) -> ReplayBuffer:
         return ReplayBuffer(
             rows,
-            reinit_probability=self.reinit_probability,
+            reinit_probability=self._restart_probability,
             replacement=self.replacement,
         )
 
@@ -197,15 +201,13 @@ class ImprovedCD(PCD):
     ) -> Negatives:
         """Move some of the chains and add the term of their last steps."""
         assert isinstance(state, PersistentState)
-        n_chains = min(self.n_chains or len(data.x), self.buffer_size)
-        fresh = model.reference.sample(n_chains, generator)
-        start, places = state.buffer.draw(fresh, generator)
+        start, places = self.draw(model, data, state, generator)
         if self.transitions is not None:
             start = transform(start, self.transitions, generator)
         x, figures = state.kernel.move(model, start, self.n_steps, generator)
         extra_loss = None
         if self.kl_weight:
-            n = min(self.n_kl_chains, n_chains)
+            n = self.n_kl_chains
             divergence = self._divergence(
                 model, x[:n], places[:n], figures["step_size"], state, generator
             )

@@ -42,7 +42,7 @@ class PCD(AbstractContrastiveDivergence):
     ----------
     sampler : {"mala", "hmc", "langevin", ...} or AbstractSampler, default="mala"
         A step size with a target acceptance follows it over the steps of training.
-    n_steps : int, default=5
+    n_steps : int, default=3
         k, steps of a chain in a training step.
     n_reference_tries : int, default=4
         Draws of the reference that each chain may jump to, once before its steps.
@@ -53,6 +53,9 @@ class PCD(AbstractContrastiveDivergence):
         Chains there are. At first they are draws of the reference.
     reinit_probability : float, default=0.0
         Of a chain to start anew from the reference.
+    data_reinit_probability : float, default=0.05
+        Of a chain to start anew from a row of the batch. Without chains near outliers
+        that no other chain reaches their energy falls without end.
 
     References
     ----------
@@ -71,11 +74,12 @@ class PCD(AbstractContrastiveDivergence):
     def __init__(
         self,
         sampler: str | AbstractSampler = "mala",
-        n_steps: int = 5,
+        n_steps: int = 3,
         n_reference_tries: int = 4,
         n_chains: int | None = 100,
         buffer_size: int = 100,
         reinit_probability: float = 0.0,
+        data_reinit_probability: float = 0.05,
     ) -> None:
         self.sampler = sampler
         self.n_steps = n_steps
@@ -83,6 +87,7 @@ class PCD(AbstractContrastiveDivergence):
         self.n_chains = n_chains
         self.buffer_size = buffer_size
         self.reinit_probability = reinit_probability
+        self.data_reinit_probability = data_reinit_probability
 
     @classmethod
     def jem(cls) -> PCD:
@@ -104,6 +109,7 @@ class PCD(AbstractContrastiveDivergence):
             n_chains=None,
             buffer_size=10_000,
             reinit_probability=0.05,
+            data_reinit_probability=0.0,
         )
 
     def check_options(self) -> None:
@@ -112,8 +118,8 @@ class PCD(AbstractContrastiveDivergence):
         check_range(self, "buffer_size", self.buffer_size >= 1, "at least 1")
         known = self.n_chains is None or 1 <= self.n_chains <= self.buffer_size
         check_range(self, "n_chains", known, "at least 1 and at most buffer_size")
-        share = self.reinit_probability
-        check_range(self, "reinit_probability", 0 <= share <= 1, "in [0, 1]")
+        for name in ("reinit_probability", "data_reinit_probability"):
+            check_range(self, name, 0 <= getattr(self, name) <= 1, "in [0, 1]")
 
     def init(
         self, model: EnergyModel, reference: Density, generator: torch.Generator
@@ -124,7 +130,30 @@ class PCD(AbstractContrastiveDivergence):
         return PersistentState(self._kernel(), self._buffer(rows))
 
     def _buffer(self, rows: Tensor) -> ReplayBuffer:
-        return ReplayBuffer(rows, reinit_probability=self.reinit_probability)
+        return ReplayBuffer(rows, reinit_probability=self._restart_probability)
+
+    @property
+    def _restart_probability(self) -> float:
+        return min(1.0, self.reinit_probability + self.data_reinit_probability)
+
+    def draw(
+        self,
+        model: EnergyModel,
+        data: Batch,
+        state: PersistentState,
+        generator: torch.Generator,
+    ) -> tuple[Tensor, Tensor]:
+        """Return where the chains of a step start, and their places in the buffer."""
+        n = min(self.n_chains or len(data.x), self.buffer_size)
+        fresh = model.reference.sample(n, generator)
+        if self.data_reinit_probability:
+            share = self.data_reinit_probability / self._restart_probability
+            uniform = torch.rand((n, 1), generator=generator, device=fresh.device)
+            weight = data.weight
+            weight = torch.ones_like(data.x[:, 0]) if weight is None else weight
+            rows = torch.multinomial(weight, n, replacement=True, generator=generator)
+            fresh = torch.where(uniform < share, data.x[rows], fresh)
+        return state.buffer.draw(fresh, generator)
 
     def negatives(
         self,
@@ -135,9 +164,7 @@ class PCD(AbstractContrastiveDivergence):
     ) -> Negatives:
         """Return where some of the chains have come to, and keep it."""
         assert isinstance(state, PersistentState)
-        n_chains = min(self.n_chains or len(data.x), self.buffer_size)
-        fresh = model.reference.sample(n_chains, generator)
-        start, places = state.buffer.draw(fresh, generator)
+        start, places = self.draw(model, data, state, generator)
         x, figures = state.kernel.move(model, start, self.n_steps, generator)
         state.buffer.put(x, places, generator)
         return Negatives(Batch(x), figures)

@@ -30,7 +30,7 @@ class ShortRun(AbstractContrastiveDivergence):
     ----------
     sampler : {"mala", "hmc", "langevin", ...} or AbstractSampler, default="mala"
         A step size with a target acceptance follows it over the steps of training.
-    n_steps : int, default=5
+    n_steps : int, default=3
         k; 100 as published.
     n_reference_tries : int, default=32
         Draws of the reference that each chain may jump to, once before its steps.
@@ -52,7 +52,7 @@ class ShortRun(AbstractContrastiveDivergence):
     def __init__(
         self,
         sampler: str | AbstractSampler = "mala",
-        n_steps: int = 5,
+        n_steps: int = 3,
         n_reference_tries: int = 32,
         n_chains: int | None = None,
     ) -> None:
