@@ -150,8 +150,9 @@ def our_jem(code, x, n_steps, seed):
     objective = PCD(
         sampler=Langevin(step_size=SGLD_SCALE),
         n_steps=N_SGLD_STEPS,
-        n_chains=BUFFER,
-        restart_probability=REINIT,
+        n_reference_tries=0,
+        buffer_size=BUFFER,
+        reinit_probability=REINIT,
     )
     return our_steps(objective, code[0], x, n_steps, seed)
 
