@@ -43,8 +43,9 @@ class JEMClassifier(ClassifierMixin, BaseEBM):
 
     Parameters
     ----------
-    objective : {"vera", None} or Objective, default="vera"
-        Objective of the density; None trains p(y|x) alone.
+    objective : str, Objective or None, default="vera"
+        Objective of the density: a name of `skebm.objectives.OBJECTIVES` or an instance
+        (`PCD.jem` is the published JEM); None trains p(y|x) alone.
     network : str, class or builder, default="ensemble_mlp"
         "ensemble_mlp", "mlp", "resmlp", "wave_mlp", "periodic_mlp", "fourier_mlp", or
         ``(n_features, n_outputs) -> nn.Module``; here n_outputs is the number of

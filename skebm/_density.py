@@ -31,8 +31,8 @@ class EBMDensityEstimator(DensityMixin, BaseEBM):
 
     Parameters
     ----------
-    objective : {"vera"} or Objective, default="vera"
-        What is minimised, see `skebm.objectives`.
+    objective : str or Objective, default="vera"
+        What is minimised: a name of `skebm.objectives.OBJECTIVES` or an instance.
     network : str, class or builder, default="wave_mlp"
         "wave_mlp", "periodic_mlp", "fourier_mlp", "mlp", "resmlp"; "ppca", "mixture",
         "nice", which are normalised by themselves; or
