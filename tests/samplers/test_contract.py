@@ -231,7 +231,7 @@ def test_errors(sampler, generator, x0, n_steps, message):
         MALA(target_acceptance=1.0),
         HMC(target_acceptance=0.0),
     ],
-    ids=repr,
+    ids=lambda sampler: type(sampler).__name__,
 )
 def test_settings_out_of_range(sampler, generator):
     message = "step_size must be positive|target_acceptance must lie between"
