@@ -75,7 +75,7 @@ class JEMClassifier(ClassifierMixin, BaseEBM):
         The marker of unlabelled rows; None, NaN and pd.NA mark them too.
         ``unlabeled=None`` says that every row has a label.
     max_iter : int or "auto", default="auto"
-        Epochs; "auto" takes as many as make about 800 steps.
+        Epochs; "auto" takes as many as make about 1200 steps.
     batch_size : int, default=384
         Rows a step, dealt out to the members of an ensemble.
     batch_growth, gradient_clip
@@ -130,7 +130,7 @@ class JEMClassifier(ClassifierMixin, BaseEBM):
     ((4, 4), array([2, 2, 2, 2]))
     """
 
-    _n_auto_steps = 800
+    _n_auto_steps = 1200
     _range_share = 0.5
 
     _parameter_constraints: ClassVar[dict] = {

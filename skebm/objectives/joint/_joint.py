@@ -21,6 +21,7 @@ from skebm.references import Density
 SUPERVISED_SHARE = 0.1
 RAMP_SHARE = 0.2
 GRAPH_END = 0.9
+GRAPH_FLOOR = 0.3
 
 
 class JointState(nn.Module):
@@ -46,7 +47,7 @@ class Joint(Objective):
     The first term, over all rows, is any density's objective; the second is over
     labelled rows; the others are over all rows, unlabelled ones included. The first
     tenth of the training is supervised, by labels and graph; the graph's term then
-    fades out to the last tenth, and the last three terms rise from zero. The class
+    fades to three tenths, and the last three terms rise from zero. The class
     shares :math:`\bar\pi` are those that the net gives the rows at the end of the
     first tenth.
 
@@ -193,9 +194,7 @@ class Joint(Objective):
             soft_labels = _deal(mixed.soft_labels, n_members)
             confidence = _deal(mixed.confidence, n_members)
             terms = confidence * soft_cross_entropy(soft_labels, split[2])
-            remaining = (GRAPH_END - batch.progress) / (GRAPH_END - SUPERVISED_SHARE)
-            fade = min(1.0, max(0.0, remaining))
-            loss = loss + fade * self.graph_weight * terms.mean()
+            loss = loss + graph_fade(batch.progress) * self.graph_weight * terms.mean()
         loss = loss + self._unsupervised_loss(
             model, parts[1], split[1], batch.progress, state, generator
         )
@@ -234,6 +233,12 @@ class Joint(Objective):
             divergence = believed * (believed.log() - (shares + 1e-6).log())
             loss = loss + self.balance_weight * divergence.sum(dim=1).mean()
         return ramp * loss
+
+
+def graph_fade(progress: float) -> float:
+    """Return the share of the graph's weight that is left."""
+    remaining = (GRAPH_END - progress) / (GRAPH_END - SUPERVISED_SHARE)
+    return min(1.0, max(GRAPH_FLOOR, remaining))
 
 
 def _deal(rows: Tensor, n_members: int) -> Tensor:
