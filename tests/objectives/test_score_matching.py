@@ -51,6 +51,8 @@ def make_model(d, reference=None, embedding=None):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         net = MLP(d, 1, (8, 8), embedding=embedding).double()
+    if embedding == "waves":
+        net.embedding.resolution = 0.5  # that the grid of a quadrature sees it
     with torch.no_grad():
         net.layers[-1].weight.normal_(generator=rng)
     if reference is None:

@@ -20,6 +20,7 @@ from skebm.objectives.score_matching._base import (
 ELEMENTWISE = {
     torch.sin,
     torch.cos,
+    torch.asinh,
     torch.tanh,
     nn.functional.silu,
     nn.functional.softplus,
