@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from skebm.networks import EnergyModel
 from skebm.references import Density
+from skebm.utils import normal_like
 
 #: Figures of energies: differences from the reference's log density.
 RELATIVE_FIGURES = {"energy_gap", "log_normalizer"}
@@ -59,8 +60,7 @@ class Batch:
         """Return x with that noise added: what a density is trained on."""
         if self.noise_scale is None:
             return self.x
-        noise = torch.randn(self.x.shape, generator=generator, device=self.x.device)
-        return self.x + self.noise_scale * noise
+        return self.x + self.noise_scale * normal_like(self.x, generator)
 
     def mean(self, values: Tensor) -> Tensor:
         """Return the weighted mean of one value a row."""

@@ -13,11 +13,11 @@ from skebm.objectives._base import Batch, Loss, ParameterGroup, check_range
 from skebm.objectives.score_matching._base import (
     ScoreMatchingObjective,
     draw_reference,
-    randn_like,
     random_signs,
     score_at,
 )
 from skebm.references import Density
+from skebm.utils import normal_like
 
 
 class SteinDiscrepancy(ScoreMatchingObjective):
@@ -124,7 +124,7 @@ class SteinDiscrepancy(ScoreMatchingObjective):
     ) -> Iterator[Loss]:
         """Descend the critic's loss some times, then the energy's."""
         x = batch.dequantized(generator)
-        x = x + self.noise_scale * randn_like(x, generator)
+        x = x + self.noise_scale * normal_like(x, generator)
         if self.reference_share:
             x = torch.cat([x, draw_reference(model.reference, len(x), generator)])
         x, score = score_at(self.log_density(model), x)

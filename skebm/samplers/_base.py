@@ -12,7 +12,8 @@ from torch import Tensor
 from skebm.exceptions import NonFiniteChainError
 from skebm.samplers._adaptation import DualAveraging
 from skebm.samplers._diagnostics import ChainMoments
-from skebm.samplers._point import Energy, Point, evaluate, uniform_like
+from skebm.samplers._point import Energy, Point, evaluate
+from skebm.utils import uniform_like
 
 Diagnostics = dict[str, float]
 

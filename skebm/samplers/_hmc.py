@@ -6,13 +6,8 @@ import torch
 from torch import Tensor
 
 from skebm.samplers._base import AbstractMetropolisSampler
-from skebm.samplers._point import (
-    Energy,
-    Point,
-    evaluate,
-    normal_like,
-    uniform_like,
-)
+from skebm.samplers._point import Energy, Point, evaluate
+from skebm.utils import normal_like, uniform_like
 
 
 class HMC(AbstractMetropolisSampler):

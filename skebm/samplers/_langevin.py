@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from skebm.samplers._base import AbstractSampler, SamplerState, check_positive
-from skebm.samplers._point import Energy, Point, evaluate, normal_like
+from skebm.samplers._point import Energy, Point, evaluate
+from skebm.utils import normal_like
 
 
 class Langevin(AbstractSampler):

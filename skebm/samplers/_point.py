@@ -1,4 +1,4 @@
-"""An energy and its gradient at a batch of points, and randomness like a batch."""
+"""An energy and its gradient at a batch of points."""
 
 from __future__ import annotations
 
@@ -79,19 +79,3 @@ def _evaluate_chunk(energy: Energy, x: Tensor) -> tuple[Tensor, Tensor]:
         values.masked_fill(~values.isfinite(), torch.inf),
         gradient.masked_fill(~gradient.isfinite(), 0.0),
     )
-
-
-def normal_like(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw standard normal numbers of x's shape, dtype and device."""
-    noise = torch.randn(
-        x.shape, generator=generator, device=generator.device, dtype=x.dtype
-    )
-    return noise.to(x.device)
-
-
-def uniform_like(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Draw uniform numbers in [0, 1) of x's shape, dtype and device."""
-    noise = torch.rand(
-        x.shape, generator=generator, device=generator.device, dtype=x.dtype
-    )
-    return noise.to(x.device)

@@ -11,7 +11,8 @@ from sklearn.base import clone
 from torch import Tensor
 
 from skebm.samplers._base import AbstractSampler, SamplerState, make_sampler
-from skebm.samplers._point import Energy, Point, uniform_like
+from skebm.samplers._point import Energy, Point
+from skebm.utils import uniform_like
 
 
 @dataclass(frozen=True)

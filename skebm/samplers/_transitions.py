@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from skebm.samplers._point import normal_like, uniform_like
+from skebm.utils import normal_like, uniform_like
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,11 @@ from skebm.utils._torch import (
     in_padded_batches,
     isolated_rng,
     make_generator,
+    normal_like,
     resolve_device,
     to_numpy_tree,
     to_tensor_tree,
+    uniform_like,
 )
 
 __all__ = [
@@ -19,7 +21,9 @@ __all__ = [
     "in_padded_batches",
     "isolated_rng",
     "make_generator",
+    "normal_like",
     "resolve_device",
     "to_numpy_tree",
     "to_tensor_tree",
+    "uniform_like",
 ]

@@ -52,6 +52,22 @@ def draw_seed(random_state: np.random.RandomState) -> int:
     return int(random_state.randint(np.iinfo(np.int32).max))
 
 
+def normal_like(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw standard normal numbers of x's shape, dtype and device."""
+    noise = torch.randn(
+        x.shape, generator=generator, device=generator.device, dtype=x.dtype
+    )
+    return noise.to(x.device)
+
+
+def uniform_like(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Draw uniform numbers in [0, 1) of x's shape, dtype and device."""
+    noise = torch.rand(
+        x.shape, generator=generator, device=generator.device, dtype=x.dtype
+    )
+    return noise.to(x.device)
+
+
 @contextmanager
 def isolated_rng(seed: int, device: torch.device) -> Iterator[None]:
     """Seed torch's global generators inside the block and put them back after it.

@@ -10,7 +10,8 @@ from skebm.exceptions import NonFiniteChainError
 from skebm.samplers import HMC, MALA, AbstractSampler, Langevin
 from skebm.samplers._base import SamplerState
 from skebm.samplers._diagnostics import ChainMoments
-from skebm.samplers._point import Point, evaluate, normal_like
+from skebm.samplers._point import Point, evaluate
+from skebm.utils import normal_like
 
 
 def quadratic(x):

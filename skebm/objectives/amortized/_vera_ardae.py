@@ -12,7 +12,7 @@ from skebm.objectives._base import Loss, ParameterGroup, check_range
 from skebm.objectives.amortized._negative_phase import NegativePhase
 from skebm.objectives.amortized._paired import EntropyRegularized, PairedState
 from skebm.references import Density
-from skebm.samplers._point import normal_like
+from skebm.utils import normal_like
 
 
 class ResidualScore(nn.Module):

@@ -17,6 +17,7 @@ from skebm.objectives.contrastive_divergence._base import (
 from skebm.objectives.contrastive_divergence._kernel import ChainKernel
 from skebm.references import Density
 from skebm.samplers import AbstractSampler, Langevin, ReplayBuffer
+from skebm.utils import uniform_like
 
 
 class PersistentState(ChainState):
@@ -148,7 +149,7 @@ class PCD(AbstractContrastiveDivergence):
         fresh = model.reference.sample(n, generator)
         if self.data_reinit_probability:
             share = self.data_reinit_probability / self._restart_probability
-            uniform = torch.rand((n, 1), generator=generator, device=fresh.device)
+            uniform = uniform_like(fresh[:, :1], generator)
             weight = data.weight
             weight = torch.ones_like(data.x[:, 0]) if weight is None else weight
             rows = torch.multinomial(weight, n, replacement=True, generator=generator)

@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from skebm.utils import normal_like
+
 PROBE_LENGTH = 0.1
 
 
@@ -55,7 +57,7 @@ def virtual_adversarial_loss(
     """
     fixed = log_prob.detach()
     target = fixed.exp()
-    direction = torch.randn(x.shape, generator=generator, device=x.device)
+    direction = normal_like(x, generator)
     probe = PROBE_LENGTH * direction / direction.norm(dim=-1, keepdim=True)
     probe.requires_grad_()
     near = torch.log_softmax(logits_of(x + probe), dim=-1)

@@ -17,6 +17,7 @@ from skebm.objectives.joint._consistency import (
     virtual_adversarial_loss,
 )
 from skebm.references import Density
+from skebm.utils import uniform_like
 
 SUPERVISED_SHARE = 0.1
 RAMP_SHARE = 0.2
@@ -258,7 +259,7 @@ def _mix_with_neighbors(batch: Batch, generator: torch.Generator) -> Batch:
     assert near is not None and near.soft_labels is not None
     assert batch.soft_labels is not None and batch.confidence is not None
     assert near.confidence is not None
-    share = torch.rand(len(batch.x), 1, generator=generator, device=batch.x.device)
+    share = uniform_like(batch.x[:, :1], generator)
     return Batch(
         torch.lerp(batch.x, near.x, share),
         soft_labels=torch.lerp(batch.soft_labels, near.soft_labels, share),

@@ -12,6 +12,7 @@ from torch.nn.functional import softplus
 from skebm.networks import EnergyModel
 from skebm.objectives._base import Batch, Loss, Objective, check_range
 from skebm.references import Density
+from skebm.utils import normal_like, uniform_like
 
 
 class ConditionalNCE(Objective):
@@ -91,16 +92,7 @@ class ConditionalNCE(Objective):
     def _noise(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """Return y of shape (n_noise, n, n_features)."""
         low, high = (math.log(scale) for scale in self.noise_scale)
-        height = torch.rand(
-            (self.n_noise, len(x), 1),
-            generator=generator,
-            device=x.device,
-            dtype=x.dtype,
-        )
-        noise = torch.randn(
-            (self.n_noise, *x.shape),
-            generator=generator,
-            device=x.device,
-            dtype=x.dtype,
-        )
+        copies = x.expand(self.n_noise, *x.shape)
+        height = uniform_like(copies[..., :1], generator)
+        noise = normal_like(copies, generator)
         return x + torch.exp(low + (high - low) * height) * noise

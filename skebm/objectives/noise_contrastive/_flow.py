@@ -19,6 +19,7 @@ from skebm.objectives._base import (
 )
 from skebm.objectives.noise_contrastive._nce import classification_loss
 from skebm.references import Density
+from skebm.utils import normal_like
 from skebm.utils._zuko import import_zuko
 
 WHO_NEEDS_ZUKO = "objective 'flow_contrastive' (FlowContrastive)"
@@ -152,12 +153,7 @@ class FlowContrastive(Objective):
         """Descend the classifier's loss by the energy, then ascend it by the flow."""
         assert isinstance(state, FlowNoise)
         x = batch.dequantized(generator)
-        z = torch.randn(
-            (self.noise_ratio * len(x), x.shape[1]),
-            generator=generator,
-            device=x.device,
-            dtype=x.dtype,
-        )
+        z = normal_like(x.repeat(self.noise_ratio, 1), generator)
         flow_learns = batch.number % self.flow_interval == 0
         with torch.set_grad_enabled(flow_learns):
             noise, log_q_noise = state.draw(z)

@@ -13,6 +13,7 @@ from torch.nn.functional import softplus
 from skebm.networks import EnergyModel
 from skebm.objectives._base import Batch, Loss, Objective, check_range
 from skebm.references import Density, UniformBox
+from skebm.utils import normal_like
 
 LogDensity = Callable[[Tensor], Tensor]
 
@@ -105,7 +106,7 @@ class ImplicitScoreMatching(ScoreMatchingObjective):
         """Descend the weighted rows' mean and the reference draws' mean."""
         del state
         x = batch.dequantized(generator)
-        x = x + self.noise_scale * randn_like(x, generator)
+        x = x + self.noise_scale * normal_like(x, generator)
         points = x
         if self.reference_share:
             draws = draw_reference(model.reference, len(x), generator)
@@ -135,14 +136,9 @@ def draw_reference(
     margin = WALL_SOFTNESS * math.sqrt(math.pi / 2)  # a half normal's mass
     unit = (draws - low) / (high - low)
     draws = low - margin + unit * (high - low + 2 * margin)
-    beyond = WALL_SOFTNESS * randn_like(draws, generator).abs()
+    beyond = WALL_SOFTNESS * normal_like(draws, generator).abs()
     draws = torch.where(draws < low, low - beyond, draws)
     return torch.where(draws > high, high + beyond, draws)
-
-
-def randn_like(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Return standard normal numbers of the shape, dtype and device of x."""
-    return torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
 
 
 def random_signs(x: Tensor, generator: torch.Generator) -> Tensor:

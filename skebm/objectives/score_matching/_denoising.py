@@ -12,9 +12,9 @@ from skebm.objectives._base import Batch, Loss, check_range
 from skebm.objectives.score_matching._base import (
     ScoreMatchingObjective,
     draw_reference,
-    randn_like,
     score_at,
 )
+from skebm.utils import normal_like
 
 
 class DenoisingScoreMatching(ScoreMatchingObjective):
@@ -89,7 +89,7 @@ class DenoisingScoreMatching(ScoreMatchingObjective):
             len(levels), (len(x), 1), generator=generator, device=x.device
         )
         scale = levels[chosen]
-        u = randn_like(x, generator)
+        u = normal_like(x, generator)
         points, targets = [x + scale * u, x - scale * u], [-u / scale, u / scale]
         if self.reference_share:
             draws = draw_reference(model.reference, len(x), generator)

@@ -9,12 +9,12 @@ from skebm.networks import EnergyModel
 from skebm.objectives._base import check_range
 from skebm.objectives.score_matching._base import (
     ImplicitScoreMatching,
-    randn_like,
     random_signs,
     score_at,
 )
+from skebm.utils import normal_like
 
-PROJECTIONS = {"rademacher": random_signs, "gaussian": randn_like}
+PROJECTIONS = {"rademacher": random_signs, "gaussian": normal_like}
 
 
 class SlicedScoreMatching(ImplicitScoreMatching):
