@@ -56,6 +56,11 @@ class AbstractSampler(BaseEstimator, ABC):
     `AbstractMetropolisSampler` and implement `propose`.
     """
 
+    @property
+    def temperature(self) -> float:
+        """T of the density proportional to exp(-E / T) that the chains explore."""
+        return 1.0
+
     def check_energy(self, energy: Energy) -> None:
         """Raise ValueError naming both where the sampler can't explore this energy."""
 

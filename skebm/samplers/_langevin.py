@@ -70,6 +70,13 @@ class Langevin(AbstractSampler):
         self.noise_scale = noise_scale
         self.gradient_clip = gradient_clip
 
+    @property
+    def temperature(self) -> float:
+        """T of the density proportional to exp(-E / T) that the chains explore."""
+        if self.noise_scale is None:
+            return 1.0
+        return (self.noise_scale / self.step_size) ** 2
+
     def init(self, energy: Energy, x0: Tensor) -> SamplerState:
         """Return the state of chains that start at `x0`, shape (n, d)."""
         check_positive("step_size", self.step_size)
@@ -97,6 +104,5 @@ class Langevin(AbstractSampler):
         if self.gradient_clip is not None:
             norm = gradient.norm(dim=1, keepdim=True)
             gradient = gradient * (self.gradient_clip / norm).clamp(max=1.0)
-        sigma = step_size if self.noise_scale is None else self.noise_scale
-        noise = normal_like(point.x, generator)
-        return point.x - step_size.square() / 2 * gradient + sigma * noise
+        noise = self.temperature**0.5 * step_size * normal_like(point.x, generator)
+        return point.x - step_size.square() / 2 * gradient + noise

@@ -47,8 +47,9 @@ class ParallelTempering(AbstractSampler):
     Parameters
     ----------
     sampler : {"hmc", "mala", "langevin"} or AbstractSampler, default="hmc"
-        What moves the replicas; its step size is multiplied by the square root of the
-        temperature, then adapted at each temperature alone where `sampler` adapts.
+        What moves the replicas; its step size, and with it its noise, is multiplied by
+        the square root of the temperature, then adapted at each temperature alone where
+        `sampler` adapts.
     temperatures : sequence of float, default=(1, 2, 4, 8, 16)
         From 1 upwards. The hottest should make the barriers, in nats, a few times its
         own size at most; neighbours should swap in at least a fifth of the steps, so
@@ -85,6 +86,11 @@ class ParallelTempering(AbstractSampler):
     ) -> None:
         self.sampler = sampler
         self.temperatures = temperatures
+
+    @property
+    def temperature(self) -> float:
+        """T of the density proportional to exp(-E / T) that the chains explore."""
+        return make_sampler(self.sampler).temperature
 
     def n_warm_up(self) -> int:
         """Return the steps at the beginning of a run that adapt."""
@@ -139,7 +145,8 @@ class ParallelTempering(AbstractSampler):
         """Let the replicas k and k + 1 of every chain swap; return the mean rate."""
         cold, hot = replicas[k].point, replicas[k + 1].point
         ratio = self.temperatures[k + 1] / self.temperatures[k]
-        probability = self._log_ratio(cold, hot, ratio).clamp(max=0.0).exp()
+        log_ratio = self._log_ratio(cold, hot, ratio) / self.temperature
+        probability = log_ratio.clamp(max=0.0).exp()
         probability = probability.nan_to_num(0.0)  # two impossible points stay
         swapped = uniform_like(probability, generator) < probability
         to_cold = hot.scaled(ratio).where(swapped, cold)

@@ -233,6 +233,22 @@ def test_langevin_leaves_its_own_density_invariant(kind, noise_scale):
     assert smallest_p_value(x, unbiased, generator) < 1e-6
 
 
+@pytest.mark.parametrize("noise_scale", [0.05, 0.1, 0.15])
+def test_decoupled_noise_has_its_temperature_in_every_replica(noise_scale):
+    """Replica k follows exp(-E / (T T_k)), T = (noise_scale / step_size)^2."""
+    sampler = ParallelTempering(Langevin(0.1, noise_scale=noise_scale), (1, 4, 16))
+    generator = torch.Generator().manual_seed(0)
+    start = gaussian_draws(N_CHAINS, generator)
+    state = sampler.init(gaussian_energy, start)
+    for _ in range(400):
+        state = sampler.step(gaussian_energy, state, generator)
+    assert sampler.temperature == pytest.approx((noise_scale / 0.1) ** 2)
+    for temperature, replica in zip((1, 4, 16), state.replicas, strict=True):
+        scale = noise_scale / 0.1 * temperature**0.5
+        exact = MEAN + scale * (gaussian_draws(N_CHAINS, generator) - MEAN)
+        assert smallest_p_value(replica.point.x, exact, generator) > 1e-4
+
+
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize(
     "sampler",
