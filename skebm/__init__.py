@@ -4,7 +4,8 @@ from importlib.metadata import version
 
 from skebm._classifier import JEMClassifier
 from skebm._density import EBMDensityEstimator
+from skebm._rbm import BernoulliRBM
 
-__all__ = ["EBMDensityEstimator", "JEMClassifier"]
+__all__ = ["BernoulliRBM", "EBMDensityEstimator", "JEMClassifier"]
 
 __version__ = version("skebm")

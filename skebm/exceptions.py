@@ -29,3 +29,7 @@ class NormalizerWarning(SkebmWarning):
 
 class TrainingWarning(SkebmWarning):
     """Training was interrupted, rolled back or ended without improvement."""
+
+
+class RangeWarning(SkebmWarning):
+    """Values lie outside of the range that a model is made for."""

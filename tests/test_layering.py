@@ -27,6 +27,7 @@ FLOORS = [
         "_base",
         "_density",
         "_classifier",
+        "_rbm",
     ],
     ["model_selection"],
     ["__init__"],

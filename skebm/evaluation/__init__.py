@@ -3,7 +3,15 @@
 from skebm.evaluation._ais import AnnealedImportanceSampling
 from skebm.evaluation._annealing import annealed_samples
 from skebm.evaluation._auto import AutoNormalizer
+from skebm.evaluation._conditional import conditional_means
 from skebm.evaluation._log_weights import NORMALIZED, LogNormalizer
+from skebm.evaluation._machine import (
+    BracketedNormalizer,
+    RBMAnnealing,
+    can_enumerate,
+    enumerated_log_normalizer,
+    pseudo_log_likelihood,
+)
 from skebm.evaluation._normalizer import AbstractNormalizer, ImportanceSampling
 
 NORMALIZERS: dict[str, type[AbstractNormalizer]] = {
@@ -18,7 +26,13 @@ __all__ = [
     "AbstractNormalizer",
     "AnnealedImportanceSampling",
     "AutoNormalizer",
+    "BracketedNormalizer",
     "ImportanceSampling",
     "LogNormalizer",
+    "RBMAnnealing",
     "annealed_samples",
+    "can_enumerate",
+    "conditional_means",
+    "enumerated_log_normalizer",
+    "pseudo_log_likelihood",
 ]

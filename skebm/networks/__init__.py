@@ -20,12 +20,15 @@ from skebm.networks._model import EnergyModel
 from skebm.networks._nice import NICE
 from skebm.networks._normalized import NormalizedNetwork, is_normalized
 from skebm.networks._ppca import PPCA
+from skebm.networks._rbm import RBM, BernoulliUnits, VisibleUnits
 
 __all__ = [
     "MLP",
     "NETWORKS",
     "NICE",
     "PPCA",
+    "RBM",
+    "BernoulliUnits",
     "EnergyModel",
     "EnsembleMLP",
     "FourierEmbedding",
@@ -34,6 +37,7 @@ __all__ = [
     "NormalizedNetwork",
     "PeriodicEmbedding",
     "ResidualMLP",
+    "VisibleUnits",
     "WaveEmbedding",
     "is_normalized",
 ]

@@ -6,7 +6,13 @@ from skebm.objectives._base import Batch, Loss, Objective, ParameterGroup
 from skebm.objectives._mle import MLE
 from skebm.objectives._stein import SteinDiscrepancy
 from skebm.objectives.amortized import MEG, VERA, VERAHMC, VERAArdae, WakeSleep
-from skebm.objectives.contrastive_divergence import CD, PCD, ImprovedCD, ShortRun
+from skebm.objectives.contrastive_divergence import (
+    CD,
+    PCD,
+    ContrastiveGradient,
+    ImprovedCD,
+    ShortRun,
+)
 from skebm.objectives.joint import HDGE, Joint
 from skebm.objectives.noise_contrastive import (
     NCE,
@@ -34,6 +40,7 @@ __all__ = [
     "VERAHMC",
     "Batch",
     "ConditionalNCE",
+    "ContrastiveGradient",
     "CurvaturePropagation",
     "DenoisingScoreMatching",
     "FiniteDifferenceScoreMatching",

@@ -16,6 +16,7 @@ from skebm.samplers._gibbs import BlockConditionals, BlockGibbs
 from skebm.samplers._hmc import HMC
 from skebm.samplers._langevin import Langevin
 from skebm.samplers._latent import LatentLangevin
+from skebm.samplers._machine import Clamped, TemperedGibbs
 from skebm.samplers._mala import MALA
 from skebm.samplers._replay_buffer import REPLACEMENTS, ReplayBuffer
 from skebm.samplers._tempering import ParallelTempering
@@ -47,6 +48,7 @@ __all__ = [
     "AugmentedLangevin",
     "BlockConditionals",
     "BlockGibbs",
+    "Clamped",
     "ColorJitter",
     "GaussianBlur",
     "Jitter",
@@ -57,6 +59,7 @@ __all__ = [
     "RandomFlip",
     "ReplayBuffer",
     "SwapCoordinates",
+    "TemperedGibbs",
     "Transition",
     "make_sampler",
     "transform",

@@ -2,6 +2,7 @@
 
 from skebm.training._batches import RowGraph, TableBatches
 from skebm.training._guard import StabilityGuard
+from skebm.training._machine import MachineBatches, MachineTraining
 from skebm.training._monitor import (
     DensityMonitor,
     Evaluation,
@@ -16,6 +17,8 @@ __all__ = [
     "DensityMonitor",
     "Evaluation",
     "LabelMonitor",
+    "MachineBatches",
+    "MachineTraining",
     "Monitor",
     "RowGraph",
     "Schedule",

@@ -1,0 +1,264 @@
+"""The machine of binary visible and hidden units."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from scipy import sparse
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from skebm._rbm._base import BaseRBM
+from skebm._table import column_names
+from skebm.evaluation import pseudo_log_likelihood
+from skebm.exceptions import RangeWarning
+from skebm.networks import BernoulliUnits
+from skebm.utils._sklearn import StrOptions
+
+
+class BernoulliRBM(BaseRBM):
+    r"""Bernoulli restricted Boltzmann machine, with its likelihood.
+
+    .. math:: p(v) = \frac1Z \sum_{h \in \{0, 1\}^m} e^{b \cdot v + c \cdot h + h^T W v}
+
+    A drop-in for `sklearn.neural_network.BernoulliRBM` that divides each phase of the
+    gradient by its own number of rows, scores by log p(v) instead of a stochastic
+    pseudo-likelihood, trains in float32 whatever X's dtype, and makes one pass in
+    batches of `batch_size` in each `partial_fit`.
+
+    Parameters
+    ----------
+    n_components : int, default=256
+        Number of hidden units, m.
+    learning_rate : float, default=0.1
+        Of the first step; see `learning_rate_schedule`.
+    batch_size : int, default=10
+        Rows a step.
+    n_iter : int, default=10
+        Epochs of `fit`.
+    verbose : int, default=0
+        Whether to print a line an epoch.
+    random_state : int, RandomState or None, default=None
+        One int gives one result on one device. None is seeded by the system.
+    method : {"pcd", "cd", "tempering"}, default="pcd"
+        Chains that persist from step to step, that start at data in each step, or that
+        persist at ten temperatures and swap places.
+    n_gibbs_steps : int, default=1
+        Steps of the chains at each step of training.
+    n_chains : int, default=None
+        Number of persistent chains; None takes `batch_size`.
+    momentum : float, default=0.0
+        Decay of the running sum of gradients that is followed.
+    weight_decay : float, default=0.0
+        Rate at which weights shrink, relative to the learning rate.
+    centered : bool, default=False
+        Whether to take the gradient in centred units.
+    learning_rate_schedule : {"constant", "linear"}, default="linear"
+        Of `fit`: the same in all steps, or falling to 0.
+    weight_averaging : float, default=0.0
+        Decay, once in ten steps, of the average of the parameters that is used in the
+        end; 0 uses the last ones.
+    normalizer : {"auto", "exact", "ais", None} or instance, default="auto"
+        How log Z is had: "auto" sums over a layer of at most 20 units exactly, else
+        takes `skebm.evaluation.RBMAnnealing`. None leaves scores unnormalised and saves
+        the time.
+    check_range : {"warn", "raise"}, default="warn"
+        What to do about values outside of [0, 1]. The machine computes on them as they
+        are.
+    contamination : float, default=0.05
+        Share of training rows that `predict` may call outliers.
+    device : str or torch.device, default="auto"
+        "auto" takes CUDA where it is there.
+
+    Attributes
+    ----------
+    components_ : ndarray of shape (n_components, n_features)
+        W.
+    intercept_hidden_ : ndarray of shape (n_components,)
+        c.
+    intercept_visible_ : ndarray of shape (n_features,)
+        b.
+    h_samples_ : ndarray of shape (n_chains, n_components)
+        Hidden states of the persistent chains.
+    log_normalizer_, log_normalizer_se_ : float or None
+        log Z and its standard error, in nats. NaN after `partial_fit`, until the next
+        scoring.
+    normalizer_result_ : skebm.evaluation.LogNormalizer or None
+        The whole result, with the reverse estimate of annealing.
+    offset_ : float
+        Threshold of `predict` on `score_samples`.
+    history_ : dict of str to list
+        Pseudo-likelihood (a stochastic estimate on the last batch) and learning rate,
+        one entry an epoch.
+    n_iter_ : int
+        Epochs of the last fit.
+    n_features_in_ : int
+        Columns seen in fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where X had string names.
+
+    Notes
+    -----
+    For grey values in (0, 1), taken as probabilities in training, the score is
+    -F(v) - log Z: no density of such values, though it orders them.
+
+    References
+    ----------
+    G. E. Hinton, S. Osindero and Y.-W. Teh, "A fast learning algorithm for deep belief
+    nets", Neural Computation 18 (2006). T. Tieleman, "Training restricted Boltzmann
+    machines using approximations to the likelihood gradient", ICML 2008.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skebm import BernoulliRBM
+    >>> X = np.array([[0, 0, 0], [0, 1, 1], [1, 0, 1], [1, 1, 1]])
+    >>> model = BernoulliRBM(n_components=2, random_state=0).fit(X)
+    >>> model.transform(X).shape
+    (4, 2)
+    >>> states = [[a, b, c] for a in (0, 1) for b in (0, 1) for c in (0, 1)]
+    >>> round(float(np.exp(model.score_samples(states)).sum()), 6)
+    1.0
+    """
+
+    _parameter_constraints = {  # noqa: RUF012
+        **BaseRBM._parameter_constraints,
+        "check_range": [StrOptions({"warn", "raise"})],
+    }
+
+    def __init__(
+        self,
+        n_components=256,
+        *,
+        learning_rate=0.1,
+        batch_size=10,
+        n_iter=10,
+        verbose=0,
+        random_state=None,
+        method="pcd",
+        n_gibbs_steps=1,
+        n_chains=None,
+        momentum=0.0,
+        weight_decay=0.0,
+        centered=False,
+        learning_rate_schedule="linear",
+        weight_averaging=0.0,
+        normalizer="auto",
+        check_range="warn",
+        contamination=0.05,
+        device="auto",
+    ):
+        self.n_components = n_components
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.n_iter = n_iter
+        self.verbose = verbose
+        self.random_state = random_state
+        self.method = method
+        self.n_gibbs_steps = n_gibbs_steps
+        self.n_chains = n_chains
+        self.momentum = momentum
+        self.weight_decay = weight_decay
+        self.centered = centered
+        self.learning_rate_schedule = learning_rate_schedule
+        self.weight_averaging = weight_averaging
+        self.normalizer = normalizer
+        self.check_range = check_range
+        self.contamination = contamination
+        self.device = device
+
+    def gibbs(self, v):
+        """Make one Gibbs step: hidden units given v, then visible ones given those.
+
+        Parameters
+        ----------
+        v : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows to start from.
+
+        Returns
+        -------
+        v_new : ndarray of bool of shape (n_samples, n_features)
+            Draws; each call goes on with the random numbers.
+        """
+        return super().gibbs(v).astype(bool)
+
+    def pseudo_likelihood(self, X):
+        r"""Log pseudo-likelihood of each row, in nats, over all columns.
+
+        .. math:: \sum_i \log p(v_i \mid v_{-i})
+
+        What scikit-learn's `score_samples` estimates from one random column a row.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Binary rows.
+
+        Returns
+        -------
+        pseudo_likelihood : ndarray of shape (n_samples,)
+            float64; deterministic.
+        """
+        check_is_fitted(self)
+        v = self._check_rows(X, reset=False)
+        rbm = self._machine(np.float64)
+        return self._on_rows(lambda x: pseudo_log_likelihood(rbm, x), v)
+
+    def _sample_hiddens(self, v, rng):
+        """Draw hidden units by NumPy's random numbers, as scikit-learn's method."""
+        probability = self._mean_hiddens(v)
+        return rng.uniform(size=probability.shape) < probability
+
+    def _units(self):
+        return BernoulliUnits()
+
+    def _check_rows(self, X, *, reset, allow_nan=False, fitting=False):
+        X = validate_data(
+            self,
+            X,
+            reset=reset,
+            accept_sparse="csr",
+            dtype=(np.float64, np.float32),
+            ensure_all_finite="allow-nan" if allow_nan else True,
+        )
+        if sparse.issparse(X) and np.isnan(X.data).any():
+            raise ValueError(
+                "Input X contains NaN and is sparse; pass missing entries in a dense X."
+            )
+        self._check_values(X)
+        return X
+
+    def _check_values(self, X):
+        """Warn of values outside of [0, 1], or refuse them."""
+        values = X.data if sparse.issparse(X) else X
+        if not values.size or (values.min() >= 0 and values.max() <= 1):
+            return
+        outside = (values < 0) | (values > 1)  # False for NaN
+        if not outside.any():
+            return
+        if sparse.issparse(X):
+            columns = np.bincount(X.indices[outside], minlength=X.shape[1])
+        else:
+            columns = outside.sum(axis=0)
+        names = getattr(self, "feature_names_in_", None)
+        worst = [
+            f"{column_names(names, np.arange(len(columns)) == j)} ({columns[j]})"
+            for j in np.argsort(-columns, kind="stable")[:5]
+            if columns[j]
+        ]
+        n_columns = int((columns > 0).sum())
+        message = (
+            f"X holds {columns.sum()} values outside of [0, 1], in {n_columns} "
+            f"columns: {', '.join(worst)}{', ...' if n_columns > 5 else ''}. "
+            "BernoulliRBM is made for binary values or probabilities; scale X, for "
+            "example by MinMaxScaler."
+        )
+        if self.check_range == "raise":
+            raise ValueError(message)
+        warnings.warn(message, RangeWarning, stacklevel=4)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags

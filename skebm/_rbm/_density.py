@@ -1,0 +1,331 @@
+"""What restricted Boltzmann machines know of their density: scores and samples."""
+
+from __future__ import annotations
+
+import warnings
+from numbers import Integral
+
+import numpy as np
+import torch
+from scipy import sparse
+from sklearn.base import DensityMixin
+from sklearn.utils.validation import check_is_fitted
+
+from skebm._base import check_n_samples, private_random_state
+from skebm._rbm._rows import dense
+from skebm.evaluation import (
+    RBMAnnealing,
+    can_enumerate,
+    conditional_means,
+    enumerated_log_normalizer,
+)
+from skebm.exceptions import NormalizerWarning, TrainingWarning
+from skebm.samplers import BlockGibbs, Clamped, TemperedGibbs
+from skebm.utils import draw_seed, make_generator, resolve_device
+
+#: Recent rows kept for the threshold of `predict` and for reverse chains.
+MAX_KEPT_ROWS = 1000
+#: Fewer samples are thinned from so many chains, so that R-hat means something.
+MIN_CHAINS = 64
+#: R-hat of samples above this is a warning.
+MAX_R_HAT = 1.2
+
+
+class RBMDensityMixin(DensityMixin):
+    """log p(v) with its log Z, outliers by it, samples and missing entries."""
+
+    # --------------------------------------------------------------- likelihood
+
+    def free_energy(self, X):
+        r"""Free energy of each row, in nats; low is likely.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        free_energy : ndarray of shape (n_samples,)
+            F(v) = -log sum_h exp(-E(v, h)), float64.
+        """
+        check_is_fitted(self)
+        v = self._encode(self._check_rows(X, reset=False))
+        return self._on_rows(self._machine(np.float64), v)
+
+    def score_samples(self, X):
+        r"""Log probability of each row, in nats.
+
+        .. math:: \log p(v) = -F(v) - \log Z
+
+        With ``normalizer=None`` log Z is left out.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        log_probability : ndarray of shape (n_samples,)
+            float64; deterministic.
+        """
+        check_is_fitted(self)
+        v = self._encode(self._check_rows(X, reset=False))
+        self._refresh()
+        return self._log_prob(v)
+
+    def score(self, X, y=None):
+        """Mean log probability of the rows of X, in nats.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        score : float
+            Unnormalised, with a `NormalizerWarning`, where ``normalizer=None``.
+        """
+        del y
+        scores = self.score_samples(X)
+        if self.log_normalizer_ is None:
+            warnings.warn(
+                "normalizer=None: the score leaves out log Z and does not compare with"
+                " that of another model.",
+                NormalizerWarning,
+                stacklevel=2,
+            )
+        return float(scores.mean())
+
+    def decision_function(self, X):
+        """`score_samples` less `offset_`: negative for outliers.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        decision : ndarray of shape (n_samples,)
+        """
+        scores = self.score_samples(X)
+        return scores - self.offset_
+
+    def predict(self, X):
+        """Tell rows in distribution (+1) from outliers (-1).
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        inlier : ndarray of int of shape (n_samples,)
+        """
+        return np.where(self.decision_function(X) >= 0, 1, -1)
+
+    def _log_prob(self, v):
+        return -self._on_rows(self._machine(np.float64), v) - (
+            self.log_normalizer_ or 0.0
+        )
+
+    def _check_normalizer(self):
+        """Raise before training where log Z can't be had as asked for."""
+        if self.normalizer == "exact" and not can_enumerate(self._machine()):
+            raise ValueError(
+                "normalizer='exact' needs a layer of at most 20 units; here are "
+                f"n_components={self.n_components} and {len(self.intercept_visible_)} "
+                "visible ones. Use 'auto' or 'ais'."
+            )
+
+    def _mark_stale(self, v, rng):
+        """Leave log Z and the threshold to the next `_refresh`."""
+        chosen = v
+        if v.shape[0] > MAX_KEPT_ROWS:
+            chosen = v[rng.choice(v.shape[0], MAX_KEPT_ROWS, replace=False)]
+        if sparse.issparse(chosen):
+            chosen = chosen.toarray()
+        elif np.isnan(chosen.min()):
+            chosen = chosen[~np.isnan(chosen).any(axis=1)]
+        self._kept_rows = [*self._kept_rows, chosen.astype(np.float32)]
+        while sum(map(len, self._kept_rows[1:])) >= MAX_KEPT_ROWS:
+            self._kept_rows = self._kept_rows[1:]
+        self._stale = draw_seed(rng)
+        unknown = None if self.normalizer is None else np.nan
+        self.log_normalizer_ = self.log_normalizer_se_ = unknown
+        self.normalizer_result_ = None
+        self.offset_ = np.nan
+
+    def _refresh(self):
+        """Bring log Z and the threshold up to date."""
+        if self._stale is None:
+            return
+        rows = np.concatenate(self._kept_rows)
+        if not len(rows):
+            rows = self._decode_base()
+        estimate = self._estimate_log_normalizer(rows, self._stale)
+        if estimate is not None:
+            self.log_normalizer_ = estimate.log_normalizer
+            self.log_normalizer_se_ = estimate.standard_error
+            self.normalizer_result_ = estimate
+            if not estimate.trusted:
+                warnings.warn(
+                    "The estimate of the log normaliser, "
+                    f"{estimate.log_normalizer:.3f} nats with a standard error of "
+                    f"{estimate.standard_error:.3f}, can't be trusted: "
+                    f"{estimate.reason}. Scores keep their order; their level may be "
+                    "off. RBMAnnealing with more temperatures may help.",
+                    NormalizerWarning,
+                    stacklevel=3,
+                )
+        self.offset_ = float(np.quantile(self._log_prob(rows), self.contamination))
+        self._stale = None
+
+    def _decode_base(self):
+        """Return a row of the columns' means, where no complete row was seen."""
+        bias = torch.from_numpy(self._base_bias[None].copy())
+        return self._units().mean_(bias).numpy()
+
+    def _estimate_log_normalizer(self, rows, seed):
+        if self.normalizer is None:
+            return None
+        rbm = self._machine(np.float32)
+        if self.normalizer in ("auto", "exact") and can_enumerate(rbm):
+            return enumerated_log_normalizer(self._machine(np.float64))
+        is_named = isinstance(self.normalizer, str)
+        normalizer = RBMAnnealing() if is_named else self.normalizer
+        device = rbm.weight.device
+        return normalizer.estimate(
+            rbm,
+            torch.from_numpy(self._base_bias).to(device),
+            torch.from_numpy(rows).to(device),
+            make_generator(seed, device),
+        )
+
+    # ----------------------------------------------------------------- sampling
+
+    def sample(
+        self,
+        n_samples=1,
+        random_state=None,
+        *,
+        given=None,
+        method="gibbs",
+        n_steps=1000,
+        return_diagnostics=False,
+    ):
+        """Draw rows from the machine, or from its conditional given some columns.
+
+        Many chains, a sample each: the first half of their steps leads from
+        independent columns to the machine (its weights grow to their full size), the
+        second half runs at full size, and R-hat judges it. A warning says where the
+        chains did not mix.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of rows; with `given`, for each of its rows.
+        random_state : int, RandomState or None, default=None
+            None is seeded by the system, so that two calls differ.
+        given : array-like of shape (n_given, n_features), default=None
+            Rows whose columns are held; NaN where a column is to be drawn.
+        method : {"gibbs", "tempering"}, default="gibbs"
+            "tempering" runs chains at ten temperatures that swap; it costs ten times as
+            much, crosses between modes, and can't be combined with `given`.
+        n_steps : int, default=1000
+            Steps of each chain.
+        return_diagnostics : bool, default=False
+            Whether to return the diagnostics, too.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features) or (n_given * n_samples, ...)
+            The rows; those of the first given row come first.
+        diagnostics : dict
+            "r_hat", "effective_sample_size"; "swap_acceptance" of tempering.
+        """
+        check_is_fitted(self)
+        check_n_samples(n_samples)
+        if not isinstance(n_steps, Integral) or n_steps < 1:
+            raise ValueError(f"n_steps must be an int of at least 1. Got {n_steps!r}.")
+        device = resolve_device(self.device)
+        rng = private_random_state(random_state)
+        generator = make_generator(draw_seed(rng), device)
+        rbm = self._machine(np.float32)
+        if method not in ("gibbs", "tempering"):
+            raise ValueError(
+                f"method must be 'gibbs' or 'tempering'. Got {method!r} instead."
+            )
+        if given is not None and method == "tempering":
+            raise ValueError(
+                "given and method='tempering' don't go together: use method='gibbs'."
+            )
+        if given is not None:
+            held = self._encode(self._check_rows(given, reset=False, allow_nan=True))
+            held = torch.from_numpy(np.repeat(dense(held), n_samples, axis=0))
+            clamped = Clamped(rbm, held.to(device, torch.float32))
+            v, diagnostics = BlockGibbs().run(
+                clamped, clamped.start(generator), n_steps=n_steps, generator=generator
+            )
+            diagnostics["r_hat"] = np.nan  # chains of different rows differ
+        else:
+            explore = {"gibbs": self._anneal, "tempering": self._temper}[method]
+            n = max(n_samples, MIN_CHAINS)
+            v, diagnostics = explore(rbm, n, n_steps, generator)
+            v = v[:n_samples]
+        if diagnostics["r_hat"] > MAX_R_HAT:
+            warnings.warn(
+                f"The chains of sample() did not mix: R-hat is "
+                f"{diagnostics['r_hat']:.2f} after n_steps={n_steps}. Use more steps or"
+                " method='tempering'.",
+                TrainingWarning,
+                stacklevel=2,
+            )
+        X = self._decode(v.cpu().numpy().astype(np.float64))
+        return (X, diagnostics) if return_diagnostics else X
+
+    def _anneal(self, rbm, n, n_steps, generator):
+        """Run chains while beta goes from 0 to 1, then as many steps at 1."""
+        base_bias = self._base(rbm)
+        v = rbm.tempered(0.0, base_bias).sample_blocks(
+            base_bias.expand(n, -1), generator
+        )
+        n_rising = n_steps // 2
+        for k in range(n_rising):
+            cooler = rbm.tempered((k + 1) / n_rising, base_bias)
+            v = cooler.sample_blocks(v, generator)
+        return BlockGibbs().run(rbm, v, n_steps=n_steps - n_rising, generator=generator)
+
+    def _temper(self, rbm, n, n_steps, generator):
+        """Run chains at all temperatures; the coldest ones' half counts."""
+        tempering = TemperedGibbs(self._base(rbm))
+        return tempering.run(rbm, n, n_steps=n_steps, generator=generator)
+
+    def impute(self, X):
+        """Fill missing entries by their conditional means, E[v_missing | v_observed].
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            NaN where missing.
+
+        Returns
+        -------
+        X_filled : ndarray of shape (n_samples, n_features)
+            Observed entries as they are; deterministic.
+        """
+        check_is_fitted(self)
+        v = self._encode(self._check_rows(X, reset=False, allow_nan=True))
+        rbm = self._machine(np.float64)
+
+        def complete(x):
+            return conditional_means(rbm, x, make_generator(0, x.device))[0]
+
+        filled = self._on_rows(lambda x: x, v, np.float64, complete)
+        return self._decode(filled).astype(v.dtype, copy=False)

@@ -1,0 +1,144 @@
+"""The state of an RBM's training, as arrays between calls and tensors within one."""
+
+from __future__ import annotations
+
+import torch
+
+from skebm.evaluation import pseudo_log_likelihood
+from skebm.networks import RBM, BernoulliUnits
+from skebm.objectives import ContrastiveGradient
+from skebm.samplers import TemperedGibbs
+from skebm.training import MachineTraining
+from skebm.utils import to_numpy_tree, to_tensor_tree
+
+N_TEMPERATURES = 10
+#: Rows of the last batch that the history's pseudo-likelihood is taken over.
+MAX_FIGURE_ROWS = 100
+
+
+class TrainingState:
+    """Parameters, chains, offsets, velocity and average of a machine in training.
+
+    Parameters
+    ----------
+    units : VisibleUnits
+    arrays : dict
+        As `initial` or `arrays` returned them.
+    base_bias : ndarray of shape (n_statistics,)
+        Where tempered chains lead.
+    generator : torch.Generator
+        On the device to train on.
+    method, n_gibbs_steps, centered : str, int, bool
+        Of `ContrastiveGradient`.
+    momentum, weight_decay, averaging : float
+        Of `MachineTraining`.
+    """
+
+    def __init__(
+        self,
+        units,
+        arrays,
+        base_bias,
+        generator,
+        *,
+        method,
+        n_gibbs_steps,
+        centered,
+        momentum,
+        weight_decay,
+        averaging,
+    ):
+        device = self.generator_device = generator.device
+        tensors = _moved(to_tensor_tree(arrays), device)
+        self.generator = generator
+        rbm = RBM(**tensors["parameters"], visible=units)
+        tempering = None
+        if method == "tempering":
+            base = torch.from_numpy(base_bias.copy()).to(device)
+            tempering = TemperedGibbs(base, N_TEMPERATURES)
+        self.gradient = ContrastiveGradient(
+            _fitting_chains(tensors["chains"], method),
+            (tensors["visible_offset"], tensors["hidden_offset"]),
+            method=method,
+            n_gibbs_steps=n_gibbs_steps,
+            centered=centered,
+            tempering=tempering,
+            generator=generator,
+        )
+        self.training = MachineTraining(
+            rbm,
+            self.gradient,
+            momentum=momentum,
+            weight_decay=weight_decay,
+            averaging=averaging,
+        )
+        self.training.load(tensors)
+
+    @staticmethod
+    def initial(rbm, mean, n_chains, method):
+        """Return the arrays of a training that is to begin."""
+        chains = rbm.weight.new_zeros(n_chains, len(rbm.weight))
+        return to_numpy_tree(
+            {
+                "parameters": rbm.parameters(),
+                "chains": _fitting_chains(chains, method),
+                "visible_offset": torch.from_numpy(mean).to(rbm.weight),
+                "hidden_offset": torch.full_like(rbm.hidden_bias, 0.5),
+                "n_steps": 0,
+            }
+        )
+
+    def arrays(self):
+        """Return what another `TrainingState` goes on from."""
+        gradient = self.gradient
+        return to_numpy_tree(
+            {
+                "chains": gradient.chains,
+                "visible_offset": gradient.visible_offset,
+                "hidden_offset": gradient.hidden_offset,
+                **self.training.state(),
+            }
+        )
+
+    def coldest_chains(self):
+        """Return the hidden states of the chains at temperature 1."""
+        chains = self.gradient.chains
+        return (chains[0] if chains.ndim == 3 else chains).cpu().numpy().copy()
+
+    def run_epoch(self, batches, batch_size, rates):
+        """Make a step a batch, with these learning rates; return the last batch."""
+        rbm = self.training.rbm
+        epoch = batches.epoch(batch_size, self.generator, rbm)
+        for v, rate in zip(epoch, rates.tolist(), strict=True):
+            self.training.step(v, rate)
+        return v
+
+    def figure(self, v):
+        """Return the mean log pseudo-likelihood of rows v, by a column a row.
+
+        For other units than Bernoulli ones, minus the mean free energy instead.
+        """
+        rbm, v = self.training.rbm, v[:MAX_FIGURE_ROWS]
+        if not isinstance(rbm.visible, BernoulliUnits):
+            return float(-rbm(v).mean())
+        columns = torch.randint(
+            v.shape[1], (len(v),), generator=self.generator, device=v.device
+        )
+        return float(pseudo_log_likelihood(rbm, v, columns).mean())
+
+
+def _fitting_chains(chains, method):
+    """Return the chains with a temperature axis for tempering, without it otherwise."""
+    if method == "tempering" and chains.ndim == 2:
+        return chains.repeat(N_TEMPERATURES, 1, 1)
+    if method != "tempering" and chains.ndim == 3:
+        return chains[0].clone()
+    return chains
+
+
+def _moved(tree, device):
+    if isinstance(tree, torch.Tensor):
+        return tree.to(device)
+    if isinstance(tree, dict):
+        return {k: _moved(v, device) for k, v in tree.items()}
+    return tree

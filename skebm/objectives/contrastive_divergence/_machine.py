@@ -1,0 +1,180 @@
+"""The gradient of an RBM's log-likelihood in closed form."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from skebm.networks import RBM
+from skebm.samplers import TemperedGibbs
+
+METHODS = ("pcd", "cd", "tempering")
+#: Share of the newest rows in the running means that the gradient is centred by.
+OFFSET_RATE = 0.01
+
+
+class ContrastiveGradient:
+    r"""Data mean less model mean of an RBM's sufficient statistics.
+
+    .. math:: \nabla_W \log p = \tfrac1n \sum_{i} E[h \mid v_i] \, s(v_i)^T
+        - \tfrac1m \sum_{j} E[h \mid v'_j] \, s(v'_j)^T
+
+    over n rows v of data and m states v' of chains, each mean by its own number of
+    rows; likewise for the biases. It is left in factors, `left` and `right`, so that
+    an update of W is one product, W + rate left^T right, without a copy of the
+    gradient.
+
+    Centred, the statistics are taken about offsets mu of v and lambda of h, running
+    means over data, and the update in the centred parameters is expressed in W, b, c:
+
+    .. math:: \nabla_W^c = \Delta\langle (h - \lambda)(s - \mu)^T \rangle, \quad
+        \nabla_b^c = \Delta\langle s \rangle - (\nabla_W^c)^T \lambda, \quad
+        \nabla_c^c = \Delta\langle h \rangle - \nabla_W^c \mu
+
+    Parameters
+    ----------
+    chains : Tensor of shape (n_chains, n_hidden), or (K, n_chains, n_hidden)
+        Hidden states the chains start at; at K temperatures for "tempering". They go
+        on from call to call, except for "cd", which starts at data.
+    offsets : pair of Tensor
+        mu, shape (n_statistics,), and lambda, shape (n_hidden,); updated in place.
+    method : {"pcd", "cd", "tempering"}
+        Where states of the model come from.
+    n_gibbs_steps : int
+        Steps of each chain before its state counts.
+    centered : bool
+        Whether to centre.
+    tempering : TemperedGibbs or None
+        What moves the chains of "tempering".
+    generator : torch.Generator
+        The only source of randomness.
+
+    Attributes
+    ----------
+    hidden_bias, visible_bias : Tensor
+        The gradients of the biases after a call.
+
+    References
+    ----------
+    G. E. Hinton, "Training products of experts by minimizing contrastive divergence",
+    Neural Computation 14 (2002). T. Tieleman, "Training restricted Boltzmann machines
+    using approximations to the likelihood gradient", ICML 2008. J. Melchior, A. Fischer
+    and L. Wiskott, "How to center deep Boltzmann machines", JMLR 17 (2016).
+    """
+
+    def __init__(
+        self,
+        chains: Tensor,
+        offsets: tuple[Tensor, Tensor],
+        *,
+        method: str,
+        n_gibbs_steps: int,
+        centered: bool,
+        tempering: TemperedGibbs | None,
+        generator: torch.Generator,
+    ) -> None:
+        self.chains = chains
+        self.visible_offset, self.hidden_offset = offsets
+        self.method = method
+        self.n_gibbs_steps = n_gibbs_steps
+        self.centered = centered
+        self.tempering = tempering
+        self.generator = generator
+        self.hidden_bias = torch.empty_like(self.hidden_offset)
+        self.visible_bias = torch.empty_like(self.visible_offset)
+        self._rooms: dict[int, _Room] = {}
+
+    def __call__(self, rbm: RBM, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the factors of the gradient of W, given rows v of data."""
+        room = self._rooms.get(len(v))
+        if room is None:
+            n_model = len(v) if self.method == "cd" else self.chains.shape[-2]
+            room = self._rooms[len(v)] = _Room(rbm, n_model, len(v))
+        room.put(rbm.visible.statistic(v), room.data)
+        if self.tempering is None:
+            self._walk(rbm, room)
+        else:
+            for _ in range(self.n_gibbs_steps):
+                x, h = self.tempering.step(rbm, self.chains, self.generator)
+                self.chains.copy_(h)
+            room.put(rbm.visible.statistic(x), room.model)
+        room.hidden_mean(rbm, room.right, room.left)
+        if self.method == "pcd":
+            self._draw(room.left[: room.n_model], room, out=self.chains)
+        return self._finish(room)
+
+    def _walk(self, rbm: RBM, room: _Room) -> None:
+        """Bring the statistics of chains, some steps on, to `room.model`."""
+        left = room.left[: room.n_model]
+        h = self.chains
+        if self.method == "cd":
+            room.hidden_mean(rbm, room.data, left)
+            h = self._draw(left, room, out=room.h)
+        for step in range(self.n_gibbs_steps):
+            if step:
+                room.hidden_mean(rbm, room.model, left)
+                h = self._draw(left, room, out=room.h)
+            field = torch.addmm(rbm.visible_bias, h, rbm.weight, out=room.model)
+            v = rbm.visible.draw_(field, room.visible_noise, self.generator)
+            room.put(rbm.visible.statistic(v), room.model)
+
+    def _draw(self, probability: Tensor, room: _Room, out: Tensor) -> Tensor:
+        noise = room.hidden_noise.uniform_(generator=self.generator)
+        return torch.lt(noise, probability, out=out)
+
+    def _finish(self, room: _Room) -> tuple[Tensor, Tensor]:
+        """Weigh both phases; return the factors, the biases' gradients beside."""
+        left, right = room.left, room.right
+        if self.centered:
+            means = left[room.n_model :].mean(0), room.data.mean(0)
+            self.hidden_offset.lerp_(means[0], OFFSET_RATE)
+            self.visible_offset.lerp_(means[1], OFFSET_RATE)
+            left.sub_(self.hidden_offset)
+        left.mul_(room.share[:, None])
+        torch.sum(left, 0, out=self.hidden_bias)
+        if not self.centered:
+            torch.mv(right.mT, room.share, out=self.visible_bias)
+            return left, right
+        room.last_left.copy_(self.hidden_bias).neg_()
+        room.last_right.copy_(self.visible_offset)
+        left, right = room.whole_left, room.whole_right
+        shares = torch.cat([room.share, room.share.new_zeros(1)])
+        shares -= left @ self.hidden_offset
+        torch.mv(right.mT, shares, out=self.visible_bias)
+        self.hidden_bias.sub_(left.mT @ (right @ self.visible_offset))
+        return left, right
+
+
+class _Room:
+    """Buffers for one number of rows, so that a step allocates next to nothing.
+
+    Rows of the model come first, then those of data, then one for the offsets.
+    """
+
+    def __init__(self, rbm: RBM, n_model: int, n_data: int) -> None:
+        n, weight = n_model + n_data, rbm.weight
+        n_hidden, n_statistics = weight.shape
+        self.n_model = n_model
+        self.whole_left = weight.new_zeros(n + 1, n_hidden)
+        self.whole_right = weight.new_zeros(n + 1, n_statistics)
+        self.left, self.last_left = self.whole_left[:n], self.whole_left[n]
+        self.right, self.last_right = self.whole_right[:n], self.whole_right[n]
+        self.model, self.data = self.right[:n_model], self.right[n_model:]
+        self.h = weight.new_empty(n_model, n_hidden)
+        self.hidden_noise = torch.empty_like(self.h)
+        self.visible_noise = torch.empty_like(self.model)
+        #: What each row counts in the difference of the two means.
+        self.share = weight.new_full((n,), 1 / n_data)
+        self.share[:n_model] = -1 / n_model
+
+    @staticmethod
+    def put(s: Tensor, place: Tensor) -> None:
+        """Copy statistics to their place unless they are there."""
+        if s is not place:
+            place.copy_(s)
+
+    @staticmethod
+    def hidden_mean(rbm: RBM, s: Tensor, out: Tensor) -> None:
+        """Write E[h | s] to `out`."""
+        torch.addmm(rbm.hidden_bias, s, rbm.weight.mT, out=out)
+        out.sigmoid_()
