@@ -44,6 +44,7 @@ from skebm.utils import (
     in_padded_batches,
     isolated_rng,
     make_generator,
+    normal_like,
     resolve_device,
 )
 from skebm.utils._sklearn import (
@@ -249,6 +250,7 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
             weight,
             rows,
             device=torch.device(self._device),
+            reference=self.reference_,
             **options,
         )
 
@@ -281,13 +283,9 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
         """Return the density's; held-out rows get the noise that training rows get."""
         x = Z[held_out]
         if noise_scale is not None:
-            noise = torch.randn(x.shape, generator=make_generator(seed))
-            x = x + noise_scale * noise
-        if self.reference_.has_walls:  # where no row may be, not even a noisy one
-            low, high = self.reference_.low.cpu(), self.reference_.high.cpu()
-            x = torch.minimum(torch.maximum(x, low), high)
+            x = x + noise_scale * normal_like(x, make_generator(seed))
         return DensityMonitor(
-            x.to(self._device),
+            self.reference_.inside(x.to(self._device)),
             None if weight is None else weight[held_out],
             self.reference_,
             make_generator(seed, self._device),

@@ -39,6 +39,8 @@ class Batch:
         For each row of x one of its nearest neighbours.
     noise_scale : Tensor of shape (n_features,) or None
         Standard deviations of the noise that ties in the columns ask for.
+    reference : Density or None
+        Whose walls turn rows and their noise back.
     number : int
         Number of the step in its epoch, from 0.
     progress : float
@@ -53,14 +55,16 @@ class Batch:
     confidence: Tensor | None = None
     neighbors: Batch | None = None
     noise_scale: Tensor | None = None
+    reference: Density | None = None
     number: int = 0
     progress: float = 0.0
 
     def dequantized(self, generator: torch.Generator) -> Tensor:
         """Return x with that noise added: what a density is trained on."""
-        if self.noise_scale is None:
-            return self.x
-        return self.x + self.noise_scale * normal_like(self.x, generator)
+        x = self.x
+        if self.noise_scale is not None:
+            x = x + self.noise_scale * normal_like(x, generator)
+        return x if self.reference is None else self.reference.inside(x)
 
     def mean(self, values: Tensor) -> Tensor:
         """Return the weighted mean of one value a row."""

@@ -35,6 +35,10 @@ class Density(nn.Module, ABC):
         """
         return self.log_prob(x)
 
+    def inside(self, x: Tensor) -> Tensor:
+        """Return x, mirrored at the walls where it lies beyond them."""
+        return x
+
     def arrays(self) -> dict[str, Tensor]:
         """Return the tensors that `__init__` takes, by name."""
         return dict(self.state_dict())

@@ -50,6 +50,13 @@ class UniformBox(Density):
         excess = (self.low - x).clamp(min=0) + (x - self.high).clamp(min=0)
         return -(self.high - self.low).log().sum() - 50.0 * excess.square().sum(dim=1)
 
+    def inside(self, x: Tensor) -> Tensor:
+        """Return x, mirrored at the walls where it lies beyond them."""
+        width = self.high - self.low
+        folded = (torch.remainder(x - self.low, 2 * width) - width).abs()
+        # Rounding may carry a row on a wall past it.
+        return torch.minimum(torch.maximum(self.high - folded, self.low), self.high)
+
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Return draws of shape (n_samples, n_features)."""
         shape = (n_samples, len(self.low))

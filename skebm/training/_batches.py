@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from skebm.objectives import Batch
+from skebm.references import Density
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ class TableBatches:
         Where the steps run.
     noise_scale : Tensor of shape (n_features,) or None, default=None
         Passed on with each batch.
+    reference : Density or None, default=None
+        Passed on with each batch.
     n_labeled : int, default=0
         Labelled rows to draw beside each batch; 0 draws none.
     graph : RowGraph or None, default=None
@@ -73,6 +76,7 @@ class TableBatches:
         *,
         device: torch.device,
         noise_scale: Tensor | None = None,
+        reference: Density | None = None,
         n_labeled: int = 0,
         graph: RowGraph | None = None,
     ) -> None:
@@ -83,6 +87,7 @@ class TableBatches:
         self.weight = None if weight is None else weight.to(self.home)
         self.rows = rows.to(self.home)
         self.noise_scale = None if noise_scale is None else noise_scale.to(device)
+        self.reference = reference
         self.n_labeled = n_labeled
         if n_labeled and y is not None:
             self.labeled = rows[y[rows] >= 0].to(self.home)
@@ -116,6 +121,7 @@ class TableBatches:
                 labeled=self._draw_labeled(generator),
                 neighbors=self._draw_neighbors(rows, generator),
                 noise_scale=self.noise_scale,
+                reference=self.reference,
                 number=step,
                 progress=begin + (end - begin) * step / n_steps,
             )

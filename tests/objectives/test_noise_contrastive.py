@@ -1,10 +1,12 @@
 """The noise-contrastive objectives against integrals on a line, and their optima."""
 
+import dataclasses
 import sys
 
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_iris
 from torch import nn
 from torch.nn.functional import softplus
 
@@ -15,6 +17,7 @@ from skebm.objectives import (
     Batch,
     ConditionalNCE,
     FlowContrastive,
+    Joint,
     Telescoping,
 )
 from skebm.references import GaussianMixtureDensity, UniformBox
@@ -377,3 +380,33 @@ def test_nce_trains_the_density_of_a_classifier(blobs):
     assert model.score(X, y) == 1.0
     far = np.array([[20.0, 20.0]])
     assert model.score_samples(X).min() > model.score_samples(far)[0]
+
+
+@pytest.mark.parametrize("objective", ["conditional_nce", "flow_contrastive"])
+def test_columns_with_ties_in_a_box(objective):
+    X = load_iris().data
+    options = {"reference": None, "max_iter": 30, "random_state": 0}
+    model = EBMDensityEstimator(objective, **options).fit(X)
+    assert model.history_["n_rollbacks"][-1] == 0
+
+
+def test_the_flow_of_a_classifier_keeps_its_interval():
+    """Every third of the density's steps, however many make an epoch."""
+    rng = torch.Generator().manual_seed(0)
+    reference = GaussianMixtureDensity(
+        torch.ones(1), torch.zeros(1, 2), torch.eye(2)[None]
+    )
+    model = EnergyModel(MLP(2, 2, (8,)), reference)
+    objective = Joint(FlowContrastive(flow_interval=3))
+    state = objective.init(model, reference, rng)
+    x = reference.sample(16, rng)
+    batch = Batch(x, labeled=Batch(x, torch.arange(16) % 2))
+    groups = [
+        loss.group
+        for number in (0, 1, 2, 3) * 6
+        for loss in objective.step(
+            model, dataclasses.replace(batch, number=number), state, rng
+        )
+    ]
+    assert groups.count("energy") == 24
+    assert groups.count("flow") == 4

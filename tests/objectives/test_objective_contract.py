@@ -1,6 +1,7 @@
 """What every objective promises; a new method is one row of CASES."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -31,7 +32,7 @@ from skebm.objectives import (
     VERAArdae,
     WakeSleep,
 )
-from skebm.references import GaussianMixtureDensity
+from skebm.references import GaussianMixtureDensity, UniformBox
 from skebm.samplers import Jitter, Langevin
 
 #: A name, the objective, and whether it needs labels.
@@ -102,10 +103,10 @@ CASES = {
 DETERMINISTIC = {"discriminative", "hdge"}
 
 
-def make_case(name):
+def make_case(name, reference=None):
     objective, labels = CASES[name]
     rng = torch.Generator().manual_seed(0)
-    reference = GaussianMixtureDensity(
+    reference = reference or GaussianMixtureDensity(
         torch.ones(1), torch.zeros(1, 4), torch.eye(4)[None]
     )
     with torch.random.fork_rng():
@@ -154,6 +155,23 @@ def test_a_step_is_a_function_of_state_and_generator(name):
     state.load_state_dict(saved[0])
     rng.set_state(saved[1])
     assert losses() == pytest.approx(first, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_ties_at_the_walls_of_a_box(name):
+    """Columns of two values: without walls their noise leaves the box in every step."""
+    walls = UniformBox(torch.full((4,), -1.4), torch.full((4,), 1.4))
+    objective, model, state, batch, rng = make_case(name, walls)
+    ties = Batch(
+        batch.x.sign(),
+        labeled=batch.labeled,
+        noise_scale=torch.full((4,), 0.45),
+        reference=walls,
+    )
+    without_walls = replace(ties, reference=None).dequantized(rng)
+    assert not walls.log_prob(without_walls).isfinite().all()
+    for loss in objective.step(model, ties, state, rng):
+        assert torch.isfinite(loss.value)
 
 
 @pytest.mark.parametrize("name", CASES)

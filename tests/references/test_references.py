@@ -142,3 +142,12 @@ def test_units_of_columns():
     np.testing.assert_allclose(column_units(7 * x)[:2], 7 * units[:2])
     noise = dequantization_scale(x)
     assert noise[0] == 0 and noise[1:] == pytest.approx(floor[1:])
+
+
+def test_walls_mirror_what_lies_beyond_them():
+    walls = UniformBox(torch.tensor([-1.0, 0.1]), torch.tensor([1.0, 3.1]))
+    x = torch.tensor([[0.5, 1.1], [1.25, -0.4], [-1.5, 3.6], [5.25, 6.6], [1.0, 0.1]])
+    folded = [[0.5, 1.1], [0.75, 0.6], [-0.5, 2.6], [0.75, 0.6], [1.0, 0.1]]
+    assert torch.allclose(walls.inside(x), torch.tensor(folded))
+    far = 100 * torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
+    assert walls.log_prob(walls.inside(torch.cat([far, x]))).isfinite().all()

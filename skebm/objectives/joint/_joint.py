@@ -150,12 +150,14 @@ class Joint(Objective):
             return
         n_rows = min(len(batch.x), max(2, len(batch.x) // (2 * model.n_members)))
         weight = None if batch.weight is None else batch.weight[:n_rows]
-        rows = Batch(
-            batch.x[:n_rows],
+        rows = replace(
+            batch,
+            x=batch.x[:n_rows],
+            y=None,
             weight=weight,
-            labeled=batch.labeled,
-            noise_scale=batch.noise_scale,
-            progress=batch.progress,
+            soft_labels=None,
+            confidence=None,
+            neighbors=None,
         )
         for part in self.density.step(model, rows, state.density, generator):
             if part.group == "energy":

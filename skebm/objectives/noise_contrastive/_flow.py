@@ -32,11 +32,18 @@ class FlowNoise(nn.Module):
     ----------
     flow : nn.Module
         Its ``transform()`` takes rows to standard normal ones.
+
+    Attributes
+    ----------
+    n_steps : Tensor of int64 of shape ()
+        Steps of training so far.
     """
 
     def __init__(self, flow: nn.Module) -> None:
         super().__init__()
         self.flow: Any = flow
+        self.n_steps: Tensor
+        self.register_buffer("n_steps", torch.zeros((), dtype=torch.int64))
 
     def draw(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Return the rows that z becomes and log q of each; both differentiable."""
@@ -131,8 +138,7 @@ class FlowContrastive(Objective):
         """Build the flow."""
         del model
         row = reference.sample(1, generator)
-        flow = (self.flow or _spline_flow)(row.shape[1])
-        return FlowNoise(flow.to(row.device))
+        return FlowNoise((self.flow or _spline_flow)(row.shape[1])).to(row)
 
     def parameter_groups(
         self, model: EnergyModel, state: nn.Module
@@ -154,7 +160,8 @@ class FlowContrastive(Objective):
         assert isinstance(state, FlowNoise)
         x = batch.dequantized(generator)
         z = normal_like(x.repeat(self.noise_ratio, 1), generator)
-        flow_learns = batch.number % self.flow_interval == 0
+        flow_learns = int(state.n_steps) % self.flow_interval == 0
+        state.n_steps += 1
         with torch.set_grad_enabled(flow_learns):
             noise, log_q_noise = state.draw(z)
             log_q_data = state.log_prob(x)
