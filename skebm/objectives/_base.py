@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from skebm.networks import EnergyModel
 from skebm.references import Density
+from skebm.utils import check_range as check_range
 from skebm.utils import normal_like
 
 #: Figures of energies: differences from the reference's log density.
@@ -183,12 +184,3 @@ class Objective(BaseEstimator, ABC):
         self, model: EnergyModel, state: nn.Module, generator: torch.Generator
     ) -> None:
         """Do what is to be done once an epoch; nothing by default."""
-
-
-def check_range(objective: Objective, name: str, holds: bool, expected: str) -> None:
-    """Raise ValueError naming the option unless ``holds``."""
-    if not holds:
-        raise ValueError(
-            f"The {name!r} parameter of {type(objective).__name__} must be {expected}. "
-            f"Got {getattr(objective, name)!r} instead."
-        )

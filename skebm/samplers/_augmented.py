@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from skebm.samplers._base import SamplerState, check_positive
+from skebm.samplers._base import SamplerState
 from skebm.samplers._langevin import Langevin
 from skebm.samplers._point import Energy, evaluate
 from skebm.samplers._transitions import Jitter, SwapCoordinates
+from skebm.utils import check_range, is_count
 
 Transition = Callable[[Tensor, torch.Generator], Tensor]
 
@@ -87,11 +88,17 @@ class AugmentedLangevin(Langevin):
         self.transitions = transitions
         self.interval = interval
 
+    def check_settings(self) -> None:
+        """Raise ValueError naming a setting that is out of its range."""
+        super().check_settings()
+        check_range(self, "interval", is_count(self.interval, 1), "an integer above 0")
+        given = self.transitions
+        known = isinstance(given, Sequence) and given and all(map(callable, given))
+        expected = "None or a sequence of callables, at least one"
+        check_range(self, "transitions", given is None or bool(known), expected)
+
     def init(self, energy: Energy, x0: Tensor) -> AugmentedState:
         """Return the state of chains that start at `x0`, shape (n, d)."""
-        check_positive("interval", self.interval)
-        if self.transitions is not None and not self.transitions:
-            raise ValueError("transitions must hold at least one, or be None.")
         state = super().init(energy, x0)
         return AugmentedState(state.point, state.step_size, state.acceptance)
 

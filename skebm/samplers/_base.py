@@ -13,7 +13,7 @@ from skebm.exceptions import NonFiniteChainError
 from skebm.samplers._adaptation import DualAveraging
 from skebm.samplers._diagnostics import ChainMoments
 from skebm.samplers._point import Energy, Point, evaluate
-from skebm.utils import uniform_like
+from skebm.utils import check_range, is_count, is_positive, uniform_like
 
 Diagnostics = dict[str, float]
 
@@ -61,6 +61,9 @@ class AbstractSampler(BaseEstimator, ABC):
         """T of the density proportional to exp(-E / T) that the chains explore."""
         return 1.0
 
+    def check_settings(self) -> None:
+        """Raise ValueError naming a setting that is out of its range."""
+
     def check_energy(self, energy: Energy) -> None:
         """Raise ValueError naming both where the sampler can't explore this energy."""
 
@@ -92,7 +95,7 @@ class AbstractSampler(BaseEstimator, ABC):
         energy : callable, (n, d) -> (n,)
             In nats, low is likely, differentiable; +inf where x is impossible.
         x0 : Tensor of shape (n, d)
-            Where the n chains start; left unchanged.
+            Where the n chains start, of a floating dtype; left unchanged.
         n_steps : int
             Steps of each chain.
         generator : torch.Generator
@@ -113,16 +116,14 @@ class AbstractSampler(BaseEstimator, ABC):
         Raises
         ------
         ValueError
-            Where x0 is not two-dimensional, the energy has not shape (n,), n_steps is
-            negative, a setting of the sampler is out of range or the sampler can't
-            explore this energy.
+            Where an argument is not as described, the energy has not shape (n,), a
+            setting of the sampler is out of range or the sampler can't explore this
+            energy.
         NonFiniteChainError
             Where the energy of a chain was finite at the start and is not at the end.
         """
-        if x0.ndim != 2:
-            raise ValueError(f"x0 must have shape (n, d), got {tuple(x0.shape)}.")
-        if n_steps < 0:
-            raise ValueError(f"n_steps must be at least 0, got {n_steps}.")
+        _check_arguments(x0, n_steps, generator)
+        self.check_settings()
         self.check_energy(energy)
         n_warm_up = self.n_warm_up()
         start = state = self.init(energy, x0)
@@ -159,13 +160,29 @@ def make_sampler(sampler: str | AbstractSampler) -> AbstractSampler:
     Raises
     ------
     ValueError
-        Where the name is unknown.
+        Where the name is unknown, or it is neither.
     """
-    if not isinstance(sampler, str):
+    if isinstance(sampler, AbstractSampler):
         return sampler
-    if sampler not in SAMPLERS:
-        raise ValueError(f"sampler must be one of {sorted(SAMPLERS)}, got {sampler!r}.")
-    return SAMPLERS[sampler]()
+    if isinstance(sampler, str) and sampler in SAMPLERS:
+        return SAMPLERS[sampler]()
+    raise ValueError(
+        f"sampler must be one of {sorted(SAMPLERS)} or an instance of AbstractSampler, "
+        f"got {sampler!r}."
+    )
+
+
+def _check_arguments(x0: Tensor, n_steps: int, generator: torch.Generator) -> None:
+    """Raise ValueError naming an argument of `run` that it can't work with."""
+    if x0.ndim != 2 or 0 in x0.shape or not x0.is_floating_point():
+        raise ValueError(
+            "x0 must have shape (n, d), neither of them 0, and a floating dtype, got "
+            f"shape {tuple(x0.shape)} and {x0.dtype}."
+        )
+    if not is_count(n_steps):
+        raise ValueError(f"n_steps must be an integer of at least 0, got {n_steps!r}.")
+    if not isinstance(generator, torch.Generator):
+        raise ValueError(f"generator must be a torch.Generator, got {generator!r}.")
 
 
 class AbstractMetropolisSampler(AbstractSampler):
@@ -191,18 +208,19 @@ class AbstractMetropolisSampler(AbstractSampler):
     ) -> tuple[Point, Tensor]:
         """Return the proposal and r, shape (n,)."""
 
+    def check_settings(self) -> None:
+        """Raise ValueError naming a setting that is out of its range."""
+        check_range(self, "step_size", is_positive(self.step_size), "positive")
+        check_range(self, "n_adapt", is_count(self.n_adapt), "an integer, at least 0")
+        between = is_positive(self.target_acceptance) and self.target_acceptance < 1
+        check_range(self, "target_acceptance", between, "between 0 and 1")
+
     def n_warm_up(self) -> int:
         """Return the steps at the beginning of a run that adapt."""
         return self.n_adapt
 
     def init(self, energy: Energy, x0: Tensor) -> AdaptiveState:
         """Return the state of chains that start at `x0`, shape (n, d)."""
-        check_positive("step_size", self.step_size)
-        if not 0 < self.target_acceptance < 1:
-            raise ValueError(
-                "target_acceptance must lie between 0 and 1, "
-                f"got {self.target_acceptance}."
-            )
         step_size = x0.new_tensor(self.step_size)
         return AdaptiveState(
             evaluate(energy, x0.detach()),
@@ -231,9 +249,3 @@ class AbstractMetropolisSampler(AbstractSampler):
         return AdaptiveState(
             proposal.where(accepted, state.point), step_size, acceptance, adaptation
         )
-
-
-def check_positive(name: str, value: float) -> None:
-    """Raise ValueError naming the setting unless it is positive."""
-    if not value > 0:
-        raise ValueError(f"{name} must be positive, got {value}.")

@@ -7,7 +7,13 @@ from torch import Tensor
 
 from skebm.samplers._base import AbstractMetropolisSampler
 from skebm.samplers._point import Energy, Point, evaluate
-from skebm.utils import normal_like, uniform_like
+from skebm.utils import (
+    check_range,
+    is_count,
+    is_positive,
+    normal_like,
+    uniform_like,
+)
 
 
 class HMC(AbstractMetropolisSampler):
@@ -71,6 +77,15 @@ class HMC(AbstractMetropolisSampler):
         self.jitter = jitter
         self.n_adapt = n_adapt
         self.target_acceptance = target_acceptance
+
+    def check_settings(self) -> None:
+        """Raise ValueError naming a setting that is out of its range."""
+        super().check_settings()
+        known = is_count(self.n_leapfrog_steps, 1)
+        check_range(self, "n_leapfrog_steps", known, "an integer above 0")
+        jitter = self.jitter
+        known = jitter == 0 or (is_positive(jitter) and jitter <= 1)
+        check_range(self, "jitter", known, "in [0, 1]")
 
     def propose(
         self,

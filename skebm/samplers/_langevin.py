@@ -7,9 +7,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from skebm.samplers._base import AbstractSampler, SamplerState, check_positive
+from skebm.samplers._base import AbstractSampler, SamplerState
 from skebm.samplers._point import Energy, Point, evaluate
-from skebm.utils import normal_like
+from skebm.utils import check_range, is_positive, normal_like
 
 
 class Langevin(AbstractSampler):
@@ -77,13 +77,17 @@ class Langevin(AbstractSampler):
             return 1.0
         return (self.noise_scale / self.step_size) ** 2
 
+    def check_settings(self) -> None:
+        """Raise ValueError naming a setting that is out of its range."""
+        check_range(self, "step_size", is_positive(self.step_size), "positive")
+        noise, clip = self.noise_scale, self.gradient_clip
+        known = noise is None or noise == 0 or is_positive(noise)
+        check_range(self, "noise_scale", known, "None or at least 0")
+        known = clip is None or is_positive(clip)
+        check_range(self, "gradient_clip", known, "None or positive")
+
     def init(self, energy: Energy, x0: Tensor) -> SamplerState:
         """Return the state of chains that start at `x0`, shape (n, d)."""
-        check_positive("step_size", self.step_size)
-        if self.gradient_clip is not None:
-            check_positive("gradient_clip", self.gradient_clip)
-        if self.noise_scale is not None and not self.noise_scale >= 0:
-            raise ValueError(f"noise_scale must be at least 0, got {self.noise_scale}.")
         return SamplerState(
             evaluate(energy, x0.detach()),
             x0.new_tensor(self.step_size),

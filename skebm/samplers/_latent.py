@@ -9,6 +9,7 @@ from torch import Tensor
 
 from skebm.samplers._base import AbstractSampler, SamplerState, make_sampler
 from skebm.samplers._point import Energy, checked
+from skebm.utils import check_range
 
 
 class LatentLangevin(AbstractSampler):
@@ -74,6 +75,11 @@ class LatentLangevin(AbstractSampler):
     def n_warm_up(self) -> int:
         """Return the steps at the beginning of a run that adapt."""
         return make_sampler(self.sampler).n_warm_up()
+
+    def check_settings(self) -> None:
+        """Raise ValueError naming a setting that is out of its range."""
+        check_range(self, "decode", callable(self.decode), "a callable")
+        make_sampler(self.sampler).check_settings()
 
     def check_energy(self, energy: Energy) -> None:
         """Raise ValueError naming both where `sampler` can't explore latents."""

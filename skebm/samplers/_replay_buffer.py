@@ -87,6 +87,7 @@ class ReplayBuffer(nn.Module):
         places : Tensor of int64 of shape (n,)
             Their numbers in the buffer.
         """
+        self._check_room(fresh)
         device = self.rows.device
         places = torch.randperm(len(self), generator=generator, device=device)
         places = places[: len(fresh)]
@@ -97,6 +98,7 @@ class ReplayBuffer(nn.Module):
     @torch.no_grad()
     def put(self, rows: Tensor, places: Tensor, generator: torch.Generator) -> None:
         """Keep where the chains from `places` have come to, at most a capacity's."""
+        self._check_room(rows)
         capacity, device = len(self), rows.device
         order = self.n_seen + torch.arange(len(rows), device=device)
         if self.replacement == "fifo":
@@ -109,3 +111,9 @@ class ReplayBuffer(nn.Module):
             rows = torch.where(kept[:, None], rows, self.rows[places])
         self.rows.index_copy_(0, places, rows.detach())
         self.n_seen += len(rows)
+
+    def _check_room(self, rows: Tensor) -> None:
+        if len(rows) > len(self):
+            raise ValueError(
+                f"A buffer of {len(self)} rows can't draw or keep {len(rows)} at once."
+            )

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from skebm.samplers._base import AbstractSampler, SamplerState, make_sampler
 from skebm.samplers._point import Energy, Point
-from skebm.utils import uniform_like
+from skebm.utils import check_range, is_positive, uniform_like
 
 
 @dataclass(frozen=True)
@@ -92,29 +92,36 @@ class ParallelTempering(AbstractSampler):
         """T of the density proportional to exp(-E / T) that the chains explore."""
         return make_sampler(self.sampler).temperature
 
+    def check_settings(self) -> None:
+        """Raise ValueError naming a setting that is out of its range."""
+        ladder = self.temperatures if isinstance(self.temperatures, Sequence) else ()
+        known = len(ladder) >= 2 and all(map(is_positive, ladder)) and ladder[0] == 1
+        known = known and all(a < b for a, b in pairwise(ladder))
+        check_range(self, "temperatures", known, "at least two that grow from 1")
+        inner = make_sampler(self.sampler)
+        inner.check_settings()
+        if "step_size" not in inner.get_params(deep=False):
+            raise ValueError(
+                f"ParallelTempering and sampler {type(inner).__name__} don't go "
+                "together: it needs one with a step_size, hmc, mala or langevin."
+            )
+
+    def check_energy(self, energy: Energy) -> None:
+        """Raise ValueError naming both where `sampler` can't explore this energy."""
+        make_sampler(self.sampler).check_energy(energy)
+
     def n_warm_up(self) -> int:
         """Return the steps at the beginning of a run that adapt."""
         return make_sampler(self.sampler).n_warm_up()
 
     def init(self, energy: Energy, x0: Tensor) -> TemperingState:
         """Return the state of chains that start at `x0`, shape (n, d)."""
-        ladder = list(self.temperatures)
-        grows = all(a < b for a, b in pairwise(ladder))
-        if len(ladder) < 2 or ladder[0] != 1 or not grows:
-            raise ValueError(
-                f"temperatures must be at least two that grow from 1, got {ladder}."
-            )
         inner = make_sampler(self.sampler)
-        if not hasattr(inner, "step_size"):
-            raise ValueError(
-                f"ParallelTempering and sampler {type(inner).__name__} don't go "
-                "together: it needs one with a step_size, hmc, mala or langevin."
-            )
         replicas = [
             clone(inner)
             .set_params(step_size=inner.step_size * temperature**0.5)
             .init(_tempered(energy, temperature), x0)
-            for temperature in ladder
+            for temperature in self.temperatures
         ]
         return _gathered(replicas, x0.new_ones(()))
 

@@ -1,5 +1,6 @@
 """Floor 0: what every floor may use and which knows none of them."""
 
+from skebm.utils._checks import check_range, is_count, is_positive
 from skebm.utils._columns import VARIANCE_FLOOR, column_units, dequantization_scale
 from skebm.utils._torch import (
     draw_seed,
@@ -15,10 +16,13 @@ from skebm.utils._torch import (
 
 __all__ = [
     "VARIANCE_FLOOR",
+    "check_range",
     "column_units",
     "dequantization_scale",
     "draw_seed",
     "in_padded_batches",
+    "is_count",
+    "is_positive",
     "isolated_rng",
     "make_generator",
     "normal_like",

@@ -1,5 +1,7 @@
 """What every sampler promises besides its invariant density."""
 
+import math
+
 import pytest
 import torch
 from sklearn.base import clone
@@ -10,7 +12,9 @@ from skebm.samplers import (
     MALA,
     SAMPLERS,
     AbstractMetropolisSampler,
+    AugmentedLangevin,
     BlockGibbs,
+    Jitter,
     Langevin,
     LatentLangevin,
     ParallelTempering,
@@ -39,6 +43,10 @@ quadratic = Quadratic()
 
 def identity(z):
     return z
+
+
+def in_latents(sampler):
+    return LatentLangevin(identity, sampler)
 
 
 @pytest.fixture(params=[*sorted(SAMPLERS), "latent_langevin"])
@@ -212,7 +220,10 @@ def test_chunks_change_nothing(monkeypatch):
     ("x0", "n_steps", "message"),
     [
         (torch.zeros(3), 1, "x0 must have shape"),
-        (torch.zeros(3, 2), -1, "n_steps must be at least 0"),
+        (torch.zeros(0, 2), 1, "x0 must have shape.*neither of them 0"),
+        (torch.zeros(3, 2, dtype=torch.int64), 1, "x0 .* floating dtype.*int64"),
+        (torch.zeros(3, 2), -1, "n_steps must be an integer of at least 0"),
+        (torch.zeros(3, 2), 2.5, "n_steps must be an integer of at least 0"),
     ],
 )
 def test_errors(sampler, generator, x0, n_steps, message):
@@ -220,23 +231,49 @@ def test_errors(sampler, generator, x0, n_steps, message):
         sampler.run(quadratic, x0, n_steps=n_steps, generator=generator)
 
 
-@pytest.mark.parametrize(
-    "sampler",
-    [
-        MALA(step_size=0.0),
-        HMC(step_size=-1.0),
-        Langevin(step_size=0.0),
-        ParallelTempering(MALA(step_size=0.0)),
-        LatentLangevin(identity, MALA(step_size=0.0)),
-        MALA(target_acceptance=1.0),
-        HMC(target_acceptance=0.0),
-    ],
-    ids=lambda sampler: type(sampler).__name__,
-)
-def test_settings_out_of_range(sampler, generator):
-    message = "step_size must be positive|target_acceptance must lie between"
-    with pytest.raises(ValueError, match=message):
-        sampler.run(quadratic, torch.zeros(3, 2), n_steps=1, generator=generator)
+def test_without_a_generator(sampler):
+    with pytest.raises(ValueError, match=r"generator must be a torch.Generator.*None"):
+        sampler.run(quadratic, torch.zeros(3, 2), n_steps=1, generator=None)
+
+
+METROPOLIS_SETTINGS = [
+    *[("step_size", value) for value in (0.0, -1.0, math.nan, math.inf, "big")],
+    *[("n_adapt", value) for value in (-5, 2.5)],
+    *[("target_acceptance", value) for value in (0.0, 1.0, math.nan)],
+]
+LANGEVIN_SETTINGS = [
+    *[("step_size", value) for value in (0.0, math.inf, None)],
+    *[("noise_scale", value) for value in (-0.1, math.nan)],
+    *[("gradient_clip", value) for value in (0.0, -1.0)],
+]
+OUT_OF_RANGE = [
+    *[(MALA(), *setting) for setting in METROPOLIS_SETTINGS],
+    *[(HMC(), *setting) for setting in METROPOLIS_SETTINGS],
+    *[(HMC(), "n_leapfrog_steps", value) for value in (0, -1, 1.5)],
+    *[(HMC(), "jitter", value) for value in (-1.0, 3.0, math.nan)],
+    *[(Langevin(), *setting) for setting in LANGEVIN_SETTINGS],
+    *[(AugmentedLangevin(), *setting) for setting in LANGEVIN_SETTINGS],
+    *[(AugmentedLangevin(), "interval", value) for value in (0, 1.5)],
+    *[(AugmentedLangevin(), "transitions", value) for value in ((), Jitter(), [1])],
+    *[(ParallelTempering(), "temperatures", value) for value in (4, (1, math.inf))],
+    (LatentLangevin(identity), "decode", None),
+]
+
+
+@pytest.mark.parametrize("wrap", [lambda s: s, ParallelTempering, in_latents])
+@pytest.mark.parametrize(("sampler", "name", "value"), OUT_OF_RANGE)
+def test_settings_out_of_range(sampler, name, value, wrap, generator):
+    bad = clone(sampler).set_params(**{name: value})
+    kind = type(bad).__name__
+    with pytest.raises(ValueError, match=f"{name!r} parameter of {kind} must be .*Got"):
+        wrap(bad).run(quadratic, torch.zeros(3, 2), n_steps=1, generator=generator)
+
+
+@pytest.mark.parametrize("wrap", [ParallelTempering, in_latents])
+@pytest.mark.parametrize("inner", [HMC, None, [1], "nuts"])
+def test_wrapped_samplers_that_are_none(wrap, inner, generator):
+    with pytest.raises(ValueError, match=r"sampler must be one of .* got"):
+        wrap(inner).run(quadratic, torch.zeros(3, 2), n_steps=1, generator=generator)
 
 
 def test_energy_of_wrong_shape(sampler, generator):

@@ -87,6 +87,14 @@ def test_errors_of_the_buffer(options, message):
         ReplayBuffer(numbered(5), **options)
 
 
+def test_no_more_rows_than_the_buffer_has(generator):
+    buffer = ReplayBuffer(numbered(5))
+    with pytest.raises(ValueError, match="buffer of 5 rows can't draw or keep 9"):
+        buffer.draw(numbered(9), generator)
+    with pytest.raises(ValueError, match="buffer of 5 rows can't draw or keep 6"):
+        buffer.put(numbered(6), torch.arange(6), generator)
+
+
 TRANSITIONS = [
     Jitter(),
     SwapCoordinates(),
@@ -183,19 +191,3 @@ def test_clipped_gradients(generator):
     )
     expected = torch.tensor([[3.0 - 0.06, 4.0 - 0.08], [0.015, 0.02]])
     assert torch.allclose(x, expected)
-
-
-@pytest.mark.parametrize(
-    ("sampler", "message"),
-    [
-        (Langevin(noise_scale=-1.0), "noise_scale must be at least 0"),
-        (Langevin(gradient_clip=0.0), "gradient_clip must be positive"),
-        (AugmentedLangevin(interval=0), "interval must be positive"),
-        (AugmentedLangevin(transitions=[]), "transitions must hold at least one"),
-    ],
-)
-def test_errors_of_settings(sampler, message, generator):
-    with pytest.raises(ValueError, match=message):
-        sampler.run(
-            lambda x: x.sum(1), torch.zeros(2, 2), n_steps=1, generator=generator
-        )
