@@ -6,7 +6,8 @@ batches, learning rate, Adam's betas and number of steps are the same for all, a
 nothing else helps: no schedule, no average, no early stopping. Two rows more are what
 `fit` makes of the same nets by our own defaults. The log-likelihood on fresh rows is
 that of the net's output normalised by quadrature over the range of the rows widened by
-a fifth, for all alike.
+a fifth, for all alike. The authors' chains start on [-1, 1] in each column, ours on
+that range.
 """
 
 import functools
@@ -151,8 +152,10 @@ def our_jem(code, x, n_steps, seed):
         sampler=Langevin(step_size=SGLD_SCALE),
         n_steps=N_SGLD_STEPS,
         n_reference_tries=0,
+        n_chains=None,
         buffer_size=BUFFER,
         reinit_probability=REINIT,
+        data_reinit_probability=0.0,
     )
     return our_steps(objective, code[0], x, n_steps, seed)
 

@@ -45,7 +45,7 @@ class JEMClassifier(ClassifierMixin, BaseEBM):
     ----------
     objective : str, Objective or None, default="vera"
         Objective of the density: a name of `skebm.objectives.OBJECTIVES` or an instance
-        (`PCD.jem` is the published JEM); None trains p(y|x) alone.
+        ("jem" is the published JEM, `PCD.jem`); None trains p(y|x) alone.
     network : str, class or builder, default="ensemble_mlp"
         "ensemble_mlp", "mlp", "resmlp", "wave_mlp", "periodic_mlp", "fourier_mlp", or
         ``(n_features, n_outputs) -> nn.Module``; here n_outputs is the number of

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from skebm.objectives._base import Batch, Loss, Objective, ParameterGroup
 from skebm.objectives._mle import MLE
 from skebm.objectives._stein import SteinDiscrepancy
@@ -59,8 +61,8 @@ __all__ = [
     "WakeSleep",
 ]
 
-#: A name for each objective.
-OBJECTIVES: dict[str, type[Objective]] = {
+#: What makes each objective, by name.
+OBJECTIVES: dict[str, Callable[[], Objective]] = {
     "cd": CD,
     "conditional_nce": ConditionalNCE,
     "curvature_propagation": CurvaturePropagation,
@@ -69,6 +71,7 @@ OBJECTIVES: dict[str, type[Objective]] = {
     "flow_contrastive": FlowContrastive,
     "hdge": HDGE,
     "improved_cd": ImprovedCD,
+    "jem": PCD.jem,
     "meg": MEG,
     "mle": MLE,
     "nce": NCE,

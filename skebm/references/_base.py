@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
@@ -34,6 +35,11 @@ class Density(nn.Module, ABC):
         What a generator is trained on; the same as `log_prob` on full support.
         """
         return self.log_prob(x)
+
+    @property
+    def narrowest_scale(self) -> float:
+        """Least standard deviation that log q0 curves with; inf where it is flat."""
+        return math.inf
 
     def inside(self, x: Tensor) -> Tensor:
         """Return x, mirrored at the walls where it lies beyond them."""

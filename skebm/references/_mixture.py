@@ -76,6 +76,11 @@ class GaussianMixtureDensity(Density):
         squares = white.unflatten(1, self.means.shape).square().sum(dim=2)
         return torch.logsumexp(self.constant - 0.5 * squares, dim=1)
 
+    @property
+    def narrowest_scale(self) -> float:
+        """Least standard deviation of a component, in any direction."""
+        return float(torch.linalg.svdvals(self.cholesky.double()).min())
+
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Return draws of shape (n_samples, n_features)."""
         component = torch.multinomial(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from skebm.samplers._base import AbstractSampler, SamplerState
-from skebm.samplers._point import Energy, Point, evaluate
+from skebm.samplers._point import Energy, evaluate
 from skebm.utils import check_range, is_positive, normal_like
 
 
@@ -98,15 +98,16 @@ class Langevin(AbstractSampler):
         self, energy: Energy, state: SamplerState, generator: torch.Generator
     ) -> SamplerState:
         """Move every chain."""
-        x = self._move(state.point, state.step_size, generator)
+        point = state.point
+        x = self.move(point.x, point.gradient, state.step_size, generator)
         return replace(state, point=evaluate(energy, x))
 
-    def _move(
-        self, point: Point, step_size: Tensor, generator: torch.Generator
+    def move(
+        self, x: Tensor, gradient: Tensor, step_size: Tensor, generator: torch.Generator
     ) -> Tensor:
-        gradient = point.gradient
+        """Return x', shape (n, d), differentiable in x and the energy's gradient."""
         if self.gradient_clip is not None:
             norm = gradient.norm(dim=1, keepdim=True)
-            gradient = gradient * (self.gradient_clip / norm).clamp(max=1.0)
-        noise = self.temperature**0.5 * step_size * normal_like(point.x, generator)
-        return point.x - step_size.square() / 2 * gradient + noise
+            gradient = gradient * (self.gradient_clip / norm.clamp(self.gradient_clip))
+        noise = self.temperature**0.5 * step_size * normal_like(x, generator)
+        return x - step_size.square() / 2 * gradient + noise

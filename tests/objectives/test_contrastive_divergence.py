@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits, load_iris
 from torch import nn
 
 from skebm import EBMDensityEstimator, JEMClassifier
@@ -14,7 +15,7 @@ from skebm.objectives import CD, PCD, Batch, ImprovedCD, ShortRun
 from skebm.objectives.contrastive_divergence._improved_cd import neighbor_entropy
 from skebm.objectives.contrastive_divergence._kernel import ChainKernel, inside, jump
 from skebm.references import GaussianMixtureDensity, UniformBox
-from skebm.samplers import HMC, MALA, BlockGibbs, Jitter, Langevin
+from skebm.samplers import HMC, MALA, BlockGibbs, Langevin
 
 
 class Ridges(nn.Module):
@@ -123,15 +124,28 @@ class Quadratic(nn.Module):
         return -0.5 * ((x @ self.matrix) * x).sum(1, keepdim=True)
 
 
+@pytest.mark.parametrize(
+    ("sampler", "noise_scale", "clip"),
+    [
+        (MALA(), 0.4, 1e9),
+        (HMC(), 0.4, 1e9),
+        (Langevin(0.4), 0.4, 1e9),
+        (Langevin(0.4, noise_scale=0.05), 0.05, 1e9),
+        (Langevin(0.4, noise_scale=0.05, gradient_clip=0.8), 0.05, 0.8),
+    ],
+    ids=["MALA", "HMC", "Langevin", "decoupled noise", "clipped"],
+)
 @pytest.mark.parametrize("n_kl_steps", [1, 3])
-def test_the_divergence_passes_through_the_last_steps_only(n_kl_steps):
-    """For a quadratic energy the last steps are linear maps, and U is known."""
+def test_the_divergence_passes_through_the_last_steps_only(
+    n_kl_steps, sampler, noise_scale, clip
+):
+    """For a quadratic energy the last steps are known maps, and so is U."""
     rng = torch.Generator().manual_seed(0)
     n, d = 40, 3
     reference = gaussian(d)
     model = EnergyModel(Quadratic(d, rng), reference)
     objective = ImprovedCD(
-        n_kl_steps=n_kl_steps, neighbor_entropy_weight=0.7, n_neighbors=50
+        sampler, n_kl_steps=n_kl_steps, neighbor_entropy_weight=0.7, n_neighbors=50
     )
     state = objective.init(model, reference, rng)
     start, places = state.buffer.rows[:n].clone(), torch.arange(n)
@@ -157,8 +171,10 @@ def test_the_divergence_passes_through_the_last_steps_only(n_kl_steps):
         x = start
         for _ in range(n_kl_steps):
             slope = x @ (free + free.T) / 2 + (x - mean) @ precision
+            lengths = slope.norm(dim=1, keepdim=True)
+            slope = torch.where(lengths > clip, slope * clip / lengths, slope)
             noise = torch.randn(n, d, generator=rng, dtype=torch.float64)
-            x = x - step_size**2 / 2 * slope + step_size * noise
+            x = x - step_size**2 / 2 * slope + noise_scale * noise
         order = torch.randperm(len(state.buffer), generator=rng)[:50]
         distances = (x[:, None] - state.buffer.rows[order]).norm(dim=2)
         distances = distances + 1e9 * (order == places[:, None])
@@ -335,27 +351,61 @@ def test_errors_come_before_training(objective, message):
         EBMDensityEstimator(objective, max_iter=1).fit(X)
 
 
-@pytest.mark.parametrize("objective", ["pcd", "improved_cd", PCD.jem()])
+@pytest.mark.parametrize("objective", ["pcd", "improved_cd", "jem"])
 def test_in_the_classifier(objective):
     rng = np.random.default_rng(0)
     y = np.arange(60) % 2
     X = rng.normal(size=(60, 3)) + 3 * y[:, None]
-    model = JEMClassifier(objective, max_iter=2, random_state=0).fit(X, y)
+    options = {"reference": None, "max_iter": 2, "random_state": 0}
+    model = JEMClassifier(objective, **options).fit(X, y)
     assert np.isfinite(model.score_samples(X)).all()
     assert len(model.history_["energy_gap"]) == 2
 
 
-def test_published_settings_train():
-    X = np.random.default_rng(0).normal(size=(200, 2))
-    published = ImprovedCD(
-        Langevin(step_size=0.3, noise_scale=0.1),
-        n_reference_tries=0,
-        n_chains=None,
-        buffer_size=1000,
-        replacement="reservoir",
-        transitions=(Jitter(),),
-        energy_regularization=1.0,
+@pytest.mark.parametrize("load", [load_iris, load_digits])
+def test_the_published_jem_trains_on_a_box(load):
+    X, y = load(return_X_y=True)
+    options = {"max_iter": 4, "random_state": 0, "normalizer": None}
+    model = JEMClassifier("jem", reference=None, **options).fit(X, y)
+    assert repr(model.objective_) == repr(PCD.jem())
+    assert model.history_["n_rollbacks"][-1] == 0
+    assert model.score(X, y) > 0.75
+
+
+@pytest.mark.parametrize("reference", ["gaussian", "gmm"])
+def test_steps_that_diverge_in_the_reference_are_refused(reference):
+    X, y = load_iris(return_X_y=True)
+    with pytest.raises(
+        ValueError,
+        match=r"Langevin\(.*PCD, and reference GaussianMixtureDensity don't go "
+        r"together: steps of step_size=1.41 diverge .* Take reference=None",
+    ):
+        JEMClassifier("jem", reference=reference, max_iter=1).fit(X, y)
+
+
+@pytest.mark.parametrize(("share", "stable"), [(0.98, True), (1.02, False)])
+def test_where_steps_diverge(share, stable):
+    """What is refused does diverge on the reference alone, and nothing else is."""
+    rng = torch.Generator().manual_seed(0)
+    model = EnergyModel(Flat(), gaussian())  # a standard deviation of 1 / 0.8
+    sampler = Langevin(share * 2 / 0.8, noise_scale=0.01)
+    x, _ = ChainKernel(sampler, 0).move(model, torch.zeros(50, 2).double(), 200, rng)
+    assert (x.abs().max() < 2) == stable
+    if stable:
+        CD(sampler).check_model(model, 2)
+    else:
+        with pytest.raises(ValueError, match="don't go together"):
+            CD(sampler).check_model(model, 2)
+
+
+def test_the_published_improved_cd_trains():
+    X = np.random.default_rng(0).normal(size=(100, 2))
+    options = {"learning_rate": 2e-4, "gradient_clip": 0.5, "random_state": 0}
+    model = EBMDensityEstimator(
+        ImprovedCD.published(), reference=None, max_iter=5, **options
     )
-    model = EBMDensityEstimator(published, max_iter=2, random_state=0).fit(X)
+    history = model.fit(X).history_
+    assert history["n_rollbacks"][-1] == 0
+    assert np.abs(history["kl_loss"]).max() < 20
     assert np.isfinite(model.score_samples(X)).all()
-    assert all(0 < s < 1 for s in model.history_["step_size"])
+    assert history["step_size"][-1] == pytest.approx(200**0.5)

@@ -61,7 +61,7 @@ CASES = {
     "mle": (MLE(n_reference_samples=64), False),
     "cd": (CD(), False),
     "pcd": (PCD(reinit_probability=0.1), False),
-    "pcd as in jem": (PCD.jem(), False),
+    "jem": (PCD.jem(), False),
     "short_run": (ShortRun(), False),
     "improved_cd": (ImprovedCD(), False),
     "improved_cd as published": (

@@ -92,11 +92,12 @@ class PCD(AbstractContrastiveDivergence):
 
     @classmethod
     def jem(cls) -> PCD:
-        """Return the method of the published JEM.
+        """Return the method of the published JEM, by name ``"jem"``.
 
-        Stochastic gradient Langevin dynamics of 20 steps with
-        s^2 = 2 and a noise of 0.01, a replay buffer of 10 000 rows, 5 % restarts. Use
-        it with ``JEMClassifier(PCD.jem(), reference=None)``.
+        Stochastic gradient Langevin dynamics of 20 steps with s^2 = 2 and a noise of
+        0.01, a replay buffer of 10 000 rows, 5 % restarts. Steps of this length diverge
+        in a narrow Gaussian, so that it is for a box:
+        ``JEMClassifier("jem", reference=None)``.
 
         References
         ----------
