@@ -6,6 +6,7 @@ import copy
 import math
 import warnings
 from abc import abstractmethod
+from contextlib import nullcontext
 from numbers import Integral, Real
 from typing import ClassVar
 
@@ -20,6 +21,7 @@ from skebm._persistence import PortableStateMixin
 from skebm._resolve import (
     build_network,
     check_options,
+    draws_globally,
     resolve_network,
     resolve_normalizer,
     resolve_objective,
@@ -110,9 +112,9 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
         stale = (judged.numpy(), draw_seed(rng))
         if going_on:
             self._mark_stale(*stale)  # should training fail, it has moved the weights
-        with isolated_rng(draw_seed(rng), parts["device"]):
-            if not going_on:
-                self._assemble(parts, Z, train, weight, n_outputs, rng)
+        if not going_on:
+            self._assemble(parts, Z, train, weight, n_outputs, rng)
+        with self._random_layers(draw_seed(rng)):
             trainer = self._train(Z, codes, weight, train, held_out, options, rng, raw)
         self._expose(trainer)
         self._mark_stale(*stale)
@@ -130,13 +132,14 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
         Z, weight = self._standardize(X, sample_weight, keep=going_on)
         rows = torch.arange(len(Z))
         options = self._prepare(Z, codes, rows, rng)
-        with isolated_rng(draw_seed(rng), parts["device"]):
-            if not going_on:
-                self._assemble(parts, Z, rows, weight, n_outputs, rng)
-            trainer = self._make_trainer(None, None, warmup=0.0, final_rate=1.0)
-            if going_on:
-                trainer.progress = LATER_PASSES
-            trainer.fit(self._run, self._batches(Z, codes, weight, rows, options), 1)
+        if not going_on:
+            self._assemble(parts, Z, rows, weight, n_outputs, rng)
+        trainer = self._make_trainer(None, None, warmup=0.0, final_rate=1.0)
+        if going_on:
+            trainer.progress = LATER_PASSES
+        batches = self._batches(Z, codes, weight, rows, options)
+        with self._random_layers(draw_seed(rng)):
+            trainer.fit(self._run, batches, 1)
         self._expose(trainer)
         chosen = torch.from_numpy(rng.permutation(len(Z))[:MAX_HELD_OUT])
         self._mark_stale(Z[chosen].numpy(), draw_seed(rng))
@@ -176,7 +179,10 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
     def _assemble(self, parts, Z, train, weight, n_outputs, rng):
         """Build the net, fit the reference, start a run."""
         device = parts["device"]
-        network = build_network(parts["builder"], Z.shape[1], n_outputs).to(device)
+        with isolated_rng(draw_seed(rng), device):
+            network = build_network(parts["builder"], Z.shape[1], n_outputs)
+            self._has_random_layers = draws_globally(network, Z.shape[1])
+        network = network.to(device)
         self.objective_, self._network_builder = parts["objective"], self.network
         self._n_outputs, self._device = n_outputs, str(device)
         reference = parts["reference"]
@@ -196,7 +202,17 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
         self.reference_ = density.to(device)
         self._run_seed = draw_seed(rng)
         self._averaging_decay = self.weight_averaging
-        self._run = self._start_run(network)
+        with isolated_rng(draw_seed(rng), device):
+            self._run = self._start_run(network)
+
+    def _random_layers(self, seed):
+        """Return what feeds dropout and its like in a user's net, if it has any.
+
+        Fits of other nets may then go on side by side in threads.
+        """
+        if self._has_random_layers:
+            return isolated_rng(seed, torch.device(self._device))
+        return nullcontext()
 
     def _start_run(self, network):
         """Return a run at its beginning; from one seed, it has the same first draws."""

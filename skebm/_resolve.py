@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from sklearn.base import clone
 from torch import nn
@@ -94,6 +96,14 @@ def build_network(network, n_features, n_outputs):
             f"shape (n, {n_outputs}). Got outputs of shape {shape} for 2 rows."
         )
     return built
+
+
+def draws_globally(network, n_features):
+    """Tell whether the net, in training, draws from torch's global generator."""
+    before = torch.default_generator.get_state()
+    with torch.no_grad():
+        copy.deepcopy(network).train()(torch.zeros(2, n_features))
+    return not torch.equal(torch.default_generator.get_state(), before)
 
 
 def check_options(estimator_name, objective, builder, n_outputs):

@@ -160,7 +160,12 @@ BAD_OPTIONS = [
     ({"contamination": 0.6}, "'contamination'"),
     ({"ood_score": "energy"}, "'ood_score'"),
     ({"random_state": "seed"}, "'random_state'"),
-    ({"device": "gpu"}, "device='gpu' is not a device torch knows"),
+    ({"device": "gpu"}, "device='gpu' is not a device skebm runs on"),
+    (
+        {"device": "meta"},
+        "device='meta' is not a device skebm runs on; expected 'auto'",
+    ),
+    ({"device": "mps"}, "device='mps' is not a device skebm runs on"),
     ({"objective": Joint(VERA())}, "and objective Joint don't go together"),
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,8 @@ import torch
 from torch import Tensor
 
 SCORING_BATCH = 1024
+#: Held while torch's global generators are in use: fits may run in several threads.
+_GLOBAL_GENERATORS = threading.RLock()
 
 
 def resolve_device(device: str | torch.device | None) -> torch.device:
@@ -23,13 +26,16 @@ def resolve_device(device: str | torch.device | None) -> torch.device:
     """
     if device is None or device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    problem = (
+        f"device={device!r} is not a device skebm runs on; expected 'auto', 'cpu', "
+        "'cuda' or 'cuda:<number>'."
+    )
     try:
         resolved = torch.device(device)
     except (RuntimeError, TypeError) as error:
-        raise ValueError(
-            f"device={device!r} is not a device torch knows; expected 'auto', 'cpu', "
-            "'cuda' or 'cuda:<number>'."
-        ) from error
+        raise ValueError(problem) from error
+    if resolved.type not in ("cpu", "cuda"):  # MPS, for one, has no float64
+        raise ValueError(problem)
     if resolved.type == "cuda":
         n_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (resolved.index or 0) >= n_devices:
@@ -73,21 +79,22 @@ def isolated_rng(seed: int, device: torch.device) -> Iterator[None]:
     """Seed torch's global generators inside the block and put them back after it.
 
     Initialisers and dropout of user-made nets draw from the global generators, which
-    nobody outside `fit` may see change.
+    nobody outside `fit` may see change. One thread at a time: keep the block short.
     """
-    cpu_state = torch.default_generator.get_state()
     on_cuda = device.type == "cuda"
-    cuda_state = torch.cuda.get_rng_state(device) if on_cuda else None
-    torch.default_generator.manual_seed(seed)
-    if on_cuda:
-        with torch.cuda.device(device):
-            torch.cuda.manual_seed(seed)
-    try:
-        yield
-    finally:
-        torch.default_generator.set_state(cpu_state)
-        if cuda_state is not None:
-            torch.cuda.set_rng_state(cuda_state, device)
+    with _GLOBAL_GENERATORS:
+        cpu_state = torch.default_generator.get_state()
+        cuda_state = torch.cuda.get_rng_state(device) if on_cuda else None
+        torch.default_generator.manual_seed(seed)
+        if on_cuda:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        try:
+            yield
+        finally:
+            torch.default_generator.set_state(cpu_state)
+            if cuda_state is not None:
+                torch.cuda.set_rng_state(cuda_state, device)
 
 
 def in_padded_batches(
