@@ -217,15 +217,17 @@ class BaseRBM(
             averaging=self.weight_averaging,
         )
         if not sparse.issparse(v):
-            has_gaps = np.isnan(v.min())
-            v = torch.from_numpy(v)
-            v = v.to(torch.float32, copy=bool(has_gaps))
+            if np.isnan(v.min()):  # the batches fill the gaps in place
+                v = v.astype(np.float32)
+            v = to_tensor(v, np.float32)
         return state, MachineBatches(v, device)
 
     def _rates(self, epoch, n_steps):
         """Return the learning rate of each step of an epoch."""
         done = (epoch + np.arange(n_steps) / n_steps) / self.n_iter
-        fall = 1 - done if self.learning_rate_schedule == "linear" else np.ones(n_steps)
+        fall = np.minimum(1, 2 * (1 - done))
+        if self.learning_rate_schedule == "constant":
+            fall = np.ones(n_steps)
         return self.learning_rate * fall
 
     def _after_epoch(self, state, last, rate, started):

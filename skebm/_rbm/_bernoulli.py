@@ -47,15 +47,15 @@ class BernoulliRBM(BaseRBM):
         Steps of the chains at each step of training.
     n_chains : int, default=None
         Number of persistent chains; None takes `batch_size`.
-    momentum : float, default=0.0
+    momentum : float, default=0.7
         Decay of the running sum of gradients that is followed.
     weight_decay : float, default=0.0
         Rate at which weights shrink, relative to the learning rate.
-    centered : bool, default=False
+    centered : bool, default=True
         Whether to take the gradient in centred units.
     learning_rate_schedule : {"constant", "linear"}, default="linear"
-        Of `fit`: the same in all steps, or falling to 0.
-    weight_averaging : float, default=0.0
+        Of `fit`: the same in all steps, or falling to 0 over the second half.
+    weight_averaging : float, default=0.99
         Decay, once in ten steps, of the average of the parameters that is used in the
         end; 0 uses the last ones.
     normalizer : {"auto", "exact", "ais", None} or instance, default="auto"
@@ -138,11 +138,11 @@ class BernoulliRBM(BaseRBM):
         method="pcd",
         n_gibbs_steps=1,
         n_chains=None,
-        momentum=0.0,
+        momentum=0.7,
         weight_decay=0.0,
-        centered=False,
+        centered=True,
         learning_rate_schedule="linear",
-        weight_averaging=0.0,
+        weight_averaging=0.99,
         normalizer="auto",
         check_range="warn",
         contamination=0.05,
@@ -260,5 +260,6 @@ class BernoulliRBM(BaseRBM):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

@@ -12,12 +12,13 @@ from sklearn.base import DensityMixin
 from sklearn.utils.validation import check_is_fitted
 
 from skebm._base import check_n_samples, private_random_state
-from skebm._rbm._rows import dense
+from skebm._rbm._rows import dense, to_tensor
 from skebm.evaluation import (
     RBMAnnealing,
     can_enumerate,
     conditional_means,
     enumerated_log_normalizer,
+    log_marginal_unnormalized,
 )
 from skebm.exceptions import NormalizerWarning, TrainingWarning
 from skebm.samplers import BlockGibbs, Clamped, TemperedGibbs
@@ -58,7 +59,8 @@ class RBMDensityMixin(DensityMixin):
 
         .. math:: \log p(v) = -F(v) - \log Z
 
-        With ``normalizer=None`` log Z is left out.
+        With ``normalizer=None`` log Z is left out. Missing entries (NaN) are summed
+        out, exactly, for at most 20 of them in a row, or 20 hidden units.
 
         Parameters
         ----------
@@ -69,9 +71,14 @@ class RBMDensityMixin(DensityMixin):
         -------
         log_probability : ndarray of shape (n_samples,)
             float64; deterministic.
+
+        Raises
+        ------
+        ValueError
+            Where more are missing.
         """
         check_is_fitted(self)
-        v = self._encode(self._check_rows(X, reset=False))
+        v = self._encode(self._check_rows(X, reset=False, allow_nan=True))
         self._refresh()
         return self._log_prob(v)
 
@@ -131,9 +138,13 @@ class RBMDensityMixin(DensityMixin):
         return np.where(self.decision_function(X) >= 0, 1, -1)
 
     def _log_prob(self, v):
-        return -self._on_rows(self._machine(np.float64), v) - (
-            self.log_normalizer_ or 0.0
-        )
+        rbm = self._machine(np.float64)
+
+        def negative_marginal(x):
+            return -log_marginal_unnormalized(rbm, x)
+
+        free_energy = self._on_rows(rbm, v, complete=negative_marginal)
+        return -free_energy - (self.log_normalizer_ or 0.0)
 
     def _check_normalizer(self):
         """Raise before training where log Z can't be had as asked for."""
@@ -203,8 +214,8 @@ class RBMDensityMixin(DensityMixin):
         device = rbm.weight.device
         return normalizer.estimate(
             rbm,
-            torch.from_numpy(self._base_bias).to(device),
-            torch.from_numpy(rows).to(device),
+            to_tensor(self._base_bias, np.float32, device),
+            to_tensor(rows, np.float32, device),
             make_generator(seed, device),
         )
 
@@ -268,8 +279,8 @@ class RBMDensityMixin(DensityMixin):
             )
         if given is not None:
             held = self._encode(self._check_rows(given, reset=False, allow_nan=True))
-            held = torch.from_numpy(np.repeat(dense(held), n_samples, axis=0))
-            clamped = Clamped(rbm, held.to(device, torch.float32))
+            held = np.repeat(dense(held), n_samples, axis=0)
+            clamped = Clamped(rbm, to_tensor(held, np.float32, device))
             v, diagnostics = BlockGibbs().run(
                 clamped, clamped.start(generator), n_steps=n_steps, generator=generator
             )

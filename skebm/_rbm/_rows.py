@@ -22,9 +22,11 @@ def chunks(v):
         yield dense(v[start : start + CHUNK_ROWS])
 
 
-def to_tensor(rows, dtype, device):
-    """Return rows as a tensor of this NumPy dtype."""
-    return torch.from_numpy(np.asarray(rows, dtype=dtype)).to(device)
+def to_tensor(rows, dtype, device="cpu"):
+    """Return rows as a tensor of this NumPy dtype; read-only ones are copied."""
+    rows = np.asarray(rows, dtype=dtype)
+    rows = rows if rows.flags.writeable else rows.copy()
+    return torch.from_numpy(rows).to(device)
 
 
 def on_chunk(function, rows, dtype, device, complete=None):

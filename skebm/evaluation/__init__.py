@@ -3,7 +3,10 @@
 from skebm.evaluation._ais import AnnealedImportanceSampling
 from skebm.evaluation._annealing import annealed_samples
 from skebm.evaluation._auto import AutoNormalizer
-from skebm.evaluation._conditional import conditional_means
+from skebm.evaluation._conditional import (
+    conditional_means,
+    log_marginal_unnormalized,
+)
 from skebm.evaluation._log_weights import NORMALIZED, LogNormalizer
 from skebm.evaluation._machine import (
     BracketedNormalizer,
@@ -34,5 +37,6 @@ __all__ = [
     "can_enumerate",
     "conditional_means",
     "enumerated_log_normalizer",
+    "log_marginal_unnormalized",
     "pseudo_log_likelihood",
 ]

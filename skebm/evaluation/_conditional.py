@@ -6,6 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from skebm.evaluation._machine import (
+    MAX_ENUMERATED,
+    can_enumerate,
+    enumerated_log_normalizer,
+)
 from skebm.networks import RBM, BernoulliUnits
 from skebm.samplers import Clamped
 
@@ -53,6 +58,50 @@ def conditional_means(
     for rows in rest.split(256):
         v[rows], h[rows] = _sampled(rbm, observed[rows], generator)
     return v, h
+
+
+@torch.no_grad()
+def log_marginal_unnormalized(rbm: RBM, observed: Tensor) -> Tensor:
+    r"""Log probability of the visible units that are observed, up to log Z.
+
+    .. math:: \log \sum_{v_M} e^{-F(v_O, v_M)} = b_O \cdot v_O + \log Z_M
+
+    Given v_O the missing units are a machine of their own, with hidden biases
+    c + W_O v_O, whose log Z is had by enumeration.
+
+    Parameters
+    ----------
+    rbm : RBM
+        With one unit a column.
+    observed : Tensor of shape (n, d)
+        NaN where missing.
+
+    Raises
+    ------
+    ValueError
+        Where both the hidden units and the missing ones of a row are too many.
+    """
+    return torch.stack([_log_marginal(rbm, row) for row in observed])
+
+
+def _log_marginal(rbm: RBM, observed: Tensor) -> Tensor:
+    missing = observed.isnan()
+    s = rbm.visible.statistic(observed[None])[0]
+    known = rbm.weight[:, ~missing] @ s[~missing]
+    rest = RBM(
+        rbm.weight[:, missing],
+        rbm.hidden_bias + known,
+        rbm.visible_bias[missing],
+        rbm.visible,
+    )
+    if not can_enumerate(rest):
+        raise ValueError(
+            f"A row has {int(missing.sum())} missing entries; the density of the "
+            f"others can be had for at most {MAX_ENUMERATED} missing entries or hidden "
+            "units. Fill them in first, for example by impute."
+        )
+    log_z = enumerated_log_normalizer(rest).log_normalizer
+    return s[~missing] @ rbm.visible_bias[~missing] + log_z
 
 
 def _enumerated(rbm: RBM, observed: Tensor) -> tuple[Tensor, Tensor]:
