@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from sklearn.base import BaseEstimator
@@ -55,6 +56,9 @@ class AbstractSampler(BaseEstimator, ABC):
     add one, implement `init` and `step`, or, where a Metropolis test decides, inherit
     `AbstractMetropolisSampler` and implement `propose`.
     """
+
+    #: Whether chains are rows, as the energy takes them, rather than latents of rows.
+    explores_rows: ClassVar[bool] = True
 
     @property
     def temperature(self) -> float:
@@ -120,7 +124,8 @@ class AbstractSampler(BaseEstimator, ABC):
             setting of the sampler is out of range or the sampler can't explore this
             energy.
         NonFiniteChainError
-            Where the energy of a chain was finite at the start and is not at the end.
+            Where the energy of a chain is NaN or -inf at the end, or where it is +inf,
+            the energy of what is impossible, but was finite at the start.
         """
         _check_arguments(x0, n_steps, generator)
         self.check_settings()
@@ -135,22 +140,28 @@ class AbstractSampler(BaseEstimator, ABC):
             if i >= n_warm_up:
                 moments.add(state.point)
         settled = figures[min(n_warm_up + 1, n_steps) :]
+        self.check_lost(start, state)
         means = {k: torch.stack([f[k] for f in settled]).mean() for k in settled[0]}
-        lost = start.point.energy.isfinite() & ~state.point.energy.isfinite()
-        means |= moments.figures() | {"lost": lost.sum()}
+        means |= moments.figures()
         # One transfer from the device for all of them.
         values = torch.stack([v.to(x0.device).double() for v in means.values()])
-        diagnostics = dict(zip(means, values.tolist(), strict=True))
-        self._check_lost(int(diagnostics.pop("lost")), len(x0), diagnostics)
-        return state.point.x, diagnostics
+        return state.point.x, dict(zip(means, values.tolist(), strict=True))
 
-    def _check_lost(self, n_lost: int, n: int, diagnostics: Diagnostics) -> None:
+    def check_lost(self, start: SamplerState, end: SamplerState) -> None:
+        """Raise NonFiniteChainError where chains ended at an energy that is not finite.
+
+        One of +inf is allowed to those that started there: they wait for a way in.
+        """
+        was_finite, energy = start.point.energy.isfinite(), end.point.energy
+        lost = torch.where(was_finite, ~energy.isfinite(), energy.isnan())
+        n_lost, n_before = torch.stack([lost, lost & ~was_finite]).sum(1).tolist()
         if n_lost:
             raise NonFiniteChainError(
-                f"{type(self).__name__}: {n_lost} of {n} chains went to where the "
-                f"energy is not finite, with step_size={diagnostics['step_size']:.3g}. "
-                "Take a smaller step_size or a sampler that rejects such steps: MALA "
-                "or HMC."
+                f"{type(self).__name__}: {n_lost} of {len(lost)} chains are where the "
+                f"energy is not finite, {n_before} of them from the start, with "
+                f"step_size={float(end.step_size):.3g}. Check energy and start of "
+                "those; for others take a smaller step_size or a sampler that rejects "
+                "such steps: MALA or HMC."
             )
 
 

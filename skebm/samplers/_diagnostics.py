@@ -7,7 +7,7 @@ from torch import Tensor
 
 from skebm.samplers._point import Point
 
-#: Stands for an energy of +inf, so that a chain outside the support shows in R-hat.
+#: Stands for an energy of +inf or NaN, so that R-hat shows chains out of the support.
 _IMPOSSIBLE = 1e30
 
 
@@ -89,5 +89,5 @@ class ChainMoments:
 
     def _summaries(self, point: Point) -> Tensor:
         distance = (point.x - self.centre).norm(dim=1)
-        energy = point.energy.clamp(max=_IMPOSSIBLE)
+        energy = point.energy.nan_to_num(_IMPOSSIBLE).clamp(max=_IMPOSSIBLE)
         return torch.cat([point.x.mT, distance[None], energy[None]]).mT.double()

@@ -105,5 +105,5 @@ class BlockGibbs(AbstractSampler):
 @torch.no_grad()
 def _without_gradient(energy: Energy, x: Tensor) -> Point:
     values = checked(energy(x), len(x)).to(x.dtype)
-    values = values.masked_fill(~values.isfinite(), torch.inf)
+    values = values.masked_fill(values.isneginf(), torch.nan)
     return Point(x, values, torch.zeros_like(x))

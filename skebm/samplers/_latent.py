@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -55,6 +56,8 @@ class LatentLangevin(AbstractSampler):
     >>> net.mean(z).shape
     torch.Size([100, 5])
     """
+
+    explores_rows: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -21,7 +21,7 @@ class Point:
     ----------
     x : Tensor of shape (n, d)
     energy : Tensor of shape (n,)
-        In nats; +inf outside the support and wherever the energy is not finite.
+        In nats; +inf where x is impossible, NaN where the energy is NaN or -inf.
     gradient : Tensor of shape (n, d)
         0 wherever it is not finite.
     """
@@ -76,6 +76,6 @@ def _evaluate_chunk(energy: Energy, x: Tensor) -> tuple[Tensor, Tensor]:
     if gradient is None:  # a constant energy
         gradient = torch.zeros_like(x)
     return (
-        values.masked_fill(~values.isfinite(), torch.inf),
+        values.masked_fill(values.isneginf(), torch.nan),
         gradient.masked_fill(~gradient.isfinite(), 0.0),
     )

@@ -92,6 +92,16 @@ class ParallelTempering(AbstractSampler):
         """T of the density proportional to exp(-E / T) that the chains explore."""
         return make_sampler(self.sampler).temperature
 
+    @property
+    def step_size(self) -> float:
+        """The step size of the coldest replicas, before any adaptation."""
+        return float(make_sampler(self.sampler).get_params()["step_size"])
+
+    @property
+    def target_acceptance(self) -> float | None:
+        """The acceptance rate that `sampler` aims at, if it does."""
+        return getattr(make_sampler(self.sampler), "target_acceptance", None)
+
     def check_settings(self) -> None:
         """Raise ValueError naming a setting that is out of its range."""
         ladder = self.temperatures if isinstance(self.temperatures, Sequence) else ()
@@ -128,11 +138,19 @@ class ParallelTempering(AbstractSampler):
     def step(
         self, energy: Energy, state: SamplerState, generator: torch.Generator
     ) -> TemperingState:
-        """Move every replica, then let neighbours swap."""
+        """Move every replica, then let neighbours swap.
+
+        Step sizes keep their ratios to the state's own where somebody changed it.
+        """
         assert isinstance(state, TemperingState)
         inner = make_sampler(self.sampler)
+        factor = state.step_size / state.replicas[0].step_size
         replicas = [
-            inner.step(_tempered(energy, temperature), replica, generator)
+            inner.step(
+                _tempered(energy, temperature),
+                replace(replica, step_size=factor * replica.step_size),
+                generator,
+            )
             for temperature, replica in zip(
                 self.temperatures, state.replicas, strict=True
             )

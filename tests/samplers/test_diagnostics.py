@@ -7,7 +7,14 @@ import pytest
 import torch
 
 from skebm.exceptions import NonFiniteChainError
-from skebm.samplers import HMC, MALA, AbstractSampler, Langevin
+from skebm.samplers import (
+    HMC,
+    MALA,
+    AbstractSampler,
+    BlockGibbs,
+    Langevin,
+    ParallelTempering,
+)
 from skebm.samplers._base import SamplerState
 from skebm.samplers._diagnostics import ChainMoments
 from skebm.samplers._point import Point, evaluate
@@ -186,8 +193,36 @@ def test_lost_chains_are_reported_with_their_step_size(bad):
     def steep(x):  # each step multiplies x by -4, to the cliff
         return torch.where(x[:, 0].abs() > 30, bad, 40 * quadratic(x))
 
-    x0 = torch.tensor([[1.0], [-1.0], [1.5], [40.0]])  # the last is lost from the start
-    with pytest.raises(NonFiniteChainError, match=r"3 of 4 chains.*step_size=0\.5"):
+    x0 = torch.tensor([[1.0], [-1.0], [1.5], [40.0]])  # the last is beyond it
+    n_lost = "3 of 4 chains.* 0 of" if bad == math.inf else "4 of 4 chains.* 1 of"
+    with pytest.raises(NonFiniteChainError, match=rf"{n_lost}.*step_size=0\.5"):
         run(Langevin(step_size=0.5), steep, x0, 20)
-    x, _ = run(MALA(step_size=0.5), steep, x0, 20)  # rejects them
-    assert (x[:3].abs() < 30).all()
+    x, _ = run(MALA(step_size=0.5), steep, x0[:3], 20)  # rejects them
+    assert (x.abs() < 30).all()
+
+
+class Gibbs(BlockGibbs):
+    """Redraws nothing, so that any energy will do."""
+
+    def check_energy(self, energy):
+        pass
+
+    def step(self, energy, state, generator):
+        return state
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [Langevin(), MALA(), HMC(), ParallelTempering(), Gibbs()],
+    ids=lambda sampler: type(sampler).__name__,
+)
+@pytest.mark.parametrize("n_steps", [0, 5])
+def test_chains_lost_from_the_start_are_reported(sampler, n_steps):
+    x0 = torch.zeros(4, 2)
+    for bad in (math.nan, -math.inf):
+        with pytest.raises(NonFiniteChainError, match=r"4 of 4 chains.* 4 of them"):
+            run(sampler, lambda x, bad=bad: bad + x.sum(1), x0, n_steps)
+    x0[1] = math.nan
+    with pytest.raises(NonFiniteChainError, match=r"1 of 4 chains.* 1 of them"):
+        run(sampler, quadratic, x0, n_steps)
+    run(sampler, lambda x: math.inf + x.sum(1), torch.zeros(4, 2), n_steps)

@@ -1,6 +1,7 @@
 """Parallel tempering crosses gaps that its sampler alone does not."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -64,6 +65,16 @@ def test_each_temperature_adapts_its_own_step_size(generator):
     assert hot / cold == pytest.approx(5.0, rel=0.2)
     _, diagnostics = sampler.run(quadratic, x0, n_steps=80, generator=generator)
     assert math.isnan(diagnostics["r_hat"])  # all of them adapt
+
+
+def test_all_step_sizes_follow_the_state_s_own(generator):
+    sampler = ParallelTempering(MALA(step_size=0.1), (1, 4, 25))
+    assert sampler.step_size == 0.1 and sampler.target_acceptance == 0.574
+    state = sampler.init(quadratic, torch.randn(50, 2, generator=generator))
+    state = replace(state, step_size=torch.tensor(0.3))
+    state = sampler.step(quadratic, state, generator)
+    sizes = [float(replica.step_size) for replica in state.replicas]
+    assert sizes == pytest.approx([0.3, 0.6, 1.5])
 
 
 def test_impossible_points_do_not_swap_down(generator):

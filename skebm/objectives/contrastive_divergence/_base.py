@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from skebm.networks import EnergyModel
-from skebm.objectives._base import Batch, Loss, Objective, check_range
+from skebm.objectives._base import Batch, Loss, Objective, check_range, check_sampler
 from skebm.objectives.contrastive_divergence._kernel import ChainKernel
 from skebm.references import Density
-from skebm.samplers import SAMPLERS, AbstractSampler, Langevin, make_sampler
+from skebm.samplers import AbstractSampler, Langevin, make_sampler
 
 
 class ChainState(nn.Module):
@@ -52,9 +52,7 @@ class AbstractContrastiveDivergence(Objective):
 
     def check_options(self) -> None:
         """Raise ValueError naming an option that is out of its range."""
-        known = isinstance(self.sampler, AbstractSampler) or self.sampler in SAMPLERS
-        names = f"one of {sorted(SAMPLERS)} or an AbstractSampler"
-        check_range(self, "sampler", known, names)
+        check_sampler(self, self.sampler)
         check_range(self, "n_steps", self.n_steps >= 1, "at least 1")
         tries = self.n_reference_tries
         check_range(self, "n_reference_tries", tries >= 0, "at least 0")

@@ -45,8 +45,8 @@ class ChainKernel(nn.Module):
     def __init__(self, sampler: AbstractSampler, n_reference_tries: int) -> None:
         super().__init__()
         self.sampler = clone(sampler)
-        if "n_adapt" in sampler.get_params():
-            self.sampler.set_params(n_adapt=0)
+        names = [name for name in sampler.get_params() if name.endswith("n_adapt")]
+        self.sampler.set_params(**dict.fromkeys(names, 0))
         self.n_reference_tries = n_reference_tries
         self.adaptive_step = AdaptiveStep(getattr(sampler, "step_size", 1.0))
 
@@ -72,10 +72,7 @@ class ChainKernel(nn.Module):
         end = states[-1]
         figures["acceptance"] = mean_acceptance(states)
         figures["step_size"] = end.step_size
-        lost = states[0].point.energy.isfinite() & ~end.point.energy.isfinite()
-        self.sampler._check_lost(
-            int(lost.sum()), len(x), {"step_size": float(end.step_size)}
-        )
+        self.sampler.check_lost(states[0], end)
         return inside(model.reference, end.point.x), figures
 
 

@@ -1,0 +1,50 @@
+"""Samplers inside objectives: checked before training, adapted during it."""
+
+import pytest
+import torch
+
+from skebm.networks import MLP, EnergyModel
+from skebm.objectives import CD, PCD, ImprovedCD, ShortRun
+from skebm.objectives.contrastive_divergence._kernel import ChainKernel
+from skebm.references import GaussianMixtureDensity
+from skebm.samplers import HMC, MALA, LatentLangevin, ParallelTempering
+
+
+def make_model():
+    reference = GaussianMixtureDensity(
+        torch.ones(1), torch.zeros(1, 2), torch.eye(2)[None]
+    )
+    with torch.random.fork_rng():
+        return EnergyModel(MLP(2, 1, (8,)), reference)
+
+
+@pytest.mark.parametrize("objective", [CD, PCD, ShortRun, ImprovedCD])
+@pytest.mark.parametrize(
+    ("sampler", "message"),
+    [
+        (MALA, "'sampler' parameter of .* must be one of"),
+        ([1], "'sampler' parameter of .* must be one of"),
+        ("nuts", "'sampler' parameter of .* must be one of"),
+        (MALA(step_size=-1.0), "'step_size' parameter of MALA must be positive"),
+        (HMC(n_leapfrog_steps=0), "'n_leapfrog_steps' parameter of HMC must be"),
+        (ParallelTempering("block_gibbs"), "ParallelTempering and sampler BlockGibbs"),
+        (LatentLangevin(torch.sin), "sampler LatentLangevin don't go together"),
+    ],
+)
+def test_samplers_are_checked_before_training(objective, sampler, message):
+    with pytest.raises(ValueError, match=message):
+        objective(sampler).check_options()
+
+
+@pytest.mark.parametrize("first", [0.01, 5.0])
+def test_the_step_size_of_tempering_follows_its_acceptance(first):
+    rng = torch.Generator().manual_seed(0)
+    model = make_model()
+    kernel = ChainKernel(ParallelTempering(MALA(first, n_adapt=50), (1, 4)), 0)
+    x = model.reference.sample(200, rng)
+    for _ in range(150):
+        x, figures = kernel.move(model, x, 2, rng)
+    assert figures["acceptance"] == pytest.approx(0.574, abs=0.1)
+    assert figures["step_size"] == pytest.approx(
+        kernel.adaptive_step.log_size.exp().item(), rel=0.1
+    )
