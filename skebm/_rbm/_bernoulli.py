@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
-from scipy import sparse
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from skebm._rbm._base import BaseRBM
-from skebm._table import column_names
+from skebm._rbm._binary import BinaryRowsMixin
 from skebm.evaluation import pseudo_log_likelihood
-from skebm.exceptions import RangeWarning
 from skebm.networks import BernoulliUnits
 from skebm.utils._sklearn import StrOptions
 
 
-class BernoulliRBM(BaseRBM):
+class BernoulliRBM(BinaryRowsMixin, BaseRBM):
     r"""Bernoulli restricted Boltzmann machine, with its likelihood.
 
     .. math:: p(v) = \frac1Z \sum_{h \in \{0, 1\}^m} e^{b \cdot v + c \cdot h + h^T W v}
@@ -211,51 +207,6 @@ class BernoulliRBM(BaseRBM):
 
     def _units(self):
         return BernoulliUnits()
-
-    def _check_rows(self, X, *, reset, allow_nan=False, fitting=False):
-        X = validate_data(
-            self,
-            X,
-            reset=reset,
-            accept_sparse="csr",
-            dtype=(np.float64, np.float32),
-            ensure_all_finite="allow-nan" if allow_nan else True,
-        )
-        if sparse.issparse(X) and np.isnan(X.data).any():
-            raise ValueError(
-                "Input X contains NaN and is sparse; pass missing entries in a dense X."
-            )
-        self._check_values(X)
-        return X
-
-    def _check_values(self, X):
-        """Warn of values outside of [0, 1], or refuse them."""
-        values = X.data if sparse.issparse(X) else X
-        if not values.size or (values.min() >= 0 and values.max() <= 1):
-            return
-        outside = (values < 0) | (values > 1)  # False for NaN
-        if not outside.any():
-            return
-        if sparse.issparse(X):
-            columns = np.bincount(X.indices[outside], minlength=X.shape[1])
-        else:
-            columns = outside.sum(axis=0)
-        names = getattr(self, "feature_names_in_", None)
-        worst = [
-            f"{column_names(names, np.arange(len(columns)) == j)} ({columns[j]})"
-            for j in np.argsort(-columns, kind="stable")[:5]
-            if columns[j]
-        ]
-        n_columns = int((columns > 0).sum())
-        message = (
-            f"X holds {columns.sum()} values outside of [0, 1], in {n_columns} "
-            f"columns: {', '.join(worst)}{', ...' if n_columns > 5 else ''}. "
-            "BernoulliRBM is made for binary values or probabilities; scale X, for "
-            "example by MinMaxScaler."
-        )
-        if self.check_range == "raise":
-            raise ValueError(message)
-        warnings.warn(message, RangeWarning, stacklevel=4)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

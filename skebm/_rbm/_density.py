@@ -6,33 +6,24 @@ import warnings
 from numbers import Integral
 
 import numpy as np
-import torch
-from scipy import sparse
 from sklearn.base import DensityMixin
 from sklearn.utils.validation import check_is_fitted
 
 from skebm._base import check_n_samples, private_random_state
+from skebm._rbm._normalizer import NormalizerMixin
 from skebm._rbm._rows import dense, to_tensor
-from skebm.evaluation import (
-    RBMAnnealing,
-    can_enumerate,
-    conditional_means,
-    enumerated_log_normalizer,
-    log_marginal_unnormalized,
-)
+from skebm.evaluation import conditional_means, log_marginal_unnormalized
 from skebm.exceptions import NormalizerWarning, TrainingWarning
 from skebm.samplers import BlockGibbs, Clamped, TemperedGibbs
 from skebm.utils import draw_seed, make_generator, resolve_device
 
-#: Recent rows kept for the threshold of `predict` and for reverse chains.
-MAX_KEPT_ROWS = 1000
 #: Fewer samples are thinned from so many chains, so that R-hat means something.
 MIN_CHAINS = 64
 #: R-hat of samples above this is a warning.
 MAX_R_HAT = 1.2
 
 
-class RBMDensityMixin(DensityMixin):
+class RBMDensityMixin(NormalizerMixin, DensityMixin):
     """log p(v) with its log Z, outliers by it, samples and missing entries."""
 
     # --------------------------------------------------------------- likelihood
@@ -146,78 +137,13 @@ class RBMDensityMixin(DensityMixin):
         free_energy = self._on_rows(rbm, v, complete=negative_marginal)
         return -free_energy - (self.log_normalizer_ or 0.0)
 
-    def _check_normalizer(self):
-        """Raise before training where log Z can't be had as asked for."""
-        if self.normalizer == "exact" and not can_enumerate(self._machine()):
-            raise ValueError(
-                "normalizer='exact' needs a layer of at most 20 units; here are "
-                f"n_components={self.n_components} and {len(self.intercept_visible_)} "
-                "visible ones. Use 'auto' or 'ais'."
-            )
-
     def _mark_stale(self, v, rng):
-        """Leave log Z and the threshold to the next `_refresh`."""
-        chosen = v
-        if v.shape[0] > MAX_KEPT_ROWS:
-            chosen = v[rng.choice(v.shape[0], MAX_KEPT_ROWS, replace=False)]
-        if sparse.issparse(chosen):
-            chosen = chosen.toarray()
-        elif np.isnan(chosen.min()):
-            chosen = chosen[~np.isnan(chosen).any(axis=1)]
-        self._kept_rows = [*self._kept_rows, chosen.astype(np.float32)]
-        while sum(map(len, self._kept_rows[1:])) >= MAX_KEPT_ROWS:
-            self._kept_rows = self._kept_rows[1:]
-        self._stale = draw_seed(rng)
-        unknown = None if self.normalizer is None else np.nan
-        self.log_normalizer_ = self.log_normalizer_se_ = unknown
-        self.normalizer_result_ = None
+        super()._mark_stale(v, rng)
         self.offset_ = np.nan
 
-    def _refresh(self):
-        """Bring log Z and the threshold up to date."""
-        if self._stale is None:
-            return
-        rows = np.concatenate(self._kept_rows)
-        if not len(rows):
-            rows = self._decode_base()
-        estimate = self._estimate_log_normalizer(rows, self._stale)
-        if estimate is not None:
-            self.log_normalizer_ = estimate.log_normalizer
-            self.log_normalizer_se_ = estimate.standard_error
-            self.normalizer_result_ = estimate
-            if not estimate.trusted:
-                warnings.warn(
-                    "The estimate of the log normaliser, "
-                    f"{estimate.log_normalizer:.3f} nats with a standard error of "
-                    f"{estimate.standard_error:.3f}, can't be trusted: "
-                    f"{estimate.reason}. Scores keep their order; their level may be "
-                    "off. RBMAnnealing with more temperatures may help.",
-                    NormalizerWarning,
-                    stacklevel=3,
-                )
+    def _normalize(self, rows, seed):
+        super()._normalize(rows, seed)
         self.offset_ = float(np.quantile(self._log_prob(rows), self.contamination))
-        self._stale = None
-
-    def _decode_base(self):
-        """Return a row of the columns' means, where no complete row was seen."""
-        bias = torch.from_numpy(self._base_bias[None].copy())
-        return self._units().mean_(bias).numpy()
-
-    def _estimate_log_normalizer(self, rows, seed):
-        if self.normalizer is None:
-            return None
-        rbm = self._machine(np.float32)
-        if self.normalizer in ("auto", "exact") and can_enumerate(rbm):
-            return enumerated_log_normalizer(self._machine(np.float64))
-        is_named = isinstance(self.normalizer, str)
-        normalizer = RBMAnnealing() if is_named else self.normalizer
-        device = rbm.weight.device
-        return normalizer.estimate(
-            rbm,
-            to_tensor(self._base_bias, np.float32, device),
-            to_tensor(rows, np.float32, device),
-            make_generator(seed, device),
-        )
 
     # ----------------------------------------------------------------- sampling
 

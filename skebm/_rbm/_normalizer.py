@@ -1,0 +1,96 @@
+"""log Z of a fitted machine: when it is stale, and how it is had."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import torch
+from scipy import sparse
+
+from skebm._rbm._rows import to_tensor
+from skebm.evaluation import RBMAnnealing, can_enumerate, enumerated_log_normalizer
+from skebm.exceptions import NormalizerWarning
+from skebm.utils import draw_seed, make_generator
+
+#: Recent rows kept for reverse chains and thresholds.
+MAX_KEPT_ROWS = 1000
+
+
+class NormalizerMixin:
+    """Keeps log Z of `_machine`, estimated at the first scoring after training."""
+
+    def _check_normalizer(self):
+        """Raise before training where log Z can't be had as asked for."""
+        if self.normalizer == "exact" and not can_enumerate(self._machine()):
+            raise ValueError(
+                "normalizer='exact' needs a layer of at most 20 units; here are "
+                f"n_components={self.n_components} and {len(self.intercept_visible_)} "
+                "visible ones. Use 'auto' or 'ais'."
+            )
+
+    def _mark_stale(self, v, rng):
+        """Leave log Z to the next `_refresh`."""
+        chosen = v
+        if v.shape[0] > MAX_KEPT_ROWS:
+            chosen = v[rng.choice(v.shape[0], MAX_KEPT_ROWS, replace=False)]
+        if sparse.issparse(chosen):
+            chosen = chosen.toarray()
+        elif np.isnan(chosen.min()):
+            chosen = chosen[~np.isnan(chosen).any(axis=1)]
+        self._kept_rows = [*self._kept_rows, chosen.astype(np.float32)]
+        while sum(map(len, self._kept_rows[1:])) >= MAX_KEPT_ROWS:
+            self._kept_rows = self._kept_rows[1:]
+        self._stale = draw_seed(rng)
+        unknown = None if self.normalizer is None else np.nan
+        self.log_normalizer_ = self.log_normalizer_se_ = unknown
+        self.normalizer_result_ = None
+
+    def _refresh(self):
+        """Bring log Z, and what follows from it, up to date."""
+        if self._stale is None:
+            return
+        rows = np.concatenate(self._kept_rows)
+        if not len(rows):
+            rows = self._decode_base()
+        self._normalize(rows, self._stale)
+        self._stale = None
+
+    def _normalize(self, rows, seed):
+        """Estimate log Z; `rows` are of the data."""
+        estimate = self._estimate_log_normalizer(rows, seed)
+        if estimate is not None:
+            self.log_normalizer_ = estimate.log_normalizer
+            self.log_normalizer_se_ = estimate.standard_error
+            self.normalizer_result_ = estimate
+            if not estimate.trusted:
+                warnings.warn(
+                    "The estimate of the log normaliser, "
+                    f"{estimate.log_normalizer:.3f} nats with a standard error of "
+                    f"{estimate.standard_error:.3f}, can't be trusted: "
+                    f"{estimate.reason}. Scores keep their order; their level may be "
+                    "off. RBMAnnealing with more temperatures may help.",
+                    NormalizerWarning,
+                    stacklevel=4,
+                )
+
+    def _decode_base(self):
+        """Return a row of the columns' means, where no complete row was seen."""
+        bias = torch.from_numpy(self._base_bias[None].copy())
+        return self._units().mean_(bias).numpy()
+
+    def _estimate_log_normalizer(self, rows, seed):
+        if self.normalizer is None:
+            return None
+        rbm = self._machine(np.float32)
+        if self.normalizer in ("auto", "exact") and can_enumerate(rbm):
+            return enumerated_log_normalizer(self._machine(np.float64))
+        is_named = isinstance(self.normalizer, str)
+        normalizer = RBMAnnealing() if is_named else self.normalizer
+        device = rbm.weight.device
+        return normalizer.estimate(
+            rbm,
+            to_tensor(self._base_bias, np.float32, device),
+            to_tensor(rows, np.float32, device),
+            make_generator(seed, device),
+        )
