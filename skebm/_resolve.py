@@ -38,14 +38,18 @@ def resolve_objective(objective):
 
 def resolve_reference(reference):
     """Return a fresh recipe for the reference density."""
-    return _resolve("reference", reference, REFERENCES, Reference)
+    resolved = _resolve("reference", reference, REFERENCES, Reference)
+    resolved.check_options()
+    return resolved
 
 
 def resolve_normalizer(normalizer):
     """Return a fresh normaliser; None stays None."""
     if normalizer is None:
         return None
-    return _resolve("normalizer", normalizer, NORMALIZERS, AbstractNormalizer)
+    resolved = _resolve("normalizer", normalizer, NORMALIZERS, AbstractNormalizer)
+    resolved.check_options()
+    return resolved
 
 
 def resolve_network(network):

@@ -12,11 +12,20 @@ from scipy import sparse
 from torch import nn
 
 from skebm import EBMDensityEstimator, JEMClassifier
+from skebm.evaluation import (
+    AnnealedImportanceSampling,
+    AutoNormalizer,
+    ImportanceSampling,
+)
 from skebm.exceptions import NormalizerWarning
 from skebm.networks import MLP
 from skebm.objectives import PCD, VERA, Joint
-from skebm.references import GaussianReference
-from skebm.samplers import BlockGibbs
+from skebm.references import (
+    BoxReference,
+    GaussianMixtureReference,
+    GaussianReference,
+)
+from skebm.samplers import BlockGibbs, Langevin
 from skebm.training import Trainer
 
 TINY = partial(MLP, hidden_features=(16,))
@@ -136,6 +145,7 @@ def test_bad_x_is_refused_by_name(case, method, face):
         getattr(make(face), method)(X, labels()[: X.shape[0]])
 
 
+annealing = AnnealedImportanceSampling
 BAD_OPTIONS = [
     ({"objective": "verra"}, "'objective'.*'vera'.*Got 'verra'"),
     ({"objective": 3}, "'objective'"),
@@ -167,6 +177,25 @@ BAD_OPTIONS = [
     ),
     ({"device": "mps"}, "device='mps' is not a device skebm runs on"),
     ({"objective": Joint(VERA())}, "and objective Joint don't go together"),
+    ({"normalizer": ImportanceSampling(-5)}, "'n_samples'.*Sampling.*Got -5"),
+    ({"normalizer": ImportanceSampling("many")}, "'n_samples'.*Got 'many'"),
+    ({"normalizer": annealing(-1)}, "'n_particles'.*Got -1"),
+    ({"normalizer": annealing(2.5)}, "'n_particles'.*Got 2.5"),
+    ({"normalizer": annealing(n_temperatures=0)}, "'n_temperatures'.*Got 0"),
+    ({"normalizer": annealing(n_temperatures="all")}, "'n_temperatures'.*Got 'all'"),
+    ({"normalizer": annealing(n_moves=0)}, "'n_moves'.*Got 0"),
+    ({"normalizer": annealing(n_pilot_particles=1)}, "'n_pilot_particles'.*Got 1"),
+    ({"normalizer": annealing(log_weight_variance=0)}, "'log_weight_variance'.*Got 0"),
+    ({"normalizer": annealing(sampler="foo")}, "'sampler'.*'mala'.*Got 'foo'"),
+    ({"normalizer": annealing(sampler=Langevin())}, "'sampler'.*Got Langevin"),
+    ({"normalizer": AutoNormalizer(max_moves=-1)}, "'max_moves'.*Got -1"),
+    ({"normalizer": AutoNormalizer(tolerance=-1)}, "'tolerance'.*Got -1"),
+    ({"reference": GaussianMixtureReference(max_rows=0)}, "'max_rows'.*Got 0"),
+    ({"reference": GaussianMixtureReference(4)}, "'n_components'.*Reference.*Got 4"),
+    ({"reference": GaussianMixtureReference((2, 0))}, r"'n_components'.*\(2, 0\)"),
+    ({"reference": GaussianMixtureReference(n_repeats=0)}, "'n_repeats'.*Got 0"),
+    ({"reference": BoxReference(margin=-1)}, "'margin'.*BoxReference.*Got -1"),
+    ({"reference": BoxReference(margin="wide")}, "'margin'.*Got 'wide'"),
 ]
 
 
@@ -293,7 +322,7 @@ def test_bad_y(y, message):
         (np.ones(N_ROWS - 1), "sample_weight.shape"),
         (-np.ones(N_ROWS), "Negative values"),
         (np.full(N_ROWS, np.nan), "NaN"),
-        (np.eye(N_ROWS)[0], "'sample_weight'.*two weights above zero. Got 1 of 60"),
+        (np.eye(N_ROWS)[0], "'sample_weight'.*at least 2 weights above zero. Got 1 of 60"),
     ],
 )
 def test_bad_weights(weight, message, face):

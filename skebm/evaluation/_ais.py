@@ -21,6 +21,7 @@ from skebm.evaluation._normalizer import AbstractNormalizer
 from skebm.evaluation._particles import move, resolve_sampler
 from skebm.samplers import AbstractSampler
 from skebm.samplers._point import Energy
+from skebm.utils import check_range, is_count, is_positive
 
 
 class AnnealedImportanceSampling(AbstractNormalizer):
@@ -93,10 +94,24 @@ class AnnealedImportanceSampling(AbstractNormalizer):
         self.n_moves = n_moves
         self.n_pilot_particles = n_pilot_particles
 
+    def check_options(self) -> None:
+        """Raise ValueError naming an option that is out of its range."""
+        resolve_sampler(self.sampler)
+        for name in ("n_particles", "n_moves"):
+            right = is_count(getattr(self, name), 1)
+            check_range(self, name, right, "an integer, at least 1")
+        right = is_count(self.n_pilot_particles, 2)
+        check_range(self, "n_pilot_particles", right, "an integer, at least 2")
+        right = self.n_temperatures == "auto" or is_count(self.n_temperatures, 1)
+        check_range(self, "n_temperatures", right, "'auto' or an integer, at least 1")
+        right = is_positive(self.log_weight_variance)
+        check_range(self, "log_weight_variance", right, "a number above 0")
+
     def estimate(
         self, energy: Energy, reference: ReferenceDensity, *, generator: torch.Generator
     ) -> LogNormalizer:
         """Estimate log Z; see `AbstractNormalizer.estimate`."""
+        self.check_options()
         pilot = self.pilot(energy, reference, generator)
         return self.follow(pilot, energy, reference, generator)
 
@@ -142,12 +157,7 @@ class AnnealedImportanceSampling(AbstractNormalizer):
         """K, given the pilot's thermodynamic length."""
         if self.n_temperatures == "auto":
             return max(4, math.ceil(pilot.length**2 / self.log_weight_variance))
-        if isinstance(self.n_temperatures, str) or self.n_temperatures < 1:
-            raise ValueError(
-                "n_temperatures must be 'auto' or an integer of at least 1, "
-                f"got {self.n_temperatures!r}."
-            )
-        return self.n_temperatures
+        return int(self.n_temperatures)
 
 
 def annealed_log_weights(

@@ -12,6 +12,7 @@ from skebm.evaluation._annealing import Annealed
 from skebm.evaluation._log_weights import LogNormalizer, ReferenceDensity
 from skebm.evaluation._normalizer import AbstractNormalizer, ImportanceSampling
 from skebm.samplers._point import Energy
+from skebm.utils import check_range, is_count, is_positive
 
 MAX_DRAWS = 1_000_000
 
@@ -57,10 +58,17 @@ class AutoNormalizer(AbstractNormalizer):
         self.tolerance = tolerance
         self.max_moves = max_moves
 
+    def check_options(self) -> None:
+        """Raise ValueError naming an option that is out of its range."""
+        check_range(self, "tolerance", is_positive(self.tolerance), "a number above 0")
+        right = is_count(self.max_moves, 1)
+        check_range(self, "max_moves", right, "an integer, at least 1")
+
     def estimate(
         self, energy: Energy, reference: ReferenceDensity, *, generator: torch.Generator
     ) -> LogNormalizer:
         """Estimate log Z; see `AbstractNormalizer.estimate`."""
+        self.check_options()
         best = self._importance_sampling(energy, reference, generator)
         if best.trusted and best.standard_error <= min(0.02, self.tolerance):
             return best

@@ -14,10 +14,14 @@ from skebm.evaluation._log_weights import (
     summarize,
 )
 from skebm.samplers._point import Energy, chunk_rows
+from skebm.utils import check_range, is_count
 
 
 class AbstractNormalizer(BaseEstimator, ABC):
     """Estimates log Z of p(x) = q0(x) exp(-E(x)) / Z."""
+
+    def check_options(self) -> None:
+        """Raise ValueError naming an option that is out of its range."""
 
     @abstractmethod
     def estimate(
@@ -81,12 +85,16 @@ class ImportanceSampling(AbstractNormalizer):
     def __init__(self, n_samples: int = 20_000) -> None:
         self.n_samples = n_samples
 
+    def check_options(self) -> None:
+        """Raise ValueError naming an option that is out of its range."""
+        right = is_count(self.n_samples, 1)
+        check_range(self, "n_samples", right, "an integer, at least 1")
+
     def estimate(
         self, energy: Energy, reference: ReferenceDensity, *, generator: torch.Generator
     ) -> LogNormalizer:
         """Estimate log Z; see `AbstractNormalizer.estimate`."""
-        if self.n_samples < 1:
-            raise ValueError(f"n_samples must be at least 1, got {self.n_samples}.")
+        self.check_options()
         first = reference.sample(1, generator)
         rows = chunk_rows(first.shape[1])
         log_weights = [

@@ -74,12 +74,13 @@ def resolve_sampler(sampler: str | AbstractSampler) -> AbstractSampler:
     if isinstance(sampler, str):
         if sampler not in _SAMPLERS:
             raise ValueError(
-                f"sampler must be one of {sorted(_SAMPLERS)}, got {sampler!r}."
+                f"The 'sampler' parameter of a normalizer must be one of "
+                f"{sorted(_SAMPLERS)} or an instance. Got {sampler!r} instead."
             )
         sampler = _SAMPLERS[sampler]
     if not isinstance(sampler, AbstractMetropolisSampler):
         raise ValueError(
-            "sampler must be a name or a Metropolis sampler with an adaptable step "
-            f"size, got {sampler!r}."
+            "The 'sampler' parameter of a normalizer must be a name or a Metropolis "
+            f"sampler with an adaptable step size. Got {sampler!r} instead."
         )
     return clone(sampler)

@@ -56,6 +56,9 @@ class Reference(BaseEstimator, ABC):
     #: Whether held-out rows must lie in the support, so that the fit needs them too.
     needs_all_rows: ClassVar[bool] = False
 
+    def check_options(self) -> None:
+        """Raise ValueError naming an option that is out of its range."""
+
     @abstractmethod
     def fit(
         self, x: Tensor, *, weight: Tensor | None, generator: torch.Generator

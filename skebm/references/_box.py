@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from skebm.references._base import Density, Reference
+from skebm.utils import check_range, is_positive
 
 
 class UniformBox(Density):
@@ -78,6 +79,11 @@ class BoxReference(Reference):
 
     def __init__(self, margin: float = 0.2) -> None:
         self.margin = margin
+
+    def check_options(self) -> None:
+        """Raise ValueError where the margin is not a number from 0."""
+        right = self.margin == 0 or is_positive(self.margin)
+        check_range(self, "margin", right, "a number, at least 0")
 
     def fit(
         self, x: Tensor, *, weight: Tensor | None, generator: torch.Generator

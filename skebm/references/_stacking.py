@@ -17,7 +17,7 @@ from torch import Tensor
 
 from skebm.references._base import Reference
 from skebm.references._mixture import GaussianMixtureDensity, make_mixture
-from skebm.utils import VARIANCE_FLOOR, column_units
+from skebm.utils import VARIANCE_FLOOR, check_range, column_units, is_count
 
 Array = NDArray[np.float64]
 
@@ -119,6 +119,18 @@ class GaussianMixtureReference(Reference):
         self.n_components = n_components
         self.n_repeats = n_repeats
         self.max_rows = max_rows
+
+    def check_options(self) -> None:
+        """Raise ValueError naming an option that is out of its range."""
+        sizes = self.n_components
+        right = isinstance(sizes, tuple | list)
+        right = right and all(is_count(size, 1) for size in sizes)
+        expected = "a tuple of integers, each at least 1"
+        check_range(self, "n_components", right, expected)
+        right = self.n_repeats is None or is_count(self.n_repeats, 1)
+        check_range(self, "n_repeats", right, "None or an integer, at least 1")
+        right = is_count(self.max_rows, 2)
+        check_range(self, "max_rows", right, "an integer, at least 2")
 
     def fit(
         self, x: Tensor, *, weight: Tensor | None, generator: torch.Generator

@@ -196,16 +196,16 @@ def test_names_are_sorted():
 
 @pytest.mark.parametrize("sampler", ["gibbs", object()])
 def test_unknown_sampler(sampler):
-    with pytest.raises(ValueError, match="sampler must be"):
+    with pytest.raises(ValueError, match="'sampler' parameter"):
         estimate(AnnealedImportanceSampling(sampler=sampler), Normal(2), gaussian(2))
 
 
 @pytest.mark.parametrize(
     ("normalizer", "message"),
     [
-        (ImportanceSampling(0), "n_samples must be at least 1"),
-        (AnnealedImportanceSampling(n_temperatures=0), "n_temperatures must be"),
-        (AnnealedImportanceSampling(n_temperatures="many"), "n_temperatures must be"),
+        (ImportanceSampling(0), "'n_samples' parameter"),
+        (AnnealedImportanceSampling(n_temperatures=0), "'n_temperatures' parameter"),
+        (AnnealedImportanceSampling(n_temperatures="many"), "'n_temperatures' parameter"),
     ],
 )
 def test_settings_out_of_range(normalizer, message):
