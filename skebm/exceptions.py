@@ -15,8 +15,21 @@ class DivergenceError(SkebmError, ArithmeticError):
 class NonFiniteChainError(SkebmError, ArithmeticError):
     """A Markov chain went to where the energy is not finite.
 
-    The message holds how many chains did, the step size and what to change.
+    Parameters
+    ----------
+    problem : str
+        How many chains did, with which step size.
+    remedy : str
+        What to change.
     """
+
+    def __init__(self, problem: str, remedy: str = "Take a smaller step_size.") -> None:
+        super().__init__(problem, remedy)
+        self.problem = problem
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.problem}. {self.remedy}"
 
 
 class SkebmWarning(UserWarning):

@@ -13,6 +13,7 @@ from skebm.evaluation import ImportanceSampling
 from skebm.exceptions import DivergenceError, NormalizerWarning, TrainingWarning
 from skebm.networks import MLP
 from skebm.training import StabilityGuard
+from skebm.training._guard import Problem
 
 TINY = partial(MLP, hidden_features=(16,))
 
@@ -424,7 +425,8 @@ def test_an_interrupt_while_log_z_is_estimated_leaves_it_to_the_next_scoring(
 def test_a_divergence_leaves_a_warm_started_estimator_where_it_was(rows, monkeypatch):
     model = make(warm_start=True, early_stopping=False).fit(rows)
     scores = model.score_samples(rows)
-    monkeypatch.setattr(StabilityGuard, "problem", lambda *_: "the loss is 1e9")
+    problem = Problem("the loss is 1e9")
+    monkeypatch.setattr(StabilityGuard, "problem", lambda *_: problem)
     with pytest.raises(
         DivergenceError, match=r"epoch 6: the loss is 1e9.*learning_rate"
     ):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from skebm.networks import MLP, EnergyModel
-from skebm.objectives._base import Batch, Loss, ParameterGroup, check_range
+from skebm.objectives._base import Batch, Loss, ParameterGroup
 from skebm.objectives.score_matching._base import (
     ScoreMatchingObjective,
     draw_reference,
@@ -17,7 +17,13 @@ from skebm.objectives.score_matching._base import (
     score_at,
 )
 from skebm.references import Density
-from skebm.utils import normal_like
+from skebm.utils import (
+    check_builder,
+    check_count,
+    check_number,
+    check_positive,
+    normal_like,
+)
 
 
 class SteinDiscrepancy(ScoreMatchingObjective):
@@ -91,10 +97,11 @@ class SteinDiscrepancy(ScoreMatchingObjective):
     def check_options(self) -> None:
         """Raise ValueError naming an option that is out of its range."""
         super().check_options()
-        check_range(self, "noise_scale", self.noise_scale >= 0, "at least 0")
+        check_number(self, "noise_scale", 0)
         for name in ("critic_penalty", "critic_rate"):
-            check_range(self, name, getattr(self, name) > 0, "above 0")
-        check_range(self, "n_critic_steps", self.n_critic_steps >= 1, "at least 1")
+            check_positive(self, name)
+        check_count(self, "n_critic_steps")
+        check_builder(self, "critic")
 
     def init(
         self, model: EnergyModel, reference: Density, generator: torch.Generator
@@ -104,7 +111,7 @@ class SteinDiscrepancy(ScoreMatchingObjective):
         row = reference.sample(1, generator)
         n_features = row.shape[1]
         build = self.critic or partial(MLP, hidden_features=(64, 64), embedding="waves")
-        return build(n_features, n_features).to(row.device)
+        return build(n_features, n_features).to(row)
 
     def parameter_groups(
         self, model: EnergyModel, state: nn.Module

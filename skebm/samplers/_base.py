@@ -159,9 +159,9 @@ class AbstractSampler(BaseEstimator, ABC):
             raise NonFiniteChainError(
                 f"{type(self).__name__}: {n_lost} of {len(lost)} chains are where the "
                 f"energy is not finite, {n_before} of them from the start, with "
-                f"step_size={float(end.step_size):.3g}. Check energy and start of "
-                "those; for others take a smaller step_size or a sampler that rejects "
-                "such steps: MALA or HMC."
+                f"step_size={float(end.step_size):.3g}",
+                "Check energy and start of those; for others take a smaller step_size "
+                "or a sampler that rejects such steps: MALA or HMC.",
             )
 
 

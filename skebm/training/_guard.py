@@ -3,11 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skebm.exceptions import DivergenceError
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What went wrong, and what a user can change.
+
+    Attributes
+    ----------
+    cause : str
+        Words that can follow "because".
+    remedy : str
+        A sentence.
+    """
+
+    cause: str
+    remedy: str = (
+        "Lower learning_rate, raise the objective's gradient_penalty, or look for "
+        "columns with extreme values."
+    )
 
 
 class StabilityGuard:
@@ -34,18 +54,20 @@ class StabilityGuard:
         self.rate_factor = rate_factor
         self.n_rollbacks = 0
 
-    def problem(self, figures: Mapping[str, NDArray[np.float64]]) -> str | None:
+    def problem(self, figures: Mapping[str, NDArray[np.float64]]) -> Problem | None:
         """Return what is wrong with the figures of some steps, or None."""
         for name, values in figures.items():
             if not np.isfinite(values).all():
-                return f"{name} became non-finite"
+                return Problem(f"{name} became non-finite")
             low, high = self.healthy.get(name, (-np.inf, np.inf))
             mean = float(values.mean())
             if not low <= mean <= high:
-                return f"{name} = {mean:.4g} left its healthy range [{low}, {high}]"
+                return Problem(
+                    f"{name} = {mean:.4g} left its healthy range [{low}, {high}]"
+                )
         return None
 
-    def roll_back(self, problem: str, epoch: int, learning_rate: float) -> None:
+    def roll_back(self, problem: Problem, epoch: int, learning_rate: float) -> None:
         """Count one return to the best state.
 
         Raises
@@ -56,9 +78,8 @@ class StabilityGuard:
         self.n_rollbacks += 1
         if self.n_rollbacks > self.max_rollbacks:
             raise DivergenceError(
-                f"Training diverged in epoch {epoch}: {problem}, still so after "
+                f"Training diverged in epoch {epoch}: {problem.cause}, still so after "
                 f"{self.max_rollbacks} returns to the best state, each at "
                 f"{self.rate_factor} times the learning rate (now {learning_rate:.2g})."
-                " Lower learning_rate, raise the objective's gradient_penalty, or look "
-                "for columns with extreme values."
+                f" {problem.remedy}"
             )

@@ -16,7 +16,7 @@ from torch import Tensor
 from skebm.exceptions import DivergenceError, NonFiniteChainError
 from skebm.objectives import Batch, Loss, Objective
 from skebm.training._batches import TableBatches
-from skebm.training._guard import StabilityGuard
+from skebm.training._guard import Problem, StabilityGuard
 from skebm.training._monitor import Evaluation, Monitor
 from skebm.training._run import TrainingRun
 from skebm.training._schedule import Schedule
@@ -110,8 +110,8 @@ class Trainer:
         if self.n_epochs and self.guard.n_rollbacks == self.n_epochs:
             raise DivergenceError(
                 f"Training diverged in each of its {self.n_epochs} epochs, the last "
-                f"time because {self._last_problem}. Lower learning_rate (it was "
-                f"{self.schedule.learning_rate:.2g})."
+                f"time because {self._last_problem.cause}. {self._last_problem.remedy} "
+                f"(learning_rate was {self.schedule.learning_rate:.2g}.)"
             )
 
     def _fit_loop(self, run: TrainingRun, batches: TableBatches, max_iter: int) -> None:
@@ -121,7 +121,9 @@ class Trainer:
             figures, problem = self._run_epoch(run, batches, epoch, max_iter)
             evaluation = None if problem else self._evaluate(run)
             if evaluation and not np.isfinite(list(evaluation.scores.values())).all():
-                problem = f"held-out scores became non-finite: {evaluation.scores}"
+                problem = Problem(
+                    f"held-out scores became non-finite: {evaluation.scores}"
+                )
             if problem:
                 self._roll_back(run, problem, epoch)
             entry = self._entry(figures, evaluation, time.perf_counter() - started)
@@ -137,7 +139,7 @@ class Trainer:
 
     def _run_epoch(
         self, run: TrainingRun, batches: TableBatches, epoch: int, max_iter: int
-    ) -> tuple[dict[str, NDArray[np.float64]], str | None]:
+    ) -> tuple[dict[str, NDArray[np.float64]], Problem | None]:
         """Return each figure's values in this epoch and what went wrong, or None."""
         first, last = self.progress
         begin = first + (last - first) * (epoch - 1) / max_iter
@@ -146,14 +148,14 @@ class Trainer:
         n_steps = batches.n_steps(rows)
         all_figures: dict[str, list[NDArray[np.float64]]] = defaultdict(list)
         pending: dict[str, list[Tensor]] = defaultdict(list)
-        problem: str | None = None
+        problem: Problem | None = None
         epoch_batches = batches.epoch(rows, run.generator, begin, end)
         for step, batch in enumerate(epoch_batches, start=1):
             rate = self.schedule.rate(batch.progress) * run.rate_factor
             try:
                 self._step(run, batch, rate, pending)
             except NonFiniteChainError as error:
-                problem = str(error)
+                problem = Problem(error.problem, error.remedy)
                 break
             if step % STEPS_BETWEEN_AVERAGES == 0 or step == n_steps:
                 run.update_average()
@@ -210,7 +212,7 @@ class Trainer:
         self._best = evaluation
         self._best_snapshot = run.snapshot()
 
-    def _roll_back(self, run: TrainingRun, problem: str, epoch: int) -> None:
+    def _roll_back(self, run: TrainingRun, problem: Problem, epoch: int) -> None:
         self._last_problem = problem
         rate_factor = run.rate_factor * self.guard.rate_factor
         rate = self.schedule.learning_rate * rate_factor
@@ -218,7 +220,8 @@ class Trainer:
         self.guard.roll_back(problem, epoch, rate)
         run.rate_factor = rate_factor
         if self.verbose:
-            print(f"epoch {epoch}: {problem}; back to the best state, rate {rate:.2g}")
+            back = f"back to the best state, rate {rate:.2g}"
+            print(f"epoch {epoch}: {problem.cause}; {back}")
 
     def _entry(
         self,

@@ -1,6 +1,16 @@
 """Floor 0: what every floor may use and which knows none of them."""
 
-from skebm.utils._checks import check_range, is_count, is_positive
+from skebm.utils._checks import (
+    check_builder,
+    check_count,
+    check_number,
+    check_positive,
+    check_range,
+    is_count,
+    is_number,
+    is_positive,
+    is_sequence,
+)
 from skebm.utils._columns import VARIANCE_FLOOR, column_units, dequantization_scale
 from skebm.utils._torch import (
     draw_seed,
@@ -16,13 +26,19 @@ from skebm.utils._torch import (
 
 __all__ = [
     "VARIANCE_FLOOR",
+    "check_builder",
+    "check_count",
+    "check_number",
+    "check_positive",
     "check_range",
     "column_units",
     "dequantization_scale",
     "draw_seed",
     "in_padded_batches",
     "is_count",
+    "is_number",
     "is_positive",
+    "is_sequence",
     "isolated_rng",
     "make_generator",
     "normal_like",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from numbers import Integral, Real
 
 
@@ -15,6 +16,33 @@ def check_range(owner: object, name: str, holds: bool, expected: str) -> None:
         )
 
 
+def check_count(owner: object, name: str, least: int = 1) -> None:
+    """Raise ValueError unless the option is an integer of at least ``least``."""
+    right = is_count(getattr(owner, name), least)
+    check_range(owner, name, right, f"an integer, at least {least}")
+
+
+def check_number(
+    owner: object, name: str, least: float, most: float = math.inf
+) -> None:
+    """Raise ValueError unless the option is a number, at least and at most these."""
+    expected = f"at least {least}" if most == math.inf else f"in [{least}, {most}]"
+    right = is_number(getattr(owner, name), least, most)
+    check_range(owner, name, right, f"a number, {expected}")
+
+
+def check_positive(owner: object, name: str) -> None:
+    """Raise ValueError unless the option is a number above 0."""
+    check_range(owner, name, is_positive(getattr(owner, name)), "a number above 0")
+
+
+def check_builder(owner: object, name: str) -> None:
+    """Raise ValueError unless the option can be called or is None, the default."""
+    value = getattr(owner, name)
+    right = value is None or callable(value)
+    check_range(owner, name, right, "a builder that can be called, or None")
+
+
 def is_count(value: object, least: int = 0) -> bool:
     """Tell whether ``value`` is an integer of at least ``least``."""
     return (
@@ -22,6 +50,21 @@ def is_count(value: object, least: int = 0) -> bool:
         and not isinstance(value, bool)
         and int(value) >= least
     )
+
+
+def is_number(value: object, least: float, most: float = math.inf) -> bool:
+    """Tell whether ``value`` is a finite number, at least and at most these."""
+    return (
+        isinstance(value, Real)
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+        and least <= float(value) <= most
+    )
+
+
+def is_sequence(value: object, holds: Callable[[object], bool]) -> bool:
+    """Tell whether ``value`` is a tuple or list of at least one such thing."""
+    return isinstance(value, tuple | list) and len(value) > 0 and all(map(holds, value))
 
 
 def is_positive(value: object) -> bool:

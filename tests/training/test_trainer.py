@@ -1,5 +1,6 @@
 """The loop: order of steps, averages, best state, guard."""
 
+import pickle
 from typing import ClassVar
 
 import numpy as np
@@ -123,6 +124,29 @@ def test_lost_chains_are_a_reason_to_go_back():
     trainer.fit(run, make_batches(), 5)
     assert trainer.history["n_rollbacks"] == [0, 0, 1, 1, 1]
     assert run.rate_factor == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("n_epochs", [3, 50])
+def test_chains_that_stay_lost_ask_for_another_step_size(n_epochs):
+    class Lost(Square):
+        def step(self, model, batch, state, generator):
+            raise NonFiniteChainError("1 chain of 4 is lost", "Take a smaller step.")
+            yield
+
+    objective = Lost()
+    with pytest.raises(DivergenceError) as raised:
+        Trainer(objective, schedule()).fit(
+            make_run(objective), make_batches(), n_epochs
+        )
+    message = str(raised.value)
+    assert "1 chain of 4 is lost" in message and "Take a smaller step." in message
+    assert ".." not in message and "Lower learning_rate" not in message
+
+
+def test_lost_chains_survive_a_pickle():
+    error = NonFiniteChainError("1 chain of 4 is lost", "Take a smaller step.")
+    copied = pickle.loads(pickle.dumps(error))
+    assert str(copied) == str(error) == "1 chain of 4 is lost. Take a smaller step."
 
 
 def test_a_lasting_divergence_is_an_error_with_figures():

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from skebm.networks import EnergyModel
-from skebm.objectives._base import Batch, Loss, Objective, check_range, check_sampler
+from skebm.objectives._base import Batch, Loss, Objective, check_sampler
 from skebm.objectives.contrastive_divergence._kernel import ChainKernel
 from skebm.references import Density
 from skebm.samplers import AbstractSampler, Langevin, make_sampler
+from skebm.utils import check_count
 
 
 class ChainState(nn.Module):
@@ -53,9 +54,8 @@ class AbstractContrastiveDivergence(Objective):
     def check_options(self) -> None:
         """Raise ValueError naming an option that is out of its range."""
         check_sampler(self, self.sampler)
-        check_range(self, "n_steps", self.n_steps >= 1, "at least 1")
-        tries = self.n_reference_tries
-        check_range(self, "n_reference_tries", tries >= 0, "at least 0")
+        check_count(self, "n_steps")
+        check_count(self, "n_reference_tries", 0)
 
     def check_model(self, model: EnergyModel, n_features: int) -> None:
         """Raise ValueError naming both where the sampler can't explore the model."""

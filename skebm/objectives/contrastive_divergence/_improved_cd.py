@@ -21,6 +21,7 @@ from skebm.samplers import (
     Transition,
     transform,
 )
+from skebm.utils import check_count, check_number, is_sequence
 
 CLOSEST = 1e-6
 
@@ -227,12 +228,13 @@ class ImprovedCD(PCD):
         super().check_options()
         known = self.replacement in REPLACEMENTS
         check_range(self, "replacement", known, f"one of {REPLACEMENTS}")
-        given = self.transitions is None or len(self.transitions) > 0
-        check_range(self, "transitions", given, "None or hold at least one")
+        given = self.transitions is None or is_sequence(self.transitions, callable)
+        expected = "None or a tuple of at least one callable (x, generator) -> x"
+        check_range(self, "transitions", given, expected)
         for name in ("n_kl_steps", "n_kl_chains", "n_neighbors"):
-            check_range(self, name, getattr(self, name) >= 1, "at least 1")
+            check_count(self, name)
         for name in ("kl_weight", "neighbor_entropy_weight", "energy_regularization"):
-            check_range(self, name, getattr(self, name) >= 0, "at least 0")
+            check_number(self, name, 0)
 
     def _buffer(self, rows: Tensor) -> ReplayBuffer:
         return ReplayBuffer(

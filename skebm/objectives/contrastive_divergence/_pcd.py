@@ -17,7 +17,7 @@ from skebm.objectives.contrastive_divergence._base import (
 from skebm.objectives.contrastive_divergence._kernel import ChainKernel
 from skebm.references import Density
 from skebm.samplers import AbstractSampler, Langevin, ReplayBuffer
-from skebm.utils import uniform_like
+from skebm.utils import check_count, check_number, is_count, uniform_like
 
 
 class PersistentState(ChainState):
@@ -117,11 +117,13 @@ class PCD(AbstractContrastiveDivergence):
     def check_options(self) -> None:
         """Raise ValueError naming an option that is out of its range."""
         super().check_options()
-        check_range(self, "buffer_size", self.buffer_size >= 1, "at least 1")
-        known = self.n_chains is None or 1 <= self.n_chains <= self.buffer_size
-        check_range(self, "n_chains", known, "at least 1 and at most buffer_size")
+        check_count(self, "buffer_size")
+        n, most = self.n_chains, self.buffer_size
+        right = n is None or (is_count(n, 1) and n <= most)
+        expected = f"None or an integer, at least 1 and at most buffer_size={most}"
+        check_range(self, "n_chains", right, expected)
         for name in ("reinit_probability", "data_reinit_probability"):
-            check_range(self, name, 0 <= getattr(self, name) <= 1, "in [0, 1]")
+            check_number(self, name, 0, 1)
 
     def init(
         self, model: EnergyModel, reference: Density, generator: torch.Generator

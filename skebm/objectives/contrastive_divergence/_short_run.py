@@ -13,6 +13,7 @@ from skebm.objectives.contrastive_divergence._base import (
     Negatives,
 )
 from skebm.samplers import AbstractSampler
+from skebm.utils import is_count
 
 
 class ShortRun(AbstractContrastiveDivergence):
@@ -64,8 +65,8 @@ class ShortRun(AbstractContrastiveDivergence):
     def check_options(self) -> None:
         """Raise ValueError naming an option that is out of its range."""
         super().check_options()
-        n_chains = self.n_chains
-        check_range(self, "n_chains", n_chains is None or n_chains >= 1, "at least 1")
+        right = self.n_chains is None or is_count(self.n_chains, 1)
+        check_range(self, "n_chains", right, "None or an integer, at least 1")
 
     def negatives(
         self,

@@ -12,7 +12,7 @@ from torch.nn.functional import softplus
 from skebm.networks import EnergyModel
 from skebm.objectives._base import Batch, Loss, Objective, check_range
 from skebm.references import Density
-from skebm.utils import normal_like, uniform_like
+from skebm.utils import check_count, is_positive, is_sequence, normal_like, uniform_like
 
 
 class ConditionalNCE(Objective):
@@ -60,11 +60,11 @@ class ConditionalNCE(Objective):
 
     def check_options(self) -> None:
         """Raise ValueError naming an option that is out of its range."""
-        low, high = self.noise_scale
-        check_range(
-            self, "noise_scale", 0 < low <= high, "two numbers, 0 < least <= largest"
-        )
-        check_range(self, "n_noise", self.n_noise >= 1, "at least 1")
+        scales = self.noise_scale
+        pair = is_sequence(scales, is_positive) and len(scales) == 2
+        expected = "two numbers, 0 < least <= largest"
+        check_range(self, "noise_scale", pair and scales[0] <= scales[1], expected)
+        check_count(self, "n_noise")
 
     def init(
         self, model: EnergyModel, reference: Density, generator: torch.Generator

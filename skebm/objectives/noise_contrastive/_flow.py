@@ -15,11 +15,16 @@ from skebm.objectives._base import (
     Loss,
     Objective,
     ParameterGroup,
-    check_range,
 )
 from skebm.objectives.noise_contrastive._nce import classification_loss
 from skebm.references import Density
-from skebm.utils import normal_like
+from skebm.utils import (
+    check_builder,
+    check_count,
+    check_number,
+    check_positive,
+    normal_like,
+)
 from skebm.utils._zuko import import_zuko
 
 WHO_NEEDS_ZUKO = "objective 'flow_contrastive' (FlowContrastive)"
@@ -126,10 +131,11 @@ class FlowContrastive(Objective):
 
     def check_options(self) -> None:
         """Raise for an option out of its range (ValueError) or without zuko."""
-        check_range(self, "noise_ratio", self.noise_ratio >= 1, "at least 1")
-        check_range(self, "flow_rate", self.flow_rate > 0, "above 0")
-        check_range(self, "warmup", 0 <= self.warmup <= 1, "in [0, 1]")
-        check_range(self, "flow_interval", self.flow_interval >= 1, "at least 1")
+        for name in ("noise_ratio", "flow_interval"):
+            check_count(self, name)
+        check_builder(self, "flow")
+        check_positive(self, "flow_rate")
+        check_number(self, "warmup", 0, 1)
         import_zuko(WHO_NEEDS_ZUKO)
 
     def init(

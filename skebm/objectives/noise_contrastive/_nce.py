@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from skebm.networks import EnergyModel
-from skebm.objectives._base import Batch, Loss, Objective, check_range
+from skebm.objectives._base import Batch, Loss, Objective
 from skebm.references import Density
+from skebm.utils import check_count
 
 
 def classification_loss(
@@ -71,7 +72,7 @@ class NCE(Objective):
 
     def check_options(self) -> None:
         """Raise ValueError naming an option that is out of its range."""
-        check_range(self, "noise_ratio", self.noise_ratio >= 1, "at least 1")
+        check_count(self, "noise_ratio")
 
     def init(
         self, model: EnergyModel, reference: Density, generator: torch.Generator

@@ -19,6 +19,7 @@ from skebm.objectives._base import (
     check_range,
 )
 from skebm.references import Density
+from skebm.utils import check_builder, check_number, is_positive, is_sequence
 
 
 class Telescoping(Objective):
@@ -82,10 +83,13 @@ class Telescoping(Objective):
 
     def check_options(self) -> None:
         """Raise ValueError naming an option that is out of its range."""
-        ends = (0.0, *self.waymarks, 1.0)
-        rising = len(ends) > 2 and all(low < high for low, high in pairwise(ends))
-        check_range(self, "waymarks", rising, "rising numbers between 0 and 1")
-        check_range(self, "span_weight", self.span_weight >= 0, "at least 0")
+        rising = is_sequence(self.waymarks, is_positive) and all(
+            low < high for low, high in pairwise([*self.waymarks, 1.0])
+        )
+        expected = "a tuple of rising numbers between 0 and 1"
+        check_range(self, "waymarks", rising, expected)
+        check_number(self, "span_weight", 0)
+        check_builder(self, "ratios")
 
     def init(
         self, model: EnergyModel, reference: Density, generator: torch.Generator
@@ -94,7 +98,7 @@ class Telescoping(Objective):
         del model
         row = reference.sample(1, generator)
         build = self.ratios or partial(MLP, hidden_features=(64, 64), embedding="waves")
-        return build(row.shape[1], len(self.waymarks)).to(row.device)
+        return build(row.shape[1], len(self.waymarks)).to(row)
 
     def parameter_groups(
         self, model: EnergyModel, state: nn.Module

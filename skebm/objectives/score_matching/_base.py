@@ -13,7 +13,7 @@ from torch.nn.functional import softplus
 from skebm.networks import EnergyModel
 from skebm.objectives._base import Batch, Loss, Objective, check_range
 from skebm.references import Density, UniformBox
-from skebm.utils import normal_like
+from skebm.utils import check_number, is_number, normal_like
 
 LogDensity = Callable[[Tensor], Tensor]
 
@@ -47,7 +47,8 @@ class ScoreMatchingObjective(Objective):
 
     def check_options(self) -> None:
         """Raise ValueError naming an option that is out of its range."""
-        check_range(self, "reference_share", 0 <= self.reference_share < 1, "in [0, 1)")
+        share = is_number(self.reference_share, 0) and self.reference_share < 1
+        check_range(self, "reference_share", share, "a number in [0, 1)")
 
     def init(
         self, model: EnergyModel, reference: Density, generator: torch.Generator
@@ -88,7 +89,7 @@ class ImplicitScoreMatching(ScoreMatchingObjective):
     def check_options(self) -> None:
         """Raise ValueError naming an option that is out of its range."""
         super().check_options()
-        check_range(self, "noise_scale", self.noise_scale >= 0, "at least 0")
+        check_number(self, "noise_scale", 0)
 
     @abstractmethod
     def row_losses(

@@ -14,7 +14,7 @@ from skebm.objectives.score_matching._base import (
     draw_reference,
     score_at,
 )
-from skebm.utils import normal_like
+from skebm.utils import is_positive, is_sequence, normal_like
 
 
 class DenoisingScoreMatching(ScoreMatchingObjective):
@@ -71,8 +71,8 @@ class DenoisingScoreMatching(ScoreMatchingObjective):
     def check_options(self) -> None:
         """Raise ValueError naming an option that is out of its range."""
         super().check_options()
-        right = len(self.noise_scales) > 0 and min(self.noise_scales) > 0
-        check_range(self, "noise_scales", right, "one or more numbers above 0")
+        right = is_sequence(self.noise_scales, is_positive)
+        check_range(self, "noise_scales", right, "a tuple of numbers above 0")
 
     def step(
         self,

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from skebm.networks import EnergyModel
-from skebm.objectives._base import check_range
 from skebm.objectives.score_matching._base import (
     ImplicitScoreMatching,
     random_signs,
 )
+from skebm.utils import check_positive
 
 
 class FiniteDifferenceScoreMatching(ImplicitScoreMatching):
@@ -62,7 +62,7 @@ class FiniteDifferenceScoreMatching(ImplicitScoreMatching):
     def check_options(self) -> None:
         """Raise ValueError naming an option that is out of its range."""
         super().check_options()
-        check_range(self, "step_size", self.step_size > 0, "above 0")
+        check_positive(self, "step_size")
 
     def row_losses(
         self, model: EnergyModel, x: Tensor, generator: torch.Generator

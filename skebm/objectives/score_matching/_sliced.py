@@ -12,7 +12,7 @@ from skebm.objectives.score_matching._base import (
     random_signs,
     score_at,
 )
-from skebm.utils import normal_like
+from skebm.utils import check_count, normal_like
 
 PROJECTIONS = {"rademacher": random_signs, "gaussian": normal_like}
 
@@ -73,9 +73,9 @@ class SlicedScoreMatching(ImplicitScoreMatching):
     def check_options(self) -> None:
         """Raise ValueError naming an option that is out of its range."""
         super().check_options()
-        known = self.projections in PROJECTIONS
+        known = self.projections in list(PROJECTIONS)
         check_range(self, "projections", known, f"one of {sorted(PROJECTIONS)}")
-        check_range(self, "n_projections", self.n_projections >= 1, "at least 1")
+        check_count(self, "n_projections")
 
     def row_losses(
         self, model: EnergyModel, x: Tensor, generator: torch.Generator
