@@ -203,9 +203,9 @@ def test_unknown_sampler(sampler):
 @pytest.mark.parametrize(
     ("normalizer", "message"),
     [
-        (ImportanceSampling(0), "'n_samples' parameter"),
-        (AnnealedImportanceSampling(n_temperatures=0), "'n_temperatures' parameter"),
-        (AnnealedImportanceSampling(n_temperatures="many"), "'n_temperatures' parameter"),
+        (ImportanceSampling(0), "'n_samples'"),
+        (AnnealedImportanceSampling(n_temperatures=0), "'n_temperatures'"),
+        (AnnealedImportanceSampling(n_temperatures="many"), "'n_temperatures'"),
     ],
 )
 def test_settings_out_of_range(normalizer, message):
