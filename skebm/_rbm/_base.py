@@ -21,7 +21,13 @@ from sklearn.utils.validation import check_is_fitted
 from skebm._base import private_random_state
 from skebm._callbacks import FitProgress
 from skebm._rbm._density import RBMDensityMixin
-from skebm._rbm._rows import chunks, column_means, on_chunk, to_tensor
+from skebm._rbm._rows import (
+    chunks,
+    column_means,
+    on_chunk,
+    to_tensor,
+    total_deviation,
+)
 from skebm._rbm._training import TrainingState
 from skebm.evaluation import (
     conditional_means,
@@ -42,6 +48,9 @@ from skebm.utils._sklearn import (
     StrOptions,
     with_callbacks,
 )
+
+#: Standard deviation over rows of the log odds of untrained hidden units.
+INITIAL_SPREAD = 0.5
 
 
 class BaseRBM(
@@ -182,23 +191,29 @@ class BaseRBM(
         return self
 
     def _begin(self, v, rng):
-        """Set up untrained parameters for rows v."""
-        n = v.shape[1]
-        n_chains = self.batch_size if self.n_chains is None else self.n_chains
-        dtype = v.dtype
-        self._n_features_out = self.n_components
-        self._kept_rows = []
-        self.components_ = rng.normal(0, 0.01, (self.n_components, n)).astype(dtype)
-        self.intercept_hidden_ = np.zeros(self.n_components, dtype=dtype)
+        """Set up parameters for rows v: the columns' means, random weights.
+
+        The log odds of the hidden units have mean 0 and standard deviation
+        `INITIAL_SPREAD` over the rows, so that the units differ from the start.
+        """
+        n, m, dtype = v.shape[1], self.n_components, v.dtype
         mean, n_rows = column_means(v)
         bias = self._units().bias(torch.from_numpy(mean), torch.from_numpy(n_rows))
-        self.intercept_visible_ = bias.numpy().astype(dtype)
+        scale = INITIAL_SPREAD / max(total_deviation(v), INITIAL_SPREAD)
+        weight = rng.normal(0, scale, (m, n))
+        self._n_features_out = m
+        self._kept_rows = []
         self._base_bias = bias.numpy().astype(np.float32)
+        self.components_ = weight.astype(dtype)
+        self.intercept_hidden_ = -(weight @ mean).astype(dtype)
+        self.intercept_visible_ = (bias.numpy() - weight.sum(axis=0) / 2).astype(dtype)
+        n_chains = self.batch_size if self.n_chains is None else self.n_chains
         self._check_normalizer()
+        chains = rng.randint(2, size=(n_chains, m))
+        self.h_samples_ = chains.astype(dtype)
         self._state = TrainingState.initial(
-            self._machine(), mean, n_chains, self.method
+            self._machine(), mean, self.h_samples_, self.method
         )
-        self.h_samples_ = self._state["chains"].reshape(-1, self.n_components)
 
     def _resume(self, v, rng):
         """Return the training where it stands and the batches of rows v."""

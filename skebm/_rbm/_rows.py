@@ -53,3 +53,10 @@ def column_means(v):
         return np.asarray(v.mean(axis=0, dtype=np.float64)).ravel(), n
     n = (~np.isnan(v)).sum(axis=0).astype(np.float64)
     return np.nansum(v, axis=0, dtype=np.float64) / np.maximum(n, 1), n
+
+
+def total_deviation(v):
+    """Return the square root of the columns' summed variances, over some rows."""
+    rows = dense(v[:CHUNK_ROWS]).astype(np.float64)
+    mean, _ = column_means(rows)
+    return float(np.sqrt(np.nansum((rows - mean) ** 2) / len(rows)))

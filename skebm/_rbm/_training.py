@@ -48,7 +48,7 @@ class TrainingState:
         weight_decay,
         averaging,
     ):
-        device = self.generator_device = generator.device
+        device = generator.device
         tensors = _moved(to_tensor_tree(arrays), device)
         self.generator = generator
         rbm = RBM(**tensors["parameters"], visible=units)
@@ -75,9 +75,9 @@ class TrainingState:
         self.training.load(tensors)
 
     @staticmethod
-    def initial(rbm, mean, n_chains, method):
+    def initial(rbm, mean, chains, method):
         """Return the arrays of a training that is to begin."""
-        chains = rbm.weight.new_zeros(n_chains, len(rbm.weight))
+        chains = torch.from_numpy(chains).to(rbm.weight)
         return to_numpy_tree(
             {
                 "parameters": rbm.parameters(),
