@@ -212,37 +212,13 @@ class RBMDensityMixin(NormalizerMixin, DensityMixin):
             )
             diagnostics["r_hat"] = np.nan  # chains of different rows differ
         else:
-            explore = {"gibbs": self._anneal, "tempering": self._temper}[method]
+            explore = {"gibbs": annealed_chains, "tempering": _tempered_chains}[method]
             n = max(n_samples, MIN_CHAINS)
-            v, diagnostics = explore(rbm, n, n_steps, generator)
+            v, diagnostics = explore(rbm, self._base(rbm), n, n_steps, generator)
             v = v[:n_samples]
-        if diagnostics["r_hat"] > MAX_R_HAT:
-            warnings.warn(
-                f"The chains of sample() did not mix: R-hat is "
-                f"{diagnostics['r_hat']:.2f} after n_steps={n_steps}. Use more steps or"
-                " method='tempering'.",
-                TrainingWarning,
-                stacklevel=2,
-            )
+        warn_unmixed(diagnostics["r_hat"], n_steps, " or method='tempering'")
         X = self._decode(v.cpu().numpy().astype(np.float64))
         return (X, diagnostics) if return_diagnostics else X
-
-    def _anneal(self, rbm, n, n_steps, generator):
-        """Run chains while beta goes from 0 to 1, then as many steps at 1."""
-        base_bias = self._base(rbm)
-        v = rbm.tempered(0.0, base_bias).sample_blocks(
-            base_bias.expand(n, -1), generator
-        )
-        n_rising = n_steps // 2
-        for k in range(n_rising):
-            cooler = rbm.tempered((k + 1) / n_rising, base_bias)
-            v = cooler.sample_blocks(v, generator)
-        return BlockGibbs().run(rbm, v, n_steps=n_steps - n_rising, generator=generator)
-
-    def _temper(self, rbm, n, n_steps, generator):
-        """Run chains at all temperatures; the coldest ones' half counts."""
-        tempering = TemperedGibbs(self._base(rbm))
-        return tempering.run(rbm, n, n_steps=n_steps, generator=generator)
 
     def impute(self, X):
         """Fill missing entries by their conditional means, E[v_missing | v_observed].
@@ -266,3 +242,33 @@ class RBMDensityMixin(NormalizerMixin, DensityMixin):
 
         filled = self._on_rows(lambda x: x, v, np.float64, complete)
         return self._decode(filled).astype(v.dtype, copy=False)
+
+
+def annealed_chains(rbm, base_bias, n, n_steps, generator):
+    """Run n chains while beta goes from 0 to 1, then as many steps at 1.
+
+    Returns where they end and the diagnostics of the second half.
+    """
+    v = rbm.tempered(0.0, base_bias).sample_blocks(base_bias.expand(n, -1), generator)
+    n_rising = n_steps // 2
+    for k in range(n_rising):
+        cooler = rbm.tempered((k + 1) / n_rising, base_bias)
+        v = cooler.sample_blocks(v, generator)
+    return BlockGibbs().run(rbm, v, n_steps=n_steps - n_rising, generator=generator)
+
+
+def _tempered_chains(rbm, base_bias, n, n_steps, generator):
+    """Run chains at all temperatures; the coldest ones' half counts."""
+    tempering = TemperedGibbs(base_bias)
+    return tempering.run(rbm, n, n_steps=n_steps, generator=generator)
+
+
+def warn_unmixed(r_hat, n_steps, remedy=""):
+    """Warn, in the name of `sample`, of chains that tell different stories."""
+    if r_hat > MAX_R_HAT:
+        warnings.warn(
+            f"The chains of sample() did not mix: R-hat is {r_hat:.2f} after "
+            f"n_steps={n_steps}. Use more steps{remedy}.",
+            TrainingWarning,
+            stacklevel=3,
+        )
