@@ -92,8 +92,9 @@ def build_network(network, n_features, n_outputs):
         raise ValueError(
             f"The 'network' builder must return an nn.Module. Got {built!r} instead."
         )
+    built = built.float()  # as rows are, whatever torch's default is
     with torch.no_grad():
-        shape = tuple(built(torch.zeros(2, n_features)).shape)
+        shape = tuple(built(torch.zeros(2, n_features).float()).shape)
     if shape != (2, n_outputs):
         raise ValueError(
             f"The 'network' must map rows of shape (n, {n_features}) to outputs of "
@@ -106,7 +107,7 @@ def draws_globally(network, n_features):
     """Tell whether the net, in training, draws from torch's global generator."""
     before = torch.default_generator.get_state()
     with torch.no_grad():
-        copy.deepcopy(network).train()(torch.zeros(2, n_features))
+        copy.deepcopy(network).train()(torch.zeros(2, n_features).float())
     return not torch.equal(torch.default_generator.get_state(), before)
 
 

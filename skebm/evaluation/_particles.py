@@ -51,7 +51,9 @@ def resample(log_weights: Tensor, generator: torch.Generator) -> Tensor:
     """Systematic resampling: n indices, each w_i n times up to rounding."""
     n = len(log_weights)
     ends = log_weights.softmax(0).cumsum(0)
-    offset = torch.rand((), generator=generator, device=generator.device)
+    offset = torch.rand(
+        (), generator=generator, device=generator.device, dtype=torch.float32
+    )
     ticks = torch.arange(n, device=ends.device, dtype=ends.dtype)
     points = (ticks + offset.to(ends)) / n * ends[-1]
     return torch.searchsorted(ends, points, right=True).clamp(max=n - 1)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from skebm.references._base import Density, Reference
-from skebm.utils import check_range, is_positive
+from skebm.utils import check_range, is_positive, uniform_like
 
 
 class UniformBox(Density):
@@ -60,9 +60,8 @@ class UniformBox(Density):
 
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Return draws of shape (n_samples, n_features)."""
-        shape = (n_samples, len(self.low))
-        uniform = torch.rand(shape, generator=generator, device=self.low.device)
-        return self.low + (self.high - self.low) * uniform
+        corners = self.low.expand(n_samples, -1)
+        return corners + (self.high - self.low) * uniform_like(corners, generator)
 
 
 class BoxReference(Reference):

@@ -32,7 +32,8 @@ class JointState(nn.Module):
         super().__init__()
         self.density = density
         self.class_shares: Tensor
-        self.register_buffer("class_shares", torch.full((n_classes,), 1 / n_classes))
+        even = torch.full((n_classes,), 1 / n_classes, dtype=torch.float32)
+        self.register_buffer("class_shares", even)
 
 
 class Joint(Objective):

@@ -78,7 +78,7 @@ class CurvaturePropagation(ImplicitScoreMatching):
     def check_model(self, model: EnergyModel, n_features: int) -> None:
         """Raise ValueError where a layer of the net may not be elementwise."""
         super().check_model(model, n_features)
-        row = torch.zeros(1, n_features, device=next(model.parameters()).device)
+        row = next(model.parameters()).new_zeros(1, n_features)
         known = isinstance(model.network, EnsembleMLP)
         if isinstance(model.network, (MLP, ResidualMLP)):
             known = model.logits(row).shape[1] == 1
