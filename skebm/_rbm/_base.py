@@ -28,7 +28,7 @@ from skebm._rbm._rows import (
     to_tensor,
     total_deviation,
 )
-from skebm._rbm._training import TrainingState
+from skebm._rbm._training import TrainingState, initial_parameters, learning_rates
 from skebm.evaluation import (
     conditional_means,
 )
@@ -48,9 +48,6 @@ from skebm.utils._sklearn import (
     StrOptions,
     with_callbacks,
 )
-
-#: Standard deviation over rows of the log odds of untrained hidden units.
-INITIAL_SPREAD = 0.5
 
 
 class BaseRBM(
@@ -138,7 +135,7 @@ class BaseRBM(
         try:
             for epoch in range(self.n_iter):
                 started = time.perf_counter()
-                rates = self._rates(epoch, batches.n_steps(self.batch_size))
+                rates = learning_rates(self, epoch, batches.n_steps(self.batch_size))
                 last = state.run_epoch(batches, self.batch_size, rates)
                 self._after_epoch(state, last, rates[-1], started)
                 if progress.on_epoch(epoch, None):
@@ -191,22 +188,19 @@ class BaseRBM(
         return self
 
     def _begin(self, v, rng):
-        """Set up parameters for rows v: the columns' means, random weights.
-
-        The log odds of the hidden units have mean 0 and standard deviation
-        `INITIAL_SPREAD` over the rows, so that the units differ from the start.
-        """
-        n, m, dtype = v.shape[1], self.n_components, v.dtype
+        """Set up parameters for rows v: the columns' means, random weights."""
+        m, dtype = self.n_components, v.dtype
         mean, n_rows = column_means(v)
         bias = self._units().bias(torch.from_numpy(mean), torch.from_numpy(n_rows))
-        scale = INITIAL_SPREAD / max(total_deviation(v), INITIAL_SPREAD)
-        weight = rng.normal(0, scale, (m, n))
+        weight, hidden_bias, visible_bias = initial_parameters(
+            bias.numpy(), mean, total_deviation(v), m, rng
+        )
         self._n_features_out = m
         self._kept_rows = []
         self._base_bias = bias.numpy().astype(np.float32)
         self.components_ = weight.astype(dtype)
-        self.intercept_hidden_ = -(weight @ mean).astype(dtype)
-        self.intercept_visible_ = (bias.numpy() - weight.sum(axis=0) / 2).astype(dtype)
+        self.intercept_hidden_ = hidden_bias.astype(dtype)
+        self.intercept_visible_ = visible_bias.astype(dtype)
         n_chains = self.batch_size if self.n_chains is None else self.n_chains
         self._check_normalizer()
         chains = rng.randint(2, size=(n_chains, m))
@@ -236,14 +230,6 @@ class BaseRBM(
                 v = v.astype(np.float32)
             v = to_tensor(v, np.float32)
         return state, MachineBatches(v, device)
-
-    def _rates(self, epoch, n_steps):
-        """Return the learning rate of each step of an epoch."""
-        done = (epoch + np.arange(n_steps) / n_steps) / self.n_iter
-        fall = np.minimum(1, 2 * (1 - done))
-        if self.learning_rate_schedule == "constant":
-            fall = np.ones(n_steps)
-        return self.learning_rate * fall
 
     def _after_epoch(self, state, last, rate, started):
         self.n_iter_ += 1

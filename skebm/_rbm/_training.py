@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from skebm.evaluation import pseudo_log_likelihood
@@ -12,6 +13,8 @@ from skebm.training import MachineTraining
 from skebm.utils import to_numpy_tree, to_tensor_tree
 
 N_TEMPERATURES = 10
+#: Standard deviation over rows of the log odds of untrained hidden units.
+INITIAL_SPREAD = 0.5
 #: Rows of the last batch that the history's pseudo-likelihood is taken over.
 MAX_FIGURE_ROWS = 100
 
@@ -49,7 +52,7 @@ class TrainingState:
         averaging,
     ):
         device = generator.device
-        tensors = _moved(to_tensor_tree(arrays), device)
+        tensors = moved(to_tensor_tree(arrays), device)
         self.generator = generator
         rbm = RBM(**tensors["parameters"], visible=units)
         tempering = None
@@ -127,6 +130,27 @@ class TrainingState:
         return float(pseudo_log_likelihood(rbm, v, columns).mean())
 
 
+def initial_parameters(bias, mean, deviation, n_hidden, rng):
+    """Return random weights, and hidden and visible biases that go with them.
+
+    The log odds of the hidden units have mean 0 and standard deviation
+    `INITIAL_SPREAD` over rows of this mean and total deviation, so that the units
+    differ from the start.
+    """
+    scale = INITIAL_SPREAD / max(deviation, INITIAL_SPREAD)
+    weight = rng.normal(0, scale, (n_hidden, len(mean)))
+    return weight, -(weight @ mean), bias - weight.sum(axis=0) / 2
+
+
+def learning_rates(estimator, epoch, n_steps):
+    """Return the learning rate of each step of an epoch of `fit`."""
+    done = (epoch + np.arange(n_steps) / n_steps) / estimator.n_iter
+    fall = np.minimum(1, 2 * (1 - done))
+    if estimator.learning_rate_schedule == "constant":
+        fall = np.ones(n_steps)
+    return estimator.learning_rate * fall
+
+
 def _fitting_chains(chains, method):
     """Return the chains with a temperature axis for tempering, without it otherwise."""
     if method == "tempering" and chains.ndim == 2:
@@ -136,9 +160,10 @@ def _fitting_chains(chains, method):
     return chains
 
 
-def _moved(tree, device):
+def moved(tree, device):
+    """Return a nested dict whose tensors are on the device."""
     if isinstance(tree, torch.Tensor):
         return tree.to(device)
     if isinstance(tree, dict):
-        return {k: _moved(v, device) for k, v in tree.items()}
+        return {k: moved(v, device) for k, v in tree.items()}
     return tree
