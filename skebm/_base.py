@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 import warnings
 from abc import abstractmethod
@@ -13,8 +14,8 @@ from typing import ClassVar
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
-from sklearn.utils import _safe_indexing, check_random_state
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
 
 from skebm._callbacks import FitProgress
 from skebm._persistence import PortableStateMixin
@@ -27,12 +28,17 @@ from skebm._resolve import (
     resolve_objective,
     resolve_reference,
 )
-from skebm._table import Standardizer, check_table
+from skebm._table import Standardizer, check_table, column_names
 from skebm.evaluation import NORMALIZED, ImportanceSampling, annealed_samples
 from skebm.exceptions import NormalizerWarning, TrainingWarning
 from skebm.networks import EnergyModel, is_normalized
 from skebm.objectives import Objective
-from skebm.references import BoxReference, GaussianReference, Reference
+from skebm.references import (
+    BoxReference,
+    GaussianReference,
+    Reference,
+    UniformBox,
+)
 from skebm.training import (
     DensityMonitor,
     Schedule,
@@ -65,6 +71,30 @@ LATER_PASSES = (0.5, 0.5)
 #: Rows that a reference is fitted to: its figures are steady long before a copy of a
 #: large table would be a burden.
 MAX_REFERENCE_ROWS = 100_000
+OOD_SCORES = ("log_density", "negative_energy")
+
+
+def trains(method):
+    """Run a method that trains with gradients on, and wholly or not at all.
+
+    Where it raises, the estimator is left as it was, an earlier model fit for use.
+    """
+
+    @functools.wraps(method)
+    def trained(self, *args, **kwargs):
+        before, run = self.__dict__.copy(), getattr(self, "_run", None)
+        snapshot = None if run is None else run.snapshot()
+        try:
+            with torch.inference_mode(False), torch.enable_grad():
+                return method(self, *args, **kwargs)
+        except BaseException:
+            self.__dict__ = before
+            if run is not None:
+                run.restore(snapshot)
+                self.network_.eval()
+            raise
+
+    return trained
 
 
 class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
@@ -86,7 +116,7 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "contamination": [Interval(Real, 0, 0.5, closed="right")],
-        "ood_score": [StrOptions({"log_density", "negative_energy"})],
+        "ood_score": [StrOptions(set(OOD_SCORES))],
         "warm_start": ["boolean"],
         "device": [str, torch.device, None],
         "random_state": ["random_state"],
@@ -100,18 +130,14 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
         rng = private_random_state(self.random_state)
         parts = self._resolve_parts(n_outputs)
         going_on = self.warm_start and self._is_trained
-        if not going_on:
-            self.__dict__.pop("network_", None)  # a fit that fails leaves no mixture
-        Z, weight = self._standardize(X, sample_weight, keep=going_on)
+        Z, weight = self._standardize(X, sample_weight, parts, keep=going_on)
         train, held_out = self._split_rows(codes, len(Z), rng)
-        options = self._prepare(Z, codes, train, rng)
+        options = self._prepare(Z, codes, train, rng, keep=going_on)
         judged = train if held_out is None else held_out
         judged = Z[
             judged[torch.from_numpy(rng.permutation(len(judged)))[:MAX_HELD_OUT]]
         ]
         stale = (judged.numpy(), draw_seed(rng))
-        if going_on:
-            self._mark_stale(*stale)  # should training fail, it has moved the weights
         if not going_on:
             self._assemble(parts, Z, train, weight, n_outputs, rng)
         with self._random_layers(draw_seed(rng)):
@@ -129,9 +155,9 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
         rng = private_random_state(self.random_state)
         parts = self._resolve_parts(n_outputs)
         going_on = self._is_trained
-        Z, weight = self._standardize(X, sample_weight, keep=going_on)
+        Z, weight = self._standardize(X, sample_weight, parts, keep=going_on)
         rows = torch.arange(len(Z))
-        options = self._prepare(Z, codes, rows, rng)
+        options = self._prepare(Z, codes, rows, rng, keep=going_on)
         if not going_on:
             self._assemble(parts, Z, rows, weight, n_outputs, rng)
         trainer = self._make_trainer(None, None, warmup=0.0, final_rate=1.0)
@@ -164,17 +190,44 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
             "builder": builder,
         }
 
-    def _standardize(self, X, sample_weight, keep):
+    def _standardize(self, X, sample_weight, parts, keep):
         """Return standardised rows and weights of mean one, as tensors on the CPU."""
         if not keep:
             standardizer = Standardizer(self._range_share)
             names = getattr(self, "feature_names_in_", None)
             self._standardizer = standardizer.fit(X, sample_weight, names)
         Z = torch.from_numpy(self._standardizer.transform(X))
+        if keep:
+            self._check_goes_on(parts, Z)
         if sample_weight is None:
             return Z, None
         unit = sample_weight / sample_weight.mean()
         return Z, torch.as_tensor(unit, dtype=torch.float32)
+
+    def _check_goes_on(self, parts, Z):
+        """Refuse other parts than the model has, and rows where its density is zero."""
+        has = (self._network_builder, self.objective_, self._reference_recipe)
+        wanted = (self.network, parts["objective"], parts["reference"])
+        names = ("network", "objective", "reference")
+        for name, old, new in zip(names, has, wanted, strict=True):
+            if repr(old) != repr(new):
+                raise ValueError(
+                    f"The {name!r} parameter was changed, from {old!r} to {new!r}, "
+                    "which no further training does. Set it back, or begin anew: fit "
+                    "with warm_start=False."
+                )
+        box = self.reference_
+        if not isinstance(box, UniformBox):
+            return
+        outside = ((Z < box.low.cpu()) | (Z > box.high.cpu())).any(dim=0).numpy()
+        if outside.any():
+            names = getattr(self, "feature_names_in_", None)
+            raise ValueError(
+                f"X holds rows outside the box of the first fit in column "
+                f"{column_names(names, outside)}, and with reference=None the density "
+                "there is zero. Clip or drop these rows, or begin anew with another "
+                "reference, such as 'gaussian'."
+            )
 
     def _assemble(self, parts, Z, train, weight, n_outputs, rng):
         """Build the net, fit the reference, start a run."""
@@ -185,7 +238,7 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
         network = network.to(device)
         self.objective_, self._network_builder = parts["objective"], self.network
         self._n_outputs, self._device = n_outputs, str(device)
-        reference = parts["reference"]
+        self._reference_recipe = reference = parts["reference"]
         if is_normalized(network) and isinstance(reference, BoxReference):
             reference = GaussianReference()  # the density knows no walls
         rows = train
@@ -273,12 +326,13 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
     #: Least scale of a column inside, as a share of its range.
     _range_share = 0.0
 
-    def _prepare(self, Z, codes, train, rng):
+    def _prepare(self, Z, codes, train, rng, keep):
         """Learn from the rows what training needs; return options of `TableBatches`."""
-        rows = train[rng.permutation(len(train))[:MAX_HELD_OUT]]
-        scale = dequantization_scale(Z[rows].double().numpy())
-        noisy = bool(scale.any())
-        return {"noise_scale": torch.from_numpy(scale).float() if noisy else None}
+        if not keep:
+            rows = train[rng.permutation(len(train))[:MAX_HELD_OUT]]
+            self._noise_scale = dequantization_scale(Z[rows].double().numpy())
+        scale = torch.from_numpy(self._noise_scale).float()
+        return {"noise_scale": scale if scale.any() else None}
 
     def _resolve_max_iter(self, n_rows):
         """Return the number of epochs; "auto" fixes the number of steps instead."""
@@ -330,7 +384,7 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
 
     def _warn_of_interrupt(self, what):
         warnings.warn(
-            f"A KeyboardInterrupt ended {what}.", TrainingWarning, stacklevel=5
+            f"A KeyboardInterrupt ended {what}.", TrainingWarning, stacklevel=6
         )
 
     def _fitted_attributes(self, history):
@@ -342,7 +396,7 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
             "network_": network,
             "log_normalizer_": estimate and estimate.log_normalizer,
             "log_normalizer_se_": estimate and estimate.standard_error,
-            "offset_": math.nan,
+            "_offsets": dict.fromkeys(OOD_SCORES, math.nan),
             "history_": copy.deepcopy(history),
             "_stale": None,
         }
@@ -353,7 +407,12 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
         unknown = None if self.normalizer is None else math.nan
         self.log_normalizer_ = self.log_normalizer_se_ = unknown
         self.normalizer_result_ = None
-        self.offset_ = math.nan
+        self._offsets = dict.fromkeys(OOD_SCORES, math.nan)
+
+    @property
+    def offset_(self):
+        """Threshold of `ood_scores`: their `contamination` quantile at `fit`."""
+        return self._offsets[self.ood_score]
 
     def _refresh(self):
         """Bring log Z and the offset up to date."""
@@ -375,10 +434,11 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
                     f"{estimate.reason}. Scores keep their order; their level may be "
                     "off. A stronger reference or normalizer may help.",
                     NormalizerWarning,
-                    stacklevel=4,
+                    stacklevel=5,
                 )
-        scores = self._ood_scores_standardized(Z)
-        self.offset_ = float(np.quantile(scores, self.contamination))
+        for kind in OOD_SCORES:
+            scores = self._on_standardized(self._ood_function(kind), Z)
+            self._offsets[kind] = float(np.quantile(scores, self.contamination))
         self._stale = None
 
     def _estimate_log_normalizer(self, network, normalizer, seed):
@@ -400,26 +460,24 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
 
     def _on_rows(self, function, X):
         """Apply a function of standardised tensors to rows of X; float64 comes back."""
+        return self._on_batches(function, X, self._standardizer.transform)
 
-        def prepare(rows):
-            return torch.from_numpy(self._standardizer.transform(rows)).to(self._device)
+    def _on_standardized(self, function, Z):
+        return self._on_batches(function, Z, lambda rows: rows)
+
+    def _on_batches(self, function, rows, standardize):
+        def prepare(batch):
+            return torch.from_numpy(standardize(batch)).to(self._device)
 
         with torch.no_grad():
-            return in_padded_batches(function, X, prepare)
+            return in_padded_batches(function, rows, prepare)
 
     def _log_density_standardized(self, Z):
         level = self.log_normalizer_ or 0.0
         return self._make_model().log_prob_unnormalized(Z).double() - level
 
-    def _ood_scores_standardized(self, Z):
-        function = self._ood_function()
-        with torch.no_grad():
-            return in_padded_batches(
-                function, Z, lambda rows: torch.from_numpy(rows).to(self._device)
-            )
-
-    def _ood_function(self):
-        if self.ood_score == "negative_energy":
+    def _ood_function(self, kind):
+        if kind == "negative_energy":
             return lambda Z: -self._make_model().energy(Z).double()
         jacobian = self._standardizer.log_jacobian
         return lambda Z: self._log_density_standardized(Z) + jacobian
@@ -480,7 +538,7 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
         """
         X = self._check_scored(X)
         self._refresh()
-        return self._on_rows(self._ood_function(), X)
+        return self._on_rows(self._ood_function(self.ood_score), X)
 
     def _sample_standardized(self, energy, n_samples, rng):
         generator = make_generator(draw_seed(rng), self._device)
@@ -514,25 +572,3 @@ def check_n_samples(n_samples):
             f"The 'n_samples' parameter must be an int of at least 1. Got {n_samples!r}"
             " instead."
         )
-
-
-def keep_weighted(X, y, sample_weight):
-    """Return X, y and weights of the rows whose weight is above zero.
-
-    So that rows of weight zero count nowhere: not in scaling, reference or graph.
-    """
-    if sample_weight is None:
-        return X, y, None
-    weight = _check_sample_weight(
-        sample_weight, X, dtype=np.float64, ensure_non_negative=True
-    )
-    if weight.all():
-        return X, y, weight
-    rows = np.flatnonzero(weight)
-    if len(rows) < 2:
-        raise ValueError(
-            "The 'sample_weight' parameter must hold at least two weights above zero. "
-            f"Got {len(rows)} of {len(weight)}."
-        )
-    y = None if y is None else _safe_indexing(y, rows)
-    return X[rows], y, weight[rows]

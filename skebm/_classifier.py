@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from scipy.special import log_softmax
+from scipy.special import log_softmax, softmax
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
 from sklearn.utils import check_consistent_length
@@ -18,12 +18,12 @@ from skebm._base import (
     MAX_HELD_OUT,
     BaseEBM,
     check_n_samples,
-    keep_weighted,
     private_random_state,
+    trains,
 )
 from skebm._graph import build_graph
 from skebm._labels import UNLABELED, encode_known, encode_labels
-from skebm._table import check_table
+from skebm._table import check_table, keep_weighted
 from skebm.objectives import Joint
 from skebm.training import LabelMonitor
 from skebm.utils._sklearn import Interval, StrOptions, with_callbacks
@@ -85,8 +85,9 @@ class JEMClassifier(ClassifierMixin, BaseEBM):
     weight_averaging : float, default=0.98
         As in `EBMDensityEstimator`.
     early_stopping : bool, default=False
-        Hold out rows and keep the best state: by accuracy on held-out labelled rows
-        where there are at least 20 a class, else by the density's metric.
+        Hold out rows and keep the best state: labelled ones, and by their accuracy,
+        where they are at least 20 a class; else any, and by the density's metric.
+        Without either (``objective=None``) none is held out.
     validation_fraction, n_iter_no_change, tol, contamination, ood_score, warm_start
         As in `EBMDensityEstimator`.
     device, random_state, verbose
@@ -207,6 +208,7 @@ class JEMClassifier(ClassifierMixin, BaseEBM):
         self.verbose = verbose
 
     @with_callbacks
+    @trains
     def fit(self, X, y, sample_weight=None):
         """Fit classes and density.
 
@@ -240,30 +242,44 @@ class JEMClassifier(ClassifierMixin, BaseEBM):
         self._class_weights = self._resolve_class_weights(codes)
         return self._fit(X, codes, weight, n_outputs=len(self.classes_), raw=raw)
 
+    @trains
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Make one pass over the rows of X, at a constant learning rate.
 
         The first call also fits scaling and reference, so its rows must be typical; it
         needs ``classes`` where it doesn't hold each class. Every call needs a label.
+        Until the next scoring, which computes log Z and the threshold anew, the
+        estimator, and a pickle of it, holds rows for that, at most 10 000.
 
         Parameters
         ----------
         X, y, sample_weight
             As in `fit`.
         classes : array-like, default=None
-            All classes.
+            All classes; those of the first call.
 
         Returns
         -------
         self : JEMClassifier
+
+        Raises
+        ------
+        ValueError
+            Where later ``classes`` are not those of the first call.
         """
         self._validate_params()
         first = not self._is_trained
-        X, y, weight = self._check_fit(X, y, sample_weight, reset=first)
-        if first and classes is not None:
-            self.classes_ = encode_labels(classes, self.unlabeled)[1]
-        elif first:
-            self.classes_ = encode_labels(y, self.unlabeled)[1]
+        X, y, weight = self._check_fit(
+            X, y, sample_weight, reset=first, min_rows=2 if first else 1
+        )
+        if first or classes is not None:
+            given = encode_labels(y if classes is None else classes, self.unlabeled)[1]
+            if not first and given.tolist() != self.classes_.tolist():
+                raise ValueError(
+                    f"The 'classes' parameter must be that of the first call, "
+                    f"{self.classes_.tolist()}. Got {given.tolist()} instead."
+                )
+            self.classes_ = given
         codes = self._codes_of_known_classes(y)
         self._class_weights = self._resolve_class_weights(codes)
         return self._partial_fit(X, codes, weight, n_outputs=len(self.classes_))
@@ -381,7 +397,8 @@ class JEMClassifier(ClassifierMixin, BaseEBM):
         rng = private_random_state(random_state)
         if y is None:
             X = self._sample_standardized(self._make_model().energy, n_samples, rng)
-            probability = self.predict_proba(X)
+            logits = self._on_rows(self._make_model().logits, X)
+            probability = softmax(logits, axis=1)
             cumulated = probability.cumsum(axis=1)
             codes = (cumulated < rng.uniform(size=(n_samples, 1))).sum(axis=1)
             return X, self.classes_[np.minimum(codes, len(self.classes_) - 1)]
@@ -424,15 +441,15 @@ class JEMClassifier(ClassifierMixin, BaseEBM):
 
     # ------------------------------------------------------------------ training
 
-    def _check_fit(self, X, y, sample_weight, reset):
+    def _check_fit(self, X, y, sample_weight, reset, min_rows=2):
         if y is None:
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is "
                 "None."
             )
-        X = check_table(self, X, reset=reset, min_rows=2)
+        X = check_table(self, X, reset=reset, min_rows=min_rows)
         check_consistent_length(X, y)
-        return keep_weighted(X, y, sample_weight)
+        return keep_weighted(X, y, sample_weight, min_rows)
 
     def _codes_of_known_classes(self, y):
         codes = encode_known(y, self.unlabeled, self.classes_)
@@ -468,14 +485,19 @@ class JEMClassifier(ClassifierMixin, BaseEBM):
         by_class = dict(zip(present.tolist(), balanced.tolist(), strict=True))
         return tuple(by_class.get(k, 1.0) for k in numbers.tolist())
 
-    def _prepare(self, Z, codes, train, rng):
-        options = super()._prepare(Z, codes, train, rng)
-        graph = build_graph(Z.numpy(), codes, train.numpy(), len(self.classes_), rng)
-        self.graph_trust_ = graph.trust
-        self.vat_radius_ = self.vat_radius
-        if self.vat_radius == "auto":
+    def _prepare(self, Z, codes, train, rng, keep):
+        options = super()._prepare(Z, codes, train, rng, keep)
+        options["n_labeled"] = N_LABELED_PER_STEP
+        self.graph_trust_ = 0.0
+        if not keep or (codes < 0).any():
+            n_classes = len(self.classes_)
+            graph = build_graph(Z.numpy(), codes, train.numpy(), n_classes, rng)
+            self.graph_trust_, options["graph"] = graph.trust, graph.rows
+        if self.vat_radius != "auto":
+            self.vat_radius_ = self.vat_radius
+        elif not keep:
             self.vat_radius_ = graph.radius
-        return options | {"n_labeled": N_LABELED_PER_STEP, "graph": graph.rows}
+        return options
 
     def _training_objective(self):
         graph_weight = self.graph_weight
@@ -504,8 +526,10 @@ class JEMClassifier(ClassifierMixin, BaseEBM):
                 share = min(max(1, round(fraction * len(rows))), MAX_HELD_OUT)
                 held_out[rows[:share]] = True
         elif self.objective is not None:
-            unlabeled = rng.permutation(np.flatnonzero(codes < 0))
-            held_out[unlabeled[: min(round(fraction * n_rows), MAX_HELD_OUT)]] = True
+            order = rng.permutation(n_rows)
+            first_of_class = np.unique(codes[order], return_index=True)[1]
+            order = np.delete(order, first_of_class)  # each stays in training
+            held_out[order[: min(round(fraction * n_rows), MAX_HELD_OUT)]] = True
         if not held_out.any():
             return everything, None
         return everything[~held_out], everything[held_out]
@@ -516,8 +540,8 @@ class JEMClassifier(ClassifierMixin, BaseEBM):
         return (self.validation_fraction * counts).min() >= MIN_HELD_OUT_LABELS
 
     def _make_monitor(self, Z, codes, weight, held_out, noise_scale, seed):
-        labels = torch.from_numpy(codes)[held_out].to(self._device)
-        if (labels < 0).any():
+        if not self._judges_by_labels(codes):
             return self._density_monitor(Z, weight, held_out, noise_scale, seed)
+        labels = torch.from_numpy(codes)[held_out].to(self._device)
         weight = None if weight is None else weight[held_out].to(self._device)
         return LabelMonitor(Z[held_out].to(self._device), labels, weight)

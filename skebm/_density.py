@@ -13,10 +13,10 @@ from skebm._base import (
     MAX_HELD_OUT,
     BaseEBM,
     check_n_samples,
-    keep_weighted,
     private_random_state,
+    trains,
 )
-from skebm._table import check_table
+from skebm._table import check_table, keep_weighted
 from skebm.exceptions import NormalizerWarning
 from skebm.utils._sklearn import with_callbacks
 
@@ -72,9 +72,10 @@ class EBMDensityEstimator(DensityMixin, BaseEBM):
     contamination : float, default=0.05
         Share of in-distribution rows that `predict` may call outliers.
     ood_score : {"log_density", "negative_energy"}, default="log_density"
-        What `ood_scores` returns.
+        What `ood_scores` returns; may be changed after `fit`.
     warm_start : bool, default=False
-        Whether `fit` goes on from the last fit's state.
+        Whether `fit` goes on from the last fit's state: with the same columns,
+        network, objective and reference.
     device : str or torch.device, default="auto"
         "auto" takes CUDA where it is there.
     random_state : int, RandomState or None, default=None
@@ -96,7 +97,7 @@ class EBMDensityEstimator(DensityMixin, BaseEBM):
     normalizer_result_ : skebm.evaluation.LogNormalizer or None
         The whole result, with the effective sample size.
     offset_ : float
-        Threshold of `predict` on `ood_scores`.
+        Threshold of `predict` on `ood_scores`, one for each ``ood_score``.
     history_ : dict of str to list
         Losses and held-out scores, one entry an epoch.
     n_iter_ : int
@@ -180,6 +181,7 @@ class EBMDensityEstimator(DensityMixin, BaseEBM):
         self.verbose = verbose
 
     @with_callbacks
+    @trains
     def fit(self, X, y=None, sample_weight=None):
         """Fit the density to the rows of X.
 
@@ -203,11 +205,13 @@ class EBMDensityEstimator(DensityMixin, BaseEBM):
         table, _, weight = keep_weighted(table, None, sample_weight)
         return self._fit(table, None, weight, n_outputs=1, raw=(X, None))
 
+    @trains
     def partial_fit(self, X, y=None, sample_weight=None):
         """Make one pass over the rows of X, at a constant learning rate.
 
         The first call also fits scaling and reference, so its rows must be typical.
-        log Z and the threshold are computed anew at the next scoring.
+        log Z and the threshold are computed anew at the next scoring; until then the
+        estimator, and a pickle of it, holds rows for that, at most 10 000.
 
         Parameters
         ----------
@@ -220,8 +224,9 @@ class EBMDensityEstimator(DensityMixin, BaseEBM):
         """
         del y
         self._validate_params()
-        X = check_table(self, X, reset=not self._is_trained, min_rows=2)
-        X, _, weight = keep_weighted(X, None, sample_weight)
+        min_rows = 1 if self._is_trained else 2
+        X = check_table(self, X, reset=not self._is_trained, min_rows=min_rows)
+        X, _, weight = keep_weighted(X, None, sample_weight, min_rows)
         return self._partial_fit(X, None, weight, n_outputs=1)
 
     def score(self, X, y=None):

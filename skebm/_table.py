@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from scipy import sparse
-from sklearn.utils.validation import validate_data
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import _check_sample_weight, validate_data
 
 CHUNK_ROWS = 8192
 MAX_STANDARDIZED = 1e15  # beyond it squares overflow, and scores become NaN
@@ -40,6 +41,28 @@ def check_table(estimator, X, *, reset, min_rows=1):
     )
     _check_finite(estimator, X)
     return X
+
+
+def keep_weighted(X, y, sample_weight, min_rows=2):
+    """Return X, y and weights of the rows whose weight is above zero.
+
+    So that rows of weight zero count nowhere: not in scaling, reference or graph.
+    """
+    if sample_weight is None:
+        return X, y, None
+    weight = _check_sample_weight(
+        sample_weight, X, dtype=np.float64, ensure_non_negative=True
+    )
+    if weight.all():
+        return X, y, weight
+    rows = np.flatnonzero(weight)
+    if len(rows) < min_rows:
+        raise ValueError(
+            f"The 'sample_weight' parameter must hold at least {min_rows} weights above"
+            f" zero. Got {len(rows)} of {len(weight)}."
+        )
+    y = None if y is None else _safe_indexing(y, rows)
+    return X[rows], y, weight[rows]
 
 
 def _check_numbers(X):

@@ -298,6 +298,24 @@ def test_early_stopping_judges_by_labels_where_there_are_enough():
     assert set(model.history_["metric"]) == {"none"}
 
 
+@pytest.mark.parametrize("n_unlabeled", [0, 10, 90])
+def test_early_stopping_judges_by_the_density_where_labels_are_few(n_unlabeled):
+    """Any row may be held out, but a label a class stays in training."""
+    X, y = overlapping(100)
+    y = np.where(np.arange(100) < n_unlabeled, -1, y)
+    model = make(early_stopping=True, n_iter_no_change=1, tol=10.0).fit(X, y)
+    assert set(model.history_["metric"]) == {"log_likelihood"}
+    assert model.n_iter_ == 1
+    shares = []
+    for seed in range(200):
+        train, held_out = model._split_rows(y, 100, np.random.RandomState(seed))
+        assert len(held_out) == 10
+        assert sorted([*train, *held_out]) == list(range(100))
+        assert set(y[train]) == set(y)
+        shares.append((y[held_out] < 0).mean())
+    assert np.mean(shares) == pytest.approx(n_unlabeled / 100, abs=0.04)
+
+
 # ------------------------------------------------------------------ partial_fit
 
 
