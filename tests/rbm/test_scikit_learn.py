@@ -1,4 +1,4 @@
-"""scikit-learn's own tests of its BernoulliRBM, run on ours, and its estimator checks."""
+"""scikit-learn's tests of its BernoulliRBM, run on ours, and its estimator checks."""
 
 from importlib.util import find_spec
 from pathlib import Path
