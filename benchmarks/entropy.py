@@ -21,7 +21,7 @@ from sklearn.datasets import load_digits
 
 from skebm.networks import GeneratorMLP
 from skebm.objectives import MEG, VERAHMC
-from skebm.objectives.amortized._chain import AdaptiveStep
+from skebm.objectives._chain import AdaptiveStep
 from skebm.objectives.amortized._entropy import (
     draw_posterior,
     importance_sampled_score,

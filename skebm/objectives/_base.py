@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from skebm.networks import EnergyModel
 from skebm.references import Density
-from skebm.samplers import SAMPLERS, AbstractSampler, make_sampler
 from skebm.utils import check_range as check_range
 from skebm.utils import normal_like
 
@@ -185,18 +184,3 @@ class Objective(BaseEstimator, ABC):
         self, model: EnergyModel, state: nn.Module, generator: torch.Generator
     ) -> None:
         """Do what is to be done once an epoch; nothing by default."""
-
-
-def check_sampler(objective: Objective, sampler: str | AbstractSampler) -> None:
-    """Raise ValueError unless the option is a sampler of rows with sound settings."""
-    known = isinstance(sampler, AbstractSampler) or sampler in list(SAMPLERS)
-    names = f"one of {sorted(SAMPLERS)} or an AbstractSampler"
-    check_range(objective, "sampler", known, names)
-    sampler = make_sampler(sampler)
-    sampler.check_settings()
-    if not sampler.explores_rows:
-        raise ValueError(
-            f"objective {type(objective).__name__} and sampler "
-            f"{type(sampler).__name__} don't go together: it moves latents, and the "
-            'chains of training are rows. Take "mala", "hmc" or "langevin".'
-        )

@@ -11,7 +11,7 @@ from torch.distributions import MultivariateNormal
 from skebm import EBMDensityEstimator, JEMClassifier
 from skebm.networks import EnergyModel, GeneratorMLP
 from skebm.objectives import MEG, VERAHMC, VERAArdae, WakeSleep
-from skebm.objectives.amortized._chain import AdaptiveStep
+from skebm.objectives._chain import AdaptiveStep, ChainKernel
 from skebm.objectives.amortized._meg import (
     Discriminator,
     MEGState,
@@ -20,6 +20,7 @@ from skebm.objectives.amortized._meg import (
 from skebm.objectives.amortized._vera_ardae import ResidualScore
 from skebm.objectives.amortized._wake_sleep import WakeSleepState, inclusive_loss
 from skebm.references import GaussianMixtureDensity
+from skebm.samplers import MALA
 
 
 @pytest.fixture(scope="module")
@@ -315,7 +316,7 @@ class TestInclusivePhase:
         covariance = weight @ weight.T + (2 * log_scale).exp() * eye
         log_prob = MultivariateNormal(bias, covariance).log_prob(x)
         expected = gradients(-log_prob.mean(), parameters)
-        state = WakeSleepState(net, torch.nn.Module(), 0.1)
+        state = WakeSleepState(net, torch.nn.Module(), ChainKernel(MALA(), 0))
         weights = torch.full((120,), 1 / 120, dtype=torch.float64)
         objective = WakeSleep(n_posterior_steps=12)
         found = []

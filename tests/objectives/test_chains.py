@@ -3,22 +3,23 @@
 import pytest
 import torch
 
+from skebm.exceptions import NonFiniteChainError
 from skebm.networks import MLP, EnergyModel
-from skebm.objectives import CD, PCD, ImprovedCD, ShortRun
-from skebm.objectives.contrastive_divergence._kernel import ChainKernel
-from skebm.references import GaussianMixtureDensity
-from skebm.samplers import HMC, MALA, LatentLangevin, ParallelTempering
+from skebm.objectives import CD, PCD, ImprovedCD, ShortRun, WakeSleep
+from skebm.objectives._chain import ChainKernel
+from skebm.references import GaussianMixtureDensity, UniformBox
+from skebm.samplers import HMC, MALA, Langevin, LatentLangevin, ParallelTempering
 
 
-def make_model():
-    reference = GaussianMixtureDensity(
+def make_model(reference=None):
+    reference = reference or GaussianMixtureDensity(
         torch.ones(1), torch.zeros(1, 2), torch.eye(2)[None]
     )
     with torch.random.fork_rng():
         return EnergyModel(MLP(2, 1, (8,)), reference)
 
 
-@pytest.mark.parametrize("objective", [CD, PCD, ShortRun, ImprovedCD])
+@pytest.mark.parametrize("objective", [CD, PCD, ShortRun, ImprovedCD, WakeSleep])
 @pytest.mark.parametrize(
     ("sampler", "message"),
     [
@@ -48,3 +49,33 @@ def test_the_step_size_of_tempering_follows_its_acceptance(first):
     assert figures["step_size"] == pytest.approx(
         kernel.adaptive_step.log_size.exp().item(), rel=0.1
     )
+
+
+def wake_sleep_rows(objective, model):
+    """Return rows that the chains of a step moved, all of them the generator's."""
+    rng = torch.Generator().manual_seed(0)
+    with torch.random.fork_rng():
+        state = objective.init(model, model.reference, rng)
+    with torch.no_grad():
+        x, _, means = state.generator_net.sample(200, rng)
+    return objective.model_rows(model, state, x, means, rng)[0]
+
+
+@pytest.mark.parametrize("importance_weights", [True, False])
+def test_wake_sleep_stays_within_walls(importance_weights):
+    walls = UniformBox(torch.full((2,), -1.0), torch.ones(2))
+    objective = WakeSleep(Langevin(0.5), importance_weights=importance_weights)
+    rows = wake_sleep_rows(objective, make_model(walls))
+    assert walls.log_prob(rows).isfinite().all()
+
+
+def test_wake_sleep_reports_lost_chains():
+    model = make_model()
+    objective = WakeSleep(Langevin(1e6))
+    with pytest.raises(ValueError, match=r"sampler of WakeSleep.*don't go together"):
+        objective.check_model(model, 2)
+    with torch.no_grad():  # a net that blew up in training
+        for parameter in model.network.parameters():
+            parameter.fill_(torch.nan)
+    with pytest.raises(NonFiniteChainError, match=r"step_size=0\.1"):
+        wake_sleep_rows(WakeSleep(Langevin(0.1)), model)

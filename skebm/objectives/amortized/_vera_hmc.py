@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from skebm.networks import EnergyModel, GeneratorMLP
 from skebm.objectives._base import Loss, check_range
-from skebm.objectives.amortized._chain import AdaptiveStep, posterior_draws
+from skebm.objectives._chain import AdaptiveStep
 from skebm.objectives.amortized._negative_phase import NegativePhase
 from skebm.objectives.amortized._paired import EntropyRegularized, PairedState
+from skebm.objectives.amortized._posterior import posterior_draws
 from skebm.references import Density
 from skebm.samplers import HMC
 

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from skebm.networks import EnergyModel, GeneratorMLP
 from skebm.objectives._base import Batch, Loss, check_range
-from skebm.objectives.amortized._chain import (
+from skebm.objectives._chain import (
     AdaptiveStep,
-    mean_acceptance,
-    posterior_draws,
+    ChainKernel,
+    check_explores,
+    check_sampler,
 )
 from skebm.objectives.amortized._negative_phase import NegativePhase, log_kernels
 from skebm.objectives.amortized._paired import (
@@ -20,21 +21,22 @@ from skebm.objectives.amortized._paired import (
     PairedState,
     spread_figure,
 )
+from skebm.objectives.amortized._posterior import posterior_draws
 from skebm.references import Density
-from skebm.samplers import HMC, SAMPLERS, AbstractSampler, make_sampler
+from skebm.samplers import HMC, AbstractSampler, make_sampler
 
 FIRST_STEP_SIZE = 0.1
 
 
 class WakeSleepState(PairedState):
-    """Generator net, negative phase, and step sizes of both kinds of chains."""
+    """Generator net, negative phase, and how chains on model and latents move."""
 
     def __init__(
-        self, generator_net: GeneratorMLP, negatives: NegativePhase, step_size: float
+        self, generator_net: GeneratorMLP, negatives: NegativePhase, kernel: ChainKernel
     ) -> None:
         super().__init__(generator_net, negatives)
         like = generator_net.linear.weight
-        self.model_step = AdaptiveStep(step_size).to(like)
+        self.kernel = kernel.to(like)
         self.posterior_step = AdaptiveStep(FIRST_STEP_SIZE).to(like)
 
 
@@ -112,9 +114,7 @@ class WakeSleep(GeneratorPaired):
     def check_options(self) -> None:
         """Raise ValueError naming an option that is out of its range."""
         super().check_options()
-        known = self.sampler in SAMPLERS or isinstance(self.sampler, AbstractSampler)
-        expected = f"one of {sorted(SAMPLERS)} or an AbstractSampler"
-        check_range(self, "sampler", known, expected)
+        check_sampler(self, self.sampler)
         check_range(self, "n_steps", self.n_steps >= 1, "at least 1")
         check_range(
             self, "n_posterior_steps", self.n_posterior_steps >= 0, "at least 0"
@@ -123,15 +123,15 @@ class WakeSleep(GeneratorPaired):
     def check_model(self, model: EnergyModel, n_features: int) -> None:
         """Raise ValueError where the sampler can't move on this model."""
         super().check_model(model, n_features)
-        make_sampler(self.sampler).check_energy(model.energy)
+        check_explores(self, self.sampler, model)
 
     def init(
         self, model: EnergyModel, reference: Density, generator: torch.Generator
     ) -> WakeSleepState:
-        """Return generator net, negative phase and step sizes."""
+        """Return generator net, negative phase and kernel."""
         del model
-        step_size = getattr(make_sampler(self.sampler), "step_size", FIRST_STEP_SIZE)
-        return WakeSleepState(*self.start(reference, generator), step_size)
+        kernel = ChainKernel(make_sampler(self.sampler), 0)
+        return WakeSleepState(*self.start(reference, generator), kernel)
 
     def step(
         self,
@@ -145,7 +145,7 @@ class WakeSleep(GeneratorPaired):
         net = state.generator_net
         with torch.no_grad():
             x, z, means = net.sample(len(batch.x), generator)
-        rows, weights, acceptance = self.model_rows(model, state, x, means, generator)
+        rows, weights, figures = self.model_rows(model, state, x, means, generator)
         x_data = self.data_rows(batch, generator)
         critic = model.critic(torch.cat([x_data, rows]))
         critic_data, critic_rows = critic.split([len(x_data), len(rows)])
@@ -153,7 +153,6 @@ class WakeSleep(GeneratorPaired):
         yield self.critic_loss(batch, state, x_data, critic_data, expectation)
         latents = self.posterior_latents(state, rows, z, generator)
         loss = inclusive_loss(net, rows, latents, weights)
-        figures = {"acceptance": acceptance}
         yield Loss("generator", loss, spread_figure(x) | figures)
         net.clamp_noise()
 
@@ -164,25 +163,19 @@ class WakeSleep(GeneratorPaired):
         x: Tensor,
         means: Tensor,
         generator: torch.Generator,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return moved rows, their weights of a sum about one, and the acceptance."""
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """Return moved rows, their weights of a sum about one, and figures."""
         with torch.no_grad():
             log_reference = model.reference.log_prob(x)
         rows, log_ratio = self.negative_rows(
             model.reference, state, x, means, log_reference, generator
         )
-        states = state.model_step.run(
-            make_sampler(self.sampler),
-            lambda rows: -model.log_prob_unnormalized(rows),
-            rows,
-            self.n_steps,
-            generator,
-        )
+        moved, figures = state.kernel.move(model, rows, self.n_steps, generator)
         weights = torch.full_like(rows[:, 0], 1 / len(rows))
         if log_ratio is not None:
             with torch.no_grad():
                 weights = state.negatives.weights(log_ratio, model.energy(rows))
-        return states[-1].point.x, weights, mean_acceptance(states)
+        return moved, weights, figures
 
     def posterior_latents(
         self, state: WakeSleepState, x: Tensor, z: Tensor, generator: torch.Generator

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from skebm.networks import EnergyModel
-from skebm.objectives._base import Batch, Loss, Objective, check_sampler
-from skebm.objectives.contrastive_divergence._kernel import ChainKernel
+from skebm.objectives._base import Batch, Loss, Objective
+from skebm.objectives._chain import ChainKernel, check_explores, check_sampler
 from skebm.references import Density
-from skebm.samplers import AbstractSampler, Langevin, make_sampler
+from skebm.samplers import AbstractSampler, make_sampler
 from skebm.utils import check_count
 
 
@@ -60,25 +60,7 @@ class AbstractContrastiveDivergence(Objective):
     def check_model(self, model: EnergyModel, n_features: int) -> None:
         """Raise ValueError naming both where the sampler can't explore the model."""
         super().check_model(model, n_features)
-        sampler = make_sampler(self.sampler)
-        sampler.check_energy(model.energy)
-        if isinstance(sampler, Langevin) and sampler.gradient_clip is None:
-            self._check_stable(sampler, model.reference)
-
-    def _check_stable(self, sampler: Langevin, reference: Density) -> None:
-        """Raise ValueError where Langevin steps leave the reference exponentially.
-
-        In a Gaussian of standard deviation w a step multiplies by 1 - s^2 / (2 w^2).
-        """
-        scale = reference.narrowest_scale
-        if sampler.step_size >= 2 * scale:
-            raise ValueError(
-                f"{sampler!r}, the sampler of {type(self).__name__}, and reference "
-                f"{type(reference).__name__} don't go together: steps of "
-                f"step_size={sampler.step_size:.3g} diverge where the reference has a "
-                f"standard deviation of {scale:.2g}. Take reference=None, a step_size "
-                f"below {2 * scale:.2g}, or sampler='mala'."
-            )
+        check_explores(self, self.sampler, model)
 
     def init(
         self, model: EnergyModel, reference: Density, generator: torch.Generator

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from skebm.networks import EnergyModel
 from skebm.objectives._base import Batch, check_range
+from skebm.objectives._chain import potential
 from skebm.objectives.contrastive_divergence._base import Negatives
-from skebm.objectives.contrastive_divergence._kernel import potential
 from skebm.objectives.contrastive_divergence._pcd import PCD, PersistentState
 from skebm.samplers import (
     REPLACEMENTS,

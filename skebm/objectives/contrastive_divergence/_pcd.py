@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from skebm.networks import EnergyModel
 from skebm.objectives._base import Batch, check_range
+from skebm.objectives._chain import ChainKernel
 from skebm.objectives.contrastive_divergence._base import (
     AbstractContrastiveDivergence,
     ChainState,
     Negatives,
 )
-from skebm.objectives.contrastive_divergence._kernel import ChainKernel
 from skebm.references import Density
 from skebm.samplers import AbstractSampler, Langevin, ReplayBuffer
 from skebm.utils import check_count, check_number, is_count, uniform_like

@@ -2,14 +2,63 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import torch
 from sklearn.base import clone
 from torch import Tensor, nn
 
 from skebm.networks import EnergyModel
-from skebm.objectives.amortized._chain import AdaptiveStep, mean_acceptance
-from skebm.references import Density, UniformBox
-from skebm.samplers import AbstractSampler
+from skebm.objectives._base import Objective, check_range
+from skebm.samplers import SAMPLERS, AbstractSampler, Langevin, make_sampler
+from skebm.samplers._base import SamplerState
+from skebm.samplers._point import Energy
+
+GAIN = 0.1
+
+
+class AdaptiveStep(nn.Module):
+    r"""A step size that follows a wanted acceptance rate from one run to the next.
+
+    .. math:: \log h \leftarrow \log h + 0.1 (a - a^*)
+
+    a is the run's mean acceptance rate. A sampler without a target keeps its step.
+
+    Parameters
+    ----------
+    step_size : float
+        First h.
+    """
+
+    def __init__(self, step_size: float) -> None:
+        super().__init__()
+        self.log_size: Tensor
+        self.register_buffer("log_size", torch.tensor(math.log(step_size)))
+
+    @torch.no_grad()
+    def run(
+        self,
+        sampler: AbstractSampler,
+        energy: Energy,
+        x0: Tensor,
+        n_steps: int,
+        generator: torch.Generator,
+    ) -> list[SamplerState]:
+        """Return the states of chains from x0, the start and one a step."""
+        start = sampler.init(energy, x0)
+        states = [replace(start, step_size=self.log_size.exp().to(x0.dtype))]
+        for _ in range(n_steps):
+            states.append(sampler.step(energy, states[-1], generator))
+        target = getattr(sampler, "target_acceptance", None)
+        if target is not None and n_steps:
+            self.log_size += GAIN * (mean_acceptance(states) - target)
+        return states
+
+
+def mean_acceptance(states: list[SamplerState]) -> Tensor:
+    """Return the mean acceptance rate of the steps, 1 where there are none."""
+    return torch.stack([state.acceptance for state in states[1:] or states]).mean()
 
 
 class ChainKernel(nn.Module):
@@ -73,21 +122,13 @@ class ChainKernel(nn.Module):
         figures["acceptance"] = mean_acceptance(states)
         figures["step_size"] = end.step_size
         self.sampler.check_lost(states[0], end)
-        return inside(model.reference, end.point.x), figures
+        return model.reference.inside(end.point.x), figures
 
 
 def potential(model: EnergyModel, x: Tensor) -> Tensor:
     r"""Return U(x) = E(x) - log q0(x), shape (n,), with mirrors for walls."""
-    x = inside(model.reference, x)
+    x = model.reference.inside(x)
     return model.energy(x) - model.reference.extended_log_prob(x)
-
-
-def inside(reference: Density, x: Tensor) -> Tensor:
-    """Return x, folded back into the box of a reference with walls."""
-    if not isinstance(reference, UniformBox):
-        return x
-    low, width = reference.low, reference.high - reference.low
-    return low + width - (torch.remainder(x - low, 2 * width) - width).abs()
 
 
 @torch.no_grad()
@@ -106,3 +147,41 @@ def jump(
     return rows[chosen, torch.arange(len(x), device=x.device)], (chosen > 0).to(
         x.dtype
     ).mean()
+
+
+def check_sampler(objective: Objective, sampler: str | AbstractSampler) -> None:
+    """Raise ValueError unless the option is a sampler of rows with sound settings."""
+    known = isinstance(sampler, AbstractSampler) or sampler in list(SAMPLERS)
+    names = f"one of {sorted(SAMPLERS)} or an AbstractSampler"
+    check_range(objective, "sampler", known, names)
+    sampler = make_sampler(sampler)
+    sampler.check_settings()
+    if not sampler.explores_rows:
+        raise ValueError(
+            f"objective {type(objective).__name__} and sampler "
+            f"{type(sampler).__name__} don't go together: it moves latents, and the "
+            'chains of training are rows. Take "mala", "hmc" or "langevin".'
+        )
+
+
+def check_explores(
+    objective: Objective, sampler: str | AbstractSampler, model: EnergyModel
+) -> None:
+    """Raise ValueError naming both where the sampler can't explore the model.
+
+    In a Gaussian of standard deviation w a Langevin step multiplies by
+    1 - s^2 / (2 w^2).
+    """
+    sampler = make_sampler(sampler)
+    sampler.check_energy(model.energy)
+    if not isinstance(sampler, Langevin) or sampler.gradient_clip is not None:
+        return
+    scale = model.reference.narrowest_scale
+    if sampler.step_size >= 2 * scale:
+        raise ValueError(
+            f"{sampler!r}, the sampler of {type(objective).__name__}, and reference "
+            f"{type(model.reference).__name__} don't go together: steps of "
+            f"step_size={sampler.step_size:.3g} diverge where the reference has a "
+            f"standard deviation of {scale:.2g}. Take reference=None, a step_size "
+            f"below {2 * scale:.2g}, or sampler='mala'."
+        )
