@@ -116,7 +116,7 @@ class NegativePhase(nn.Module):
         share = self.reference_share
         n_reference = round(2 * n_new * share / (1 - share))
         old = torch.randint(len(self.x), (n_old,), generator=generator, device=x.device)
-        drawn = reference.sample(n_reference, generator)
+        drawn = reference.sample(n_reference, generator) if n_reference else x[:0]
         rows = torch.cat([x, self.x[old], drawn])
         log_reference = torch.cat(
             [log_reference, self.log_reference[old], reference.log_prob(drawn)]

@@ -21,6 +21,8 @@ from skebm.objectives.amortized._negative_phase import NegativePhase
 from skebm.references import Density
 
 N_FIRST_DRAWS = 2048
+#: Least draws of the generator a step: the spread of fewer says nothing of its health.
+MIN_DRAWS = 32
 BETAS = (0.0, 0.9)
 
 
@@ -31,6 +33,12 @@ class PairedState(nn.Module):
         super().__init__()
         self.generator_net = generator_net
         self.negatives = negatives
+
+    def draw(
+        self, n_rows: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the generator's x, z and means for a batch of n_rows."""
+        return self.generator_net.sample(max(n_rows, MIN_DRAWS), generator)
 
 
 class GeneratorPaired(Objective):
@@ -211,7 +219,7 @@ class EntropyRegularized(GeneratorPaired):
     ) -> Iterator[Loss]:
         """Descend the critic's loss, then those of the generator's phase."""
         assert isinstance(state, PairedState)
-        x, z, means = state.generator_net.sample(len(batch.x), generator)
+        x, z, means = state.draw(len(batch.x), generator)
         critic_loss, slope = self._critic_phase(
             model, batch, state, x.detach(), means.detach(), generator
         )

@@ -144,7 +144,7 @@ class WakeSleep(GeneratorPaired):
         assert isinstance(state, WakeSleepState)
         net = state.generator_net
         with torch.no_grad():
-            x, z, means = net.sample(len(batch.x), generator)
+            x, z, means = state.draw(len(batch.x), generator)
         rows, weights, figures = self.model_rows(model, state, x, means, generator)
         x_data = self.data_rows(batch, generator)
         critic = model.critic(torch.cat([x_data, rows]))
