@@ -38,7 +38,7 @@ class StabilityGuard:
     healthy : mapping of str to (low, high)
         Closed ranges that named figures may not leave.
     max_rollbacks : int, default=5
-        Returns to the best state before `DivergenceError`.
+        Returns to an earlier state before `DivergenceError`.
     rate_factor : float, default=0.3
         What the learning rate is multiplied by at each return.
     """
@@ -68,7 +68,7 @@ class StabilityGuard:
         return None
 
     def roll_back(self, problem: Problem, epoch: int, learning_rate: float) -> None:
-        """Count one return to the best state.
+        """Count one return to an earlier state.
 
         Raises
         ------
@@ -79,7 +79,7 @@ class StabilityGuard:
         if self.n_rollbacks > self.max_rollbacks:
             raise DivergenceError(
                 f"Training diverged in epoch {epoch}: {problem.cause}, still so after "
-                f"{self.max_rollbacks} returns to the best state, each at "
+                f"{self.max_rollbacks} returns to an earlier state, each at "
                 f"{self.rate_factor} times the learning rate (now {learning_rate:.2g})."
                 f" {problem.remedy}"
             )

@@ -23,6 +23,11 @@ from skebm.training._schedule import Schedule
 
 STEPS_BETWEEN_CHECKS = 100
 STEPS_BETWEEN_AVERAGES = 4
+#: Returns to the best state before an older one is tried: the best may be off the
+#: rails already, above all where no monitor judges it.
+MAX_RETURNS_TO_BEST = 2
+#: Least age of that older state, as a share of the run.
+SHARE_BETWEEN_OLDER = 0.1
 
 OnEpoch = Callable[[int, dict[str, Any]], bool]
 
@@ -100,6 +105,7 @@ class Trainer:
         self.guard.healthy = self.objective.healthy_for(run.model)
         run.model.network.train()
         self._remember(run, self._evaluate(run))
+        self._older, self._older_epoch = (self._best_snapshot,) * 2, 0
         try:
             self._fit_loop(run, batches, max_iter)
         except KeyboardInterrupt:
@@ -132,6 +138,9 @@ class Trainer:
                 epochs_without_change = 0 if improved else epochs_without_change + 1
                 if improved:
                     self._remember(run, evaluation)
+                if epoch - self._older_epoch >= SHARE_BETWEEN_OLDER * max_iter:
+                    self._older = (self._older[1], self._best_snapshot)
+                    self._older_epoch = epoch
             self._record(epoch, entry)
             stop = self.on_epoch is not None and self.on_epoch(epoch, entry)
             if stop or epochs_without_change >= self.n_iter_no_change:
@@ -216,11 +225,17 @@ class Trainer:
         self._last_problem = problem
         rate_factor = run.rate_factor * self.guard.rate_factor
         rate = self.schedule.learning_rate * rate_factor
-        run.restore(self._best_snapshot)
+        kind, snapshot = "the best", self._best_snapshot
+        if self.guard.n_rollbacks >= MAX_RETURNS_TO_BEST:
+            kind, snapshot = "an older", self._older[0]
+            self._older, self._older_epoch = (snapshot,) * 2, epoch
+            if self.monitor is None:
+                self._best_snapshot = snapshot
+        run.restore(snapshot)
         self.guard.roll_back(problem, epoch, rate)
         run.rate_factor = rate_factor
         if self.verbose:
-            back = f"back to the best state, rate {rate:.2g}"
+            back = f"back to {kind} state, rate {rate:.2g}"
             print(f"epoch {epoch}: {problem.cause}; {back}")
 
     def _entry(

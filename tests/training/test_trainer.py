@@ -111,6 +111,42 @@ def test_a_passing_divergence_is_rolled_back_at_a_lower_rate():
     assert {len(column) for column in trainer.history.values()} == {200}
 
 
+class Poisoned(Square):
+    """What goes wrong in the second epoch shows in the fifth."""
+
+    def init(self, model, reference, generator):
+        state = nn.Module()
+        state.register_buffer("poison", torch.zeros(()))
+        return state
+
+    def step(self, model, batch, state, generator):
+        for loss in super().step(model, batch, state, generator):
+            if self.count == 6:
+                state.poison += 1
+            if self.count > 16 and state.poison:
+                loss = Loss("energy", loss.value * torch.nan)
+            yield loss
+
+
+def test_the_third_return_is_to_an_older_state():
+    objective = Poisoned()
+    run = make_run(objective)
+    trainer = Trainer(objective, schedule())
+    trainer.fit(run, make_batches(), 40)
+    assert trainer.history["n_rollbacks"][3:8] == [0, 1, 2, 3, 3]
+    assert trainer.history["n_rollbacks"][-1] == 3
+    assert run.state.poison == 0
+
+
+def test_the_older_state_is_not_the_beginning():
+    objective = Square(broken=(121, 129, 137))  # the last quarter of the run
+    run = make_run(objective)
+    trainer = Trainer(objective, schedule())
+    trainer.fit(run, make_batches(), 40)
+    assert trainer.history["n_rollbacks"][-1] == 3
+    assert run.model.network.level.item() == pytest.approx(1, abs=0.05)
+
+
 def test_lost_chains_are_a_reason_to_go_back():
     class Lost(Square):
         def step(self, model, batch, state, generator):
@@ -162,7 +198,7 @@ def test_a_figure_out_of_its_range_is_a_divergence():
     objective = Watched()
     run = make_run(objective)
     with pytest.raises(DivergenceError, match=r"level = .* left its healthy range"):
-        Trainer(objective, schedule()).fit(run, make_batches(), 500)
+        Trainer(objective, schedule(1.0)).fit(run, make_batches(), 500)
 
 
 def test_interrupt_leaves_the_best_state():
