@@ -18,7 +18,7 @@ from skebm.networks._rbm import binary_digits
 #: Layers of so many units at most are summed out state by state.
 MAX_ENUMERATED = 20
 _CHUNK_ELEMENTS = 2**21
-_PILOT_TEMPERATURES, _PILOT_PARTICLES, _BURN_IN = 200, 64, 50
+_PILOT_TEMPERATURES, _PILOT_PARTICLES, _BURN_IN = 100, 64, 50
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class RBMAnnealing(BaseEstimator):
     n_particles : int, default=256
         Chains in each direction.
     n_temperatures : int or "auto", default="auto"
-        Number of betas; "auto" begins at 500.
+        Number of betas; "auto" begins at 200.
     tolerance : float, default=0.05
         Standard error that is enough, in nats.
     max_moves : int, default=1_000_000
@@ -173,7 +173,7 @@ class RBMAnnealing(BaseEstimator):
         spread = path.spread(uniform, _PILOT_PARTICLES)
         n_temperatures = self.n_temperatures
         is_auto = n_temperatures == "auto"
-        n_temperatures = 500 if is_auto else int(n_temperatures)
+        n_temperatures = 200 if is_auto else int(n_temperatures)
         while True:
             betas = _equidistant(uniform, spread, n_temperatures)
             result = self._both_ways(path, betas, rows)
