@@ -207,8 +207,8 @@ class JEMClassifier(ClassifierMixin, BaseEBM):
         self.random_state = random_state
         self.verbose = verbose
 
-    @with_callbacks
     @trains
+    @with_callbacks
     def fit(self, X, y, sample_weight=None):
         """Fit classes and density.
 

@@ -180,8 +180,8 @@ class EBMDensityEstimator(DensityMixin, BaseEBM):
         self.random_state = random_state
         self.verbose = verbose
 
-    @with_callbacks
     @trains
+    @with_callbacks
     def fit(self, X, y=None, sample_weight=None):
         """Fit the density to the rows of X.
 

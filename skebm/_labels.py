@@ -125,7 +125,7 @@ def _check_two_classes(classes, n_unlabeled, unlabeled):
         f"y holds only one class, {classes.tolist()[0]!r}, beside {n_unlabeled} "
         "unlabelled rows; at least two classes are needed."
     )
-    if n_unlabeled and unlabeled == -1 and classes[0] == 1:
+    if n_unlabeled and unlabeled == -1 and str(classes[0]) in ("1", "1.0"):
         message += (
             " Labels are {-1, 1}: -1 means unlabelled here; recode y or set "
             "unlabeled=None."

@@ -211,3 +211,11 @@ def test_minus_one_is_a_class_where_there_is_no_marker(blobs):
     model = make_classifier(unlabeled=None).fit(X, signs)
     assert model.classes_.tolist() == [-1, 1]
     assert model.score(X, signs) == (model.predict(X) == signs).mean() > 0.95
+
+
+@pytest.mark.parametrize("y", [[-1, 1], [-1.0, 1.0], ["-1", "1"]])
+def test_labels_of_plus_and_minus_one_get_a_hint(y):
+    with pytest.raises(ValueError, match=r"Labels are \{-1, 1\}: -1 means unlabelled"):
+        encode_labels(np.array(y * 5), -1)
+    codes, classes = encode_labels(np.array(y * 5), None)
+    assert codes.tolist() == [0, 1] * 5 and len(classes) == 2

@@ -4,7 +4,7 @@ from itertools import chain
 
 import torch
 
-from skebm.training import RowGraph, TableBatches
+from skebm.training import RowGraph, TableBatches, _batches
 
 CPU = torch.device("cpu")
 
@@ -76,3 +76,33 @@ def test_progress_runs_through_the_epoch():
     rng = torch.Generator().manual_seed(0)
     progress = [batch.progress for batch in batches.epoch(5, rng, 0.5, 0.6)]
     torch.testing.assert_close(progress, [0.5, 0.525, 0.55, 0.575])
+
+
+def test_a_table_too_large_for_the_device_is_streamed(monkeypatch):
+    """Only what a step needs goes to the device; the batches are the same."""
+    n = 20
+    x, y = torch.arange(float(n))[:, None], torch.arange(n) % 2
+    graph = RowGraph(
+        torch.ones(n, 2) / 2, torch.arange(float(n)), torch.arange(n)[:, None]
+    )
+    parts = (x, y, torch.arange(float(n)), torch.arange(n))
+
+    def batches(device):
+        return TableBatches(
+            *parts, device=torch.device(device), n_labeled=4, graph=graph
+        )
+
+    monkeypatch.setattr(_batches, "_fits", lambda x, device: device.type == "cpu")
+    streamed, whole = batches("meta"), batches("cpu")
+    assert streamed.home == CPU and streamed.x.device == CPU
+    rng, twin = torch.Generator().manual_seed(0), torch.Generator().manual_seed(0)
+    for moved, batch in zip(streamed.epoch(5, rng), whole.epoch(5, twin), strict=True):
+        for part in (moved, moved.labeled, moved.neighbors):
+            tensors = (part.x, part.y, part.weight, part.soft_labels, part.confidence)
+            assert {tensor.device.type for tensor in tensors} == {"meta"}
+        assert moved.x.shape == batch.x.shape == (5, 1)
+    streamed.device = CPU  # the rows themselves
+    for moved, batch in zip(streamed.epoch(5, rng), whole.epoch(5, twin), strict=True):
+        assert torch.equal(moved.x, batch.x)
+        assert torch.equal(moved.weight, batch.x[:, 0])
+        assert torch.equal(moved.neighbors.x, batch.neighbors.x)
