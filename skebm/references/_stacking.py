@@ -31,7 +31,10 @@ NEGLIGIBLE_MASS = 1e-3
 
 @dataclass(frozen=True)
 class Components:
-    """Weights (k,), means (k, d) and covariances (k, d, d) of a mixture."""
+    """Weights (k,), means (k, d) and covariances (k, d, d) of a mixture.
+
+    Diagonal covariances are their diagonals, (k, d).
+    """
 
     weights: Array
     means: Array
@@ -44,19 +47,30 @@ class Components:
         """
         if len(self.weights) == 1:
             return self
-        n_k = (n_rows * self.weights)[:, None, None]
+        n_k = n_rows * self.weights
+        n_k = n_k.reshape(-1, *[1] * (self.covariances.ndim - 1))
         pooled = np.tensordot(self.weights, self.covariances, 1)
         prior = strength * self.means.shape[1]
         covariances = (n_k * self.covariances + prior * pooled) / (n_k + prior)
         return Components(self.weights, self.means, covariances)
 
+    def factors(self) -> Array:
+        """Return the lower triangles, (k, d, d), or the diagonals' roots, (k, d)."""
+        if self.covariances.ndim == 2:
+            return np.sqrt(self.covariances)
+        return np.linalg.cholesky(self.covariances)
+
     def log_prob(self, x: Array) -> Array:
         """Return the log density of the rows, shape (n,)."""
         log_kernels = np.empty((len(self.weights), len(x)))
-        for k, factor in enumerate(np.linalg.cholesky(self.covariances)):
-            white = solve_triangular(factor, (x - self.means[k]).T, lower=True)
-            log_det = np.log(factor.diagonal()).sum()
-            log_kernels[k] = -0.5 * (white**2).sum(axis=0) - log_det
+        for k, factor in enumerate(self.factors()):
+            centred = (x - self.means[k]).T
+            if factor.ndim == 1:
+                white, scale = centred / factor[:, None], factor
+            else:
+                white = solve_triangular(factor, centred, lower=True)
+                scale = factor.diagonal()
+            log_kernels[k] = -0.5 * (white**2).sum(axis=0) - np.log(scale).sum()
         log_kernels += np.log(self.weights)[:, None]
         constant = 0.5 * x.shape[1] * np.log(2 * np.pi)
         return np.asarray(logsumexp(log_kernels, axis=0) - constant)
@@ -80,9 +94,10 @@ class GaussianMixtureReference(Reference):
 
     The members :math:`q_m` are scikit-learn's `GaussianMixture` at several sizes and
     seeds, each at several strengths of shrinkage of its covariances towards their mean,
-    a Ledoit-Wolf Gaussian, and diagonal mixtures where rows are few. Stacking them by
-    held-out likelihood beats the choice of one by BIC or by validation
-    (``docs/notes/references.md``). What comes out is one ordinary mixture.
+    a Ledoit-Wolf Gaussian, and diagonal mixtures where rows are few. With fewer rows
+    than columns the mixtures are all diagonal. Stacking them by held-out likelihood
+    beats the choice of one by BIC or by validation (``docs/notes/references.md``). What
+    comes out is one ordinary mixture.
 
     Parameters
     ----------
@@ -198,6 +213,8 @@ class GaussianMixtureReference(Reference):
         sizes = [k for k in self.n_components if k <= 0.16 * n_rows]
         if n_rows < 10 * n_features:
             groups += [[Candidate("diag", k, 0)] for k in (1, *sizes[:4])]
+        if n_rows < n_features:
+            return groups  # several full covariances have nothing to go by
         repeats = range(self.n_repeats or (2 if n_features <= MANY_COLUMNS else 1))
         return groups + [[Candidate("full", k, r) for r in repeats] for k in sizes]
 
@@ -247,10 +264,7 @@ def _fit_components(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # few steps are meant
         mixture.fit(x)
-    covariances = mixture.covariances_
-    if candidate.kind == "diag":
-        covariances = np.stack([np.diag(variance) for variance in covariances])
-    return Components(mixture.weights_, mixture.means_, covariances)
+    return Components(mixture.weights_, mixture.means_, mixture.covariances_)
 
 
 def _stacking_weights(held_out: Array) -> Array:
@@ -271,9 +285,13 @@ def _merge(members: list[tuple[float, Components]]) -> tuple[Array, Array, Array
     """
     weights = np.concatenate([share * c.weights for share, c in members])
     means = np.concatenate([c.means for _, c in members])
-    covariances = np.concatenate([c.covariances for _, c in members])
+    factors = np.concatenate([_triangles(c.factors()) for _, c in members])
     order = np.argsort(weights)
     light = order[np.cumsum(weights[order]) < NEGLIGIBLE_MASS]
     kept = np.setdiff1d(order, light)
     weights = weights[kept] / weights[kept].sum()
-    return weights, means[kept], np.linalg.cholesky(covariances[kept])
+    return weights, means[kept], factors[kept]
+
+
+def _triangles(factors: Array) -> Array:
+    return factors if factors.ndim == 3 else np.stack([np.diag(f) for f in factors])

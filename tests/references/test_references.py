@@ -1,5 +1,7 @@
 """Reference densities against closed forms and scikit-learn."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from skebm.references import (
     GaussianReference,
     UniformBox,
 )
+from skebm.references._stacking import Components
 from skebm.utils import column_units, dequantization_scale
 
 
@@ -151,3 +154,30 @@ def test_walls_mirror_what_lies_beyond_them():
     assert torch.allclose(walls.inside(x), torch.tensor(folded))
     far = 100 * torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
     assert walls.log_prob(walls.inside(torch.cat([far, x]))).isfinite().all()
+
+
+def test_a_wide_table_costs_few_decompositions(monkeypatch):
+    """Those of single Gaussians: no mixture has full covariances, or treats them so."""
+    decomposed = []
+
+    def cholesky(matrices):
+        decomposed.append(matrices.size // matrices.shape[-1] ** 2)
+        return found(matrices)
+
+    found = np.linalg.cholesky
+    monkeypatch.setattr(np.linalg, "cholesky", cholesky)
+    x = torch.randn(30, 60, generator=rng())
+    x[:15] += 4  # diagonal mixtures are among the candidates that win
+    density = GaussianMixtureReference().fit(x, weight=None, generator=rng())
+    assert len(density.weights) > 1
+    assert sum(decomposed) <= 15
+
+
+def test_diagonal_components_are_their_matrices():
+    draw = np.random.RandomState(0)
+    variances = draw.uniform(0.5, 2, size=(3, 4))
+    diagonal = Components(np.full(3, 1 / 3), draw.normal(size=(3, 4)), variances)
+    full = replace(diagonal, covariances=np.stack([np.diag(v) for v in variances]))
+    x = draw.normal(size=(20, 4))
+    for a, b in ((diagonal, full), (diagonal.shrunk(30, 0.5), full.shrunk(30, 0.5))):
+        np.testing.assert_allclose(a.log_prob(x), b.log_prob(x), rtol=1e-12)
