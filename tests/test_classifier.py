@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 from scipy.special import log_softmax, logsumexp, softmax
-from sklearn.datasets import make_moons
+from sklearn.datasets import load_digits, make_moons
 from sklearn.linear_model import LogisticRegression
 
 from skebm import JEMClassifier
@@ -314,6 +314,18 @@ def test_early_stopping_judges_by_the_density_where_labels_are_few(n_unlabeled):
         assert set(y[train]) == set(y)
         shares.append((y[held_out] < 0).mean())
     assert np.mean(shares) == pytest.approx(n_unlabeled / 100, abs=0.04)
+
+
+@pytest.mark.slow
+def test_the_defaults_read_digits_from_ten_labels_a_class():
+    X, y = load_digits(return_X_y=True)
+    rng = np.random.RandomState(0)
+    known = [rng.choice(np.flatnonzero(y == k), 10, replace=False) for k in range(10)]
+    y_few = np.full(len(y), -1)
+    y_few[np.concatenate(known)] = y[np.concatenate(known)]
+    model = JEMClassifier(normalizer=None, random_state=0).fit(X, y_few)
+    hidden = y_few < 0
+    assert model.score(X[hidden], y[hidden]) >= 0.95
 
 
 # ------------------------------------------------------------------ partial_fit
