@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from skebm import EBMDensityEstimator, JEMClassifier
+from skebm import BernoulliRBM, EBMDensityEstimator, JEMClassifier
 
 pytestmark = pytest.mark.gpu
 
@@ -44,3 +44,27 @@ def test_a_pickle_holds_no_cuda_storage(blobs):
     model = EBMDensityEstimator(**FAST).fit(blobs[0])
     assert b"torch" not in pickle.dumps(model.__getstate__())
     assert pickle.loads(pickle.dumps(model)).sample(3).shape == (3, 2)
+
+
+@pytest.mark.parametrize("method", ["pcd", "cd", "tempering"])
+@pytest.mark.parametrize("gaps", [False, True])
+def test_a_machine_trains_there_and_scores_alike_on_both(method, gaps):
+    rng = np.random.RandomState(0)
+    X = (rng.uniform(size=(200, 30)) < 0.3).astype(np.float32)
+    table = np.where(rng.uniform(size=X.shape) < 0.1, np.nan, X) if gaps else X
+    options = {"method": method, "n_iter": 2, "random_state": 0, "device": "cuda"}
+    model = BernoulliRBM(30, **options).fit(table)
+    model.partial_fit(table[:20])
+    again = BernoulliRBM(30, **options).fit(table).partial_fit(table[:20])
+    np.testing.assert_array_equal(model.components_, again.components_)
+    on_gpu = model.score_samples(X)
+    for kind in ("gibbs", "tempering"):
+        assert model.sample(3, 0, method=kind, n_steps=20).shape == (3, 30)
+    assert np.isfinite(model.impute(table)).all()
+    model.set_params(device="cpu")
+    np.testing.assert_allclose(model.score_samples(X), on_gpu, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(
+        model.transform(table[:5]),
+        model.set_params(device="cuda").transform(table[:5]),
+        atol=1e-3,
+    )
