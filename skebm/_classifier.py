@@ -528,7 +528,8 @@ class JEMClassifier(ClassifierMixin, BaseEBM):
         elif self.objective is not None:
             order = rng.permutation(n_rows)
             first_of_class = np.unique(codes[order], return_index=True)[1]
-            order = np.delete(order, first_of_class)  # each stays in training
+            # Each stays in training; from the other end the shares of classes hold.
+            order = np.delete(order, first_of_class)[::-1]
             held_out[order[: min(round(fraction * n_rows), MAX_HELD_OUT)]] = True
         if not held_out.any():
             return everything, None
