@@ -322,7 +322,7 @@ def test_bad_y(y, message):
         (np.ones(N_ROWS - 1), "sample_weight.shape"),
         (-np.ones(N_ROWS), "Negative values"),
         (np.full(N_ROWS, np.nan), "NaN"),
-        (np.eye(N_ROWS)[0], "'sample_weight'.*at least 2 weights above zero. Got 1 of 60"),
+        (np.eye(N_ROWS)[0], "'sample_weight'.*2 weights above zero. Got 1 of 60"),
     ],
 )
 def test_bad_weights(weight, message, face):
