@@ -7,12 +7,15 @@ from collections.abc import Callable
 from skebm.objectives._base import Batch, Loss, Objective, ParameterGroup
 from skebm.objectives._mle import MLE
 from skebm.objectives._stein import SteinDiscrepancy
+from skebm.objectives._up_down import UpDown
 from skebm.objectives.amortized import MEG, VERA, VERAHMC, VERAArdae, WakeSleep
 from skebm.objectives.contrastive_divergence import (
     CD,
     PCD,
     ContrastiveGradient,
     ImprovedCD,
+    LabeledGradient,
+    LabeledRows,
     ShortRun,
 )
 from skebm.objectives.joint import HDGE, Joint
@@ -49,6 +52,8 @@ __all__ = [
     "FlowContrastive",
     "ImprovedCD",
     "Joint",
+    "LabeledGradient",
+    "LabeledRows",
     "Loss",
     "Objective",
     "ParameterGroup",
@@ -57,6 +62,7 @@ __all__ = [
     "SlicedScoreMatching",
     "SteinDiscrepancy",
     "Telescoping",
+    "UpDown",
     "VERAArdae",
     "WakeSleep",
 ]
