@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from skebm.networks import EnergyModel
 from skebm.objectives._base import Batch, Loss, Objective, check_range
+from skebm.objectives._kernels import RoundMixture
 from skebm.references import Density
 
 
@@ -124,18 +125,13 @@ class MLE(Objective):
         draws = reference.sample(self.n_reference_samples - n_local, generator)
         if n_local == 0:
             return draws, draws.new_zeros(len(draws))
-        weight = torch.ones_like(x[:, 0]) if weight is None else weight
-        row = torch.multinomial(weight, n_local, True, generator=generator)
-        noise = torch.randn(n_local, x.shape[1], generator=generator, device=x.device)
-        draws = torch.cat([draws, x[row] + self.local_scale * noise])
+        share = n_local / self.n_reference_samples
+        local = RoundMixture.about(x, self.local_scale, weight)
+        draws = torch.cat([draws, local.sample(n_local, generator)])
         log_reference = reference.log_prob(draws)
-        squares = (torch.cdist(draws, x) / self.local_scale).square()
-        log_kernels = (weight / weight.sum()).log() - 0.5 * squares
-        level = x.shape[1] * (math.log(self.local_scale) + 0.5 * math.log(2 * math.pi))
-        log_local = torch.logsumexp(log_kernels, dim=1) - level
-        share = n_local / len(draws)
         log_proposal = torch.logaddexp(
-            log_reference + math.log1p(-share), log_local + math.log(share)
+            log_reference + math.log1p(-share),
+            local.part(share).log_density(draws),
         )
         return draws, log_reference - log_proposal
 

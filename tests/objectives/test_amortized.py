@@ -12,6 +12,7 @@ from skebm import EBMDensityEstimator, JEMClassifier
 from skebm.networks import EnergyModel, GeneratorMLP
 from skebm.objectives import MEG, VERAHMC, VERAArdae, WakeSleep
 from skebm.objectives._chain import AdaptiveStep, ChainKernel
+from skebm.objectives._kernels import RoundMixture
 from skebm.objectives.amortized._meg import (
     Discriminator,
     MEGState,
@@ -350,7 +351,8 @@ class TestInclusivePhase:
         for _ in range(300):
             with torch.no_grad():
                 x, _, means = state.generator_net.sample(100, rng)
-            rows, weights, _ = objective.model_rows(model, state, x, means, rng)
+            local = RoundMixture.about(x + 1, 0.5)
+            rows, weights, _ = objective.model_rows(model, state, x, means, local, rng)
             moments.append([weights.sum(), weights @ rows, weights @ rows.square()])
         total, first, second = (
             torch.stack([torch.as_tensor(m[i]) for m in moments[60:]]).mean(0).mean()
@@ -373,6 +375,8 @@ class TestInclusivePhase:
         (WakeSleep(), "n_steps", 0),
         (WakeSleep(), "sampler", "annealing"),
         (WakeSleep(), "reference_share", 1.0),
+        (MEG(), "local_share", 0.41),
+        (VERAHMC(), "local_scale", 0.0),
     ],
 )
 def test_options_out_of_range_are_named_before_training(objective, option, value):

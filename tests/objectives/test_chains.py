@@ -7,6 +7,7 @@ from skebm.exceptions import NonFiniteChainError
 from skebm.networks import MLP, EnergyModel
 from skebm.objectives import CD, PCD, ImprovedCD, ShortRun, WakeSleep
 from skebm.objectives._chain import ChainKernel
+from skebm.objectives._kernels import RoundMixture
 from skebm.references import GaussianMixtureDensity, UniformBox
 from skebm.samplers import HMC, MALA, Langevin, LatentLangevin, ParallelTempering
 
@@ -58,7 +59,8 @@ def wake_sleep_rows(objective, model):
         state = objective.init(model, model.reference, rng)
     with torch.no_grad():
         x, _, means = state.generator_net.sample(200, rng)
-    return objective.model_rows(model, state, x, means, rng)[0]
+    local = RoundMixture.about(x, 0.1)
+    return objective.model_rows(model, state, x, means, local, rng)[0]
 
 
 @pytest.mark.parametrize("importance_weights", [True, False])

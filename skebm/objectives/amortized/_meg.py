@@ -85,7 +85,7 @@ class MEG(EntropyRegularized):
         Width of the hidden layers of T.
     entropy_weight, gradient_penalty, latent_dim, generator, generator_rate
         As in `VERA`.
-    reference_share, importance_weights, memory_size
+    reference_share, importance_weights, memory_size, local_share, local_scale
         As in `VERA`.
 
     References
@@ -116,6 +116,8 @@ class MEG(EntropyRegularized):
         reference_share: float = 0.2,
         importance_weights: bool = True,
         memory_size: int = 512,
+        local_share: float = 0.1,
+        local_scale: float = 0.1,
     ) -> None:
         super().__init__(
             entropy_weight,
@@ -126,6 +128,8 @@ class MEG(EntropyRegularized):
             reference_share,
             importance_weights,
             memory_size,
+            local_share,
+            local_scale,
         )
         self.bound = bound
         self.discriminator_rate = discriminator_rate

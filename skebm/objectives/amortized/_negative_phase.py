@@ -7,41 +7,19 @@ import math
 import torch
 from torch import Tensor, nn
 
+from skebm.objectives._kernels import LOG_TINY, RoundMixture
 from skebm.references import Density
-
-LOG_2_PI = math.log(2 * math.pi)
-LOG_TINY = -40.0  # smaller weights are cut: denormal numbers are slow
-
-
-def log_kernels(x: Tensor, means: Tensor, scales: Tensor) -> Tensor:
-    r"""Return log N(x; mu_i, s_i^2 I) for every x and i, shape (n, m)."""
-    precision = scales.square().reciprocal()
-    kernels = x.square().sum(1, keepdim=True) * precision
-    kernels = kernels - 2 * x @ (means * precision.unsqueeze(1)).T
-    kernels = -0.5 * (kernels + means.square().sum(1) * precision)
-    return kernels - x.shape[1] * (scales.log() + 0.5 * LOG_2_PI)
-
-
-def mixture_log_density(x: Tensor, means: Tensor, scales: Tensor) -> Tensor:
-    r"""Return the log density of an even mixture of round Gaussians, shape (n,).
-
-    .. math:: \log \frac{1}{m} \sum_i N(x; \mu_i, s_i^2 I)
-    """
-    kernels = log_kernels(x, means, scales)
-    top = kernels.amax(1, keepdim=True)
-    total = (kernels - top).clamp_(min=LOG_TINY).exp_().sum(1)
-    return total.log() + top[:, 0] - math.log(len(means))
 
 
 class NegativePhase(nn.Module):
     r"""Rows and weights for E_p[c], p being the model, from a generator's draws.
 
-    The rows are the generator's latest draws, earlier ones and some of the reference's:
-    draws from the mixture
+    The rows are the generator's latest draws, earlier ones, some of the reference's and
+    some from about the step's own rows y: draws from the mixture
 
-    .. math:: m(x) = \frac{1}{N} \Big(\sum_{i \le B} N(x; g(z_i), s^2 I)
-              + \frac{N_{old}}{M} \sum_{j \le M} N(x; g(z_j), s_j^2 I)
-              + N_{ref}\, q_0(x)\Big),
+    .. math:: m(x) = \frac{1}{N} \Big(&\sum_{i \le B} N(x; g(z_i), s^2 I)
+              + \frac{N_{old}}{M} \sum_{j \le M} N(x; g(z_j), s_j^2 I) \\
+              &+ N_{ref}\, q_0(x) + N_{loc} \sum_k v_k N(x; y_k, h^2 I)\Big),
 
     whose components are known, so that the weights
     :math:`w \propto q_0(x) e^{-E(x)} / m(x)` correct what the generator gets wrong.
@@ -61,6 +39,8 @@ class NegativePhase(nn.Module):
         q0.
     reference_share : float
         N_ref / N.
+    local_share : float
+        N_loc / N.
     """
 
     def __init__(
@@ -70,9 +50,11 @@ class NegativePhase(nn.Module):
         scale: float,
         reference: Density,
         reference_share: float,
+        local_share: float,
     ) -> None:
         super().__init__()
         self.reference_share = reference_share
+        self.local_share = local_share
         self.x: Tensor
         self.means: Tensor
         self.scales: Tensor
@@ -105,29 +87,35 @@ class NegativePhase(nn.Module):
     def draw(
         self,
         x: Tensor,
-        means: Tensor,
-        scale: Tensor,
+        latest: RoundMixture,
         log_reference: Tensor,
         reference: Density,
+        local: RoundMixture,
         generator: torch.Generator,
     ) -> tuple[Tensor, Tensor]:
-        """Return rows, the generator's latest first, and log q0(x) - log m(x)."""
-        n_new = n_old = len(x)
-        share = self.reference_share
-        n_reference = round(2 * n_new * share / (1 - share))
+        """Return rows, the generator's latest x first, and log q0(x) - log m(x)."""
+        n_new = len(x)
+        n_rows = round(2 * n_new / (1 - self.reference_share))
+        n_reference = n_rows - 2 * n_new
+        n_local = round(self.local_share * n_rows)
+        n_old = n_new - n_local
+        kernels = [latest.part(n_new / n_rows)]
+        if n_old:
+            earlier = RoundMixture.about(self.means, self.scales)
+            kernels.append(earlier.part(n_old / n_rows))
         old = torch.randint(len(self.x), (n_old,), generator=generator, device=x.device)
         drawn = reference.sample(n_reference, generator) if n_reference else x[:0]
+        if n_local:
+            kernels.append(local.part(n_local / n_rows))
+            drawn = torch.cat([drawn, local.sample(n_local, generator)])
         rows = torch.cat([x, self.x[old], drawn])
         log_reference = torch.cat(
             [log_reference, self.log_reference[old], reference.log_prob(drawn)]
         )
-        n_rows = len(rows)
-        latest = mixture_log_density(rows, means, scale.expand(n_new))
-        earlier = mixture_log_density(rows, self.means, self.scales)
-        terms = [latest + math.log(n_new / n_rows), earlier + math.log(n_old / n_rows)]
+        log_mixture = RoundMixture.join(kernels).log_density(rows)
         if n_reference:
-            terms.append(log_reference + math.log(n_reference / n_rows))
-        log_mixture = torch.logsumexp(torch.stack(terms, 1), dim=1)
+            log_share = math.log(n_reference / n_rows)
+            log_mixture = torch.logaddexp(log_mixture, log_reference + log_share)
         return rows, log_reference - log_mixture
 
     @torch.no_grad()

@@ -17,6 +17,7 @@ from skebm.objectives._base import (
     ParameterGroup,
     check_range,
 )
+from skebm.objectives._kernels import RoundMixture
 from skebm.objectives.amortized._negative_phase import NegativePhase
 from skebm.references import Density
 
@@ -66,6 +67,8 @@ class GeneratorPaired(Objective):
         reference_share: float = 0.2,
         importance_weights: bool = True,
         memory_size: int = 512,
+        local_share: float = 0.1,
+        local_scale: float = 0.1,
     ) -> None:
         self.gradient_penalty = gradient_penalty
         self.latent_dim = latent_dim
@@ -74,6 +77,8 @@ class GeneratorPaired(Objective):
         self.reference_share = reference_share
         self.importance_weights = importance_weights
         self.memory_size = memory_size
+        self.local_share = local_share
+        self.local_scale = local_scale
 
     def check_options(self) -> None:
         """Raise ValueError naming an option that is out of its range."""
@@ -85,6 +90,11 @@ class GeneratorPaired(Objective):
         )
         check_range(self, "gradient_penalty", self.gradient_penalty >= 0, "at least 0")
         check_range(self, "reference_share", 0 <= self.reference_share < 1, "in [0, 1)")
+        most = (1 - self.reference_share) / 2
+        holds = 0 <= self.local_share <= most
+        expected = f"in [0, (1 - reference_share) / 2 = {most:g}]"
+        check_range(self, "local_share", holds, expected)
+        check_range(self, "local_scale", self.local_scale > 0, "above 0")
 
     def init(
         self, model: EnergyModel, reference: Density, generator: torch.Generator
@@ -111,6 +121,7 @@ class GeneratorPaired(Objective):
             generator_net.log_noise_scale.detach().exp().item(),
             reference,
             self.reference_share,
+            self.local_share,
         )
         return generator_net, negatives
 
@@ -133,6 +144,7 @@ class GeneratorPaired(Objective):
         x: Tensor,
         means: Tensor,
         log_reference: Tensor,
+        local: RoundMixture,
         generator: torch.Generator,
     ) -> tuple[Tensor, Tensor | None]:
         """Return rows, x first, and log q0 - log m; None where all weigh the same."""
@@ -140,9 +152,14 @@ class GeneratorPaired(Objective):
             return x.clone(), None
         scale = state.generator_net.log_noise_scale.detach().exp()
         state.negatives.remember(x, means, scale, log_reference)
+        latest = RoundMixture.about(means, scale)
         return state.negatives.draw(
-            x, means, scale, log_reference, reference, generator
+            x, latest, log_reference, reference, local, generator
         )
+
+    def local_kernels(self, x: Tensor, batch: Batch) -> RoundMixture:
+        """Return kernels about the data's rows x."""
+        return RoundMixture.about(x.detach(), self.local_scale, batch.weight)
 
     def data_rows(self, batch: Batch, generator: torch.Generator) -> Tensor:
         """Return the rows of the data's term, a leaf where they get a penalty."""
@@ -188,6 +205,8 @@ class EntropyRegularized(GeneratorPaired):
         reference_share: float = 0.2,
         importance_weights: bool = True,
         memory_size: int = 512,
+        local_share: float = 0.1,
+        local_scale: float = 0.1,
     ) -> None:
         super().__init__(
             gradient_penalty,
@@ -197,6 +216,8 @@ class EntropyRegularized(GeneratorPaired):
             reference_share,
             importance_weights,
             memory_size,
+            local_share,
+            local_scale,
         )
         self.entropy_weight = entropy_weight
 
@@ -267,11 +288,17 @@ class EntropyRegularized(GeneratorPaired):
     ) -> tuple[Loss, Tensor]:
         """Return the loss, and the slope of lambda log q0 + c at the generated x."""
         log_reference, reference_slope = _reference_at(model.reference, x)
+        x_data = self.data_rows(batch, generator)
         rows, log_ratio = self.negative_rows(
-            model.reference, state, x, means, log_reference, generator
+            model.reference,
+            state,
+            x,
+            means,
+            log_reference,
+            self.local_kernels(x_data, batch),
+            generator,
         )
         rows.requires_grad_()
-        x_data = self.data_rows(batch, generator)
         critic = model.critic(torch.cat([x_data, rows]))
         critic_data, critic_rows = critic.split([len(x_data), len(rows)])
         (slope,) = torch.autograd.grad(critic_rows.sum(), rows, retain_graph=True)

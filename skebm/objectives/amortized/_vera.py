@@ -73,6 +73,12 @@ class VERA(EntropyRegularized):
         generator's latest draws as they are, as published.
     memory_size : int, default=512
         Earlier draws of the generator kept for the negative phase.
+    local_share : float, default=0.1
+        Share of the negative phase's rows drawn from round Gaussians about the step's
+        own rows, in the place of earlier draws. Without them (0) the energy may sink at
+        rows out in the tails, where neither generator nor reference draws.
+    local_scale : float, default=0.1
+        Standard deviation of these Gaussians, in standardised units.
 
     References
     ----------
@@ -99,6 +105,8 @@ class VERA(EntropyRegularized):
         reference_share: float = 0.2,
         importance_weights: bool = True,
         memory_size: int = 512,
+        local_share: float = 0.1,
+        local_scale: float = 0.1,
     ) -> None:
         super().__init__(
             entropy_weight,
@@ -109,6 +117,8 @@ class VERA(EntropyRegularized):
             reference_share,
             importance_weights,
             memory_size,
+            local_share,
+            local_scale,
         )
         self.n_importance_samples = n_importance_samples
         self.posterior_rate = posterior_rate

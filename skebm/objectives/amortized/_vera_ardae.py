@@ -91,7 +91,7 @@ class VERAArdae(EntropyRegularized):
         Width of the hidden layers of f.
     entropy_weight, gradient_penalty, latent_dim, generator, generator_rate
         As in `VERA`.
-    reference_share, importance_weights, memory_size
+    reference_share, importance_weights, memory_size, local_share, local_scale
         As in `VERA`.
 
     References
@@ -121,6 +121,8 @@ class VERAArdae(EntropyRegularized):
         reference_share: float = 0.2,
         importance_weights: bool = True,
         memory_size: int = 512,
+        local_share: float = 0.1,
+        local_scale: float = 0.1,
     ) -> None:
         super().__init__(
             entropy_weight,
@@ -131,6 +133,8 @@ class VERAArdae(EntropyRegularized):
             reference_share,
             importance_weights,
             memory_size,
+            local_share,
+            local_scale,
         )
         self.denoising_scale = denoising_scale
         self.n_score_steps = n_score_steps

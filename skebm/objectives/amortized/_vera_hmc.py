@@ -48,7 +48,7 @@ class VERAHMC(EntropyRegularized):
         Leapfrog steps a move.
     entropy_weight, gradient_penalty, latent_dim, generator, generator_rate
         As in `VERA`.
-    reference_share, importance_weights, memory_size
+    reference_share, importance_weights, memory_size, local_share, local_scale
         As in `VERA`.
 
     References
@@ -77,6 +77,8 @@ class VERAHMC(EntropyRegularized):
         reference_share: float = 0.2,
         importance_weights: bool = True,
         memory_size: int = 512,
+        local_share: float = 0.1,
+        local_scale: float = 0.1,
     ) -> None:
         super().__init__(
             entropy_weight,
@@ -87,6 +89,8 @@ class VERAHMC(EntropyRegularized):
             reference_share,
             importance_weights,
             memory_size,
+            local_share,
+            local_scale,
         )
         self.n_burn_in = n_burn_in
         self.n_posterior_samples = n_posterior_samples

@@ -15,7 +15,8 @@ from skebm.objectives._chain import (
     check_explores,
     check_sampler,
 )
-from skebm.objectives.amortized._negative_phase import NegativePhase, log_kernels
+from skebm.objectives._kernels import RoundMixture, log_kernels
+from skebm.objectives.amortized._negative_phase import NegativePhase
 from skebm.objectives.amortized._paired import (
     GeneratorPaired,
     PairedState,
@@ -26,6 +27,7 @@ from skebm.references import Density
 from skebm.samplers import HMC, AbstractSampler, make_sampler
 
 FIRST_STEP_SIZE = 0.1
+N_LEAPFROG_STEPS = 3  # each is an evaluation, and picked latents are near already
 
 
 class WakeSleepState(PairedState):
@@ -62,13 +64,13 @@ class WakeSleep(GeneratorPaired):
     ----------
     sampler : str or AbstractSampler, default="mala"
         Of the model. A step size with a target acceptance adapts.
-    n_steps : int, default=3
+    n_steps : int, default=1
         Moves on the model.
     n_posterior_steps : int, default=1
-        HMC moves of the latents.
+        HMC moves of the latents, of three leapfrog steps each.
     gradient_penalty, latent_dim, generator, generator_rate
         As in `VERA`.
-    reference_share, importance_weights, memory_size
+    reference_share, importance_weights, memory_size, local_share, local_scale
         As in `VERA`.
 
     References
@@ -88,7 +90,7 @@ class WakeSleep(GeneratorPaired):
     def __init__(
         self,
         sampler: str | AbstractSampler = "mala",
-        n_steps: int = 3,
+        n_steps: int = 1,
         n_posterior_steps: int = 1,
         gradient_penalty: float = 0.0,
         latent_dim: int | None = None,
@@ -97,6 +99,8 @@ class WakeSleep(GeneratorPaired):
         reference_share: float = 0.2,
         importance_weights: bool = True,
         memory_size: int = 512,
+        local_share: float = 0.1,
+        local_scale: float = 0.1,
     ) -> None:
         super().__init__(
             gradient_penalty,
@@ -106,6 +110,8 @@ class WakeSleep(GeneratorPaired):
             reference_share,
             importance_weights,
             memory_size,
+            local_share,
+            local_scale,
         )
         self.sampler = sampler
         self.n_steps = n_steps
@@ -145,8 +151,10 @@ class WakeSleep(GeneratorPaired):
         net = state.generator_net
         with torch.no_grad():
             x, z, means = state.draw(len(batch.x), generator)
-        rows, weights, figures = self.model_rows(model, state, x, means, generator)
         x_data = self.data_rows(batch, generator)
+        rows, weights, figures = self.model_rows(
+            model, state, x, means, self.local_kernels(x_data, batch), generator
+        )
         critic = model.critic(torch.cat([x_data, rows]))
         critic_data, critic_rows = critic.split([len(x_data), len(rows)])
         expectation = weights @ critic_rows
@@ -162,13 +170,14 @@ class WakeSleep(GeneratorPaired):
         state: WakeSleepState,
         x: Tensor,
         means: Tensor,
+        local: RoundMixture,
         generator: torch.Generator,
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """Return moved rows, their weights of a sum about one, and figures."""
         with torch.no_grad():
             log_reference = model.reference.log_prob(x)
         rows, log_ratio = self.negative_rows(
-            model.reference, state, x, means, log_reference, generator
+            model.reference, state, x, means, log_reference, local, generator
         )
         moved, figures = state.kernel.move(model, rows, self.n_steps, generator)
         weights = torch.full_like(rows[:, 0], 1 / len(rows))
@@ -191,7 +200,7 @@ class WakeSleep(GeneratorPaired):
             state.posterior_step,
             x,
             z[picked],
-            HMC(),
+            HMC(n_leapfrog_steps=N_LEAPFROG_STEPS),
             self.n_posterior_steps,
             generator,
         )
