@@ -58,7 +58,7 @@ class Components:
         """Return the lower triangles, (k, d, d), or the diagonals' roots, (k, d)."""
         if self.covariances.ndim == 2:
             return np.sqrt(self.covariances)
-        return np.linalg.cholesky(self.covariances)
+        return np.asarray(np.linalg.cholesky(self.covariances), np.float64)
 
     def log_prob(self, x: Array) -> Array:
         """Return the log density of the rows, shape (n,)."""
