@@ -67,8 +67,8 @@ class JEMClassifier(ClassifierMixin, BaseEBM):
         median, over rows, of the difference between the distances to the tenth and to
         the first neighbour.
     balance_weight : float, default=10.0
-        Weight of the divergence of the predicted class shares from those found by the
-        supervised start.
+        Weight of the divergence of the predicted class shares from `class_shares_`
+        where these differ from the labelled rows', else from the supervised start's.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the cross-entropy.
     unlabeled : object, default=-1
@@ -99,6 +99,9 @@ class JEMClassifier(ClassifierMixin, BaseEBM):
         The classes; never the marker.
     graph_trust_ : float
         Between 0 and 1; 0 where no row was unlabelled.
+    class_shares_ : ndarray of shape (n_classes,)
+        Estimated shares of the classes among the unlabelled rows of the first fit;
+        those of the labelled rows where these say nothing else, or no row lacks one.
     vat_radius_ : float
         Radius used.
     network_, reference_, objective_, log_normalizer_, log_normalizer_se_
@@ -493,6 +496,12 @@ class JEMClassifier(ClassifierMixin, BaseEBM):
             n_classes = len(self.classes_)
             graph = build_graph(Z.numpy(), codes, train.numpy(), n_classes, rng)
             self.graph_trust_, options["graph"] = graph.trust, graph.rows
+        if not keep:
+            self.class_shares_ = graph.shares
+            counts = np.bincount(codes[codes >= 0], minlength=len(self.classes_))
+            # A class without a label may be there all the same.
+            told = counts.all() and not np.allclose(graph.shares, counts / counts.sum())
+            self._believed_shares = tuple(graph.shares.tolist()) if told else None
         if self.vat_radius != "auto":
             self.vat_radius_ = self.vat_radius
         elif not keep:
@@ -511,6 +520,7 @@ class JEMClassifier(ClassifierMixin, BaseEBM):
             vat_weight=self.vat_weight,
             vat_radius=self.vat_radius_,
             balance_weight=self.balance_weight,
+            class_shares=self._believed_shares,
             class_weights=self._class_weights,
         )
 

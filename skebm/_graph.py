@@ -13,6 +13,7 @@ from scipy.special import expit, softmax
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.neighbors import NearestNeighbors
 
+from skebm._shares import estimate_shares
 from skebm.training import RowGraph
 
 N_NEIGHBORS = 5
@@ -45,6 +46,8 @@ class LabelGraph:
         and whether better than a supervised classifier does.
     radius : float
         Length of the virtual adversarial perturbation, in standardised units.
+    shares : ndarray of shape (n_classes,)
+        Shares of the classes among the unlabelled rows.
     tie : float
         How strongly the rows are tied to a supervised classifier; 0 is not at all.
     """
@@ -52,6 +55,7 @@ class LabelGraph:
     rows: RowGraph | None
     trust: float
     radius: float
+    shares: np.ndarray
     tie: float = 0.0
 
 
@@ -65,7 +69,8 @@ def build_graph(Z, codes, rows, n_classes, rng):
     mean degree: F holds the probabilities that a random walk from a row ends at a
     label of each class, or stops on its way by the class probabilities H of a
     supervised classifier. They are scaled, by turns, to sum to one a row and to the
-    labelled rows' shares of the classes. The labelled rows, left out in turn, choose t.
+    classes' shares among the unlabelled rows. The labelled rows, left out in turn,
+    choose t, and tell the shares by `estimate_shares`.
 
     Parameters
     ----------
@@ -96,18 +101,23 @@ def build_graph(Z, codes, rows, n_classes, rng):
     if (codes[rows] >= 0).all():
         sample = rows[rng.permutation(len(rows))[:RADIUS_ROWS]]
         distances = index.kneighbors(Z[sample], n_neighbors + 1)[0][:, 1:]
-        return LabelGraph(None, 0.0, _radius(distances))
+        shares = np.bincount(codes[rows], minlength=n_classes) / len(rows)
+        return LabelGraph(None, 0.0, _radius(distances), shares)
     distances, neighbors = index.kneighbors()
     radius = _radius(distances)
     k = min(N_NEIGHBORS, n_neighbors)
     weights = _affinities(distances[:, :k], neighbors[:, :k])
     known = codes[rows]
-    trust, tie, guess = _judge(weights, Z[rows], known, n_classes, rng)
-    soft_labels = _propagate(weights, known, n_classes, tie, guess)
+    verdict = _judge(weights, Z[rows], known, n_classes, rng)
+    soft_labels = _scale(
+        _propagate(weights, known, n_classes, verdict.tie, verdict.guess),
+        known,
+        verdict.shares,
+    )
     entropy = -(soft_labels * np.log(soft_labels + 1e-12)).sum(axis=1)
     confidence = np.clip(1 - entropy / math.log(n_classes), 0, 1) ** CONFIDENCE_POWER
     graph = _scatter(len(Z), rows, soft_labels, confidence, neighbors[:, :k])
-    return LabelGraph(graph, trust, radius, tie)
+    return LabelGraph(graph, verdict.trust, radius, verdict.shares, verdict.tie)
 
 
 def _choose_rows(codes, rows, rng):
@@ -161,10 +171,18 @@ def _propagate(weights, codes, n_classes, tie=0.0, guess=None):
         arriving = arriving + tie * degree.mean() * guess[hidden]
     soft = np.zeros((len(codes), n_classes))
     soft[labeled] = one_hot
-    soft[hidden] = np.maximum(solver.solve(arriving), 0)
-    shares = one_hot.mean(axis=0)
+    soft[hidden] = np.maximum(solver.solve(arriving), 0) + 1e-9
+    soft[hidden] /= soft[hidden].sum(axis=1, keepdims=True)
+    return soft
+
+
+def _scale(soft, codes, shares):
+    """Scale to sums of one a row, and to the classes' shares of the unlabelled rows."""
+    labeled = codes >= 0
+    one_hot = soft[labeled]
+    total = one_hot.sum(axis=0) + (~labeled).sum() * shares
     for _ in range(50):
-        soft = soft * (shares / np.maximum(soft.mean(axis=0), 1e-12)) + 1e-9
+        soft = soft * (total / np.maximum(soft.sum(axis=0), 1e-12)) + 1e-9
         soft /= soft.sum(axis=1, keepdims=True)
     soft[labeled] = one_hot
     return soft
@@ -190,6 +208,16 @@ class _KernelRidge:
         return softmax(RIDGE_SHARPNESS * (kernel @ weights), axis=1)
 
 
+@dataclass(frozen=True)
+class _Verdict:
+    """What labels left out say; the guess is the classifier's, where there is a tie."""
+
+    trust: float
+    shares: np.ndarray
+    tie: float = 0.0
+    guess: np.ndarray | None = None
+
+
 def _judge(weights, Z, codes, n_classes, rng):
     r"""Judge graph and tie by labelled rows left out in turn.
 
@@ -199,26 +227,29 @@ def _judge(weights, Z, codes, n_classes, rng):
     a the graph's accuracy on them, z the paired difference to a supervised classifier,
     in standard errors. Below 0.2 it is zero: even a small weight wins where the
     labelled loss has come to zero.
-
-    Returns
-    -------
-    trust, tie : float
-    guess : ndarray of shape (n, n_classes) or None
-        The supervised classifier's probabilities, where there is a tie to them.
     """
     counts = np.bincount(codes[codes >= 0], minlength=n_classes)
+    known_shares = counts / counts.sum()
     if (counts > 0).sum() < 2:
-        return 0.0, 0.0, None  # a graph with labels of one class only says that class
+        return _Verdict(0.0, known_shares)  # labels of one class only say that class
     several = counts >= 2
     if several.sum() < 2:
-        return 1.0, 0.0, None  # one label a class leaves nothing to judge by
+        return _Verdict(1.0, known_shares)  # one label a class leaves no judges
     judges = np.flatnonzero((codes >= 0) & several[codes])
     judges = rng.permutation(judges)[:MAX_JUDGES]
     labels = codes[judges]
     singles = np.flatnonzero((codes >= 0) & ~several[codes])
     known = np.append(judges, singles)
     classifier = _KernelRidge(Z, known, codes[known], n_classes)
-    guesses = _guess_left_out(weights, classifier, codes, len(judges), n_classes)
+    folds = list(_folds(classifier, codes, len(judges)))
+    shares = known_shares
+    if several.all() and (codes < 0).any():
+        views, prospect = _view_left_out(weights, folds, classifier.rows, n_classes)
+        shares = estimate_shares(views, labels, prospect, counts, rng)
+    guesses = _guess_left_out(weights, folds, classifier.rows, n_classes, shares)
+    # The judges hold the classes in the labelled shares.
+    guesses[:-1] *= known_shares / np.maximum(shares, 1e-12)
+    guesses /= guesses.sum(axis=2, keepdims=True)
     chosen = _choose_tie(guesses[:-1], labels)
     right = guesses.argmax(axis=2) == labels
     difference = right[chosen].astype(float) - right[-1]
@@ -227,29 +258,55 @@ def _judge(weights, Z, codes, n_classes, rng):
     trust = kappa**2 * float(expit(2 * difference.mean() / error + 1))
     tie = TIES[chosen]
     guess = classifier.predict(np.arange(len(known))) if tie else None
-    return (trust if trust > MIN_TRUST else 0.0), tie, guess
+    return _Verdict(trust if trust > MIN_TRUST else 0.0, shares, tie, guess)
 
 
-def _guess_left_out(weights, classifier, codes, n_judges, n_classes):
-    """Return the judges' class probabilities when a fifth of them is left out.
+def _folds(classifier, codes, n_judges):
+    """Leave out a fifth of the judges, the first of the classifier's rows, at a time.
 
-    The judges are the first of the classifier's rows. One table for each tie, and one
-    of the classifier alone.
+    Yield their numbers, the codes that are left, and the classifier's guess by these.
     """
     rows = classifier.rows
     judges = rows[:n_judges]
     fold = np.full(len(rows), -1)
     fold[np.argsort(codes[judges], kind="stable")] = np.arange(n_judges) % N_FOLDS
-    guesses = np.empty((len(TIES) + 1, n_judges, n_classes))
     for k in np.unique(fold[:n_judges]):
-        test = np.flatnonzero(fold == k)
+        left_out = np.flatnonzero(fold == k)
         partly = codes.copy()
-        partly[rows[test]] = -1
-        guess = classifier.predict(np.flatnonzero(fold != k))
-        guesses[-1, test] = guess[rows[test]]
+        partly[rows[left_out]] = -1
+        yield left_out, partly, classifier.predict(np.flatnonzero(fold != k))
+
+
+def _view_left_out(weights, folds, rows, n_classes):
+    """Return what graph and classifier say of the judges when they are left out.
+
+    And the mean of what they say of the unlabelled rows.
+    """
+    n_judges = sum(len(left_out) for left_out, _, _ in folds)
+    views, means = np.empty((n_judges, 2 * n_classes)), []
+    for left_out, partly, guess in folds:
+        soft = _propagate(weights, partly, n_classes)
+        view = np.hstack([soft, guess]) / 2
+        views[left_out] = view[rows[left_out]]
+        hidden = partly < 0
+        hidden[rows[left_out]] = False
+        means.append(view[hidden].mean(axis=0))
+    return views, np.mean(means, axis=0)
+
+
+def _guess_left_out(weights, folds, rows, n_classes, shares):
+    """Return the judges' class probabilities when they are left out.
+
+    One table for each tie, and one of the classifier alone; at the given shares.
+    """
+    n_judges = sum(len(left_out) for left_out, _, _ in folds)
+    guesses = np.empty((len(TIES) + 1, n_judges, n_classes))
+    for left_out, partly, guess in folds:
+        judges = rows[left_out]
+        guesses[-1, left_out] = guess[judges]
         for i, tie in enumerate(TIES):
             soft = _propagate(weights, partly, n_classes, tie, guess)
-            guesses[i, test] = soft[rows[test]]
+            guesses[i, left_out] = _scale(soft, partly, shares)[judges]
     return guesses
 
 

@@ -271,6 +271,23 @@ def test_unlabelled_rows_help_on_two_moons(n_labels, least):
     assert np.median(semi) > np.median(supervised) + 0.02
 
 
+def test_equal_labels_of_uneven_classes():
+    """Seven rows in a hundred are positive; the labels hold as many of each."""
+    rng = np.random.RandomState(0)
+    y = (rng.uniform(size=600) < 0.07).astype(int)
+    X = rng.normal(size=(600, 4))
+    X[:, 0] += 3 * y
+    few = np.full(600, -1)
+    for k in (0, 1):
+        few[rng.choice(np.flatnonzero(y == k), 10, replace=False)] = k
+    hidden = few < 0
+    options = {"max_iter": 50, "batch_size": 120, "normalizer": None}
+    model = make(None, DEEP, learning_rate=2e-3, **options).fit(X, few)
+    assert model.class_shares_[1] < 0.2
+    assert (model.predict(X[hidden]) == 1).mean() < 0.12
+    assert model.score(X[hidden], y[hidden]) > 0.94
+
+
 def test_the_graph_is_trusted_only_where_it_predicts_labels():
     X, y = make_moons(300, noise=0.1, random_state=0)
     few = np.arange(300) < 60

@@ -7,6 +7,7 @@ from sklearn.datasets import make_moons
 
 from skebm import _graph
 from skebm._graph import build_graph
+from skebm._shares import estimate_shares
 from skebm.objectives.joint._joint import graph_fade
 
 
@@ -102,3 +103,54 @@ def test_unsure_rows_count_less_and_labelled_rows_fully():
 def test_the_weight_of_the_graph_fades_to_three_tenths():
     shares = [graph_fade(progress) for progress in (0.0, 0.1, 0.3, 0.5, 0.7, 1.0)]
     assert shares == pytest.approx([1, 1, 0.75, 0.5, 0.3, 0.3])
+
+
+def uneven_blobs(seed, separation=3.0):
+    """Return rows of two classes, 7 % of the second, and ten labels of each."""
+    rng = np.random.RandomState(seed)
+    y = (rng.uniform(size=600) < 0.07).astype(int)
+    X = rng.normal(size=(600, 4))
+    X[:, 0] += separation * y
+    few = np.full(600, -1)
+    for k in (0, 1):
+        few[rng.choice(np.flatnonzero(y == k), 10, replace=False)] = k
+    return X.astype(np.float32), y, few
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_equal_labels_of_uneven_classes(seed):
+    """The labelled shares, one to one, would make a third of the rows positive."""
+    X, y, few = uneven_blobs(seed)
+    graph = build_graph(X, few, np.arange(600), 2, np.random.RandomState(seed))
+    assert graph.shares.sum() == pytest.approx(1)
+    assert graph.shares[1] < 0.25
+    hidden = few < 0
+    found = graph.rows.soft_labels.numpy().argmax(axis=1)
+    assert (found == y)[hidden].mean() > 0.93
+
+
+def test_even_classes_keep_their_shares():
+    X, y = make_moons(400, noise=0.05, random_state=0)
+    few = np.full(400, -1)
+    for k in (0, 1):
+        few[np.flatnonzero(y == k)[:10]] = k
+    rng = np.random.RandomState(0)
+    graph = build_graph(X.astype(np.float32), few, np.arange(400), 2, rng)
+    assert graph.shares == pytest.approx([0.5, 0.5], abs=0.02)
+
+
+def test_shares_by_predictions_that_are_always_right():
+    labels = np.repeat([0, 1, 2], 50)
+    predictions, prospect = np.eye(3)[labels], np.array([0.6, 0.3, 0.1])
+    rng = np.random.RandomState(0)
+    shares = estimate_shares(predictions, labels, prospect, np.full(3, 50), rng)
+    assert shares == pytest.approx(prospect, abs=0.02)
+
+
+def test_shares_stay_where_predictions_say_nothing():
+    rng = np.random.RandomState(0)
+    labels, counts = np.repeat([0, 1], 10), np.array([10, 10])
+    predictions = rng.dirichlet([5, 5], size=20)
+    prospect = np.array([0.45, 0.55])
+    found = estimate_shares(predictions, labels, prospect, counts, rng)
+    assert found == pytest.approx([0.5, 0.5], abs=0.03)

@@ -22,6 +22,7 @@ FLOORS = [
         "_resolve",
         "_table",
         "_labels",
+        "_shares",
         "_graph",
         "_persistence",
         "_base",

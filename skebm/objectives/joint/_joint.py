@@ -50,8 +50,8 @@ class Joint(Objective):
     labelled rows; the others are over all rows, unlabelled ones included. The first
     tenth of the training is supervised, by labels and graph; the graph's term then
     fades to three tenths, and the last three terms rise from zero. The class
-    shares :math:`\bar\pi` are those that the net gives the rows at the end of the
-    first tenth.
+    shares :math:`\bar\pi` are given, or those that the net gives the rows at the end of
+    the first tenth.
 
     Parameters
     ----------
@@ -68,6 +68,8 @@ class Joint(Objective):
         v and the length of r.
     balance_weight : float
         b.
+    class_shares : tuple of float or None
+        :math:`\bar\pi`; None takes those of the first tenth.
     class_weights : tuple of float or None
         Weights of the classes in the second term.
     density_interval : int, default=2
@@ -88,6 +90,7 @@ class Joint(Objective):
         vat_weight: float = 0.0,
         vat_radius: float = 1.0,
         balance_weight: float = 0.0,
+        class_shares: tuple[float, ...] | None = None,
         class_weights: tuple[float, ...] | None = None,
         density_interval: int = 2,
     ) -> None:
@@ -98,6 +101,7 @@ class Joint(Objective):
         self.vat_weight = vat_weight
         self.vat_radius = vat_radius
         self.balance_weight = balance_weight
+        self.class_shares = class_shares
         self.class_weights = class_weights
         self.density_interval = density_interval
 
@@ -233,7 +237,10 @@ class Joint(Objective):
             )
             loss = loss + self.vat_weight * adversarial
         if self.balance_weight:
-            believed = state.class_shares + 1e-6
+            believed = state.class_shares
+            if self.class_shares is not None:
+                believed = believed.new_tensor(self.class_shares)
+            believed = believed + 1e-6
             divergence = believed * (believed.log() - (shares + 1e-6).log())
             loss = loss + self.balance_weight * divergence.sum(dim=1).mean()
         return ramp * loss

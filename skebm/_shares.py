@@ -1,0 +1,99 @@
+"""Shares of the classes among rows without a label."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+#: Few, so that a direction in which predictions hardly differ stays where it starts.
+N_STEPS = 10
+N_RESAMPLES = 40
+#: By which a resampling of a few rows understates the variance.
+CAUTION = 3.0
+
+
+def estimate_shares(
+    predictions: Array,
+    labels: Indices,
+    prospect: Array,
+    counts: Indices,
+    rng: np.random.RandomState,
+) -> Array:
+    r"""Estimate the class shares of unlabelled rows by a classifier's predictions.
+
+    .. math:: m_j = \sum_k \pi_k C_{kj}, \qquad \pi_k \leftarrow
+              \pi_k \sum_j C_{kj} \frac{m_j}{\sum_l \pi_l C_{lj}}
+
+    with m the mean prediction over the unlabelled rows and :math:`C_k` that over the
+    labelled rows of class k, each left out when it was predicted; the steps start at
+    the labelled shares. What comes out is shrunk towards these by their variances,
+
+    .. math:: \pi_0 + w (\pi - \pi_0), \qquad w = \max\Big(
+              \frac{v_0}{v_0 + v}, \; 1 - \frac{v}{|\pi - \pi_0|^2}, \; 0\Big)
+
+    v is that of :math:`\pi`, by resampling, and :math:`v_0` that of a random draw of
+    labels, zero where each class has as many: such labels were not drawn at random.
+
+    Parameters
+    ----------
+    predictions : ndarray of shape (n_labeled, n_outputs)
+        Nonnegative, of sum one; several classifiers' side by side if need be.
+    labels : ndarray of shape (n_labeled,)
+        Class numbers.
+    prospect : ndarray of shape (n_outputs,)
+        m.
+    counts : ndarray of shape (n_classes,)
+        Labels of each class; two at least.
+    rng : RandomState
+        Resamples the labelled rows, class by class.
+
+    Returns
+    -------
+    shares : ndarray of shape (n_classes,)
+
+    References
+    ----------
+    Saerens, Latinne, Decaestecker. Adjusting the outputs of a classifier to new a
+    priori probabilities. Neural Computation 2002. Lipton, Wang, Smola. Detecting and
+    correcting for label shift with black box predictors. ICML 2018. James, Stein.
+    Estimation with quadratic loss. 1961, for the shrinkage.
+    """
+    known = counts / counts.sum()
+    members = [np.flatnonzero(labels == k) for k in range(len(counts))]
+    class_means = _class_means(predictions, members, predictions.mean(axis=0))
+    found = _solve(class_means, prospect, known)
+    resampled = []
+    for _ in range(N_RESAMPLES):
+        drawn = [rng.choice(rows, len(rows)) for rows in members]
+        any_row = predictions[rng.randint(len(labels), size=len(counts))]
+        class_means = _class_means(predictions, drawn, any_row)
+        resampled.append(_solve(class_means, prospect, known))
+    variance = CAUTION * np.var(resampled, axis=0).sum() + 1e-12
+    at_random = np.ptp(counts) > 1
+    known_variance = at_random * (known * (1 - known)).sum() / counts.sum()
+    weight = max(
+        known_variance / (known_variance + variance),
+        1 - variance / (((found - known) ** 2).sum() + 1e-12),
+    )
+    return known + max(weight, 0.0) * (found - known)
+
+
+def _class_means(predictions: Array, members: Sequence[Indices], extra: Array) -> Array:
+    """Return the mean prediction of each class, one row of any class added to each."""
+    totals = np.stack([predictions[rows].sum(axis=0) for rows in members])
+    sizes = np.array([len(rows) + 1 for rows in members])
+    return (totals + extra) / sizes[:, None]
+
+
+def _solve(class_means: Array, prospect: Array, start: Array) -> Array:
+    """Return the shares after a few steps of expectation maximisation."""
+    shares = start
+    for _ in range(N_STEPS):
+        mixed = np.maximum(shares @ class_means, 1e-12)
+        shares = shares * (class_means @ (prospect / mixed))
+    return shares / shares.sum()
