@@ -94,6 +94,17 @@ def test_annealing_agrees_with_enumeration():
     assert annealed.log_normalizer_se_ > 0
 
 
+def test_draws_of_units_follow_their_parameters():
+    units, n = LabeledUnits(3), 40_000
+    theta = torch.tensor([0.5, -1.0, 1.0, 0.0, -0.5]).double()
+    mean = units.mean_(theta.clone())
+    assert mean[2:].sum() == pytest.approx(1)
+    rows = theta.expand(n, -1).clone()
+    drawn = units.draw_(rows, rows.clone(), torch.Generator().manual_seed(0))
+    assert (drawn[:, 2:].sum(1) == 1).all()
+    assert ((drawn.mean(0) - mean).abs() < 4 * (0.25 / n) ** 0.5).all()
+
+
 # --------------------------------------------------------------------- gradients
 
 
