@@ -4,8 +4,22 @@ from importlib.metadata import version
 
 from skebm._classifier import JEMClassifier
 from skebm._density import EBMDensityEstimator
-from skebm._rbm import BernoulliRBM
+from skebm._rbm import (
+    BernoulliRBM,
+    DeepBeliefNetwork,
+    GaussianRBM,
+    RBMClassifier,
+    SoftmaxRBM,
+)
 
-__all__ = ["BernoulliRBM", "EBMDensityEstimator", "JEMClassifier"]
+__all__ = [
+    "BernoulliRBM",
+    "DeepBeliefNetwork",
+    "EBMDensityEstimator",
+    "GaussianRBM",
+    "JEMClassifier",
+    "RBMClassifier",
+    "SoftmaxRBM",
+]
 
 __version__ = version("skebm")

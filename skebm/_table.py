@@ -30,7 +30,7 @@ def check_table(estimator, X, *, reset, min_rows=1):
             "Sparse data was passed for X, but dense data is required. "
             "Use X.toarray() to convert it."
         )
-    _check_numbers(X)
+    check_numbers(X)
     X = validate_data(
         estimator,
         X,
@@ -65,7 +65,7 @@ def keep_weighted(X, y, sample_weight, min_rows=2):
     return X[rows], y, weight[rows]
 
 
-def _check_numbers(X):
+def check_numbers(X):
     """Name the columns of a data frame or an array of objects that hold no numbers."""
     if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "OUS":
         X = pd.DataFrame(X, dtype=object)

@@ -28,13 +28,18 @@ from skebm._rbm._rows import (
     to_tensor,
     total_deviation,
 )
-from skebm._rbm._training import TrainingState, initial_parameters, learning_rates
+from skebm._rbm._training import (
+    INITIAL_SPREAD,
+    TrainingState,
+    initial_parameters,
+    learning_rates,
+)
 from skebm.evaluation import (
     conditional_means,
 )
 from skebm.exceptions import DivergenceError, TrainingWarning
 from skebm.networks import RBM
-from skebm.training import MachineBatches
+from skebm.training import MachineBatches, MachineTraining
 from skebm.utils import (
     draw_seed,
     make_generator,
@@ -87,11 +92,20 @@ class BaseRBM(
         "device": [str, torch.device, None],
     }
 
+    #: What `history_` calls the figure of an epoch.
+    _figure_name = "negative_free_energy"
+    #: Standard deviation over rows of the log odds of untrained hidden units.
+    _initial_spread = INITIAL_SPREAD
+
     # ------------------------------------------------------------- a kind's own
 
     @abstractmethod
     def _units(self):
         """Return the visible units of a machine that was fitted or is being so."""
+
+    def _trainer(self):
+        """Return the class that makes the steps of training."""
+        return MachineTraining
 
     @abstractmethod
     def _check_rows(self, X, *, reset, allow_nan=False, fitting=False):
@@ -129,13 +143,19 @@ class BaseRBM(
         self.__dict__.pop("_state", None)
         self._begin(v, rng)
         progress = FitProgress(self, self.n_iter, X, y, self._fitted_attributes)
-        self.history_ = {"pseudo_likelihood": [], "learning_rate": []}
+        self.history_ = {self._figure_name: [], "learning_rate": []}
         state, batches = self._resume(v, rng)
         self.n_iter_ = 0
         try:
             for epoch in range(self.n_iter):
                 started = time.perf_counter()
-                rates = learning_rates(self, epoch, batches.n_steps(self.batch_size))
+                rates = learning_rates(
+                    self.learning_rate,
+                    self.learning_rate_schedule,
+                    epoch,
+                    self.n_iter,
+                    batches.n_steps(self.batch_size),
+                )
                 last = state.run_epoch(batches, self.batch_size, rates)
                 self._after_epoch(state, last, rates[-1], started)
                 if progress.on_epoch(epoch, None):
@@ -178,7 +198,7 @@ class BaseRBM(
             self.random_state_ = private_random_state(self.random_state)
         if not going_on:
             self._begin(v, self.random_state_)
-            self.history_ = {"pseudo_likelihood": [], "learning_rate": []}
+            self.history_ = {self._figure_name: [], "learning_rate": []}
             self.n_iter_ = 0
         state, batches = self._resume(v, self.random_state_)
         rates = np.full(batches.n_steps(self.batch_size), float(self.learning_rate))
@@ -193,7 +213,7 @@ class BaseRBM(
         mean, n_rows = column_means(v)
         bias = self._units().bias(torch.from_numpy(mean), torch.from_numpy(n_rows))
         weight, hidden_bias, visible_bias = initial_parameters(
-            bias.numpy(), mean, total_deviation(v), m, rng
+            bias.numpy(), mean, total_deviation(v), m, rng, self._initial_spread
         )
         self._n_features_out = m
         self._kept_rows = []
@@ -224,6 +244,7 @@ class BaseRBM(
             momentum=self.momentum,
             weight_decay=self.weight_decay,
             averaging=self.weight_averaging,
+            trainer=self._trainer(),
         )
         if not sparse.issparse(v):
             if np.isnan(v.min()):  # the batches fill the gaps in place
@@ -234,18 +255,19 @@ class BaseRBM(
     def _after_epoch(self, state, last, rate, started):
         self.n_iter_ += 1
         figure = state.figure(last)
+        name = self._figure_name.replace("_", "-")
         if not np.isfinite(figure):
             raise DivergenceError(
                 f"{type(self).__name__} diverged in epoch {self.n_iter_}: its "
-                f"pseudo-likelihood is {figure}. Lower learning_rate="
+                f"{name} is {figure}. Lower learning_rate="
                 f"{self.learning_rate} or scale X."
             )
-        self.history_["pseudo_likelihood"].append(figure)
+        self.history_[self._figure_name].append(figure)
         self.history_["learning_rate"].append(float(rate))
         if self.verbose:
             print(
                 f"[{type(self).__name__}] Iteration {self.n_iter_}, "
-                f"pseudo-likelihood = {figure:.2f}, "
+                f"{name} = {figure:.2f}, "
                 f"time = {time.perf_counter() - started:.2f}s"
             )
         self._running = state
@@ -277,8 +299,8 @@ class BaseRBM(
     def transform(self, X):
         """Probabilities of the hidden units, P(h = 1 | v = X).
 
-        Missing entries (NaN) are marginalised: exactly for at most ten in a row of
-        binary columns, else by Gibbs chains of a fixed seed.
+        Missing entries (NaN) are marginalised: exactly where those of a row, or the
+        hidden units, have at most 2^10 states, else by Gibbs chains of a fixed seed.
 
         Parameters
         ----------
@@ -342,11 +364,10 @@ class BaseRBM(
         """Return the fitted machine, on the device."""
         device = resolve_device(self.device)
         arrays = (self.components_, self.intercept_hidden_, self.intercept_visible_)
-        tensors = (
-            torch.as_tensor(np.ascontiguousarray(a, dtype=dtype)).to(device)
-            for a in arrays
-        )
-        return RBM(*tensors, self._units())
+        tensors = [
+            torch.as_tensor(np.ascontiguousarray(a, dtype=dtype)) for a in arrays
+        ]
+        return RBM(*tensors, self._units()).to(tensors[0].dtype).to(device)
 
     def _base(self, rbm):
         return torch.from_numpy(self._base_bias).to(rbm.weight)

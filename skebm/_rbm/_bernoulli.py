@@ -122,6 +122,8 @@ class BernoulliRBM(BinaryRowsMixin, BaseRBM):
         "check_range": [StrOptions({"warn", "raise"})],
     }
 
+    _figure_name = "pseudo_likelihood"
+
     def __init__(
         self,
         n_components=256,

@@ -241,7 +241,7 @@ class RBMDensityMixin(NormalizerMixin, DensityMixin):
             return conditional_means(rbm, x, make_generator(0, x.device))[0]
 
         filled = self._on_rows(lambda x: x, v, np.float64, complete)
-        return self._decode(filled).astype(v.dtype, copy=False)
+        return self._decode(filled.astype(v.dtype, copy=False))
 
 
 def annealed_chains(rbm, base_bias, n, n_steps, generator):

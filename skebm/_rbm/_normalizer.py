@@ -76,8 +76,9 @@ class NormalizerMixin:
 
     def _decode_base(self):
         """Return a row of the columns' means, where no complete row was seen."""
-        bias = torch.from_numpy(self._base_bias[None].copy())
-        return self._units().mean_(bias).numpy()
+        rbm = self._machine(np.float32)
+        bias = torch.from_numpy(self._base_bias[None]).to(rbm.weight)
+        return rbm.visible.mean_(bias.clone()).cpu().numpy()
 
     def _estimate_log_normalizer(self, rows, seed):
         if self.normalizer is None:

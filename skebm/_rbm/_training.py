@@ -14,7 +14,7 @@ from skebm.utils import to_numpy_tree, to_tensor_tree
 
 N_TEMPERATURES = 10
 #: Standard deviation over rows of the log odds of untrained hidden units.
-INITIAL_SPREAD = 0.5
+INITIAL_SPREAD = 0.7
 #: Rows of the last batch that the history's pseudo-likelihood is taken over.
 MAX_FIGURE_ROWS = 100
 
@@ -34,7 +34,9 @@ class TrainingState:
     method, n_gibbs_steps, centered : str, int, bool
         Of `ContrastiveGradient`.
     momentum, weight_decay, averaging : float
-        Of `MachineTraining`.
+        Of `trainer`.
+    trainer : type, default=MachineTraining
+        What makes the steps.
     """
 
     def __init__(
@@ -50,11 +52,14 @@ class TrainingState:
         momentum,
         weight_decay,
         averaging,
+        trainer=MachineTraining,
     ):
         device = generator.device
         tensors = moved(to_tensor_tree(arrays), device)
         self.generator = generator
-        rbm = RBM(**tensors["parameters"], visible=units)
+        parameters = tensors["parameters"]
+        visible = units.to(parameters["weight"].dtype).to(device)
+        rbm = RBM(**parameters, visible=visible)
         tempering = None
         if method == "tempering":
             base = torch.from_numpy(base_bias.copy()).to(device)
@@ -68,7 +73,7 @@ class TrainingState:
             tempering=tempering,
             generator=generator,
         )
-        self.training = MachineTraining(
+        self.training = trainer(
             rbm,
             self.gradient,
             momentum=momentum,
@@ -130,25 +135,23 @@ class TrainingState:
         return float(pseudo_log_likelihood(rbm, v, columns).mean())
 
 
-def initial_parameters(bias, mean, deviation, n_hidden, rng):
+def initial_parameters(bias, mean, deviation, n_hidden, rng, spread=INITIAL_SPREAD):
     """Return random weights, and hidden and visible biases that go with them.
 
     The log odds of the hidden units have mean 0 and standard deviation
-    `INITIAL_SPREAD` over rows of this mean and total deviation, so that the units
-    differ from the start.
+    `spread` over rows of this mean and total deviation, so that the units differ from
+    the start.
     """
-    scale = INITIAL_SPREAD / max(deviation, INITIAL_SPREAD)
+    scale = spread / max(deviation, spread)
     weight = rng.normal(0, scale, (n_hidden, len(mean)))
     return weight, -(weight @ mean), bias - weight.sum(axis=0) / 2
 
 
-def learning_rates(estimator, epoch, n_steps):
-    """Return the learning rate of each step of an epoch of `fit`."""
-    done = (epoch + np.arange(n_steps) / n_steps) / estimator.n_iter
+def learning_rates(first, schedule, epoch, n_iter, n_steps):
+    """Return the learning rate of each step of an epoch, of n_iter, of `fit`."""
+    done = (epoch + np.arange(n_steps) / n_steps) / n_iter
     fall = np.minimum(1, 2 * (1 - done))
-    if estimator.learning_rate_schedule == "constant":
-        fall = np.ones(n_steps)
-    return estimator.learning_rate * fall
+    return first * (np.ones(n_steps) if schedule == "constant" else fall)
 
 
 def _fitting_chains(chains, method):

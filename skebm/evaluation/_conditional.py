@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from skebm.evaluation._machine import (
-    MAX_ENUMERATED,
-    can_enumerate,
-    enumerated_log_normalizer,
-)
-from skebm.networks import RBM, BernoulliUnits
+from skebm.evaluation._machine import MAX_ENUMERATED
+from skebm.networks import RBM
+from skebm.networks._rbm import binary_digits
 from skebm.samplers import Clamped
 
-#: Up to so many missing binary units of a row are summed out state by state.
-MAX_MISSING = 10
+#: Layers of so many states at most are summed out for each row.
+MAX_STATES = 2.0**10
+_CHUNK_ELEMENTS = 2**21
 _N_CHAINS, _N_BURN_IN, _N_STEPS = 20, 50, 50
 
 
@@ -28,9 +27,9 @@ def conditional_means(
     .. math:: E[v \mid v_O], \quad E[h \mid v_O] = \sum_{v_M} p(v_M \mid v_O) \,
         \sigma(c + W v), \qquad p(v_M \mid v_O) \propto e^{-F(v_O, v_M)}
 
-    Missing units are marginalised: over all their states where they are binary and at
-    most ten in a row, else by the mean over Gibbs chains, whose error is about 0.02 for
-    a unit.
+    Missing units are marginalised exactly where they, or the hidden units, have at most
+    2^10 states: over either, with E[v | h, v_O] for the hidden ones. Else by the mean
+    over Gibbs chains, whose error is about 0.02 for a binary unit.
 
     Parameters
     ----------
@@ -48,15 +47,17 @@ def conditional_means(
     """
     v = observed.clone()
     h = observed.new_empty(len(v), len(rbm.weight))
-    n_missing = observed.isnan().sum(1)
-    enumerable = n_missing <= MAX_MISSING
-    if not isinstance(rbm.visible, BernoulliUnits):
-        enumerable = n_missing == 0
-    for i in enumerable.nonzero()[:, 0].tolist():
-        v[i], h[i] = _enumerated(rbm, observed[i])
-    rest = (~enumerable).nonzero()[:, 0]
-    for rows in rest.split(256):
-        v[rows], h[rows] = _sampled(rbm, observed[rows], generator)
+    sampled = []
+    for i, row in enumerate(observed):
+        if _n_completions(rbm, row) <= MAX_STATES:
+            v[i], h[i] = _over_completions(rbm, row)
+        elif 2.0 ** len(rbm.weight) <= MAX_STATES:
+            v[i], h[i] = _over_hiddens(rbm, row)
+        else:
+            sampled.append(i)
+    for rows in torch.tensor(sampled, dtype=torch.long, device=v.device).split(256):
+        if len(rows):
+            v[rows], h[rows] = _sampled(rbm, observed[rows], generator)
     return v, h
 
 
@@ -64,15 +65,14 @@ def conditional_means(
 def log_marginal_unnormalized(rbm: RBM, observed: Tensor) -> Tensor:
     r"""Log probability of the visible units that are observed, up to log Z.
 
-    .. math:: \log \sum_{v_M} e^{-F(v_O, v_M)} = b_O \cdot v_O + \log Z_M
+    .. math:: \log \sum_{v_M} e^{-F(v_O, v_M)}
+        = \log \sum_h e^{c \cdot h + A(b + h W)} \, p(v_O \mid h)
 
-    Given v_O the missing units are a machine of their own, with hidden biases
-    c + W_O v_O, whose log Z is had by enumeration.
+    by whichever sum is the shorter.
 
     Parameters
     ----------
     rbm : RBM
-        With one unit a column.
     observed : Tensor of shape (n, d)
         NaN where missing.
 
@@ -85,37 +85,62 @@ def log_marginal_unnormalized(rbm: RBM, observed: Tensor) -> Tensor:
 
 
 def _log_marginal(rbm: RBM, observed: Tensor) -> Tensor:
-    missing = observed.isnan()
-    s = rbm.visible.statistic(observed[None])[0]
-    known = rbm.weight[:, ~missing] @ s[~missing]
-    rest = RBM(
-        rbm.weight[:, missing],
-        rbm.hidden_bias + known,
-        rbm.visible_bias[missing],
-        rbm.visible,
-    )
-    if not can_enumerate(rest):
+    n_completions, n_hidden = _n_completions(rbm, observed), 2.0 ** len(rbm.weight)
+    if min(n_completions, n_hidden) > 2**MAX_ENUMERATED:
         raise ValueError(
-            f"A row has {int(missing.sum())} missing entries; the density of the "
-            f"others can be had for at most {MAX_ENUMERATED} missing entries or hidden "
-            "units. Fill them in first, for example by impute."
+            f"A row has {int(observed.isnan().sum())} missing entries; the density of "
+            f"the others can be had where these, or the hidden units, have at most "
+            f"2^{MAX_ENUMERATED} states. Fill them in first, for example by impute."
         )
-    log_z = enumerated_log_normalizer(rest).log_normalizer
-    return s[~missing] @ rbm.visible_bias[~missing] + log_z
+    if n_completions <= n_hidden:
+        parts = [-rbm(v) for v in _completions(rbm, observed)]
+    else:
+        parts = [log_p for _, log_p in _hiddens(rbm, observed)]
+    return torch.cat(parts).logsumexp(0)
 
 
-def _enumerated(rbm: RBM, observed: Tensor) -> tuple[Tensor, Tensor]:
+def _over_completions(rbm: RBM, observed: Tensor) -> tuple[Tensor, Tensor]:
+    v = torch.cat(list(_completions(rbm, observed)))
+    weight = (-rbm(v)).softmax(0)
+    mean = torch.where(observed.isnan(), weight @ v, observed)
+    return mean, weight @ rbm.hidden_field(v).sigmoid_()
+
+
+def _over_hiddens(rbm: RBM, observed: Tensor) -> tuple[Tensor, Tensor]:
+    states, log_p = zip(*_hiddens(rbm, observed), strict=True)
+    h, weight = torch.cat(states), torch.cat(log_p).softmax(0)
+    mean = rbm.visible.mean_(rbm.visible_field(h))
+    v = rbm.visible.clamp(observed.expand(len(h), -1))(mean)
+    return torch.where(observed.isnan(), weight @ v, observed), weight @ h
+
+
+def _n_completions(rbm: RBM, observed: Tensor) -> float:
     missing = observed.isnan()
-    n = int(missing.sum())
-    v = observed.repeat(2**n, 1)
-    if n:
-        numbers = torch.arange(2**n, device=v.device)
-        v[:, missing] = rbm.visible.states(numbers, n).to(v)
-    pull = rbm.hidden_field(v)
-    log_weight = functional.softplus(pull).sum(1) + v @ rbm.visible_bias
-    weight = log_weight.softmax(0)
-    mean = torch.where(missing, weight @ v, observed)
-    return mean, weight @ pull.sigmoid()
+    return rbm.visible.subset(missing).n_states(int(missing.sum()))
+
+
+def _completions(rbm: RBM, observed: Tensor) -> Iterator[Tensor]:
+    """Yield the row with all states of its missing units, some at a time."""
+    missing = observed.isnan()
+    units, n = rbm.visible.subset(missing), int(missing.sum())
+    for numbers in _numbers(_n_completions(rbm, observed), rbm):
+        v = observed.repeat(len(numbers), 1)
+        v[:, missing] = units.states(numbers, n).to(v)
+        yield v
+
+
+def _hiddens(rbm: RBM, observed: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield all states of the hidden units with log p(h, v_O), up to log Z."""
+    n_hidden = len(rbm.weight)
+    for numbers in _numbers(2.0**n_hidden, rbm):
+        h = binary_digits(numbers, n_hidden).to(rbm.weight)
+        log_density = rbm.visible.log_density(observed, rbm.visible_field(h))
+        yield h, rbm.hidden_log_prob_unnormalized(h) + log_density
+
+
+def _numbers(n_states: float, rbm: RBM) -> tuple[Tensor, ...]:
+    numbers = torch.arange(int(n_states), device=rbm.weight.device)
+    return numbers.split(max(1, _CHUNK_ELEMENTS // sum(rbm.weight.shape)))
 
 
 def _sampled(
@@ -130,12 +155,13 @@ def _sampled(
         field = rbm.visible_field((noise < probability).to(v))
         if step >= _N_BURN_IN:
             hidden += probability / _N_STEPS
-            visible += rbm.visible.mean_(field.clone()) / _N_STEPS
+            mean = chains.clamp(rbm.visible.mean_(field.clone()))
+            visible += mean / _N_STEPS
         v = rbm.visible.draw_(field, torch.empty_like(field), generator)
         v = chains.clamp(v)
 
     def over_chains(x: Tensor) -> Tensor:
         return x.unflatten(0, (len(observed), _N_CHAINS)).mean(1)
 
-    mean = over_chains(visible)
-    return torch.where(observed.isnan(), mean, observed), over_chains(hidden)
+    mean = torch.where(observed.isnan(), over_chains(visible), observed)
+    return mean, over_chains(hidden)

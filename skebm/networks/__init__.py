@@ -7,6 +7,7 @@ from functools import partial
 
 from torch import nn
 
+from skebm.networks._deep_belief import DeepBeliefNet, DirectedLayer
 from skebm.networks._embeddings import (
     FourierEmbedding,
     PeriodicEmbedding,
@@ -14,6 +15,7 @@ from skebm.networks._embeddings import (
 )
 from skebm.networks._ensemble import EnsembleMLP
 from skebm.networks._generator import GeneratorMLP
+from skebm.networks._labeled import LabeledRBM, LabeledUnits
 from skebm.networks._mixture import MixtureOfGaussians
 from skebm.networks._mlp import MLP, ResidualMLP
 from skebm.networks._model import EnergyModel
@@ -21,6 +23,7 @@ from skebm.networks._nice import NICE
 from skebm.networks._normalized import NormalizedNetwork, is_normalized
 from skebm.networks._ppca import PPCA
 from skebm.networks._rbm import RBM, BernoulliUnits, VisibleUnits
+from skebm.networks._rbm_units import GaussianUnits, SoftmaxUnits
 
 __all__ = [
     "MLP",
@@ -29,14 +32,20 @@ __all__ = [
     "PPCA",
     "RBM",
     "BernoulliUnits",
+    "DeepBeliefNet",
+    "DirectedLayer",
     "EnergyModel",
     "EnsembleMLP",
     "FourierEmbedding",
+    "GaussianUnits",
     "GeneratorMLP",
+    "LabeledRBM",
+    "LabeledUnits",
     "MixtureOfGaussians",
     "NormalizedNetwork",
     "PeriodicEmbedding",
     "ResidualMLP",
+    "SoftmaxUnits",
     "VisibleUnits",
     "WaveEmbedding",
     "is_normalized",

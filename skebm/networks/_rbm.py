@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol
 
@@ -44,6 +45,18 @@ class VisibleUnits(Protocol):
     def states(self, numbers: Tensor, n_statistics: int) -> Tensor:
         """Return the states v of these numbers, from 0 to n_states - 1."""
 
+    def subset(self, kept: Tensor) -> VisibleUnits:
+        """Return the units of the columns of v where `kept` is True."""
+
+    def log_density(self, observed: Tensor, theta: Tensor) -> Tensor:
+        """Return log p(v_O | theta) of one row, NaN where missing, for each theta."""
+
+    def clamp(self, observed: Tensor) -> Callable[[Tensor], Tensor]:
+        """Return a function that turns draws, or means, of v into those given v_O."""
+
+    def to(self, place: torch.device | torch.dtype) -> VisibleUnits:
+        """Return units whose tensors are on a device or of a dtype."""
+
 
 class BernoulliUnits:
     r"""Units of 0 and 1: s(v) = v, A(theta) = sum of softplus(theta), m = 1."""
@@ -81,6 +94,30 @@ class BernoulliUnits:
     def states(self, numbers: Tensor, n_statistics: int) -> Tensor:
         """Return the binary digits of the numbers."""
         return binary_digits(numbers, n_statistics)
+
+    def subset(self, kept: Tensor) -> BernoulliUnits:
+        """Return these units."""
+        return self
+
+    def log_density(self, observed: Tensor, theta: Tensor) -> Tensor:
+        """Return log p(v_O | theta) of one row, NaN where missing, for each theta."""
+        seen = ~observed.isnan()
+        theta = theta[:, seen]
+        return theta @ observed[seen] - self.log_partition(theta)
+
+    def clamp(self, observed: Tensor) -> Callable[[Tensor], Tensor]:
+        """Return a function that puts observed units back."""
+        return hold(observed)
+
+    def to(self, place: torch.device | torch.dtype) -> BernoulliUnits:
+        """Return these units; they hold nothing."""
+        return self
+
+
+def hold(observed: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return a function that puts observed values, those not NaN, back into v."""
+    is_free = observed.isnan()
+    return lambda v: torch.where(is_free, v, observed)
 
 
 def binary_digits(numbers: Tensor, n: int) -> Tensor:
@@ -190,7 +227,7 @@ class RBM:
     def to(self, place: torch.device | torch.dtype) -> RBM:
         """Return a machine whose parameters are on a device or of a dtype."""
         moved: Any = {k: v.to(place) for k, v in self.parameters().items()}
-        return replace(self, **moved)
+        return replace(self, **moved, visible=self.visible.to(place))
 
     def _pull(self, s: Tensor) -> Tensor:
         return torch.addmm(self.hidden_bias, s, self.weight.mT)

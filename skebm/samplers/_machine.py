@@ -25,8 +25,9 @@ class Clamped:
 
     def __init__(self, rbm: RBM, observed: Tensor) -> None:
         self.rbm = rbm
-        self.is_free = observed.isnan()
         self.observed = observed
+        #: Turns draws of v given h into draws given h and what is observed.
+        self.clamp = rbm.visible.clamp(observed)
 
     def __call__(self, v: Tensor) -> Tensor:
         """Return the free energy of whole rows, shape (n,)."""
@@ -40,10 +41,6 @@ class Clamped:
         """Return rows whose free units ignore the hidden ones."""
         h = self.observed.new_zeros(len(self.observed), len(self.rbm.weight))
         return self.clamp(self.rbm.sample_visible(h, generator))
-
-    def clamp(self, v: Tensor) -> Tensor:
-        """Return v with the observed values put back."""
-        return torch.where(self.is_free, v, self.observed)
 
 
 class TemperedGibbs:

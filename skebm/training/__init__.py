@@ -2,7 +2,8 @@
 
 from skebm.training._batches import RowGraph, TableBatches
 from skebm.training._guard import StabilityGuard
-from skebm.training._machine import MachineBatches, MachineTraining
+from skebm.training._labeled import LabeledBatches
+from skebm.training._machine import GaussianTraining, MachineBatches, MachineTraining
 from skebm.training._monitor import (
     DensityMonitor,
     Evaluation,
@@ -16,7 +17,9 @@ from skebm.training._trainer import Trainer
 __all__ = [
     "DensityMonitor",
     "Evaluation",
+    "GaussianTraining",
     "LabelMonitor",
+    "LabeledBatches",
     "MachineBatches",
     "MachineTraining",
     "Monitor",

@@ -11,14 +11,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skebm.networks import RBM
+from skebm.networks import RBM, GaussianUnits
 from skebm.objectives import ContrastiveGradient
+from skebm.samplers import Clamped
 from skebm.training._batches import _fits
 
 #: Steps between updates of the average of the parameters.
 AVERAGE_EVERY = 10
 #: Gibbs steps that redraw missing entries at each visit of a row.
 N_MISSING_STEPS = 1
+#: Largest change of a scale's logarithm in a step.
+MAX_STRETCH = 0.1
+#: Largest root mean square of the gradient of Gaussian units' weights.
+MAX_SLOPE = 0.2
 
 
 class MachineBatches:
@@ -69,11 +74,10 @@ class MachineBatches:
         if self.missing is None:
             return v
         missing = self.missing[rows].to(self.device)
-        base = rbm.visible_field(rbm.weight.new_zeros(len(v), len(rbm.weight)))
-        drawn = rbm.visible.draw_(base, torch.empty_like(base), generator)
-        v = torch.where(v.isnan(), drawn, v)  # at the first visit
+        chains = Clamped(rbm, v.masked_fill(missing, torch.nan))
+        v = torch.where(v.isnan(), chains.start(generator), v)  # at the first visit
         for _ in range(N_MISSING_STEPS):
-            v = torch.where(missing, rbm.sample_blocks(v, generator), v)
+            v = chains.sample_blocks(v, generator)
         self.x[rows] = v.to(self.x.device)
         return v
 
@@ -111,20 +115,20 @@ class MachineTraining:
     ) -> None:
         self.rbm, self.gradient = rbm, gradient
         self.momentum, self.weight_decay = momentum, weight_decay
-        self.averaging, self.n_steps = averaging, 0
+        self.averaging, self.n_steps, self._n_averaged = averaging, 0, 0
         self.velocity: RBM | None = None
         if momentum:
             zeros = {k: torch.zeros_like(v) for k, v in rbm.parameters().items()}
             self.velocity = replace(rbm, **zeros)  # type: ignore[arg-type]
-        self.average = rbm
+        self._average = rbm
         if averaging:
             copies = {k: v.clone() for k, v in rbm.parameters().items()}
-            self.average = replace(rbm, **copies)  # type: ignore[arg-type]
+            self._average = replace(rbm, **copies)  # type: ignore[arg-type]
 
     def step(self, v: Tensor, rate: float) -> None:
         """Make a step of size `rate` by the rows v."""
         rbm, gradient = self.rbm, self.gradient
-        left, right = gradient(rbm, v)
+        left, right = self._factors(v)
         decay = self.weight_decay
         if self.velocity is None:
             rbm.weight.addmm_(left.mT, right, beta=1 - rate * decay, alpha=rate)
@@ -140,11 +144,36 @@ class MachineTraining:
             for name, value in rbm.parameters().items():
                 value.add_(getattr(velocity, name), alpha=rate)
         self.n_steps += 1
-        if self.averaging and self.n_steps % AVERAGE_EVERY == 0:
-            n = self.n_steps // AVERAGE_EVERY
-            share = 1 - min(self.averaging, n / (n + 9))  # a mean of few at first
-            for name, value in self.average.parameters().items():
-                value.lerp_(getattr(rbm, name), share)
+        if self.n_steps - self._n_averaged == AVERAGE_EVERY:
+            self._update_average()
+
+    def _factors(self, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the factors of the gradient of W; those of the biases are beside."""
+        return self.gradient(self.rbm, v)
+
+    @property
+    def average(self) -> RBM:
+        """The machine of averaged parameters; `rbm` itself where none is kept."""
+        self._update_average()
+        return self._average
+
+    def _update_average(self) -> None:
+        """Take the steps since the last time into the average.
+
+        It runs over the last tenth of the steps until delta's own memory is shorter.
+        """
+        n, n_new = self.n_steps, self.n_steps - self._n_averaged
+        if not (self.averaging and n_new):
+            return
+        memory = self.averaging ** (n_new / AVERAGE_EVERY)
+        kept = min(memory, (n - n_new) / (n + 9 * n_new))
+        self._follow(1 - kept)
+        self._n_averaged = n
+
+    def _follow(self, share: float) -> None:
+        """Move the average towards the machine by this share of the way."""
+        for name, value in self._average.parameters().items():
+            value.lerp_(getattr(self.rbm, name), share)
 
     def state(self) -> dict[str, Any]:
         """Return what `load` goes on from."""
@@ -157,9 +186,81 @@ class MachineTraining:
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from a state; what it lacks starts afresh."""
-        self.n_steps = state["n_steps"]
+        self.n_steps = self._n_averaged = state["n_steps"]
         kept = (("velocity", self.velocity), ("average", self.average))
         for name, machine in kept:
             if machine is not None and name in state:
                 for key, value in machine.parameters().items():
                     value.copy_(state[name][key])
+
+
+class GaussianTraining(MachineTraining):
+    r"""Ascent of the log-likelihood of a machine with Gaussian visible units.
+
+    Besides weights and biases, the scales of the units are learnt. They stretch the
+    density along an axis, p(v) = p~(x) / d with x = v / d, so that their gradient needs
+    no states of the model:
+
+    .. math:: \frac{\partial \log p}{\partial \log d_i}
+        = \langle x_i (x_i - \bar \theta_i(x)) \rangle_{\text{data}} - 1, \qquad
+        \bar \theta(x) = b + E[h \mid x] \, W
+
+    Half of it, the step towards the variance that is left over, is followed at the same
+    rate, at most `MAX_STRETCH` a step.
+    """
+
+    def __init__(
+        self, rbm: RBM, gradient: ContrastiveGradient, **options: float
+    ) -> None:
+        super().__init__(replace(rbm, visible=_own(rbm)), gradient, **options)
+        self._average = replace(self._average, visible=_own(rbm))
+        if not self.averaging:
+            self._average = self.rbm
+
+    def step(self, v: Tensor, rate: float) -> None:
+        """Make a step of size `rate` by the rows v."""
+        units = _gaussian(self.rbm)
+        x = units.statistic(v)
+        mean = self.rbm.visible_field(self.rbm.hidden_field(v).sigmoid_())
+        slope = (x * (x - mean)).mean(0) - 1
+        super().step(v, rate)
+        stretch = slope.mul_(rate / 2).clamp_(-MAX_STRETCH, MAX_STRETCH).exp_()
+        units.scale.mul_(stretch)
+        if units.min_scale is not None:
+            torch.maximum(units.scale, units.min_scale, out=units.scale)
+
+    def _factors(self, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Return factors of the gradient, shrunk to at most `MAX_SLOPE` a weight."""
+        gradient = self.gradient
+        left, right = gradient(self.rbm, v)
+        slope = (left.mT @ right).square().mean().sqrt()
+        shrink = (MAX_SLOPE / slope).clamp(max=1.0)
+        for part in (left, gradient.hidden_bias, gradient.visible_bias):
+            part.mul_(shrink)
+        return left, right
+
+    def _follow(self, share: float) -> None:
+        super()._follow(share)
+        _gaussian(self._average).scale.lerp_(_gaussian(self.rbm).scale, share)
+
+    def state(self) -> dict[str, Any]:
+        """Return what `load` goes on from."""
+        scales = [_gaussian(machine).scale for machine in (self.rbm, self.average)]
+        return {**super().state(), "scale": scales[0], "average_scale": scales[1]}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from a state; what it lacks starts afresh."""
+        super().load(state)
+        if "scale" in state:
+            _gaussian(self.average).scale.copy_(state["average_scale"])
+            _gaussian(self.rbm).scale.copy_(state["scale"])
+
+
+def _gaussian(rbm: RBM) -> GaussianUnits:
+    assert isinstance(rbm.visible, GaussianUnits)
+    return rbm.visible
+
+
+def _own(rbm: RBM) -> GaussianUnits:
+    """Return the machine's units with a scale of their own."""
+    return replace(_gaussian(rbm), scale=_gaussian(rbm).scale.clone())
