@@ -9,6 +9,7 @@ rows. "supervised" sees the labelled rows alone, as logistic regression does.
 
 import time
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -86,7 +87,7 @@ def main():
                 print(rows[-1], flush=True)
     table = pd.DataFrame(rows).groupby(["labels_a_class", "method"], sort=False)
     print(table["accuracy"].agg(["median", "min", "max"]).round(4))
-    name = "digits" if args.data is None else "images"
+    name = "digits" if args.data is None else Path(args.data).stem
     report(f"rbm_classifier_{name}", rows, n_components=args.components)
 
 
