@@ -7,11 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from scipy.special import log_softmax, softmax
-from sklearn.base import ClassifierMixin
-from sklearn.metrics import accuracy_score
+from scipy.special import softmax
 from sklearn.utils import check_consistent_length
-from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import check_is_fitted
 
 from skebm._base import (
@@ -22,7 +19,7 @@ from skebm._base import (
     trains,
 )
 from skebm._graph import build_graph
-from skebm._labels import UNLABELED, encode_known, encode_labels
+from skebm._labels import ClassLabelsMixin, encode_labels
 from skebm._table import check_table, keep_weighted
 from skebm.objectives import Joint
 from skebm.training import LabelMonitor
@@ -32,7 +29,7 @@ MIN_HELD_OUT_LABELS = 20
 N_LABELED_PER_STEP = 64
 
 
-class JEMClassifier(ClassifierMixin, BaseEBM):
+class JEMClassifier(ClassLabelsMixin, BaseEBM):
     r"""Joint energy-based model: classes and a density from one net.
 
     .. math:: p(x) = q_0(x) e^{-E(x)} / Z, \qquad E = -\frac{1}{\lambda}
@@ -275,104 +272,10 @@ class JEMClassifier(ClassifierMixin, BaseEBM):
         X, y, weight = self._check_fit(
             X, y, sample_weight, reset=first, min_rows=2 if first else 1
         )
-        if first or classes is not None:
-            given = encode_labels(y if classes is None else classes, self.unlabeled)[1]
-            if not first and given.tolist() != self.classes_.tolist():
-                raise ValueError(
-                    f"The 'classes' parameter must be that of the first call, "
-                    f"{self.classes_.tolist()}. Got {given.tolist()} instead."
-                )
-            self.classes_ = given
+        self._learn_classes(y, classes, first)
         codes = self._codes_of_known_classes(y)
         self._class_weights = self._resolve_class_weights(codes)
         return self._partial_fit(X, codes, weight, n_outputs=len(self.classes_))
-
-    def predict(self, X):
-        """Return the most probable class of each row.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,)
-        """
-        codes = self._logits(X).argmax(axis=1)
-        return self.classes_[codes]
-
-    def predict_proba(self, X):
-        """Return p(y|x), of shape (n_samples, n_classes), in the order of `classes_`.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        probability : ndarray of shape (n_samples, n_classes)
-        """
-        probability = np.exp(self.predict_log_proba(X))
-        return probability / probability.sum(axis=1, keepdims=True)
-
-    def predict_log_proba(self, X):
-        """Return log p(y|x), of shape (n_samples, n_classes).
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        log_probability : ndarray of shape (n_samples, n_classes)
-        """
-        return log_softmax(self._logits(X), axis=1)
-
-    def decision_function(self, X):
-        """Return the logits g; for two classes the second's less the first's.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        decision : ndarray of shape (n_samples, n_classes), or (n_samples,) for two
-        """
-        logits = self._logits(X)
-        return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
-
-    def score(self, X, y, sample_weight=None):
-        """Return the accuracy over the labelled rows; NaN where there is none.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows.
-        y : array-like of shape (n_samples,)
-            Labels; rows with the marker don't count.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
-
-        Returns
-        -------
-        accuracy : float
-        """
-        predicted = self._logits(X).argmax(axis=1)
-        check_consistent_length(predicted, y, sample_weight)
-        codes = encode_known(y, self.unlabeled, self.classes_)
-        labeled = codes != UNLABELED
-        if not labeled.any():
-            return float("nan")
-        if sample_weight is not None:
-            sample_weight = np.asarray(sample_weight)[labeled]
-        return accuracy_score(
-            codes[labeled], predicted[labeled], sample_weight=sample_weight
-        )
 
     def sample(self, n_samples=1, random_state=None, *, y=None):
         """Draw rows and their classes.
@@ -422,22 +325,6 @@ class JEMClassifier(ClassifierMixin, BaseEBM):
 
         return energy
 
-    def _requested_codes(self, y, n_samples):
-        labels = np.full(n_samples, y) if np.ndim(y) == 0 else np.asarray(y)
-        if len(labels) != n_samples:
-            raise ValueError(
-                f"The 'y' parameter must be a class or hold n_samples={n_samples} of "
-                f"them. Got {len(labels)}."
-            )
-        codes = encode_known(labels, None, self.classes_)
-        if (codes < 0).any():
-            unknown = labels[codes < 0][0]
-            raise ValueError(
-                f"The 'y' parameter must hold classes of {self.classes_.tolist()}. Got "
-                f"{unknown!r}."
-            )
-        return codes
-
     def _logits(self, X):
         X = self._check_scored(X)
         return self._on_rows(self._make_model().logits, X)
@@ -453,40 +340,6 @@ class JEMClassifier(ClassifierMixin, BaseEBM):
         X = check_table(self, X, reset=reset, min_rows=min_rows)
         check_consistent_length(X, y)
         return keep_weighted(X, y, sample_weight, min_rows)
-
-    def _codes_of_known_classes(self, y):
-        codes = encode_known(y, self.unlabeled, self.classes_)
-        if (codes < UNLABELED).any():
-            raise ValueError(
-                "y holds classes that the first call did not see; expected "
-                f"{self.classes_.tolist()}."
-            )
-        if (codes == UNLABELED).all():
-            raise ValueError(
-                f"All {len(codes)} rows of y are unlabelled "
-                f"(unlabeled={self.unlabeled!r}); at least one label is needed."
-            )
-        return codes
-
-    def _resolve_class_weights(self, codes):
-        if self.class_weight is None:
-            return None
-        labels = codes[codes >= 0]
-        numbers = np.arange(len(self.classes_))
-        weights = self.class_weight
-        if isinstance(weights, dict):
-            known = encode_known(list(weights), None, self.classes_)
-            if (known < 0).any():
-                raise ValueError(
-                    f"The 'class_weight' parameter holds {list(weights)}; the classes "
-                    f"are {self.classes_.tolist()}."
-                )
-            weights = dict(zip(known.tolist(), weights.values(), strict=True))
-            return tuple(float(weights.get(k, 1.0)) for k in numbers)
-        present = np.unique(labels)
-        balanced = compute_class_weight(weights, classes=present, y=labels)
-        by_class = dict(zip(present.tolist(), balanced.tolist(), strict=True))
-        return tuple(by_class.get(k, 1.0) for k in numbers.tolist())
 
     def _prepare(self, Z, codes, train, rng, keep):
         options = super()._prepare(Z, codes, train, rng, keep)
