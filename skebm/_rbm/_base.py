@@ -103,6 +103,10 @@ class BaseRBM(
     def _units(self):
         """Return the visible units of a machine that was fitted or is being so."""
 
+    def _decay(self, n_rows):
+        """Return the weight decay of training on n more rows."""
+        return self.weight_decay
+
     def _trainer(self):
         """Return the class that makes the steps of training."""
         return MachineTraining
@@ -242,7 +246,7 @@ class BaseRBM(
             n_gibbs_steps=self.n_gibbs_steps,
             centered=self.centered,
             momentum=self.momentum,
-            weight_decay=self.weight_decay,
+            weight_decay=self._decay(v.shape[0]),
             averaging=self.weight_averaging,
             trainer=self._trainer(),
         )

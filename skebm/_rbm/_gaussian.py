@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Real
+
 import numpy as np
 import pandas as pd
 import torch
@@ -14,7 +16,7 @@ from skebm._table import check_numbers, column_names
 from skebm.networks import GaussianUnits
 from skebm.training import GaussianTraining, MachineTraining
 from skebm.utils import VARIANCE_FLOOR, column_units
-from skebm.utils._sklearn import StrOptions
+from skebm.utils._sklearn import Interval, StrOptions
 
 
 class GaussianRBM(BaseRBM):
@@ -56,8 +58,9 @@ class GaussianRBM(BaseRBM):
         Number of persistent chains; None takes `batch_size`.
     momentum : float, default=0.7
         Decay of the running sum of gradients that is followed.
-    weight_decay : float, default=0.01
-        Rate at which weights shrink, relative to the learning rate.
+    weight_decay : float, default=None
+        Rate at which weights shrink, relative to the learning rate. None takes two over
+        the number of rows seen, as a normal prior of W with variance 1/2 would.
     centered : bool, default=True
         Whether to take the gradient in centred units.
     learning_rate_schedule : {"constant", "linear"}, default="linear"
@@ -131,6 +134,7 @@ class GaussianRBM(BaseRBM):
 
     _parameter_constraints = {  # noqa: RUF012
         **BaseRBM._parameter_constraints,
+        "weight_decay": [Interval(Real, 0, None, closed="left"), None],
         "whiten": ["boolean"],
         "variance": [StrOptions({"learned", "fixed"})],
     }
@@ -153,7 +157,7 @@ class GaussianRBM(BaseRBM):
         n_gibbs_steps=1,
         n_chains=100,
         momentum=0.7,
-        weight_decay=0.01,
+        weight_decay=None,
         centered=True,
         learning_rate_schedule="linear",
         weight_averaging=0.99,
@@ -190,6 +194,10 @@ class GaussianRBM(BaseRBM):
     def _units(self):
         parts = (self._scale, self._axes, self._min_scale)
         return GaussianUnits(*(p if p is None else torch.from_numpy(p) for p in parts))
+
+    def _decay(self, n_rows):
+        self._n_rows += n_rows
+        return 2 / self._n_rows if self.weight_decay is None else self.weight_decay
 
     def _trainer(self):
         return {"learned": GaussianTraining, "fixed": MachineTraining}[self.variance]
@@ -240,6 +248,7 @@ class GaussianRBM(BaseRBM):
         self._min_scale = np.sqrt(floor)
         rows = torch.from_numpy(np.nan_to_num(v, nan=0.0))
         s = self._units().to(rows.dtype).statistic(rows)
+        self._n_rows = 0
         super()._begin(s.numpy(), rng)
 
     def _published(self, state, dtype):
