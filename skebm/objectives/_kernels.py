@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from skebm.utils import normal_like, uniform_like
+
 LOG_2_PI = math.log(2 * math.pi)
 LOG_TINY = -40.0  # smaller weights are cut: denormal numbers are slow
 
@@ -72,17 +74,25 @@ class RoundMixture:
 
     def log_density(self, x: Tensor) -> Tensor:
         """Return log m(x), shape (n,)."""
-        kernels = log_kernels(x, self.means, self.scales) + self.log_shares
-        top = kernels.amax(1, keepdim=True)
-        total = (kernels - top).clamp_(min=LOG_TINY).exp_().sum(1)
-        return total.log() + top[:, 0]
+        kernels, top = self._kernels(x)
+        return kernels.sum(1).log() + top
+
+    def pick(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Return for each x a component by its posterior, shape (n,)."""
+        # torch.multinomial draws a number for each component and takes far longer.
+        levels = self._kernels(x)[0].cumsum(1)
+        uniform = uniform_like(x[:, :1], generator)
+        return torch.searchsorted(levels, uniform * levels[:, -1:])[:, 0]
 
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Draw rows, shape (n_samples, n_features)."""
         shares = self.log_shares.exp()
         drawn = torch.multinomial(shares, n_samples, True, generator=generator)
         means = self.means[drawn]
-        noise = torch.randn(
-            means.shape, generator=generator, device=means.device, dtype=means.dtype
-        )
-        return means + self.scales[drawn, None] * noise
+        return means + self.scales[drawn, None] * normal_like(means, generator)
+
+    def _kernels(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the terms of m(x) over the largest, shape (n, m), and its log."""
+        kernels = log_kernels(x, self.means, self.scales) + self.log_shares
+        top = kernels.amax(1, keepdim=True)
+        return (kernels - top).clamp_(min=LOG_TINY).exp_(), top[:, 0]

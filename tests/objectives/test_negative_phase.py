@@ -36,6 +36,23 @@ def test_density_of_the_mixture():
     np.testing.assert_allclose(both, exact, atol=1e-3)
 
 
+def test_components_are_picked_by_their_posterior():
+    means = torch.tensor([[0.0, 0.0], [1.0, 0.0], [60.0, 0.0]])
+    scales, weight = torch.tensor([0.5, 1.0, 1.0]), torch.tensor([1.0, 3.0, 2.0])
+    mixture = RoundMixture.about(means, scales, weight)
+    x = torch.tensor([0.3, -0.2]).expand(20_000, 2)
+    picked = mixture.pick(x, torch.Generator().manual_seed(0))
+    density = [
+        multivariate_normal(mean, scale**2).pdf([0.3, -0.2])
+        for mean, scale in zip(means.numpy(), scales.tolist(), strict=True)
+    ]
+    exact = density * weight.numpy() / (density @ weight.numpy())
+    found = np.bincount(picked, minlength=3) / len(x)
+    error = np.sqrt(exact * (1 - exact) / len(x))
+    assert (np.abs(found - exact) <= 3 * error).all()
+    assert 0.1 < exact[0] < 0.9
+
+
 def test_draws_of_the_mixture():
     """Each kernel gets its share of the draws, with its own width."""
     means = torch.tensor([[-9.0, 0.0], [0.0, 0.0], [9.0, 0.0]])

@@ -15,7 +15,7 @@ from skebm.objectives._chain import (
     check_explores,
     check_sampler,
 )
-from skebm.objectives._kernels import RoundMixture, log_kernels
+from skebm.objectives._kernels import RoundMixture
 from skebm.objectives.amortized._negative_phase import NegativePhase
 from skebm.objectives.amortized._paired import (
     GeneratorPaired,
@@ -192,9 +192,8 @@ class WakeSleep(GeneratorPaired):
         """Return a latent for each x: one of z picked by q(z|x), then moved on it."""
         net = state.generator_net
         with torch.no_grad():
-            scales = net.log_noise_scale.exp().expand(len(z))
-            probability = log_kernels(x, net.mean(z), scales).softmax(dim=1)
-            picked = torch.multinomial(probability, 1, generator=generator)[:, 0]
+            components = RoundMixture.about(net.mean(z), net.log_noise_scale.exp())
+            picked = components.pick(x, generator)
         draws, _ = posterior_draws(
             net,
             state.posterior_step,
