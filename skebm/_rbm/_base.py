@@ -326,7 +326,7 @@ class BaseRBM(
         if v.ndim == 1:
             return self._mean_hiddens(v[None])[0]
         dtype = np.result_type(v.dtype, self.components_.dtype)
-        rbm = self._machine(dtype)
+        rbm = self._machine(np.float64)
 
         def mean(x):
             return rbm.hidden_field(x).sigmoid_()
@@ -334,7 +334,7 @@ class BaseRBM(
         def complete(x):
             return conditional_means(rbm, x, make_generator(0, x.device))[1]
 
-        return self._on_rows(mean, v, dtype, complete).astype(dtype, copy=False)
+        return self._on_rows(mean, v, np.float64, complete).astype(dtype, copy=False)
 
     def gibbs(self, v):
         """Make one Gibbs step: hidden units given v, then visible ones given those.
