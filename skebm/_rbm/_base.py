@@ -79,7 +79,7 @@ class BaseRBM(
         "n_gibbs_steps": [Interval(Integral, 1, None, closed="left")],
         "n_chains": [Interval(Integral, 1, None, closed="left"), None],
         "momentum": [Interval(Real, 0, 1, closed="left")],
-        "weight_decay": [Interval(Real, 0, None, closed="left")],
+        "weight_decay": [Interval(Real, 0, None, closed="left"), None],
         "centered": ["boolean"],
         "learning_rate_schedule": [StrOptions({"constant", "linear"})],
         "weight_averaging": [Interval(Real, 0, 1, closed="left")],
@@ -105,7 +105,8 @@ class BaseRBM(
 
     def _decay(self, n_rows):
         """Return the weight decay of training on n more rows."""
-        return self.weight_decay
+        self._n_rows += n_rows
+        return 2 / self._n_rows if self.weight_decay is None else self.weight_decay
 
     def _trainer(self):
         """Return the class that makes the steps of training."""
@@ -214,6 +215,7 @@ class BaseRBM(
     def _begin(self, v, rng):
         """Set up parameters for rows v: the columns' means, random weights."""
         m, dtype = self.n_components, v.dtype
+        self._n_rows = 0
         mean, n_rows = column_means(v)
         bias = self._units().bias(torch.from_numpy(mean), torch.from_numpy(n_rows))
         weight, hidden_bias, visible_bias = initial_parameters(

@@ -27,7 +27,7 @@ class BernoulliRBM(BinaryRowsMixin, BaseRBM):
     n_components : int, default=256
         Number of hidden units, m.
     learning_rate : float, default=0.1
-        Of the first step; see `learning_rate_schedule`.
+        The largest one; see `learning_rate_schedule`.
     batch_size : int, default=10
         Rows a step.
     n_iter : int, default=10
@@ -43,14 +43,16 @@ class BernoulliRBM(BinaryRowsMixin, BaseRBM):
         Steps of the chains at each step of training.
     n_chains : int, default=None
         Number of persistent chains; None takes `batch_size`.
-    momentum : float, default=0.7
+    momentum : float, default=0.5
         Decay of the running sum of gradients that is followed.
-    weight_decay : float, default=0.0
-        Rate at which weights shrink, relative to the learning rate.
+    weight_decay : float, default=None
+        Rate at which weights shrink, relative to the learning rate. None takes two over
+        the number of rows seen, as a normal prior of W with variance 1/2 would.
     centered : bool, default=True
         Whether to take the gradient in centred units.
     learning_rate_schedule : {"constant", "linear"}, default="linear"
-        Of `fit`: the same in all steps, or falling to 0 over the second half.
+        Of `fit`: the same in all steps, or rising from 0 over the first tenth of them
+        and falling back over the second half.
     weight_averaging : float, default=0.99
         Decay, once in ten steps, of the average of the parameters that is used in the
         end; 0 uses the last ones.
@@ -136,8 +138,8 @@ class BernoulliRBM(BinaryRowsMixin, BaseRBM):
         method="pcd",
         n_gibbs_steps=1,
         n_chains=None,
-        momentum=0.7,
-        weight_decay=0.0,
+        momentum=0.5,
+        weight_decay=None,
         centered=True,
         learning_rate_schedule="linear",
         weight_averaging=0.99,

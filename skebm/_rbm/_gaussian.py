@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from numbers import Real
-
 import numpy as np
 import pandas as pd
 import torch
@@ -16,7 +14,7 @@ from skebm._table import check_numbers, column_names
 from skebm.networks import GaussianUnits
 from skebm.training import GaussianTraining, MachineTraining
 from skebm.utils import VARIANCE_FLOOR, column_units
-from skebm.utils._sklearn import Interval, StrOptions
+from skebm.utils._sklearn import StrOptions
 
 
 class GaussianRBM(BaseRBM):
@@ -134,7 +132,6 @@ class GaussianRBM(BaseRBM):
 
     _parameter_constraints = {  # noqa: RUF012
         **BaseRBM._parameter_constraints,
-        "weight_decay": [Interval(Real, 0, None, closed="left"), None],
         "whiten": ["boolean"],
         "variance": [StrOptions({"learned", "fixed"})],
     }
@@ -195,10 +192,6 @@ class GaussianRBM(BaseRBM):
         parts = (self._scale, self._axes, self._min_scale)
         return GaussianUnits(*(p if p is None else torch.from_numpy(p) for p in parts))
 
-    def _decay(self, n_rows):
-        self._n_rows += n_rows
-        return 2 / self._n_rows if self.weight_decay is None else self.weight_decay
-
     def _trainer(self):
         return {"learned": GaussianTraining, "fixed": MachineTraining}[self.variance]
 
@@ -248,7 +241,6 @@ class GaussianRBM(BaseRBM):
         self._min_scale = np.sqrt(floor)
         rows = torch.from_numpy(np.nan_to_num(v, nan=0.0))
         s = self._units().to(rows.dtype).statistic(rows)
-        self._n_rows = 0
         super()._begin(s.numpy(), rng)
 
     def _published(self, state, dtype):

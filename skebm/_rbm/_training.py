@@ -147,11 +147,13 @@ def initial_parameters(bias, mean, deviation, n_hidden, rng, spread=INITIAL_SPRE
     return weight, -(weight @ mean), bias - weight.sum(axis=0) / 2
 
 
-def learning_rates(first, schedule, epoch, n_iter, n_steps):
+def learning_rates(largest, schedule, epoch, n_iter, n_steps):
     """Return the learning rate of each step of an epoch, of n_iter, of `fit`."""
-    done = (epoch + np.arange(n_steps) / n_steps) / n_iter
-    fall = np.minimum(1, 2 * (1 - done))
-    return first * (np.ones(n_steps) if schedule == "constant" else fall)
+    if schedule == "constant":
+        return np.full(n_steps, float(largest))
+    done = (epoch + (np.arange(n_steps) + 0.5) / n_steps) / n_iter
+    # Rates that are high at once leave modes away from data that chains never visit.
+    return largest * np.minimum(1, np.minimum(10 * done, 2 * (1 - done)))
 
 
 def _fitting_chains(chains, method):

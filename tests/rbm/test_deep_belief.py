@@ -190,7 +190,7 @@ def test_a_second_layer_raises_the_likelihood(fitted):
 def test_samples_follow_the_net(fitted):
     exact = exact_log_prob(fitted._net(np.float64)).exp().numpy()
     n = 20_000
-    X = fitted.sample(n, random_state=0, n_steps=100)
+    X = fitted.sample(n, random_state=0, n_steps=500)
     found = np.bincount((X @ 2 ** np.arange(8)[::-1]).astype(int), minlength=256) / n
     assert np.abs(found - exact).max() < 4 * (exact.max() / n) ** 0.5
 

@@ -267,6 +267,15 @@ def test_tempered_chains_reach_the_distribution(rbm, states, generator):
     assert figures["r_hat"] < 1.2
 
 
+def test_swaps_lose_no_replica(generator):
+    tempering = TemperedGibbs(torch.zeros(4).double(), 6)
+    tilt = torch.randn(6, 50, generator=generator).double()
+    for _ in range(2):  # even pairs, then odd ones
+        order = tempering._swap(tilt, generator)
+        assert (order.sort(0).values == torch.arange(6)[:, None]).all()
+        assert (order != torch.arange(6)[:, None]).any()
+
+
 def test_tempered_machines_join_the_ends(rbm, states):
     base = torch.tensor([1.0, -1, 0, 2]).double()
     v = states(4)

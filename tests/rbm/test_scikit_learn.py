@@ -36,7 +36,8 @@ assert namespace["BernoulliRBM"] is BernoulliRBM
 for name, function in namespace.items():
     if name.startswith("test_"):
         if name in EXCEPTIONS:
-            mark = pytest.mark.xfail(reason=EXCEPTIONS[name], strict=True)
+            # Not strict: a badly trained machine meets their upper bound of -300, too.
+            mark = pytest.mark.xfail(reason=EXCEPTIONS[name], strict=False)
             function = mark(function)
         globals()[name] = pytest.mark.filterwarnings(
             "ignore::skebm.exceptions.SkebmWarning"
