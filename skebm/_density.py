@@ -17,8 +17,11 @@ from skebm._base import (
     trains,
 )
 from skebm._table import check_table, keep_weighted
-from skebm.exceptions import NormalizerWarning
+from skebm.exceptions import DivergenceError, NormalizerWarning
 from skebm.utils._sklearn import with_callbacks
+
+#: In nats: noise of training and of log Z stays well above.
+MIN_GAIN = -1.0
 
 
 class EBMDensityEstimator(DensityMixin, BaseEBM):
@@ -203,7 +206,26 @@ class EBMDensityEstimator(DensityMixin, BaseEBM):
         going_on = self.warm_start and self._is_trained
         table = check_table(self, X, reset=not going_on, min_rows=2)
         table, _, weight = keep_weighted(table, None, sample_weight)
-        return self._fit(table, None, weight, n_outputs=1, raw=(X, None))
+        self._fit(table, None, weight, n_outputs=1, raw=(X, None))
+        self._check_gain(table[:MAX_HELD_OUT])
+        return self
+
+    def _check_gain(self, X):
+        """Raise DivergenceError where q0 alone is better by far than what was learnt.
+
+        A held-out share would have kept a better state; without one nothing else does.
+        """
+        model = self._make_model()
+        if self.log_normalizer_ is None or model.is_normalized:
+            return
+        energy = self._on_rows(lambda Z: model.energy(Z).double(), X)
+        gain = -energy.mean() - self.log_normalizer_
+        if gain < MIN_GAIN:
+            raise DivergenceError(
+                f"Training ended, in epoch {self.n_iter_}, with a model that gives its "
+                f"own rows {-gain:.3g} nats less than the untrained reference does. "
+                f"Lower learning_rate={self.learning_rate}, or set early_stopping=True."
+            )
 
     @trains
     def partial_fit(self, X, y=None, sample_weight=None):

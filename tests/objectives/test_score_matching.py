@@ -135,7 +135,7 @@ def test_a_box_has_soft_walls(name):
     low, high = -2.5 * torch.ones(2, 1, dtype=torch.float64) * torch.tensor([[1], [-1]])
     model = make_model(1, UniformBox(low, high))
     exact, _ = fisher_gradient(model, data(1, NOISE), 0.4)
-    assert_mean(step_gradients(OBJECTIVES[name], model, data(1), 60), exact)
+    assert_mean(step_gradients(OBJECTIVES[name], model, data(1), 100), exact)
 
 
 def step_gradients(objective, model, p, n_steps):
