@@ -90,7 +90,7 @@ def main():
     report(
         "rbm_speed",
         rows,
-        rows=len(X),
+        n_rows=len(X),
         epochs=args.epochs,
         repeats=args.seeds,
         n_components=256,

@@ -85,8 +85,8 @@ class MachineBatches:
 class MachineTraining:
     r"""Ascent of an RBM's log-likelihood, in place.
 
-    .. math:: u \leftarrow \mu u + \nabla \log p - \lambda W, \qquad
-        W \leftarrow W + \epsilon u, \qquad
+    .. math:: u \leftarrow \mu u + \epsilon \nabla \log p, \qquad
+        W \leftarrow (1 - \tfrac{\epsilon \lambda}{1 - \mu}) W + u, \qquad
         \bar W \leftarrow \delta \bar W + (1 - \delta) W
 
     likewise for the biases, without decay. The average is taken every ten steps.
@@ -129,20 +129,19 @@ class MachineTraining:
         """Make a step of size `rate` by the rows v."""
         rbm, gradient = self.rbm, self.gradient
         left, right = self._factors(v)
-        decay = self.weight_decay
+        kept = 1 - rate * self.weight_decay / (1 - self.momentum)
         if self.velocity is None:
-            rbm.weight.addmm_(left.mT, right, beta=1 - rate * decay, alpha=rate)
+            rbm.weight.addmm_(left.mT, right, beta=kept, alpha=rate)
             rbm.hidden_bias.add_(gradient.hidden_bias, alpha=rate)
             rbm.visible_bias.add_(gradient.visible_bias, alpha=rate)
         else:
-            velocity = self.velocity
-            velocity.weight.addmm_(left.mT, right, beta=self.momentum)
-            if decay:
-                velocity.weight.sub_(rbm.weight, alpha=decay)
-            velocity.hidden_bias.mul_(self.momentum).add_(gradient.hidden_bias)
-            velocity.visible_bias.mul_(self.momentum).add_(gradient.visible_bias)
-            for name, value in rbm.parameters().items():
-                value.add_(getattr(velocity, name), alpha=rate)
+            u, mu = self.velocity, self.momentum
+            u.weight.addmm_(left.mT, right, beta=mu, alpha=rate)
+            u.hidden_bias.mul_(mu).add_(gradient.hidden_bias, alpha=rate)
+            u.visible_bias.mul_(mu).add_(gradient.visible_bias, alpha=rate)
+            torch.add(u.weight, rbm.weight, alpha=kept, out=rbm.weight)
+            rbm.hidden_bias.add_(u.hidden_bias)
+            rbm.visible_bias.add_(u.visible_bias)
         self.n_steps += 1
         if self.n_steps - self._n_averaged == AVERAGE_EVERY:
             self._update_average()

@@ -65,7 +65,7 @@ def test_it_learns_what_goes_together(fitted, table, states):
     clear = (states["sky"] == "clear").to_numpy()
     dry = (states["road"] == "dry").to_numpy()
     share = ((table["sky"] == "clear") & (table["road"] == "dry")).mean()
-    assert p[clear & dry].sum() == pytest.approx(share, abs=0.12)
+    assert p[clear & dry].sum() == pytest.approx(share, abs=0.15)
     assert p[(states["sky"] == "hail").to_numpy()].sum() < 0.02
 
 

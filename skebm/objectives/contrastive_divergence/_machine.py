@@ -9,8 +9,9 @@ from skebm.networks import RBM
 from skebm.samplers import TemperedGibbs
 
 METHODS = ("pcd", "cd", "tempering")
-#: Share of the newest rows in the running means that the gradient is centred by.
-OFFSET_RATE = 0.01
+#: Share of the newest rows in the running means that the gradient is centred by, and
+#: the steps between such rows.
+OFFSET_RATE, OFFSET_EVERY = 0.05, 5
 
 
 class ContrastiveGradient:
@@ -83,6 +84,7 @@ class ContrastiveGradient:
         self.hidden_bias = torch.empty_like(self.hidden_offset)
         self.visible_bias = torch.empty_like(self.visible_offset)
         self._rooms: dict[int, _Room] = {}
+        self._n_calls = 0
 
     def __call__(self, rbm: RBM, v: Tensor) -> tuple[Tensor, Tensor]:
         """Return the factors of the gradient of W, given rows v of data."""
@@ -124,25 +126,29 @@ class ContrastiveGradient:
 
     def _finish(self, room: _Room) -> tuple[Tensor, Tensor]:
         """Weigh both phases; return the factors, the biases' gradients beside."""
-        left, right = room.left, room.right
         if self.centered:
-            means = left[room.n_model :].mean(0), room.data.mean(0)
-            self.hidden_offset.lerp_(means[0], OFFSET_RATE)
-            self.visible_offset.lerp_(means[1], OFFSET_RATE)
-            left.sub_(self.hidden_offset)
-        left.mul_(room.share[:, None])
-        torch.sum(left, 0, out=self.hidden_bias)
+            self._move_offsets(room)
+            room.left.sub_(self.hidden_offset)
+        room.left.mul_(room.column)
+        torch.sum(room.left, 0, out=self.hidden_bias)
         if not self.centered:
-            torch.mv(right.mT, room.share, out=self.visible_bias)
-            return left, right
-        room.last_left.copy_(self.hidden_bias).neg_()
+            torch.mv(room.right.mT, room.share, out=self.visible_bias)
+            return room.left, room.right
+        torch.neg(self.hidden_bias, out=room.last_left)
         room.last_right.copy_(self.visible_offset)
         left, right = room.whole_left, room.whole_right
-        shares = torch.cat([room.share, room.share.new_zeros(1)])
-        shares -= left @ self.hidden_offset
-        torch.mv(right.mT, shares, out=self.visible_bias)
-        self.hidden_bias.sub_(left.mT @ (right @ self.visible_offset))
+        share = torch.addmv(room.whole_share, left, self.hidden_offset, alpha=-1)
+        torch.mv(right.mT, share, out=self.visible_bias)
+        self.hidden_bias.addmv_(left.mT, right @ self.visible_offset, alpha=-1)
         return left, right
+
+    def _move_offsets(self, room: _Room) -> None:
+        """Let the offsets follow the data's means, now and then."""
+        if self._n_calls % OFFSET_EVERY == 0:
+            h = room.left[room.n_model :].mean(0)
+            self.hidden_offset.lerp_(h, OFFSET_RATE)
+            self.visible_offset.lerp_(room.data.mean(0), OFFSET_RATE)
+        self._n_calls += 1
 
 
 class _Room:
@@ -164,8 +170,11 @@ class _Room:
         self.hidden_noise = torch.empty_like(self.h)
         self.visible_noise = torch.empty_like(self.model)
         #: What each row counts in the difference of the two means.
-        self.share = weight.new_full((n,), 1 / n_data)
-        self.share[:n_model] = -1 / n_model
+        self.whole_share = weight.new_zeros(n + 1)
+        self.whole_share[n_model:n] = 1 / n_data
+        self.whole_share[:n_model] = -1 / n_model
+        self.share = self.whole_share[:n]
+        self.column = self.share[:, None]
 
     @staticmethod
     def put(s: Tensor, place: Tensor) -> None:
