@@ -45,7 +45,7 @@ class BernoulliRBM(BinaryRowsMixin, BaseRBM):
         Number of persistent chains; None takes `batch_size`.
     momentum : float, default=0.5
         Decay of the running sum of gradients that is followed.
-    weight_decay : float, default=None
+    weight_decay : float or None, default=0.0
         Rate at which weights shrink, relative to the learning rate. None takes two over
         the number of rows seen, as a normal prior of W with variance 1/2 would.
     centered : bool, default=True
@@ -139,7 +139,7 @@ class BernoulliRBM(BinaryRowsMixin, BaseRBM):
         n_gibbs_steps=1,
         n_chains=None,
         momentum=0.5,
-        weight_decay=None,
+        weight_decay=0.0,
         centered=True,
         learning_rate_schedule="linear",
         weight_averaging=0.99,
