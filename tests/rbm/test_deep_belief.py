@@ -156,7 +156,7 @@ def small_table(n=600):
 
 @pytest.fixture(scope="module")
 def fitted():
-    return DeepBeliefNetwork((3, 6), n_iter=30, random_state=0).fit(small_table())
+    return DeepBeliefNetwork((3, 6), n_iter=30, random_state=2).fit(small_table())
 
 
 def test_scores_are_a_bound_on_a_density_that_sums_to_one(fitted):
