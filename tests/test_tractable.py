@@ -147,3 +147,15 @@ def test_a_classifier_takes_no_normalized_network(network, monkeypatch):
         match=r"JEMClassifier and network .* don't go together.*'ensemble_mlp'",
     ):
         JEMClassifier(network=network).fit(X, y)
+
+
+@pytest.mark.parametrize("objective", ["sliced_score_matching", "fd_score_matching"])
+def test_score_matching_comes_near_the_likelihoods_best(objective):
+    """The reference, one wide Gaussian, must not hide thin directions of the net."""
+    rng = np.random.RandomState(0)
+    X = rng.normal(size=(1000, 3)) @ rng.normal(size=(3, 12))
+    X += 0.3 * rng.normal(size=X.shape)
+    options = {"max_iter": 40, "learning_rate": 1e-2, "early_stopping": False}
+    network = partial(PPCA, n_components=3)
+    best = make(network, **options).fit(X).score(X)
+    assert best - make(network, objective, **options).fit(X).score(X) < 0.3

@@ -59,7 +59,8 @@ class SteinDiscrepancy(ScoreMatchingObjective):
         Builder ``(n_features, n_features) -> nn.Module`` of f; None takes the net
         "wave_mlp".
     reference_share : float, default=0.5
-        w, the reference's share of r. 0 is the method as published.
+        w, the reference's share of r. 0 is the method as published, and what a
+        normalised network gets.
     noise_scale : float, default=0.05
         Standard deviation of the noise added to the rows, in standardised units.
 
@@ -132,26 +133,20 @@ class SteinDiscrepancy(ScoreMatchingObjective):
         """Descend the critic's loss some times, then the energy's."""
         x = batch.dequantized(generator)
         x = x + self.noise_scale * normal_like(x, generator)
-        if self.reference_share:
+        share = self.share(model)
+        if share:
             x = torch.cat([x, draw_reference(model.reference, len(x), generator)])
         x, score = score_at(self.log_density(model), x)
         for _ in range(self.n_critic_steps):
             f = state(x)
             stein = (score.detach() * f).sum(dim=1) + _trace(f, x, generator)
-            discrepancy = self._mean(batch, stein)
-            length = self._mean(batch, f.square().sum(dim=1))
+            discrepancy = self.mean(batch, stein, share)
+            length = self.mean(batch, f.square().sum(dim=1), share)
             loss = self.critic_penalty * length - discrepancy
             figures = {"stein_discrepancy": discrepancy.detach()}
             yield Loss("stein_critic", loss, figures)
         f = state(x).detach()
-        yield Loss("energy", self._mean(batch, (score * f).sum(dim=1)))
-
-    def _mean(self, batch: Batch, values: Tensor) -> Tensor:
-        """Return the mean over r of values at the rows and at the reference's draws."""
-        of_rows, of_draws = values[: len(batch.x)], values[len(batch.x) :]
-        if not self.reference_share:
-            return batch.mean(of_rows)
-        return torch.lerp(batch.mean(of_rows), of_draws.mean(), self.reference_share)
+        yield Loss("energy", self.mean(batch, (score * f).sum(dim=1), share))
 
 
 def _trace(f: Tensor, x: Tensor, generator: torch.Generator) -> Tensor:

@@ -36,7 +36,8 @@ class ScoreMatchingObjective(Objective):
     modes that are apart, nor what the energy does where there are no rows. Draws of
     :math:`q_0` connect the modes and show the empty places. Since both sides are mixed,
     :math:`E = -\log(p_\sigma / q_0)`, its constant included (so that
-    :math:`\log Z = 0`), is the only minimum.
+    :math:`\log Z = 0`), is the only minimum. A normalised net has no constant to set,
+    and far from the reference the mixture would hide it: for it :math:`w = 0`.
 
     A box (``reference=None``) is used with the half normals, a tenth of a unit wide, of
     its extended density beyond the walls: integration by parts needs a density that
@@ -57,16 +58,25 @@ class ScoreMatchingObjective(Objective):
         del model, reference, generator
         return nn.Module()
 
-    def loss(self, batch: Batch, of_rows: Tensor, of_draws: Tensor) -> Loss:
-        """Return the mixture's loss and the share that is due to the rows."""
-        value = data_loss = batch.mean(of_rows)
-        if self.reference_share:
-            value = torch.lerp(data_loss, of_draws.mean(), self.reference_share)
-        return Loss("energy", value, {"data_loss": data_loss.detach()})
+    def share(self, model: EnergyModel) -> float:
+        """Return w, the reference's share of r."""
+        return 0.0 if model.is_normalized else self.reference_share
+
+    def mean(self, batch: Batch, values: Tensor, share: float) -> Tensor:
+        """Return the mean over r of values at the rows, then at the draws of q0."""
+        of_rows = batch.mean(values[: len(batch.x)])
+        if not share:
+            return of_rows
+        return torch.lerp(of_rows, values[len(batch.x) :].mean(), share)
+
+    def loss(self, batch: Batch, values: Tensor, share: float) -> Loss:
+        """Return the mean over r, and what of it is due to the rows."""
+        of_rows = batch.mean(values[: len(batch.x)].detach())
+        return Loss("energy", self.mean(batch, values, share), {"data_loss": of_rows})
 
     def tilt(self, model: EnergyModel, x: Tensor) -> Tensor:
         """Return log r_E - log q0, shape (n,)."""
-        share = self.reference_share
+        share = self.share(model)
         if not share:
             return -model.energy(x)
         odds = math.log1p(-share) - math.log(share)
@@ -74,6 +84,8 @@ class ScoreMatchingObjective(Objective):
 
     def log_density(self, model: EnergyModel) -> LogDensity:
         """Return log r_E, a function of rows."""
+        if model.is_normalized:
+            return model.log_prob_unnormalized
         return lambda x: model.reference.extended_log_prob(x) + self.tilt(model, x)
 
 
@@ -108,12 +120,10 @@ class ImplicitScoreMatching(ScoreMatchingObjective):
         del state
         x = batch.dequantized(generator)
         x = x + self.noise_scale * normal_like(x, generator)
-        points = x
-        if self.reference_share:
-            draws = draw_reference(model.reference, len(x), generator)
-            points = torch.cat([x, draws])
-        losses = self.row_losses(model, points, generator)
-        yield self.loss(batch, losses[: len(x)], losses[len(x) :])
+        share = self.share(model)
+        if share:
+            x = torch.cat([x, draw_reference(model.reference, len(x), generator)])
+        yield self.loss(batch, self.row_losses(model, x, generator), share)
 
 
 def score_at(

@@ -45,7 +45,7 @@ class DenoisingScoreMatching(ScoreMatchingObjective):
     noise_scales : tuple of float, default=(0.05,)
         The levels :math:`\sigma`, in standardised units.
     reference_share : float, default=0.5
-        w. 0 is the method as published.
+        w. 0 is the method as published, and what a normalised network gets.
 
     References
     ----------
@@ -91,7 +91,8 @@ class DenoisingScoreMatching(ScoreMatchingObjective):
         scale = levels[chosen]
         u = normal_like(x, generator)
         points, targets = [x + scale * u, x - scale * u], [-u / scale, u / scale]
-        if self.reference_share:
+        share = self.share(model)
+        if share:
             draws = draw_reference(model.reference, len(x), generator)
             log_reference = model.reference.extended_log_prob
             points.append(draws)
@@ -99,4 +100,5 @@ class DenoisingScoreMatching(ScoreMatchingObjective):
         _, score = score_at(self.log_density(model), torch.cat(points))
         losses = 0.5 * (score - torch.cat(targets)).square().sum(dim=1)
         of_rows = losses[: 2 * len(x)].view(2, -1).mean(dim=0)
-        yield self.loss(batch, of_rows, losses[2 * len(x) :])
+        of_draws = losses[2 * len(x) :]
+        yield self.loss(batch, torch.cat([of_rows, of_draws]), share)

@@ -27,7 +27,7 @@ class ScoreMatching(ImplicitScoreMatching):
     Parameters
     ----------
     reference_share : float, default=0.5
-        w. 0 is the method as published.
+        w. 0 is the method as published, and what a normalised network gets.
     noise_scale : float, default=0.05
         :math:`\sigma`, standard deviation of the noise added to the rows, in
         standardised units. The energy is that of the smoothed density; without noise a

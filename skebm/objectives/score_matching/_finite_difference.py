@@ -33,7 +33,7 @@ class FiniteDifferenceScoreMatching(ImplicitScoreMatching):
         :math:`\epsilon`, in standardised units. Structure finer than that is missed;
         in float32 much less drowns in rounding.
     reference_share : float, default=0.5
-        w. 0 is the method as published.
+        w. 0 is the method as published, and what a normalised network gets.
     noise_scale : float, default=0.05
         :math:`\sigma` of the noise added to the rows, in standardised units.
 

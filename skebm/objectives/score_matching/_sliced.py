@@ -40,7 +40,7 @@ class SlicedScoreMatching(ImplicitScoreMatching):
     n_projections : int, default=1
         Directions a row.
     reference_share : float, default=0.5
-        w. 0 is the method as published.
+        w. 0 is the method as published, and what a normalised network gets.
     noise_scale : float, default=0.05
         :math:`\sigma` of the noise added to the rows, in standardised units.
 
