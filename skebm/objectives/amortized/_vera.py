@@ -27,9 +27,8 @@ class VERAState(PairedState):
 
     def __init__(self, generator_net: GeneratorMLP, negatives: NegativePhase) -> None:
         super().__init__(generator_net, negatives)
-        initial = generator_net.linear.weight.new_full(
-            (generator_net.latent_dim,), math.log(0.1)
-        )
+        scale = generator_net.log_noise_scale
+        initial = scale.new_full((generator_net.latent_dim,), math.log(0.1))
         self.log_posterior_scale = nn.Parameter(initial)
 
 
