@@ -54,7 +54,7 @@ class MEGState(PairedState):
         discriminator: Discriminator,
     ) -> None:
         super().__init__(generator_net, negatives)
-        self.discriminator = discriminator.to(generator_net.linear.weight)
+        self.discriminator = discriminator.to(generator_net.log_noise_scale)
 
 
 class MEG(EntropyRegularized):

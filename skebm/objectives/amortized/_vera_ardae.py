@@ -64,7 +64,7 @@ class ARDAEState(PairedState):
         score_net: ResidualScore,
     ) -> None:
         super().__init__(generator_net, negatives)
-        self.score_net = score_net.to(generator_net.linear.weight)
+        self.score_net = score_net.to(generator_net.log_noise_scale)
 
 
 class VERAArdae(EntropyRegularized):

@@ -26,7 +26,7 @@ class VERAHMCState(PairedState):
     def __init__(self, generator_net: GeneratorMLP, negatives: NegativePhase) -> None:
         super().__init__(generator_net, negatives)
         self.posterior_step = AdaptiveStep(FIRST_STEP_SIZE).to(
-            generator_net.linear.weight
+            generator_net.log_noise_scale
         )
 
 

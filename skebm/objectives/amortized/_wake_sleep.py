@@ -37,7 +37,7 @@ class WakeSleepState(PairedState):
         self, generator_net: GeneratorMLP, negatives: NegativePhase, kernel: ChainKernel
     ) -> None:
         super().__init__(generator_net, negatives)
-        like = generator_net.linear.weight
+        like = generator_net.log_noise_scale
         self.kernel = kernel.to(like)
         self.posterior_step = AdaptiveStep(FIRST_STEP_SIZE).to(like)
 
