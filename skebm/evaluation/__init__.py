@@ -1,4 +1,4 @@
-"""What a fitted model is worth: log Z, and draws from the model's own density."""
+"""What a fitted model is worth: log Z, draws from its own density, outliers found."""
 
 from skebm.evaluation._ais import AnnealedImportanceSampling
 from skebm.evaluation._annealing import annealed_samples
@@ -7,6 +7,7 @@ from skebm.evaluation._conditional import (
     conditional_means,
     log_marginal_unnormalized,
 )
+from skebm.evaluation._detection import Detection, conformal_p_values, detection
 from skebm.evaluation._log_weights import NORMALIZED, LogNormalizer
 from skebm.evaluation._machine import (
     BracketedNormalizer,
@@ -30,12 +31,15 @@ __all__ = [
     "AnnealedImportanceSampling",
     "AutoNormalizer",
     "BracketedNormalizer",
+    "Detection",
     "ImportanceSampling",
     "LogNormalizer",
     "RBMAnnealing",
     "annealed_samples",
     "can_enumerate",
     "conditional_means",
+    "conformal_p_values",
+    "detection",
     "enumerated_log_normalizer",
     "log_marginal_unnormalized",
     "pseudo_log_likelihood",
