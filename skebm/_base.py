@@ -421,7 +421,7 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
             return
         Z, seed = self._stale
         normalizer = resolve_normalizer(self.normalizer)
-        estimate = self._estimate_log_normalizer(self.network_, normalizer, seed)
+        estimate = self._estimate_log_normalizer(self.network_, normalizer, seed, Z)
         if estimate is not None:
             self.log_normalizer_ = estimate.log_normalizer
             self.log_normalizer_se_ = estimate.standard_error
@@ -441,8 +441,11 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
             self._offsets[kind] = float(np.quantile(scores, self.contamination))
         self._stale = None
 
-    def _estimate_log_normalizer(self, network, normalizer, seed):
-        """Return log Z: known where the net is normalised, else by the normaliser."""
+    def _estimate_log_normalizer(self, network, normalizer, seed, Z=None):
+        """Return log Z: known where the net is normalised, else by the normaliser.
+
+        Standardised rows Z are where its reverse chains start.
+        """
         model = self._make_model(network)
         if model.is_normalized:
             return NORMALIZED
@@ -450,6 +453,7 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
             model.energy,
             self.reference_,
             generator=make_generator(seed, self._device),
+            rows=None if Z is None else torch.from_numpy(Z).to(self._device),
         )
 
     # ------------------------------------------------------------------ scoring

@@ -10,7 +10,6 @@ from skebm.evaluation._conditional import (
 from skebm.evaluation._detection import Detection, conformal_p_values, detection
 from skebm.evaluation._log_weights import NORMALIZED, LogNormalizer
 from skebm.evaluation._machine import (
-    BracketedNormalizer,
     RBMAnnealing,
     can_enumerate,
     enumerated_log_normalizer,
@@ -30,7 +29,6 @@ __all__ = [
     "AbstractNormalizer",
     "AnnealedImportanceSampling",
     "AutoNormalizer",
-    "BracketedNormalizer",
     "Detection",
     "ImportanceSampling",
     "LogNormalizer",

@@ -7,18 +7,19 @@ from dataclasses import replace
 from itertools import pairwise
 
 import torch
-from sklearn.base import clone
 from torch import Tensor
 
-from skebm.evaluation._annealing import Annealed, Rung, anneal, tempered
+from skebm.evaluation._annealing import Annealed, Rung, anneal
 from skebm.evaluation._log_weights import (
     LogNormalizer,
     ReferenceDensity,
+    bracket,
     energies,
     summarize,
 )
 from skebm.evaluation._normalizer import AbstractNormalizer
-from skebm.evaluation._particles import move, resolve_sampler
+from skebm.evaluation._particles import resolve_sampler
+from skebm.evaluation._reverse import reverse_estimate
 from skebm.samplers import AbstractSampler
 from skebm.samplers._point import Energy
 from skebm.utils import check_range, is_count, is_positive
@@ -35,7 +36,8 @@ class AnnealedImportanceSampling(AbstractNormalizer):
     x_i^(k). The pilot, an adaptive sequential Monte Carlo run, measures the
     thermodynamic length, step sizes and covariances along the way; then the schedule
     is fixed and n independent particles follow it, so that the mean weight is unbiased
-    and the standard error honest.
+    and the standard error honest. As many particles go the way back, from rows of data
+    where there are some, else from the pilot's particles.
 
     Parameters
     ----------
@@ -108,12 +110,19 @@ class AnnealedImportanceSampling(AbstractNormalizer):
         check_range(self, "log_weight_variance", right, "a number above 0")
 
     def estimate(
-        self, energy: Energy, reference: ReferenceDensity, *, generator: torch.Generator
+        self,
+        energy: Energy,
+        reference: ReferenceDensity,
+        *,
+        generator: torch.Generator,
+        rows: Tensor | None = None,
     ) -> LogNormalizer:
         """Estimate log Z; see `AbstractNormalizer.estimate`."""
         self.check_options()
         pilot = self.pilot(energy, reference, generator)
-        return self.follow(pilot, energy, reference, generator)
+        forward = self.follow(pilot, energy, reference, generator)
+        backward = self.return_(pilot, energy, reference, generator, rows)
+        return bracket(forward, backward)
 
     def pilot(
         self, energy: Energy, reference: ReferenceDensity, generator: torch.Generator
@@ -153,6 +162,27 @@ class AnnealedImportanceSampling(AbstractNormalizer):
             return replace(estimate, trusted=False, reason=reason)
         return estimate
 
+    def return_(
+        self,
+        pilot: Annealed,
+        energy: Energy,
+        reference: ReferenceDensity,
+        generator: torch.Generator,
+        rows: Tensor | None,
+    ) -> LogNormalizer:
+        """Estimate -log Z by as many particles on the way back, from rows of data."""
+        return reverse_estimate(
+            energy,
+            reference,
+            self.n_particles,
+            pilot,
+            self.resolve_n_temperatures(pilot),
+            rows=rows,
+            sampler=resolve_sampler(self.sampler),
+            n_moves=self.n_moves,
+            generator=generator,
+        )
+
     def resolve_n_temperatures(self, pilot: Annealed) -> int:
         """K, given the pilot's thermodynamic length."""
         if self.n_temperatures == "auto":
@@ -174,9 +204,7 @@ def annealed_log_weights(
     x = reference.sample(n_particles, generator)
     log_weights, beta = -rungs[0].beta * energies(energy, x), rungs[0].beta
     for rung, following in pairwise(rungs):
-        fixed = clone(sampler).set_params(step_size=rung.step_size, n_adapt=0)
-        target = tempered(energy, reference, beta)
-        x, _ = move(target, x, rung.factor, fixed, n_moves, generator)
+        x = rung.move(energy, reference, x, sampler, n_moves, generator=generator)
         log_weights -= (following.beta - beta) * energies(energy, x)
         beta = following.beta
     return log_weights

@@ -47,6 +47,21 @@ class Rung:
     step_size: float
     factor: Tensor
 
+    def move(
+        self,
+        energy: Energy,
+        reference: ReferenceDensity,
+        x: Tensor,
+        sampler: AbstractSampler,
+        n_moves: int,
+        *,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Move x by a sampler that leaves this density invariant."""
+        fixed = clone(sampler).set_params(step_size=self.step_size, n_adapt=0)
+        target = tempered(energy, reference, self.beta)
+        return move(target, x, self.factor, fixed, n_moves, generator)[0]
+
 
 @dataclass(frozen=True)
 class Annealed:
@@ -233,10 +248,15 @@ def annealed_samples(
         generator=generator,
     )
     last = annealed.rungs[-1]
-    settled = resolve_sampler(sampler).set_params(step_size=last.step_size, n_adapt=0)
     order = torch.randperm(
         len(annealed.x), generator=generator, device=generator.device
     )
     x = annealed.x[order[:n_samples].to(annealed.x.device)]
-    target = tempered(energy, reference, 1.0)
-    return move(target, x, last.factor, settled, n_final_moves, generator)[0]
+    return last.move(
+        energy,
+        reference,
+        x,
+        resolve_sampler(sampler),
+        n_final_moves,
+        generator=generator,
+    )

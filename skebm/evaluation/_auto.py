@@ -6,10 +6,11 @@ import math
 
 import torch
 from sklearn.base import clone
+from torch import Tensor
 
 from skebm.evaluation._ais import AnnealedImportanceSampling
 from skebm.evaluation._annealing import Annealed
-from skebm.evaluation._log_weights import LogNormalizer, ReferenceDensity
+from skebm.evaluation._log_weights import LogNormalizer, ReferenceDensity, bracket
 from skebm.evaluation._normalizer import AbstractNormalizer, ImportanceSampling
 from skebm.samplers._point import Energy
 from skebm.utils import check_range, is_count, is_positive
@@ -25,9 +26,9 @@ class AutoNormalizer(AbstractNormalizer):
     Otherwise one pilot finds the way, a trial of annealed importance sampling sets the
     number of temperatures, and fresh particles give the estimate. Should it miss
     `tolerance`, further rounds double the temperatures (or the particles, once the
-    effective sample size is above a half) until it is met or the next round would
-    exceed the budget. The budget counts moves, not seconds, so that one seed gives one
-    result.
+    effective sample size is above a half) until it is met and particles on the way back
+    agree, or the next round would exceed the budget. Such particles check importance
+    sampling, too. The budget counts moves, not seconds: one seed gives one result.
 
     Parameters
     ----------
@@ -65,15 +66,22 @@ class AutoNormalizer(AbstractNormalizer):
         check_range(self, "max_moves", right, "an integer, at least 1")
 
     def estimate(
-        self, energy: Energy, reference: ReferenceDensity, *, generator: torch.Generator
+        self,
+        energy: Energy,
+        reference: ReferenceDensity,
+        *,
+        generator: torch.Generator,
+        rows: Tensor | None = None,
     ) -> LogNormalizer:
         """Estimate log Z; see `AbstractNormalizer.estimate`."""
         self.check_options()
         best = self._importance_sampling(energy, reference, generator)
-        if best.trusted and best.standard_error <= min(0.02, self.tolerance):
-            return best
         annealing = AnnealedImportanceSampling()
         pilot = annealing.pilot(energy, reference, generator)
+        if best.trusted and best.standard_error <= min(0.02, self.tolerance):
+            return bracket(
+                best, annealing.return_(pilot, energy, reference, generator, rows)
+            )
         n_particles = annealing.n_particles
         n_temperatures = self._n_temperatures(
             annealing, pilot, energy, reference, generator
@@ -81,14 +89,17 @@ class AutoNormalizer(AbstractNormalizer):
         while True:
             annealing.set_params(n_temperatures=n_temperatures, n_particles=n_particles)
             best = annealing.follow(pilot, energy, reference, generator)
-            if best.trusted and best.standard_error <= self.tolerance:
+            good = best.trusted and best.standard_error <= self.tolerance
+            last = 2 * n_temperatures * n_particles > self.max_moves
+            if good or last:
+                backward = annealing.return_(pilot, energy, reference, generator, rows)
+                best = bracket(best, backward)
+            if last or (good and best.trusted):
                 return best
             if best.effective_sample_size < 0.5:
                 n_temperatures *= 2
             else:
                 n_particles *= 2
-            if n_temperatures * n_particles > self.max_moves:
-                return best
 
     @staticmethod
     def _importance_sampling(

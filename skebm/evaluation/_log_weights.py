@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -41,9 +41,14 @@ class LogNormalizer:
     method : str
         The class that made it.
     trusted : bool
-        False where the weights cannot carry the estimate.
+        False where the weights cannot carry the estimate, or the reverse one disagrees.
     reason : str
         Why not; empty where trusted.
+    reverse_log_normalizer : float
+        The estimate of chains that go from the model back to q0; NaN where there is
+        none. It errs upwards where the forward one errs downwards.
+    reverse_standard_error : float
+        Its standard error.
     """
 
     log_normalizer: float
@@ -53,6 +58,20 @@ class LogNormalizer:
     method: str
     trusted: bool
     reason: str = ""
+    reverse_log_normalizer: float = math.nan
+    reverse_standard_error: float = math.nan
+
+    @property
+    def upper(self) -> float:
+        """The estimate plus two standard errors, or the reverse one if it is larger.
+
+        A score with this log Z does not flatter the model.
+        """
+        forward = self.log_normalizer
+        if self.standard_error > 0:
+            forward += 2 * self.standard_error
+        reverse = self.reverse_log_normalizer
+        return forward if math.isnan(reverse) else max(forward, reverse)
 
 
 #: What is known of a normalised density: log Z = 0.
@@ -86,6 +105,25 @@ def summarize(log_weights: Tensor, method: str) -> LogNormalizer:
     return LogNormalizer(
         log_normalizer, standard_error, fraction, n, method, not reason, reason
     )
+
+
+def bracket(forward: LogNormalizer, backward: LogNormalizer) -> LogNormalizer:
+    """Join an estimate of log Z with one of -log Z by reverse chains.
+
+    Where they are over half a nat and three standard errors apart, neither is trusted.
+    """
+    reverse, error = -backward.log_normalizer, backward.standard_error
+    result = replace(
+        forward, reverse_log_normalizer=reverse, reverse_standard_error=error
+    )
+    gap = abs(forward.log_normalizer - reverse)
+    if not result.trusted or gap <= 0.5 + 3 * math.hypot(forward.standard_error, error):
+        return result
+    reason = (
+        f"the estimate of reverse chains, {reverse:.3f} with a standard error of "
+        f"{error:.3f}, is {gap:.2f} nats away"
+    )
+    return replace(result, trusted=False, reason=reason)
 
 
 def _distrust(log_normalizer: float, error: float, fraction: float, n: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 
 import torch
@@ -11,7 +10,7 @@ from sklearn.base import BaseEstimator
 from torch import Tensor
 from torch.nn import functional
 
-from skebm.evaluation._log_weights import LogNormalizer, summarize
+from skebm.evaluation._log_weights import LogNormalizer, bracket, summarize
 from skebm.networks import RBM
 from skebm.networks._rbm import binary_digits
 
@@ -19,20 +18,6 @@ from skebm.networks._rbm import binary_digits
 MAX_ENUMERATED = 20
 _CHUNK_ELEMENTS = 2**21
 _PILOT_TEMPERATURES, _PILOT_PARTICLES, _BURN_IN = 100, 64, 50
-
-
-@dataclass(frozen=True)
-class BracketedNormalizer(LogNormalizer):
-    """An estimate of log Z with one from the other side.
-
-    Attributes
-    ----------
-    reverse_log_normalizer : float
-        The estimate of chains that go from the model to the independent units; it errs
-        upwards where the forward one errs downwards.
-    """
-
-    reverse_log_normalizer: float = math.nan
 
 
 def can_enumerate(rbm: RBM) -> bool:
@@ -155,7 +140,7 @@ class RBMAnnealing(BaseEstimator):
     @torch.no_grad()
     def estimate(
         self, rbm: RBM, base_bias: Tensor, rows: Tensor, generator: torch.Generator
-    ) -> BracketedNormalizer:
+    ) -> LogNormalizer:
         """Estimate log Z.
 
         Parameters
@@ -183,9 +168,7 @@ class RBMAnnealing(BaseEstimator):
                 return result
             n_temperatures *= 2
 
-    def _both_ways(
-        self, path: _Path, betas: Tensor, rows: Tensor
-    ) -> BracketedNormalizer:
+    def _both_ways(self, path: _Path, betas: Tensor, rows: Tensor) -> LogNormalizer:
         name = type(self).__name__
         weights, _ = path.log_weights(betas, path.base_draws(self.n_particles))
         forward = summarize(weights + path.base_log_normalizer, name)
@@ -194,18 +177,7 @@ class RBMAnnealing(BaseEstimator):
             - path.base_log_normalizer,
             name,
         )
-        result = BracketedNormalizer(
-            **asdict(forward), reverse_log_normalizer=-backward.log_normalizer
-        )
-        gap = abs(result.log_normalizer - result.reverse_log_normalizer)
-        error = math.hypot(forward.standard_error, backward.standard_error)
-        if result.trusted and gap > 0.5 + 3 * error:
-            reason = (
-                f"the estimate of reverse chains, {result.reverse_log_normalizer:.3f}, "
-                f"is {gap:.2f} nats away"
-            )
-            return replace(result, trusted=False, reason=reason)
-        return result
+        return bracket(forward, backward)
 
 
 class _Path:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 
 import torch
 from sklearn.base import BaseEstimator
+from torch import Tensor
 
 from skebm.evaluation._log_weights import (
     LogNormalizer,
@@ -25,7 +26,12 @@ class AbstractNormalizer(BaseEstimator, ABC):
 
     @abstractmethod
     def estimate(
-        self, energy: Energy, reference: ReferenceDensity, *, generator: torch.Generator
+        self,
+        energy: Energy,
+        reference: ReferenceDensity,
+        *,
+        generator: torch.Generator,
+        rows: Tensor | None = None,
     ) -> LogNormalizer:
         """Estimate log Z = log E_q0[exp(-E)].
 
@@ -37,11 +43,15 @@ class AbstractNormalizer(BaseEstimator, ABC):
             q0: `log_prob(x)` and `sample(n, generator)`.
         generator : torch.Generator
             The only source of randomness.
+        rows : Tensor of shape (m, d), default=None
+            Rows of data, best ones that E was not trained on, where reverse chains can
+            start.
 
         Returns
         -------
         LogNormalizer
-            The estimate, its standard error in nats, and whether to trust it.
+            The estimate, its standard error in nats, whether to trust it, and, of
+            estimators that have one, an estimate from the other side.
 
         Raises
         ------
@@ -91,15 +101,21 @@ class ImportanceSampling(AbstractNormalizer):
         check_range(self, "n_samples", right, "an integer, at least 1")
 
     def estimate(
-        self, energy: Energy, reference: ReferenceDensity, *, generator: torch.Generator
+        self,
+        energy: Energy,
+        reference: ReferenceDensity,
+        *,
+        generator: torch.Generator,
+        rows: Tensor | None = None,
     ) -> LogNormalizer:
         """Estimate log Z; see `AbstractNormalizer.estimate`."""
+        del rows  # plain weights have no way back
         self.check_options()
         first = reference.sample(1, generator)
-        rows = chunk_rows(first.shape[1])
+        largest = chunk_rows(first.shape[1])
         log_weights = [
             -energies(energy, reference.sample(n, generator))
-            for n in _sizes(self.n_samples, rows)
+            for n in _sizes(self.n_samples, largest)
         ]
         return summarize(torch.cat(log_weights), type(self).__name__)
 
