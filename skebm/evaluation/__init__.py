@@ -15,6 +15,7 @@ from skebm.evaluation._machine import (
     enumerated_log_normalizer,
     pseudo_log_likelihood,
 )
+from skebm.evaluation._mass import ProbabilityMass, probability_mass
 from skebm.evaluation._normalizer import AbstractNormalizer, ImportanceSampling
 
 NORMALIZERS: dict[str, type[AbstractNormalizer]] = {
@@ -32,6 +33,7 @@ __all__ = [
     "Detection",
     "ImportanceSampling",
     "LogNormalizer",
+    "ProbabilityMass",
     "RBMAnnealing",
     "annealed_samples",
     "can_enumerate",
@@ -40,5 +42,6 @@ __all__ = [
     "detection",
     "enumerated_log_normalizer",
     "log_marginal_unnormalized",
+    "probability_mass",
     "pseudo_log_likelihood",
 ]
