@@ -103,7 +103,7 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
     _parameter_constraints: ClassVar[dict] = {
         "objective": [str, Objective, None],
         "network": [str, callable],
-        "reference": [str, Reference, None],
+        "reference": [str, Reference, HasMethods(["score_samples", "sample"]), None],
         "normalizer": [str, HasMethods(["estimate"]), None],
         "max_iter": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
@@ -238,7 +238,9 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
         network = network.to(device)
         self.objective_, self._network_builder = parts["objective"], self.network
         self._n_outputs, self._device = n_outputs, str(device)
-        self._reference_recipe = reference = parts["reference"]
+        self._reference_recipe = parts["reference"]
+        scaler = self._standardizer
+        reference = self._reference_recipe.in_units(scaler.mean_, scaler.scale_)
         if is_normalized(network) and isinstance(reference, BoxReference):
             reference = GaussianReference()  # the density knows no walls
         rows = train

@@ -41,9 +41,12 @@ class EBMDensityEstimator(DensityMixin, BaseEBM):
         "nice", which are normalised by themselves; or
         ``(n_features, n_outputs) -> nn.Module``; here n_outputs is 1. See
         `skebm.networks`.
-    reference : {"gmm", "gaussian", None} or Reference, default="gmm"
-        :math:`q_0`: a Gaussian mixture, one Gaussian, or None: a uniform box, the
-        training range widened by a fifth on each side (-inf outside). With a
+    reference : {"gmm", "gaussian", "kde", "flow", None}, Reference or estimator, \
+            default="gmm"
+        :math:`q_0`: a Gaussian mixture, one Gaussian, kernels about the rows, a neural
+        spline flow (needs zuko), or None: a uniform box, the training range widened by
+        a fifth on each side (-inf outside); or scikit-learn's `GaussianMixture` or
+        `KernelDensity`, taken as it is where it is fitted, in the units of X. With a
         normalised network it changes no score: chains and noise start there, and None
         is one Gaussian.
     normalizer : {"auto", "importance", "ais", None} or instance, default="auto"

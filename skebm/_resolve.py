@@ -11,7 +11,7 @@ from torch import nn
 from skebm.evaluation import NORMALIZERS, AbstractNormalizer
 from skebm.networks import NETWORKS, is_normalized
 from skebm.objectives import OBJECTIVES, Joint, Objective
-from skebm.references import REFERENCES, Reference
+from skebm.references import REFERENCES, EstimatorReference, Reference
 
 
 def _resolve(option, value, known, kind):
@@ -38,6 +38,10 @@ def resolve_objective(objective):
 
 def resolve_reference(reference):
     """Return a fresh recipe for the reference density."""
+    if hasattr(reference, "score_samples"):
+        reference = EstimatorReference(reference)
+        reference.check_options()
+        return reference  # a clone would not be fitted
     resolved = _resolve("reference", reference, REFERENCES, Reference)
     resolved.check_options()
     return resolved

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from skebm.networks import EnergyModel
 from skebm.objectives._base import Batch, Loss, Objective, check_range
-from skebm.objectives._kernels import RoundMixture
 from skebm.references import Density
+from skebm.references._kernels import RoundMixture
 
 
 class MLE(Objective):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from skebm.references._base import Density, Reference
 from skebm.references._box import BoxReference, UniformBox
+from skebm.references._fitted import EstimatorReference
+from skebm.references._flow import FlowDensity, FlowReference
+from skebm.references._kde import KernelDensity, KernelDensityReference
 from skebm.references._mixture import GaussianMixtureDensity, GaussianReference
 from skebm.references._stacking import GaussianMixtureReference
 
@@ -11,9 +14,14 @@ __all__ = [
     "REFERENCES",
     "BoxReference",
     "Density",
+    "EstimatorReference",
+    "FlowDensity",
+    "FlowReference",
     "GaussianMixtureDensity",
     "GaussianMixtureReference",
     "GaussianReference",
+    "KernelDensity",
+    "KernelDensityReference",
     "Reference",
     "UniformBox",
 ]
@@ -21,6 +29,8 @@ __all__ = [
 #: A name for each reference; None is the uniform density on a box.
 REFERENCES: dict[str | None, type[Reference]] = {
     None: BoxReference,
+    "flow": FlowReference,
     "gaussian": GaussianReference,
     "gmm": GaussianMixtureReference,
+    "kde": KernelDensityReference,
 }

@@ -6,7 +6,9 @@ import math
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
@@ -58,6 +60,13 @@ class Reference(BaseEstimator, ABC):
 
     def check_options(self) -> None:
         """Raise ValueError naming an option that is out of its range."""
+
+    def in_units(
+        self, mean: NDArray[np.float64], scale: NDArray[np.float64]
+    ) -> Reference:
+        """Return the recipe for rows (x - mean) / scale; matters to fitted ones."""
+        del mean, scale
+        return self
 
     @abstractmethod
     def fit(

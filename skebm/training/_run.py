@@ -3,29 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from skebm.networks import EnergyModel
 from skebm.objectives import Objective
-
-
-def _warming_average(
-    decay: float,
-) -> Callable[[Any, Any, Tensor | int], None]:
-    """Exponential average that forgets the first, untrained weights quickly."""
-
-    def average(averaged: Any, current: Any, n_averaged: Tensor | int) -> None:
-        n = int(n_averaged)
-        get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(
-            averaged, current, n_averaged
-        )
-
-    return average
+from skebm.utils import warming_average
 
 
 class TrainingRun:
@@ -70,7 +56,7 @@ class TrainingRun:
         self.averaged: AveragedModel | None = None
         if averaging_decay:
             self.averaged = AveragedModel(
-                model.network, multi_avg_fn=_warming_average(averaging_decay)
+                model.network, multi_avg_fn=warming_average(averaging_decay)
             )
 
     @property

@@ -22,6 +22,7 @@ from skebm.utils._torch import (
     to_numpy_tree,
     to_tensor_tree,
     uniform_like,
+    warming_average,
 )
 
 __all__ = [
@@ -46,4 +47,5 @@ __all__ = [
     "to_numpy_tree",
     "to_tensor_tree",
     "uniform_like",
+    "warming_average",
 ]

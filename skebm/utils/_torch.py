@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 SCORING_BATCH = 1024
 #: Held while torch's global generators are in use: fits may run in several threads.
@@ -140,3 +141,17 @@ def to_tensor_tree(tree: Any) -> Any:
     if isinstance(tree, (list, tuple)):
         return type(tree)(to_tensor_tree(value) for value in tree)
     return tree
+
+
+def warming_average(
+    decay: float,
+) -> Callable[[Any, Any, Tensor | int], None]:
+    """Exponential average that forgets the first, untrained weights quickly."""
+
+    def average(averaged: Any, current: Any, n_averaged: Tensor | int) -> None:
+        n = int(n_averaged)
+        get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(
+            averaged, current, n_averaged
+        )
+
+    return average

@@ -12,7 +12,6 @@ from skebm import EBMDensityEstimator, JEMClassifier
 from skebm.networks import EnergyModel, GeneratorMLP
 from skebm.objectives import MEG, VERAHMC, VERAArdae, WakeSleep
 from skebm.objectives._chain import AdaptiveStep, ChainKernel
-from skebm.objectives._kernels import RoundMixture
 from skebm.objectives.amortized._meg import (
     Discriminator,
     MEGState,
@@ -21,6 +20,7 @@ from skebm.objectives.amortized._meg import (
 from skebm.objectives.amortized._vera_ardae import ResidualScore
 from skebm.objectives.amortized._wake_sleep import WakeSleepState, inclusive_loss
 from skebm.references import GaussianMixtureDensity
+from skebm.references._kernels import RoundMixture
 from skebm.samplers import MALA
 
 

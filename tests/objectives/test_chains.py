@@ -7,8 +7,8 @@ from skebm.exceptions import NonFiniteChainError
 from skebm.networks import MLP, EnergyModel
 from skebm.objectives import CD, PCD, ImprovedCD, ShortRun, WakeSleep
 from skebm.objectives._chain import ChainKernel
-from skebm.objectives._kernels import RoundMixture
 from skebm.references import GaussianMixtureDensity, UniformBox
+from skebm.references._kernels import RoundMixture
 from skebm.samplers import HMC, MALA, Langevin, LatentLangevin, ParallelTempering
 
 

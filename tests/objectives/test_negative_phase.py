@@ -6,9 +6,9 @@ import torch
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
-from skebm.objectives._kernels import RoundMixture
 from skebm.objectives.amortized._negative_phase import NegativePhase
 from skebm.references import GaussianMixtureDensity
+from skebm.references._kernels import RoundMixture
 
 
 def standard_normal(d):

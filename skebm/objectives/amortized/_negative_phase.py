@@ -7,8 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from skebm.objectives._kernels import LOG_TINY, RoundMixture
 from skebm.references import Density
+from skebm.references._kernels import LOG_TINY, RoundMixture
 
 
 class NegativePhase(nn.Module):

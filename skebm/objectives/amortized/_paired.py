@@ -17,9 +17,9 @@ from skebm.objectives._base import (
     ParameterGroup,
     check_range,
 )
-from skebm.objectives._kernels import RoundMixture
 from skebm.objectives.amortized._negative_phase import NegativePhase
 from skebm.references import Density
+from skebm.references._kernels import RoundMixture
 
 N_FIRST_DRAWS = 2048
 #: Least draws of the generator a step: the spread of fewer says nothing of its health.

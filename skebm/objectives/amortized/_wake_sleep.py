@@ -15,7 +15,6 @@ from skebm.objectives._chain import (
     check_explores,
     check_sampler,
 )
-from skebm.objectives._kernels import RoundMixture
 from skebm.objectives.amortized._negative_phase import NegativePhase
 from skebm.objectives.amortized._paired import (
     GeneratorPaired,
@@ -24,6 +23,7 @@ from skebm.objectives.amortized._paired import (
 )
 from skebm.objectives.amortized._posterior import posterior_draws
 from skebm.references import Density
+from skebm.references._kernels import RoundMixture
 from skebm.samplers import HMC, AbstractSampler, make_sampler
 
 FIRST_STEP_SIZE = 0.1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,6 +17,7 @@ from skebm.objectives._base import (
 )
 from skebm.objectives.noise_contrastive._nce import classification_loss
 from skebm.references import Density
+from skebm.references._flow import flow_log_prob, log_normal
 from skebm.utils import (
     check_builder,
     check_count,
@@ -53,16 +53,11 @@ class FlowNoise(nn.Module):
     def draw(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Return the rows that z becomes and log q of each; both differentiable."""
         x, log_volume = self.flow.transform().inv.call_and_ladj(z)
-        return x, _log_normal(z) - log_volume
+        return x, log_normal(z) - log_volume
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Return log q(x) in nats, shape (n,)."""
-        z, log_volume = self.flow.transform().call_and_ladj(x)
-        return _log_normal(z) + log_volume
-
-
-def _log_normal(z: Tensor) -> Tensor:
-    return -0.5 * (z.square() + math.log(2 * math.pi)).sum(dim=1)
+        return flow_log_prob(self.flow, x)
 
 
 class FlowContrastive(Objective):
