@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -57,7 +56,7 @@ class SteinDiscrepancy(ScoreMatchingObjective):
         Learning rate of f, as a multiple of the energy's.
     critic : callable or None, default=None
         Builder ``(n_features, n_features) -> nn.Module`` of f; None takes the net
-        "wave_mlp".
+        "wave_mlp" plus a linear map, since scores of Gaussians are linear.
     reference_share : float, default=0.5
         w, the reference's share of r. 0 is the method as published, and what a
         normalised network gets.
@@ -111,7 +110,7 @@ class SteinDiscrepancy(ScoreMatchingObjective):
         del model
         row = reference.sample(1, generator)
         n_features = row.shape[1]
-        build = self.critic or partial(MLP, hidden_features=(64, 64), embedding="waves")
+        build = self.critic or SteinCritic
         return build(n_features, n_features).to(row)
 
     def parameter_groups(
@@ -147,6 +146,22 @@ class SteinDiscrepancy(ScoreMatchingObjective):
             yield Loss("stein_critic", loss, figures)
         f = state(x).detach()
         yield Loss("energy", self.mean(batch, (score * f).sum(dim=1), share))
+
+
+class SteinCritic(nn.Module):
+    """A field of vectors: a linear map, zero at first, plus a net."""
+
+    def __init__(self, n_features: int, n_outputs: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(n_features, n_outputs)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+        hidden_features = (64, 64)
+        self.net = MLP(n_features, n_outputs, hidden_features, embedding="waves")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return f(x), shape (n, n_outputs)."""
+        return self.linear(x) + self.net(x)
 
 
 def _trace(f: Tensor, x: Tensor, generator: torch.Generator) -> Tensor:
