@@ -130,7 +130,7 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
         rng = private_random_state(self.random_state)
         parts = self._resolve_parts(n_outputs)
         going_on = self.warm_start and self._is_trained
-        Z, weight = self._standardize(X, sample_weight, parts, keep=going_on)
+        Z, weight = self._standardize(X, sample_weight, parts, rng, keep=going_on)
         train, held_out = self._split_rows(codes, len(Z), rng)
         options = self._prepare(Z, codes, train, rng, keep=going_on)
         judged = train if held_out is None else held_out
@@ -155,7 +155,7 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
         rng = private_random_state(self.random_state)
         parts = self._resolve_parts(n_outputs)
         going_on = self._is_trained
-        Z, weight = self._standardize(X, sample_weight, parts, keep=going_on)
+        Z, weight = self._standardize(X, sample_weight, parts, rng, keep=going_on)
         rows = torch.arange(len(Z))
         options = self._prepare(Z, codes, rows, rng, keep=going_on)
         if not going_on:
@@ -190,13 +190,18 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
             "builder": builder,
         }
 
-    def _standardize(self, X, sample_weight, parts, keep):
+    def _make_standardizer(self):
+        return Standardizer(self._range_share)
+
+    def _standardize(self, X, sample_weight, parts, rng, keep):
         """Return standardised rows and weights of mean one, as tensors on the CPU."""
         if not keep:
-            standardizer = Standardizer(self._range_share)
             names = getattr(self, "feature_names_in_", None)
+            standardizer = self._make_standardizer()
             self._standardizer = standardizer.fit(X, sample_weight, names)
         Z = torch.from_numpy(self._standardizer.transform(X))
+        if (cells := self._standardizer.cells) is not None:
+            Z = cells.redraw(Z, make_generator(draw_seed(rng)))
         if keep:
             self._check_goes_on(parts, Z)
         if sample_weight is None:
@@ -334,7 +339,8 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
             rows = train[rng.permutation(len(train))[:MAX_HELD_OUT]]
             self._noise_scale = dequantization_scale(Z[rows].double().numpy())
         scale = torch.from_numpy(self._noise_scale).float()
-        return {"noise_scale": scale if scale.any() else None}
+        noise_scale = scale if scale.any() else None
+        return {"noise_scale": noise_scale, "cells": self._standardizer.cells}
 
     def _resolve_max_iter(self, n_rows):
         """Return the number of epochs; "auto" fixes the number of steps instead."""
@@ -460,9 +466,12 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
 
     # ------------------------------------------------------------------ scoring
 
+    def _read_table(self, X, *, reset, min_rows=1):
+        return check_table(self, X, reset=reset, min_rows=min_rows)
+
     def _check_scored(self, X):
         check_is_fitted(self, "network_")
-        return check_table(self, X, reset=False)
+        return self._read_table(X, reset=False)
 
     def _on_rows(self, function, X):
         """Apply a function of standardised tensors to rows of X; float64 comes back."""
@@ -484,9 +493,18 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
 
     def _ood_function(self, kind):
         if kind == "negative_energy":
-            return lambda Z: -self._make_model().energy(Z).double()
+            return lambda Z: -self._energy_standardized(Z)
         jacobian = self._standardizer.log_jacobian
-        return lambda Z: self._log_density_standardized(Z) + jacobian
+        log_mass = self._standardizer.log_mass(self._log_density_standardized)
+        return lambda Z: log_mass(Z) + jacobian
+
+    def _energy_standardized(self, Z):
+        """Return E; over a cell -log of the mean of exp(-E) under the reference."""
+        model, standardizer = self._make_model(), self._standardizer
+        if standardizer.cells is None:
+            return model.energy(Z).double()
+        log_mass = standardizer.log_mass(model.log_prob_unnormalized)
+        return standardizer.log_mass(self.reference_.log_prob)(Z) - log_mass(Z)
 
     def energy(self, X):
         """Energy of each row, in nats; low is likely.
@@ -502,7 +520,7 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
             E(x), float64, without the reference density and log Z.
         """
         X = self._check_scored(X)
-        return self._on_rows(self._make_model().energy, X)
+        return self._on_rows(self._energy_standardized, X)
 
     def score_samples(self, X):
         r"""Log density of each row, in nats, in the units of X.
@@ -525,8 +543,7 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
         """
         X = self._check_scored(X)
         self._refresh()
-        standardized = self._on_rows(self._log_density_standardized, X)
-        return standardized + self._standardizer.log_jacobian
+        return self._on_rows(self._ood_function("log_density"), X)
 
     def ood_scores(self, X):
         """Score of each row by ``ood_score``; higher is more normal.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -16,15 +17,16 @@ from skebm._base import (
     private_random_state,
     trains,
 )
-from skebm._table import check_table, keep_weighted
+from skebm._codes import CategoricalColumnsMixin
+from skebm._table import keep_weighted
 from skebm.exceptions import DivergenceError, NormalizerWarning
-from skebm.utils._sklearn import with_callbacks
+from skebm.utils._sklearn import StrOptions, with_callbacks
 
 #: In nats: noise of training and of log Z stays well above.
 MIN_GAIN = -1.0
 
 
-class EBMDensityEstimator(DensityMixin, BaseEBM):
+class EBMDensityEstimator(CategoricalColumnsMixin, DensityMixin, BaseEBM):
     r"""Density of a table by an energy-based model.
 
     .. math:: p(x) = q_0(x) e^{-E(x)} / Z, \qquad Z = E_{q_0}[e^{-E(x)}]
@@ -52,6 +54,10 @@ class EBMDensityEstimator(DensityMixin, BaseEBM):
     normalizer : {"auto", "importance", "ais", None} or instance, default="auto"
         Estimator of log Z; None leaves scores unnormalised. Of a normalised network
         log Z is 0, whatever is given here.
+    categorical_features : "from_dtype", None or array-like, default="from_dtype"
+        Columns of categories, of which the density is a probability: "from_dtype" takes
+        those of a data frame that are pandas categories, booleans or words; None takes
+        none; else a mask, numbers or names of columns.
     max_iter : int or "auto", default="auto"
         Epochs; "auto" takes as many as make about 4000 steps.
     batch_size : int, default=100
@@ -108,6 +114,8 @@ class EBMDensityEstimator(DensityMixin, BaseEBM):
         Losses and held-out scores, one entry an epoch.
     n_iter_ : int
         Epochs of the last fit.
+    is_categorical_ : ndarray of bool of shape (n_features_in_,), or None
+        Which columns are categories; None where none is.
     n_features_in_ : int
         Columns seen in fit.
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -141,6 +149,11 @@ class EBMDensityEstimator(DensityMixin, BaseEBM):
 
     _n_auto_steps = 4000
 
+    _parameter_constraints: ClassVar[dict] = {
+        **BaseEBM._parameter_constraints,
+        "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
+    }
+
     def __init__(
         self,
         objective="vera",
@@ -148,6 +161,7 @@ class EBMDensityEstimator(DensityMixin, BaseEBM):
         reference="gmm",
         normalizer="auto",
         *,
+        categorical_features="from_dtype",
         max_iter="auto",
         batch_size=100,
         batch_growth=1.0,
@@ -169,6 +183,7 @@ class EBMDensityEstimator(DensityMixin, BaseEBM):
         self.network = network
         self.reference = reference
         self.normalizer = normalizer
+        self.categorical_features = categorical_features
         self.max_iter = max_iter
         self.batch_size = batch_size
         self.batch_growth = batch_growth
@@ -207,7 +222,7 @@ class EBMDensityEstimator(DensityMixin, BaseEBM):
         del y
         self._validate_params()
         going_on = self.warm_start and self._is_trained
-        table = check_table(self, X, reset=not going_on, min_rows=2)
+        table = self._read_table(X, reset=not going_on, min_rows=2)
         table, _, weight = keep_weighted(table, None, sample_weight)
         self._fit(table, None, weight, n_outputs=1, raw=(X, None))
         self._check_gain(table[:MAX_HELD_OUT])
@@ -250,7 +265,7 @@ class EBMDensityEstimator(DensityMixin, BaseEBM):
         del y
         self._validate_params()
         min_rows = 1 if self._is_trained else 2
-        X = check_table(self, X, reset=not self._is_trained, min_rows=min_rows)
+        X = self._read_table(X, reset=not self._is_trained, min_rows=min_rows)
         X, _, weight = keep_weighted(X, None, sample_weight, min_rows)
         return self._partial_fit(X, None, weight, n_outputs=1)
 
@@ -331,7 +346,8 @@ class EBMDensityEstimator(DensityMixin, BaseEBM):
         check_is_fitted(self, "network_")
         check_n_samples(n_samples)
         rng = private_random_state(random_state)
-        return self._sample_standardized(self._make_model().energy, n_samples, rng)
+        rows = self._sample_standardized(self._make_model().energy, n_samples, rng)
+        return self._write_table(rows)
 
     def _training_objective(self):
         return self.objective_

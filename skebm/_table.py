@@ -39,7 +39,7 @@ def check_table(estimator, X, *, reset, min_rows=1):
         ensure_all_finite=False,
         ensure_min_samples=min_rows,
     )
-    _check_finite(estimator, X)
+    check_finite(estimator, X)
     return X
 
 
@@ -87,7 +87,7 @@ def check_numbers(X):
             raise type(error)(f"{problem}: {error}; {advice}") from error
 
 
-def _check_finite(estimator, X):
+def check_finite(estimator, X):
     """Raise ValueError naming the columns with NaN, infinity or overflowing values."""
     for kind, is_bad in (("NaN", np.isnan), ("infinity", np.isinf)):
         bad = np.zeros(X.shape[1], dtype=bool)
@@ -131,6 +131,9 @@ class Standardizer:
     mean_, scale_ : ndarray of shape (n_features,)
         m and s.
     """
+
+    #: Intervals that stand for single values; `CellStandardizer` has some.
+    cells = None
 
     def __init__(self, range_share=0.0):
         self.range_share = range_share
@@ -185,6 +188,10 @@ class Standardizer:
     def inverse_transform(self, Z):
         """Return rows in the units of X, float64."""
         return self.mean_ + self.scale_ * np.asarray(Z, dtype=np.float64)
+
+    def log_mass(self, log_density):
+        """Return the function that integrates exp(log_density) over cells, if any."""
+        return log_density
 
     @property
     def log_jacobian(self):

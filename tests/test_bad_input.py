@@ -91,16 +91,6 @@ BAD_TABLES = {
         ValueError,
         "contains NaN in column 'b'",
     ),
-    "words": (
-        pd.DataFrame({"a": labels(), "b": ["x", "y"] * 30}),
-        ValueError,
-        r"must hold numbers. Got column 'b' \(str\): encode",
-    ),
-    "words among objects": (
-        pd.DataFrame({"a": labels(), "b": [1, "y"] * 30}, dtype=object),
-        ValueError,
-        r"column 'b' \(object\): could not convert string to float: 'y'",
-    ),
     "an array of objects": (
         np.array([[1, 2], [3, "y"]] * 30, dtype=object),
         ValueError,
@@ -110,11 +100,6 @@ BAD_TABLES = {
         np.array([["1", "2"], ["3", "y"]] * 30),
         ValueError,
         "column 1 .*could not convert string to float: 'y'",
-    ),
-    "categories": (
-        pd.DataFrame({"a": pd.Categorical(["x", "y"] * 30), "b": labels()}),
-        ValueError,
-        r"column 'a' \(category\): encode it first.*OrdinalEncoder",
     ),
     "dates": (
         pd.DataFrame({"a": pd.date_range("2020", periods=N_ROWS), "b": labels()}),
@@ -134,6 +119,35 @@ BAD_TABLES = {
         "variance to be computed in column 'b'",
     ),
 }
+
+
+#: A classifier's; a density takes columns of categories.
+CATEGORIES = {
+    "words": (
+        pd.DataFrame({"a": labels(), "b": ["x", "y"] * 30}),
+        ValueError,
+        r"must hold numbers. Got column 'b' \(str\): encode",
+    ),
+    "words among objects": (
+        pd.DataFrame({"a": labels(), "b": [1, "y"] * 30}, dtype=object),
+        ValueError,
+        r"column 'b' \(object\): could not convert string to float: 'y'",
+    ),
+    "categories": (
+        pd.DataFrame({"a": pd.Categorical(["x", "y"] * 30), "b": labels()}),
+        ValueError,
+        r"column 'a' \(category\): encode it first.*OrdinalEncoder",
+    ),
+}
+
+
+@pytest.mark.usefixtures("no_training")
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@pytest.mark.parametrize("case", CATEGORIES)
+def test_a_classifier_refuses_categories_by_name(case, method):
+    X, error, message = CATEGORIES[case]
+    with pytest.raises(error, match=message):
+        getattr(make("classifier"), method)(X, labels())
 
 
 @pytest.mark.usefixtures("no_training")

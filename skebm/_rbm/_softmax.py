@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from scipy import sparse
 
+from skebm._categories import CategoryTable, as_frame
 from skebm._rbm._base import BaseRBM
-from skebm._rbm._categories import CategoryTable, as_frame
 from skebm._rbm._rows import dense
 from skebm.networks import SoftmaxUnits
 from skebm.utils._sklearn import StrOptions

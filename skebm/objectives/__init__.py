@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from skebm.objectives._base import Batch, Loss, Objective, ParameterGroup
+from skebm.objectives._base import (
+    Batch,
+    Loss,
+    Objective,
+    ParameterGroup,
+    RowCells,
+)
 from skebm.objectives._mle import MLE
 from skebm.objectives._stein import SteinDiscrepancy
 from skebm.objectives._up_down import UpDown
@@ -57,6 +63,7 @@ __all__ = [
     "Loss",
     "Objective",
     "ParameterGroup",
+    "RowCells",
     "ScoreMatching",
     "ShortRun",
     "SlicedScoreMatching",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import torch
 from sklearn.base import BaseEstimator
@@ -18,6 +18,13 @@ from skebm.utils import normal_like
 
 #: Figures of energies: differences from the reference's log density.
 RELATIVE_FIGURES = {"energy_gap", "log_normalizer"}
+
+
+class RowCells(Protocol):
+    """Cells of the space of rows whose points all stand for one value."""
+
+    def redraw(self, z: Tensor, generator: torch.Generator) -> Tensor:
+        """Return rows drawn anew within their cells."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,8 @@ class Batch:
         Standard deviations of the noise that ties in the columns ask for.
     reference : Density or None
         Whose walls turn rows and their noise back.
+    cells : RowCells or None
+        Within which rows are drawn anew.
     number : int
         Number of the step in its epoch, from 0.
     progress : float
@@ -57,12 +66,15 @@ class Batch:
     neighbors: Batch | None = None
     noise_scale: Tensor | None = None
     reference: Density | None = None
+    cells: RowCells | None = None
     number: int = 0
     progress: float = 0.0
 
     def dequantized(self, generator: torch.Generator) -> Tensor:
-        """Return x with that noise added: what a density is trained on."""
+        """Return x with all that noise: what a density is trained on."""
         x = self.x
+        if self.cells is not None:
+            x = self.cells.redraw(x, generator)
         if self.noise_scale is not None:
             x = x + self.noise_scale * normal_like(x, generator)
         return x if self.reference is None else self.reference.inside(x)

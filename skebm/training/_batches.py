@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from skebm.objectives import Batch
+from skebm.objectives import Batch, RowCells
 from skebm.references import Density
 
 
@@ -61,6 +61,8 @@ class TableBatches:
         Passed on with each batch.
     reference : Density or None, default=None
         Passed on with each batch.
+    cells : RowCells or None, default=None
+        Passed on with each batch.
     n_labeled : int, default=0
         Labelled rows to draw beside each batch; 0 draws none.
     graph : RowGraph or None, default=None
@@ -77,6 +79,7 @@ class TableBatches:
         device: torch.device,
         noise_scale: Tensor | None = None,
         reference: Density | None = None,
+        cells: RowCells | None = None,
         n_labeled: int = 0,
         graph: RowGraph | None = None,
     ) -> None:
@@ -88,6 +91,7 @@ class TableBatches:
         self.rows = rows.to(self.home)
         self.noise_scale = None if noise_scale is None else noise_scale.to(device)
         self.reference = reference
+        self.cells = cells
         self.n_labeled = n_labeled
         if n_labeled and y is not None:
             self.labeled = rows[y[rows] >= 0].to(self.home)
@@ -122,6 +126,7 @@ class TableBatches:
                 neighbors=self._draw_neighbors(rows, generator),
                 noise_scale=self.noise_scale,
                 reference=self.reference,
+                cells=self.cells,
                 number=step,
                 progress=begin + (end - begin) * step / n_steps,
             )

@@ -1,4 +1,4 @@
-"""Tables of categories: which values each column has, and their numbers."""
+"""Columns of categories: which they are, their values, and the values' numbers."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_array, validate_data
 from skebm._table import column_names
 
 MAX_SHOWN = 5
+NAME_THEM = "Name them by categories=, or set handle_unknown='missing'."
 
 
 class CategoryTable:
@@ -62,15 +63,17 @@ class CategoryTable:
         except TypeError as error:
             raise TypeError(
                 f"The values of column {column.name!r} can't be sorted: {error}. Make "
-                "them of one type, or give their order by categories=."
+                "them of one type, or a pandas category, which has an order."
             ) from error
 
     def sizes(self):
         """Return the number of categories of each column."""
         return [len(values) for values in self.values]
 
-    def encode(self, X, handle_unknown="error"):
+    def encode(self, X, handle_unknown="error", advice=NAME_THEM):
         """Return codes, float64 with NaN where a value is missing.
+
+        ``advice`` ends the message on unknown values.
 
         Raises
         ------
@@ -85,12 +88,13 @@ class CategoryTable:
             numbers = known.get_indexer(pd.Index(np.asarray(column)))
             unknown = (numbers < 0) & ~column.isna().to_numpy()
             if unknown.any() and handle_unknown == "error":
-                found = [repr(v) for v in pd.unique(np.asarray(column)[unknown])]
+                found = np.asarray(column, dtype=object)[unknown]
+                found = [repr(v) for v in pd.unique(found).tolist()]
                 more = ", ..." if len(found) > MAX_SHOWN else ""
                 raise ValueError(
                     f"Found unknown categories {', '.join(found[:MAX_SHOWN])}{more} in "
-                    f"column {self.names[j]!r}, which has {len(known)} in fit. Name "
-                    "them by categories=, or set handle_unknown='missing'."
+                    f"column {self.names[j]!r}, which has {len(known)} in fit. "
+                    f"{advice}"
                 )
             codes[:, j] = np.where(numbers < 0, np.nan, numbers)
         return codes
@@ -104,7 +108,7 @@ class CategoryTable:
         return X
 
 
-def as_frame(estimator, X, *, reset, allow_nan):
+def as_frame(estimator, X, *, reset, allow_nan, min_rows=1):
     """Return X as a data frame; set or check its columns' number and names.
 
     Raises
@@ -119,10 +123,16 @@ def as_frame(estimator, X, *, reset, allow_nan):
         )
     if isinstance(X, pd.DataFrame):
         validate_data(estimator, X, reset=reset, skip_check_array=True)
-        check_array(np.zeros(X.shape))  # for its messages on empty tables
+        # for its messages on empty tables
+        check_array(np.zeros(X.shape), ensure_min_samples=min_rows)
     else:
         X = validate_data(
-            estimator, X, reset=reset, dtype=None, ensure_all_finite=False
+            estimator,
+            X,
+            reset=reset,
+            dtype=None,
+            ensure_all_finite=False,
+            ensure_min_samples=min_rows,
         )
         X = pd.DataFrame(X)
     names = getattr(estimator, "feature_names_in_", None)
