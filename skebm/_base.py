@@ -18,6 +18,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from skebm._callbacks import FitProgress
+from skebm._outliers import OODScoresMixin
 from skebm._persistence import PortableStateMixin
 from skebm._resolve import (
     build_network,
@@ -29,7 +30,12 @@ from skebm._resolve import (
     resolve_reference,
 )
 from skebm._table import Standardizer, check_table, column_names
-from skebm.evaluation import NORMALIZED, ImportanceSampling, annealed_samples
+from skebm.evaluation import (
+    NORMALIZED,
+    OOD_SCORES,
+    ImportanceSampling,
+    annealed_samples,
+)
 from skebm.exceptions import NormalizerWarning, TrainingWarning
 from skebm.networks import EnergyModel, is_normalized
 from skebm.objectives import Objective
@@ -71,7 +77,6 @@ LATER_PASSES = (0.5, 0.5)
 #: Rows that a reference is fitted to: its figures are steady long before a copy of a
 #: large table would be a burden.
 MAX_REFERENCE_ROWS = 100_000
-OOD_SCORES = ("log_density", "negative_energy")
 
 
 def trains(method):
@@ -97,7 +102,7 @@ def trains(method):
     return trained
 
 
-class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
+class BaseEBM(OODScoresMixin, CallbackSupportMixin, PortableStateMixin, BaseEstimator):
     """Fitting, scoring and sampling of p(x) = q0(x) exp(-E(x)) / Z."""
 
     _parameter_constraints: ClassVar[dict] = {
@@ -115,7 +120,7 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
-        "contamination": [Interval(Real, 0, 0.5, closed="right")],
+        "contamination": [Interval(Real, 0, 0.5, closed="right"), StrOptions({"auto"})],
         "ood_score": [StrOptions(set(OOD_SCORES))],
         "warm_start": ["boolean"],
         "device": [str, torch.device, None],
@@ -133,11 +138,8 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
         Z, weight = self._standardize(X, sample_weight, parts, rng, keep=going_on)
         train, held_out = self._split_rows(codes, len(Z), rng)
         options = self._prepare(Z, codes, train, rng, keep=going_on)
-        judged = train if held_out is None else held_out
-        judged = Z[
-            judged[torch.from_numpy(rng.permutation(len(judged)))[:MAX_HELD_OUT]]
-        ]
-        stale = (judged.numpy(), draw_seed(rng))
+        kept = [_some_rows(Z, rows, rng) for rows in (train, held_out)]
+        stale = (*kept, draw_seed(rng))
         if not going_on:
             self._assemble(parts, Z, train, weight, n_outputs, rng)
         with self._random_layers(draw_seed(rng)):
@@ -167,8 +169,7 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
         with self._random_layers(draw_seed(rng)):
             trainer.fit(self._run, batches, 1)
         self._expose(trainer)
-        chosen = torch.from_numpy(rng.permutation(len(Z))[:MAX_HELD_OUT])
-        self._mark_stale(Z[chosen].numpy(), draw_seed(rng))
+        self._mark_stale(_some_rows(Z, rows, rng), None, draw_seed(rng))
         return self
 
     @property
@@ -404,32 +405,31 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
             "network_": network,
             "log_normalizer_": estimate and estimate.log_normalizer,
             "log_normalizer_se_": estimate and estimate.standard_error,
-            "_offsets": dict.fromkeys(OOD_SCORES, math.nan),
+            "_ood_scores": {},
+            "_calibration": {},
             "history_": copy.deepcopy(history),
             "_stale": None,
         }
 
-    def _mark_stale(self, Z, seed):
-        """Leave log Z and the offset to the next `_refresh`, by standardised rows Z."""
-        self._stale = (Z, seed)
+    def _mark_stale(self, train, held_out, seed):
+        """Leave log Z and the offset to the next `_refresh`, by standardised rows."""
+        self._stale = (train, held_out, seed)
         unknown = None if self.normalizer is None else math.nan
         self.log_normalizer_ = self.log_normalizer_se_ = unknown
         self.normalizer_result_ = None
-        self._offsets = dict.fromkeys(OOD_SCORES, math.nan)
-
-    @property
-    def offset_(self):
-        """Threshold of `ood_scores`: their `contamination` quantile at `fit`."""
-        return self._offsets[self.ood_score]
+        self._ood_scores, self._calibration = {}, {}
 
     def _refresh(self):
         """Bring log Z and the offset up to date."""
         check_is_fitted(self, "network_")
         if self._stale is None:
             return
-        Z, seed = self._stale
+        train, held_out, seed = self._stale
         normalizer = resolve_normalizer(self.normalizer)
-        estimate = self._estimate_log_normalizer(self.network_, normalizer, seed, Z)
+        judged = train if held_out is None else held_out
+        estimate = self._estimate_log_normalizer(
+            self.network_, normalizer, seed, judged
+        )
         if estimate is not None:
             self.log_normalizer_ = estimate.log_normalizer
             self.log_normalizer_se_ = estimate.standard_error
@@ -444,9 +444,7 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
                     NormalizerWarning,
                     stacklevel=5,
                 )
-        for kind in OOD_SCORES:
-            scores = self._on_standardized(self._ood_function(kind), Z)
-            self._offsets[kind] = float(np.quantile(scores, self.contamination))
+        self._fit_ood_scores(train, held_out, seed)
         self._stale = None
 
     def _estimate_log_normalizer(self, network, normalizer, seed, Z=None):
@@ -491,9 +489,8 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
         level = self.log_normalizer_ or 0.0
         return self._make_model().log_prob_unnormalized(Z).double() - level
 
-    def _ood_function(self, kind):
-        if kind == "negative_energy":
-            return lambda Z: -self._energy_standardized(Z)
+    def _log_density(self):
+        """Return log p in nats and the units of X, a function of standardised rows."""
         jacobian = self._standardizer.log_jacobian
         log_mass = self._standardizer.log_mass(self._log_density_standardized)
         return lambda Z: log_mass(Z) + jacobian
@@ -543,25 +540,7 @@ class BaseEBM(CallbackSupportMixin, PortableStateMixin, BaseEstimator):
         """
         X = self._check_scored(X)
         self._refresh()
-        return self._on_rows(self._ood_function("log_density"), X)
-
-    def ood_scores(self, X):
-        """Score of each row by ``ood_score``; higher is more normal.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        scores : ndarray of shape (n_samples,)
-            float64. Less ``offset_``, the `contamination` quantile of held-out (else
-            training) scores, it is negative for rows out of distribution.
-        """
-        X = self._check_scored(X)
-        self._refresh()
-        return self._on_rows(self._ood_function(self.ood_score), X)
+        return self._on_rows(self._log_density(), X)
 
     def _sample_standardized(self, energy, n_samples, rng):
         generator = make_generator(draw_seed(rng), self._device)
@@ -586,6 +565,13 @@ def private_random_state(random_state):
     if random_state is None:
         return np.random.RandomState()
     return check_random_state(random_state)
+
+
+def _some_rows(Z, rows, rng):
+    """Return at most `MAX_HELD_OUT` of the rows of Z, as an array; None stays None."""
+    if rows is None:
+        return None
+    return Z[rows[torch.from_numpy(rng.permutation(len(rows)))[:MAX_HELD_OUT]]].numpy()
 
 
 def check_n_samples(n_samples):

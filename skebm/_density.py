@@ -81,9 +81,12 @@ class EBMDensityEstimator(CategoricalColumnsMixin, DensityMixin, BaseEBM):
         Epochs without improvement after which training stops.
     tol : float, default=0.0
         Least improvement that counts, in nats.
-    contamination : float, default=0.05
-        Share of in-distribution rows that `predict` may call outliers.
-    ood_score : {"log_density", "negative_energy"}, default="log_density"
+    contamination : float or "auto", default=0.05
+        Share of in-distribution rows that `predict` may call outliers. "auto" is
+        Tukey's fence: an outlier scores more than 1.5 interquartile ranges below the
+        lower quartile of the held-out rows. May be changed after `fit`.
+    ood_score : {"log_density", "negative_energy", "typicality", "gradient_norm"}, \
+            default="log_density"
         What `ood_scores` returns; may be changed after `fit`.
     warm_start : bool, default=False
         Whether `fit` goes on from the last fit's state: with the same columns,
@@ -109,7 +112,8 @@ class EBMDensityEstimator(CategoricalColumnsMixin, DensityMixin, BaseEBM):
     normalizer_result_ : skebm.evaluation.LogNormalizer or None
         The whole result, with the effective sample size.
     offset_ : float
-        Threshold of `predict` on `ood_scores`, one for each ``ood_score``.
+        Threshold of `predict` on `ood_scores`, by held-out rows (else training rows),
+        for each ``contamination`` and ``ood_score``.
     history_ : dict of str to list
         Losses and held-out scores, one entry an epoch.
     n_iter_ : int

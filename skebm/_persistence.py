@@ -34,9 +34,9 @@ class PortableStateMixin:
             return state
         history = state["history_"].items()
         state["history_"] = {k: v for k, v in history if k != "seconds"}
-        density = state["reference_"]
-        arrays = to_numpy_tree(density.arrays())
-        state["reference_"] = {"class": type(density), "arrays": arrays}
+        state["reference_"] = _packed(state["reference_"])
+        scores = state["_ood_scores"].items()
+        state["_ood_scores"] = {name: _packed(score) for name, score in scores}
         state["_run"] = to_numpy_tree(run.state_dict())
         return state
 
@@ -46,9 +46,9 @@ class PortableStateMixin:
             return
         self._device = _nearest_device(self._device)
         device = torch.device(self._device)
-        packed = state["reference_"]
-        arrays = to_tensor_tree(packed["arrays"])
-        self.reference_ = packed["class"](**arrays).to(device)
+        self.reference_ = _unpacked(state["reference_"]).to(device)
+        scores = state["_ood_scores"].items()
+        self._ood_scores = {name: _unpacked(s).to(device) for name, s in scores}
         self._run = self._rebuild_run(to_tensor_tree(state["_run"]), device)
         self.network_ = self._run.served.network.eval()
 
@@ -63,6 +63,15 @@ class PortableStateMixin:
             snapshot["generator"] = stream  # CUDA's state means nothing on a CPU
         run.restore(snapshot)
         return run
+
+
+def _packed(module):
+    """Return class and arrays of a module that its tensors make up."""
+    return {"class": type(module), "arrays": to_numpy_tree(module.arrays())}
+
+
+def _unpacked(packed):
+    return packed["class"](**to_tensor_tree(packed["arrays"]))
 
 
 def _nearest_device(device):

@@ -183,35 +183,6 @@ def test_samples_follow_their_seed(trained):
 # ------------------------------------------------------------------ outliers
 
 
-@pytest.mark.parametrize("ood_score", ["log_density", "negative_energy"])
-@pytest.mark.parametrize("contamination", [0.05, 0.3])
-def test_outliers_are_the_contaminated_share(rows, ood_score, contamination):
-    model = make(
-        contamination=contamination, ood_score=ood_score, early_stopping=False
-    ).fit(rows)
-    scores = model.ood_scores(rows)
-    kind = {
-        "log_density": model.score_samples,
-        "negative_energy": lambda X: -model.energy(X),
-    }[ood_score]
-    np.testing.assert_allclose(scores, kind(rows), atol=1e-9)
-    assert model.offset_ == pytest.approx(np.quantile(scores, contamination), abs=1e-6)
-    decision = model.decision_function(rows)
-    np.testing.assert_array_equal(decision, scores - model.offset_)
-    predicted = model.predict(rows)
-    assert set(predicted) == {-1, 1}
-    np.testing.assert_array_equal(predicted == 1, decision >= 0)
-    assert (predicted == -1).mean() == pytest.approx(contamination, abs=0.005)
-
-
-def test_the_offset_comes_from_held_out_rows(rows):
-    """The quantile of some tenth of the rows: not that of all."""
-    model = make(validation_fraction=0.1, contamination=0.5).fit(rows)
-    scores = np.sort(model.ood_scores(rows))
-    assert model.offset_ != pytest.approx(np.quantile(scores, 0.5), abs=1e-4)
-    assert scores[200] < model.offset_ < scores[400]
-
-
 def test_far_rows_are_outliers(trained):
     assert trained.predict([[0.0, 12.0], [5.0, -5.0], [0.0, 0.2]]).tolist() == [
         -1,

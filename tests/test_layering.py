@@ -28,6 +28,7 @@ FLOORS = [
         "_shares",
         "_graph",
         "_persistence",
+        "_outliers",
         "_base",
         "_density",
         "_classifier",

@@ -135,15 +135,6 @@ def test_rows_outside_the_box_are_refused_by_column(face, blobs):
     assert np.isfinite(model.offset_)
 
 
-def test_both_scores_have_their_own_threshold(blobs):
-    X, y = blobs
-    model = make("density", max_iter=30, early_stopping=False).fit(X, y)
-    for kind in ("negative_energy", "log_density"):
-        scores = model.set_params(ood_score=kind).ood_scores(X)
-        assert model.offset_ == pytest.approx(np.quantile(scores, 0.05), abs=1e-6)
-        assert (model.predict(X) == -1).mean() == pytest.approx(0.05, abs=0.01)
-
-
 def test_one_row_at_a_time(face, blobs):
     """Scaling, ties and radius are those of the first rows."""
     X, y = blobs

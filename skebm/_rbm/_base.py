@@ -88,7 +88,7 @@ class BaseRBM(
             HasMethods(["estimate"]),
             None,
         ],
-        "contamination": [Interval(Real, 0, 0.5, closed="right")],
+        "contamination": [Interval(Real, 0, 0.5, closed="right"), StrOptions({"auto"})],
         "device": [str, torch.device, None],
     }
 

@@ -63,8 +63,9 @@ class BernoulliRBM(BinaryRowsMixin, BaseRBM):
     check_range : {"warn", "raise"}, default="warn"
         What to do about values outside of [0, 1]. The machine computes on them as they
         are.
-    contamination : float, default=0.05
-        Share of training rows that `predict` may call outliers.
+    contamination : float or "auto", default=0.05
+        Share of training rows that `predict` may call outliers; "auto" as in
+        `EBMDensityEstimator`.
     device : str or torch.device, default="auto"
         "auto" takes CUDA where it is there.
 

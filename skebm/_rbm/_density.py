@@ -10,6 +10,7 @@ from sklearn.base import DensityMixin
 from sklearn.utils.validation import check_is_fitted
 
 from skebm._base import check_n_samples, private_random_state
+from skebm._outliers import threshold
 from skebm._rbm._normalizer import NormalizerMixin
 from skebm._rbm._rows import dense, to_tensor
 from skebm.evaluation import conditional_means, log_marginal_unnormalized
@@ -143,7 +144,7 @@ class RBMDensityMixin(NormalizerMixin, DensityMixin):
 
     def _normalize(self, rows, seed):
         super()._normalize(rows, seed)
-        self.offset_ = float(np.quantile(self._log_prob(rows), self.contamination))
+        self.offset_ = threshold(self._log_prob(rows), self.contamination)
 
     # ----------------------------------------------------------------- sampling
 

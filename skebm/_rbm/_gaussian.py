@@ -69,8 +69,9 @@ class GaussianRBM(BaseRBM):
     normalizer : {"auto", "exact", "ais", None} or instance, default="auto"
         How log Z is had: "auto" sums over at most 20 hidden units exactly, else takes
         `skebm.evaluation.RBMAnnealing`. None leaves scores unnormalised.
-    contamination : float, default=0.05
-        Share of training rows that `predict` may call outliers.
+    contamination : float or "auto", default=0.05
+        Share of training rows that `predict` may call outliers; "auto" as in
+        `EBMDensityEstimator`.
     device : str or torch.device, default="auto"
         "auto" takes CUDA where it is there.
 

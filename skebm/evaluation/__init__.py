@@ -17,6 +17,7 @@ from skebm.evaluation._machine import (
 )
 from skebm.evaluation._mass import ProbabilityMass, probability_mass
 from skebm.evaluation._normalizer import AbstractNormalizer, ImportanceSampling
+from skebm.evaluation._ood import OOD_SCORES, OODScore, ScoredModel
 
 NORMALIZERS: dict[str, type[AbstractNormalizer]] = {
     "ais": AnnealedImportanceSampling,
@@ -27,14 +28,17 @@ NORMALIZERS: dict[str, type[AbstractNormalizer]] = {
 __all__ = [
     "NORMALIZED",
     "NORMALIZERS",
+    "OOD_SCORES",
     "AbstractNormalizer",
     "AnnealedImportanceSampling",
     "AutoNormalizer",
     "Detection",
     "ImportanceSampling",
     "LogNormalizer",
+    "OODScore",
     "ProbabilityMass",
     "RBMAnnealing",
+    "ScoredModel",
     "annealed_samples",
     "can_enumerate",
     "conditional_means",

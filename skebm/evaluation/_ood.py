@@ -1,0 +1,163 @@
+"""Scores of how normal a row is, beside its log density."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from skebm.networks import EnergyModel
+
+CHUNK_ROWS = 1024  # an embedding's waves take many times a row's memory
+
+
+@dataclass(frozen=True)
+class ScoredModel:
+    """A trained model, and what its estimator reports of standardised rows.
+
+    Attributes
+    ----------
+    model : EnergyModel
+        Of standardised rows.
+    log_prob : callable
+        The normalised log density in nats, float64, in the units of X; where columns
+        are categories, of the row's cell.
+    energy : callable
+        The energy in nats, float64, likewise.
+    """
+
+    model: EnergyModel
+    log_prob: Callable[[Tensor], Tensor]
+    energy: Callable[[Tensor], Tensor]
+
+
+class OODScore(nn.Module, ABC):
+    """A score of standardised rows; higher is more normal.
+
+    A subclass takes its tensors as constructor arguments and registers each as a
+    persistent buffer of the same name, so that ``type(s)(**s.arrays())`` is a copy.
+    """
+
+    #: Whether `fit` is as good as free, so that every estimator can have the score.
+    is_free: ClassVar[bool] = True
+
+    @classmethod
+    def fit(
+        cls,
+        scored: ScoredModel,
+        train: Tensor,
+        held_out: Tensor,
+        generator: torch.Generator,
+    ) -> Self:
+        """Return the score, with what it has to learn.
+
+        Parameters
+        ----------
+        scored : ScoredModel
+            The trained model.
+        train : Tensor of shape (n, n_features)
+            Standardised rows that the model was trained on, on its device.
+        held_out : Tensor of shape (m, n_features)
+            Rows that it was not trained on, where there are any; else of ``train``.
+        generator : torch.Generator
+            Source of randomness, on that device.
+        """
+        del scored, train, held_out, generator
+        return cls()
+
+    @abstractmethod
+    def forward(self, scored: ScoredModel, x: Tensor) -> Tensor:
+        """Return the scores of the rows, float64, shape (n,)."""
+
+    def arrays(self) -> dict[str, Tensor]:
+        """Return the tensors that `__init__` takes, by name."""
+        return dict(self.state_dict())
+
+
+class LogDensity(OODScore):
+    """log p(x), in nats and in the units of X."""
+
+    def forward(self, scored: ScoredModel, x: Tensor) -> Tensor:
+        """Return log p(x)."""
+        return scored.log_prob(x)
+
+
+class NegativeEnergy(OODScore):
+    """-E(x): how much likelier than under the reference a row is, up to a constant."""
+
+    def forward(self, scored: ScoredModel, x: Tensor) -> Tensor:
+        """Return -E(x)."""
+        return -scored.energy(x)
+
+
+class Typicality(OODScore):
+    r"""How near a row's log density is to that of a typical row.
+
+    .. math:: s(x) = -|\log p(x) - \tfrac1m \textstyle\sum_i \log p(x_i)|
+
+    Rows of a density in many columns lie where it is neither low nor at its highest.
+
+    Parameters
+    ----------
+    mean : Tensor of shape ()
+        Mean log density of held-out rows.
+
+    References
+    ----------
+    Nalisnick et al. Detecting out-of-distribution inputs to deep generative models
+    using typicality. 2019 (arXiv 1906.02994).
+    """
+
+    def __init__(self, mean: Tensor) -> None:
+        super().__init__()
+        self.mean: Tensor
+        self.register_buffer("mean", mean)
+
+    @classmethod
+    def fit(
+        cls,
+        scored: ScoredModel,
+        train: Tensor,
+        held_out: Tensor,
+        generator: torch.Generator,
+    ) -> Self:
+        """Take the mean over the held-out rows."""
+        del train, generator
+        parts = [scored.log_prob(rows) for rows in held_out.split(CHUNK_ROWS)]
+        return cls(torch.cat(parts).mean())
+
+    def forward(self, scored: ScoredModel, x: Tensor) -> Tensor:
+        """Return minus the distance of log p(x) to the mean."""
+        return -(scored.log_prob(x) - self.mean).abs()
+
+
+class GradientNorm(OODScore):
+    r"""Minus the length of the density's slope in standardised columns.
+
+    .. math:: s(x) = -\|\nabla_z \log p(x)\|
+
+    References
+    ----------
+    Grathwohl et al. Your classifier is secretly an energy based model and you should
+    treat it like one. ICLR 2020.
+    """
+
+    def forward(self, scored: ScoredModel, x: Tensor) -> Tensor:
+        """Return minus the norm of the slope."""
+        with torch.inference_mode(False), torch.enable_grad():
+            z = x.clone().requires_grad_()
+            log_prob = scored.model.log_prob_unnormalized(z)
+            (slope,) = torch.autograd.grad(log_prob.sum(), z)
+        return -slope.double().norm(dim=1)
+
+
+OOD_SCORES: dict[str, type[OODScore]] = {
+    "log_density": LogDensity,
+    "negative_energy": NegativeEnergy,
+    "typicality": Typicality,
+    "gradient_norm": GradientNorm,
+}
