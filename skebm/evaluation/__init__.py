@@ -18,11 +18,13 @@ from skebm.evaluation._machine import (
 from skebm.evaluation._mass import ProbabilityMass, probability_mass
 from skebm.evaluation._normalizer import AbstractNormalizer, ImportanceSampling
 from skebm.evaluation._ood import OOD_SCORES, OODScore, ScoredModel
+from skebm.evaluation._quadrature import Quadrature
 
 NORMALIZERS: dict[str, type[AbstractNormalizer]] = {
     "ais": AnnealedImportanceSampling,
     "auto": AutoNormalizer,
     "importance": ImportanceSampling,
+    "quadrature": Quadrature,
 }
 
 __all__ = [
@@ -37,6 +39,7 @@ __all__ = [
     "LogNormalizer",
     "OODScore",
     "ProbabilityMass",
+    "Quadrature",
     "RBMAnnealing",
     "ScoredModel",
     "annealed_samples",
