@@ -9,7 +9,7 @@ from torch import Tensor
 
 from skebm.evaluation._machine import MAX_ENUMERATED
 from skebm.networks import RBM
-from skebm.networks._rbm import binary_digits
+from skebm.networks._rbm import binary_digits, n_binary_states
 from skebm.samplers import Clamped
 
 #: Layers of so many states at most are summed out for each row.
@@ -51,7 +51,7 @@ def conditional_means(
     for i, row in enumerate(observed):
         if _n_completions(rbm, row) <= MAX_STATES:
             v[i], h[i] = _over_completions(rbm, row)
-        elif 2.0 ** len(rbm.weight) <= MAX_STATES:
+        elif n_binary_states(len(rbm.weight)) <= MAX_STATES:
             v[i], h[i] = _over_hiddens(rbm, row)
         else:
             sampled.append(i)
@@ -85,7 +85,10 @@ def log_marginal_unnormalized(rbm: RBM, observed: Tensor) -> Tensor:
 
 
 def _log_marginal(rbm: RBM, observed: Tensor) -> Tensor:
-    n_completions, n_hidden = _n_completions(rbm, observed), 2.0 ** len(rbm.weight)
+    n_completions, n_hidden = (
+        _n_completions(rbm, observed),
+        n_binary_states(len(rbm.weight)),
+    )
     if min(n_completions, n_hidden) > 2**MAX_ENUMERATED:
         raise ValueError(
             f"A row has {int(observed.isnan().sum())} missing entries; the density of "
@@ -132,7 +135,7 @@ def _completions(rbm: RBM, observed: Tensor) -> Iterator[Tensor]:
 def _hiddens(rbm: RBM, observed: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield all states of the hidden units with log p(h, v_O), up to log Z."""
     n_hidden = len(rbm.weight)
-    for numbers in _numbers(2.0**n_hidden, rbm):
+    for numbers in _numbers(n_binary_states(n_hidden), rbm):
         h = binary_digits(numbers, n_hidden).to(rbm.weight)
         log_density = rbm.visible.log_density(observed, rbm.visible_field(h))
         yield h, rbm.hidden_log_prob_unnormalized(h) + log_density

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from skebm.evaluation._log_weights import LogNormalizer, bracket, summarize
 from skebm.networks import RBM
-from skebm.networks._rbm import binary_digits
+from skebm.networks._rbm import binary_digits, n_binary_states
 
 #: Layers of so many units at most are summed out state by state.
 MAX_ENUMERATED = 20
@@ -24,7 +24,7 @@ def can_enumerate(rbm: RBM) -> bool:
     """Tell whether log Z can be had exactly: a layer of at most 20 units' states."""
     n_hidden, n_statistics = rbm.weight.shape
     n_visible = rbm.visible.n_states(n_statistics)
-    return min(2.0**n_hidden, n_visible) <= 2**MAX_ENUMERATED
+    return min(n_binary_states(n_hidden), n_visible) <= 2**MAX_ENUMERATED
 
 
 @torch.no_grad()

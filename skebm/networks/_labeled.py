@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from skebm.networks._rbm import BERNOULLI, RBM, binary_digits
+from skebm.networks._rbm import BERNOULLI, RBM, binary_digits, n_binary_states
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class LabeledUnits:
 
     def n_states(self, n_statistics: int) -> float:
         """Return 2^(n_statistics - K) K."""
-        return 2.0 ** (n_statistics - self.n_classes) * self.n_classes
+        return n_binary_states(n_statistics - self.n_classes) * self.n_classes
 
     def states(self, numbers: Tensor, n_statistics: int) -> Tensor:
         """Return binary digits of the numbers and, beside, the class one-hot."""

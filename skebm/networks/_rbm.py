@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol
@@ -89,7 +90,7 @@ class BernoulliUnits:
 
     def n_states(self, n_statistics: int) -> float:
         """Return 2^n_statistics."""
-        return 2.0**n_statistics
+        return n_binary_states(n_statistics)
 
     def states(self, numbers: Tensor, n_statistics: int) -> Tensor:
         """Return the binary digits of the numbers."""
@@ -118,6 +119,11 @@ def hold(observed: Tensor) -> Callable[[Tensor], Tensor]:
     """Return a function that puts observed values, those not NaN, back into v."""
     is_free = observed.isnan()
     return lambda v: torch.where(is_free, v, observed)
+
+
+def n_binary_states(n: int) -> float:
+    """Return 2^n, infinity where that is more than a float can hold."""
+    return 2.0**n if n < 1024 else math.inf
 
 
 def binary_digits(numbers: Tensor, n: int) -> Tensor:

@@ -485,3 +485,20 @@ def test_an_interrupt_leaves_a_usable_model(patterns, monkeypatch):
         model = make(n_iter=10).fit(patterns)
     assert model.n_iter_ == 2
     assert np.isfinite(model.score(patterns))
+
+
+@pytest.mark.parametrize("n_components", [3, 24, 1100])
+def test_layers_whose_number_of_states_no_float_holds(n_components):
+    """2^1100 overflows a float; without weights log Z has a closed form."""
+    X = (np.random.RandomState(0).uniform(size=(30, 1100)) < 0.3).astype(float)
+    normalizer = "exact" if n_components == 3 else RBMAnnealing(n_temperatures=5)
+    model = BernoulliRBM(n_components, n_iter=0, normalizer=normalizer, random_state=0)
+    model.partial_fit(X)
+    model.components_[:] = model.intercept_hidden_[:] = 0.0
+    model.intercept_visible_[:] = model._base_bias  # no annealing is left to do
+    scores = model.score_samples(X)
+    log_z = np.logaddexp(0, model.intercept_visible_).sum() + n_components * np.log(2)
+    assert model.log_normalizer_ == pytest.approx(log_z, abs=1e-3)
+    X[0, 5] = np.nan
+    assert model.score_samples(X)[0] > scores[0]
+    assert np.isfinite(model.transform(X)).all()

@@ -487,3 +487,10 @@ def numpy_state():
 )
 def test_estimator_check(estimator, check):
     check(estimator)
+
+
+def test_more_columns_than_a_float_has_powers_of_two():
+    rng = np.random.RandomState(0)
+    X, y = rng.uniform(size=(30, 1100)) < 0.3, np.arange(30) % 2
+    model = RBMClassifier(3, n_iter=1, random_state=0).fit(X, y)
+    assert np.isfinite(model.score_samples(X)).all()
