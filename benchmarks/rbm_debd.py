@@ -70,7 +70,7 @@ def main():
     options.add_argument("--sets", help="names, by commas; all files otherwise")
     options.add_argument("--components", type=int, default=128)
     options.add_argument("--epochs", type=int, default=50)
-    options.add_argument("--learning-rate", type=float, default=0.1)
+    options.add_argument("--learning-rates", nargs="+", type=float, default=[0.1, 0.05])
     args = options.parse_args()
     torch.set_num_threads(args.threads)
     warnings.simplefilter("ignore")
@@ -80,11 +80,7 @@ def main():
         if args.sets
         else sorted(p.stem for p in folder.glob("*.npz"))
     )
-    settings = {
-        "n_components": args.components,
-        "n_iter": args.epochs,
-        "learning_rate": args.learning_rate,
-    }
+    settings = {"n_components": args.components, "n_iter": args.epochs}
     rows = []
     for name in names:
         data = np.load(folder / f"{name}.npz")
@@ -95,10 +91,13 @@ def main():
             MixtureOfBernoullis(20, seed).fit(parts[0]) for seed in range(args.seeds)
         ]
         mixture = max(mixtures, key=lambda m: m.score(parts[1])).score(parts[2])
-        runs = [machine(*parts, settings, seed) for seed in range(args.seeds)]
-        figures = {key: float(np.median([run[key] for run in runs])) for key in runs[0]}
-        rows.append({"set": name, "mixture": mixture} | figures)
-        print(rows[-1], flush=True)
+        for rate in args.learning_rates:
+            tried = settings | {"learning_rate": rate}
+            runs = [machine(*parts, tried, seed) for seed in range(args.seeds)]
+            figures = {key: float(np.median([r[key] for r in runs])) for key in runs[0]}
+            row = {"set": name, "learning_rate": rate, "mixture": mixture}
+            rows.append(row | figures)
+            print(rows[-1], flush=True)
     report("rbm_debd", rows, seeds=args.seeds, batch_size=100, **settings)
 
 
