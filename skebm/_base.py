@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import math
+import time
 import warnings
 from abc import abstractmethod
 from contextlib import nullcontext
@@ -255,11 +256,15 @@ class BaseEBM(OODScoresMixin, CallbackSupportMixin, PortableStateMixin, BaseEsti
         elif len(train) > MAX_REFERENCE_ROWS:
             chosen = rng.choice(len(train), MAX_REFERENCE_ROWS, replace=False)
             rows = train[torch.from_numpy(chosen)]
+        start = time.perf_counter()
         density = reference.fit(
             Z[rows],
             weight=None if weight is None else weight[rows],
             generator=make_generator(draw_seed(rng)),
         )
+        if self.verbose:
+            seconds = time.perf_counter() - start
+            print(f"reference: {type(density).__name__}, {seconds:.1f} seconds")
         self.reference_ = density.to(device)
         self._run_seed = draw_seed(rng)
         self._averaging_decay = self.weight_averaging
@@ -425,6 +430,7 @@ class BaseEBM(OODScoresMixin, CallbackSupportMixin, PortableStateMixin, BaseEsti
         if self._stale is None:
             return
         train, held_out, seed = self._stale
+        start = time.perf_counter()
         normalizer = resolve_normalizer(self.normalizer)
         judged = train if held_out is None else held_out
         estimate = self._estimate_log_normalizer(
@@ -434,6 +440,8 @@ class BaseEBM(OODScoresMixin, CallbackSupportMixin, PortableStateMixin, BaseEsti
             self.log_normalizer_ = estimate.log_normalizer
             self.log_normalizer_se_ = estimate.standard_error
             self.normalizer_result_ = estimate
+            if self.verbose:
+                print(f"{estimate}, {time.perf_counter() - start:.1f} seconds")
             if not estimate.trusted:
                 warnings.warn(
                     "The estimate of the log normaliser, "

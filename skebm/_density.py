@@ -96,7 +96,8 @@ class EBMDensityEstimator(CategoricalColumnsMixin, DensityMixin, BaseEBM):
     random_state : int, RandomState or None, default=None
         One int gives one result on one device. None is seeded by the system.
     verbose : int, default=0
-        Print a line every ``verbose`` epochs.
+        Print a line every ``verbose`` epochs, one after the reference is fitted and one
+        with log Z.
 
     Attributes
     ----------

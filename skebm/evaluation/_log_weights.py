@@ -61,6 +61,14 @@ class LogNormalizer:
     reverse_log_normalizer: float = math.nan
     reverse_standard_error: float = math.nan
 
+    def __str__(self) -> str:
+        text = f"log Z {self.log_normalizer:.3f} +- {self.standard_error:.3f}"
+        if not math.isnan(self.reverse_log_normalizer):
+            text += f", reverse {self.reverse_log_normalizer:.3f}"
+            text += f" +- {self.reverse_standard_error:.3f}"
+        share = f"{self.effective_sample_size:.1%} effective"
+        return f"{text} ({self.method}, {self.n_samples} draws, {share})"
+
     @property
     def upper(self) -> float:
         """The estimate plus two standard errors, or the reverse one if it is larger.
