@@ -31,12 +31,7 @@ from skebm._resolve import (
     resolve_reference,
 )
 from skebm._table import Standardizer, check_table, column_names
-from skebm.evaluation import (
-    NORMALIZED,
-    OOD_SCORES,
-    ImportanceSampling,
-    annealed_samples,
-)
+from skebm.evaluation import NORMALIZED, OOD_SCORES, ImportanceSampling
 from skebm.exceptions import NormalizerWarning, TrainingWarning
 from skebm.networks import EnergyModel, is_normalized
 from skebm.objectives import Objective
@@ -71,8 +66,6 @@ from skebm.utils._sklearn import (
 
 MAX_HELD_OUT = 10_000
 MAX_AUTO_EPOCHS = 400
-#: Draws that fewer samples are thinned from, so that the masses of modes are right.
-MIN_PARTICLES = 256
 #: Where later calls of `partial_fit` stand in a run: all terms count, none is fading.
 LATER_PASSES = (0.5, 0.5)
 #: Rows that a reference is fitted to: its figures are steady long before a copy of a
@@ -472,12 +465,15 @@ class BaseEBM(OODScoresMixin, CallbackSupportMixin, PortableStateMixin, BaseEsti
 
     # ------------------------------------------------------------------ scoring
 
-    def _read_table(self, X, *, reset, min_rows=1):
-        return check_table(self, X, reset=reset, min_rows=min_rows)
+    def _read_table(self, X, *, reset, min_rows=1, allow_nan=False):
+        return check_table(self, X, reset=reset, min_rows=min_rows, allow_nan=allow_nan)
 
-    def _check_scored(self, X):
+    def _write_table(self, table):
+        return table
+
+    def _check_scored(self, X, allow_nan=False):
         check_is_fitted(self, "network_")
-        return self._read_table(X, reset=False)
+        return self._read_table(X, reset=False, allow_nan=allow_nan)
 
     def _on_rows(self, function, X):
         """Apply a function of standardised tensors to rows of X; float64 comes back."""
@@ -526,43 +522,6 @@ class BaseEBM(OODScoresMixin, CallbackSupportMixin, PortableStateMixin, BaseEsti
         """
         X = self._check_scored(X)
         return self._on_rows(self._energy_standardized, X)
-
-    def score_samples(self, X):
-        r"""Log density of each row, in nats, in the units of X.
-
-        .. math:: \log p(x) = \log q_0(z) - E(z) - \log Z - \sum_j \log s_j,
-                  \qquad z_j = (x_j - m_j) / s_j
-
-        A log density, not a log probability: it may be positive, and it depends on the
-        units of the columns. With ``normalizer=None`` log Z is left out.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        log_density : ndarray of shape (n_samples,)
-            float64; deterministic.
-        """
-        X = self._check_scored(X)
-        self._refresh()
-        return self._on_rows(self._log_density(), X)
-
-    def _sample_standardized(self, energy, n_samples, rng):
-        generator = make_generator(draw_seed(rng), self._device)
-        if self._make_model().is_normalized:
-            draws = self.network_.sample(n_samples, generator)
-        else:
-            draws = annealed_samples(
-                energy,
-                self.reference_,
-                n_samples,
-                generator=generator,
-                min_particles=MIN_PARTICLES,
-            )
-        return self._standardizer.inverse_transform(draws.cpu().numpy())
 
 
 def private_random_state(random_state):

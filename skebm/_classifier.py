@@ -18,6 +18,7 @@ from skebm._base import (
     private_random_state,
     trains,
 )
+from skebm._conditionals import ConditionalsMixin
 from skebm._graph import build_graph
 from skebm._labels import ClassLabelsMixin, encode_labels
 from skebm._table import check_table, keep_weighted
@@ -29,7 +30,7 @@ MIN_HELD_OUT_LABELS = 20
 N_LABELED_PER_STEP = 64
 
 
-class JEMClassifier(ClassLabelsMixin, BaseEBM):
+class JEMClassifier(ClassLabelsMixin, ConditionalsMixin, BaseEBM):
     r"""Joint energy-based model: classes and a density from one net.
 
     .. math:: p(x) = q_0(x) e^{-E(x)} / Z, \qquad E = -\frac{1}{\lambda}
@@ -277,7 +278,7 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         self._class_weights = self._resolve_class_weights(codes)
         return self._partial_fit(X, codes, weight, n_outputs=len(self.classes_))
 
-    def sample(self, n_samples=1, random_state=None, *, y=None):
+    def sample(self, n_samples=1, random_state=None, *, y=None, given=None):
         """Draw rows and their classes.
 
         x follows the model's p(x), or p(x) p(y|x) up to scale where y is given, by
@@ -286,44 +287,49 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         Parameters
         ----------
         n_samples : int, default=1
-            Number of rows.
+            Number of rows; with `given`, for each of its rows.
         random_state : int, RandomState or None, default=None
             None is seeded by the system, so that two calls differ.
         y : label, array-like of shape (n_samples,), or None, default=None
-            Class of all rows, or of each.
+            Class of all rows, or of each; with `given`, of all.
+        given : array-like of shape (n_given, n_features), default=None
+            Rows whose columns are held; NaN where a column is to be drawn.
 
         Returns
         -------
-        X : ndarray of shape (n_samples, n_features)
-            In the units of the X of `fit`.
-        y : ndarray of shape (n_samples,)
+        X : ndarray of shape (n_samples, n_features) or (n_given * n_samples, ...)
+            In the units of the X of `fit`; those of the first given row come first.
+        y : ndarray of shape (n_samples,) or (n_given * n_samples,)
         """
         check_is_fitted(self, "network_")
         check_n_samples(n_samples)
         rng = private_random_state(random_state)
+        if given is not None:
+            given = self._check_given(given)
+            if np.ndim(y):
+                raise ValueError(
+                    "With 'given', the 'y' parameter must be one class, of all rows. "
+                    f"Got {len(y)} of them."
+                )
         if y is None:
-            X = self._sample_standardized(self._make_model().energy, n_samples, rng)
-            logits = self._on_rows(self._make_model().logits, X)
-            probability = softmax(logits, axis=1)
+            X = self._draw(n_samples, rng, given)
+            probability = softmax(self._on_rows(self._make_model().logits, X), axis=1)
             cumulated = probability.cumsum(axis=1)
-            codes = (cumulated < rng.uniform(size=(n_samples, 1))).sum(axis=1)
+            codes = (cumulated < rng.uniform(size=(len(X), 1))).sum(axis=1)
             return X, self.classes_[np.minimum(codes, len(self.classes_) - 1)]
-        codes = self._requested_codes(y, n_samples)
-        X = np.empty((n_samples, self.n_features_in_))
+        n_rows = n_samples * (1 if given is None else len(given))
+        codes = self._requested_codes(y, n_rows)
+        X = np.empty((n_rows, self.n_features_in_))
         for k in np.unique(codes):
             rows = codes == k
-            X[rows] = self._sample_standardized(self._class_energy(k), rows.sum(), rng)
+            n = rows.sum() if given is None else n_samples
+            X[rows] = self._draw(n, rng, given, self._class_tilt(k))
         return X, self.classes_[codes]
 
-    def _class_energy(self, k):
-        """Return the energy of p(x) p(k|x), as a function of standardised rows."""
+    def _class_tilt(self, k):
+        """Return log p(k|x), as a function of standardised rows."""
         model = self._make_model()
-
-        def energy(Z):
-            log_prob = torch.log_softmax(model.logits(Z), dim=1)
-            return model.energy(Z) - log_prob[:, k]
-
-        return energy
+        return lambda Z: torch.log_softmax(model.logits(Z), dim=1)[:, k]
 
     def _logits(self, X):
         X = self._check_scored(X)

@@ -8,7 +8,7 @@ from sklearn.utils.validation import _num_features
 
 from skebm._categories import CategoryTable, as_frame
 from skebm._cells import CellStandardizer
-from skebm._table import Standardizer, check_finite, check_numbers, check_table
+from skebm._table import Standardizer, check_finite, check_numbers
 
 KNOW_THEM = "Fit on pandas category columns that list all values."
 
@@ -21,13 +21,18 @@ class CategoricalColumnsMixin:
 
     _coded = None
 
-    def _read_table(self, X, *, reset, min_rows=1):
-        """Return X as numbers; on ``reset`` learn which columns are categories."""
+    def _read_table(self, X, *, reset, min_rows=1, allow_nan=False):
+        """Return X as numbers; on ``reset`` learn which columns are categories.
+
+        NaN is for numbers: a table with categories has none.
+        """
         if reset:
             mask = categorical_mask(X, self.categorical_features)
             self.is_categorical_ = mask if mask.any() else None
         if self.is_categorical_ is None:
-            return check_table(self, X, reset=reset, min_rows=min_rows)
+            return super()._read_table(
+                X, reset=reset, min_rows=min_rows, allow_nan=allow_nan
+            )
         X = as_frame(self, X, reset=reset, allow_nan=False, min_rows=min_rows)
         if reset:
             self._coded = CodedColumns(X, self.is_categorical_)

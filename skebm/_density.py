@@ -18,6 +18,7 @@ from skebm._base import (
     trains,
 )
 from skebm._codes import CategoricalColumnsMixin
+from skebm._conditionals import ConditionalsMixin
 from skebm._table import keep_weighted
 from skebm.exceptions import DivergenceError, NormalizerWarning
 from skebm.utils._sklearn import StrOptions, with_callbacks
@@ -26,7 +27,9 @@ from skebm.utils._sklearn import StrOptions, with_callbacks
 MIN_GAIN = -1.0
 
 
-class EBMDensityEstimator(CategoricalColumnsMixin, DensityMixin, BaseEBM):
+class EBMDensityEstimator(
+    CategoricalColumnsMixin, ConditionalsMixin, DensityMixin, BaseEBM
+):
     r"""Density of a table by an energy-based model.
 
     .. math:: p(x) = q_0(x) e^{-E(x)} / Z, \qquad Z = E_{q_0}[e^{-E(x)}]
@@ -329,8 +332,8 @@ class EBMDensityEstimator(CategoricalColumnsMixin, DensityMixin, BaseEBM):
         """
         return np.where(self.decision_function(X) >= 0, 1, -1)
 
-    def sample(self, n_samples=1, random_state=None):
-        """Draw rows from the model's density.
+    def sample(self, n_samples=1, random_state=None, *, given=None):
+        """Draw rows from the model's density, or from p(missing | given).
 
         By sequential Monte Carlo from the reference, with importance weights and HMC
         moves (`skebm.evaluation.annealed_samples`): draws follow p(x), not the
@@ -339,20 +342,24 @@ class EBMDensityEstimator(CategoricalColumnsMixin, DensityMixin, BaseEBM):
         Parameters
         ----------
         n_samples : int, default=1
-            Number of rows.
+            Number of rows; with `given`, for each of its rows.
         random_state : int, RandomState or None, default=None
             None is seeded by the system, so that two calls differ.
+        given : array-like of shape (n_given, n_features), default=None
+            Rows whose columns are held; NaN where a column is to be drawn. See
+            `impute`; a warning says where draws can't be trusted.
 
         Returns
         -------
-        X : ndarray of shape (n_samples, n_features)
-            In the units of the X of `fit`.
+        X : ndarray of shape (n_samples, n_features) or (n_given * n_samples, ...)
+            In the units of the X of `fit`; those of the first given row come first.
         """
         check_is_fitted(self, "network_")
         check_n_samples(n_samples)
         rng = private_random_state(random_state)
-        rows = self._sample_standardized(self._make_model().energy, n_samples, rng)
-        return self._write_table(rows)
+        if given is not None:
+            given = self._check_given(given)
+        return self._write_table(self._draw(n_samples, rng, given))
 
     def _training_objective(self):
         return self.objective_

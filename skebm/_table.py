@@ -13,7 +13,7 @@ MAX_STANDARDIZED = 1e15  # beyond it squares overflow, and scores become NaN
 MAX_FLOOR = 8.0  # standard deviations; an outlier may not hide the rest of a column
 
 
-def check_table(estimator, X, *, reset, min_rows=1):
+def check_table(estimator, X, *, reset, min_rows=1, allow_nan=False):
     """Return X as a 2-D float array, float32 where it came so, else float64.
 
     Integer, boolean and nullable columns are taken as numbers; objects where they are
@@ -39,7 +39,7 @@ def check_table(estimator, X, *, reset, min_rows=1):
         ensure_all_finite=False,
         ensure_min_samples=min_rows,
     )
-    check_finite(estimator, X)
+    check_finite(estimator, X, allow_nan)
     return X
 
 
@@ -87,17 +87,20 @@ def check_numbers(X):
             raise type(error)(f"{problem}: {error}; {advice}") from error
 
 
-def check_finite(estimator, X):
+def check_finite(estimator, X, allow_nan=False):
     """Raise ValueError naming the columns with NaN, infinity or overflowing values."""
     for kind, is_bad in (("NaN", np.isnan), ("infinity", np.isinf)):
+        if allow_nan and kind == "NaN":
+            continue
         bad = np.zeros(X.shape[1], dtype=bool)
         for start in range(0, len(X), CHUNK_ROWS):
             bad |= is_bad(X[start : start + CHUNK_ROWS]).any(axis=0)
         if bad.any():
             names = getattr(estimator, "feature_names_in_", None)
+            accepted = "finite values and NaN" if allow_nan else "finite values"
             raise ValueError(
                 f"Input X contains {kind} in column {column_names(names, bad)}; "
-                f"{type(estimator).__name__} accepts finite values only. Impute or "
+                f"{type(estimator).__name__} accepts {accepted} only. Impute or "
                 "drop these rows first."
             )
 

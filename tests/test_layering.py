@@ -30,6 +30,7 @@ FLOORS = [
         "_persistence",
         "_outliers",
         "_base",
+        "_conditionals",
         "_density",
         "_classifier",
         "_rbm",

@@ -16,6 +16,7 @@ from skebm.evaluation._machine import (
     pseudo_log_likelihood,
 )
 from skebm.evaluation._mass import ProbabilityMass, probability_mass
+from skebm.evaluation._missing import IncompleteRow, incomplete_rows
 from skebm.evaluation._normalizer import AbstractNormalizer, ImportanceSampling
 from skebm.evaluation._ood import OOD_SCORES, OODScore, ScoredModel
 from skebm.evaluation._quadrature import Quadrature
@@ -36,6 +37,7 @@ __all__ = [
     "AutoNormalizer",
     "Detection",
     "ImportanceSampling",
+    "IncompleteRow",
     "LogNormalizer",
     "OODScore",
     "ProbabilityMass",
@@ -48,6 +50,7 @@ __all__ = [
     "conformal_p_values",
     "detection",
     "enumerated_log_normalizer",
+    "incomplete_rows",
     "log_marginal_unnormalized",
     "probability_mass",
     "pseudo_log_likelihood",

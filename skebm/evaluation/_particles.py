@@ -47,16 +47,21 @@ def covariance_factor(x: Tensor) -> Tensor:
     return factor.to(x.dtype)
 
 
-def resample(log_weights: Tensor, generator: torch.Generator) -> Tensor:
-    """Systematic resampling: n indices, each w_i n times up to rounding."""
-    n = len(log_weights)
+def resample(
+    log_weights: Tensor, generator: torch.Generator, n_samples: int | None = None
+) -> Tensor:
+    """Systematic resampling: n indices, each w_i n times up to rounding.
+
+    n is `n_samples`, or the number of weights.
+    """
+    n = len(log_weights) if n_samples is None else n_samples
     ends = log_weights.softmax(0).cumsum(0)
     offset = torch.rand(
         (), generator=generator, device=generator.device, dtype=torch.float32
     )
     ticks = torch.arange(n, device=ends.device, dtype=ends.dtype)
     points = (ticks + offset.to(ends)) / n * ends[-1]
-    return torch.searchsorted(ends, points, right=True).clamp(max=n - 1)
+    return torch.searchsorted(ends, points, right=True).clamp(max=len(ends) - 1)
 
 
 def efficiency(log_weights: Tensor) -> float:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from skebm.networks._normalized import NormalizedNetwork, standard_normal_log_prob
+from skebm.references import GaussianMixtureDensity
 
 INITIAL_SCALE = 0.5
 
@@ -98,6 +99,13 @@ class MixtureOfGaussians(NormalizedNetwork):
         log_prob = standard_normal_log_prob(white) - self.log_scales.sum(dim=1)[:, None]
         log_weight = torch.log_softmax(self.logits, dim=0)[:, None]
         return torch.logsumexp(log_weight + log_prob, dim=0)
+
+    @torch.no_grad()
+    def closed_form(self) -> GaussianMixtureDensity:
+        """Return the mixture as a density of closed conditionals."""
+        return GaussianMixtureDensity(
+            self.logits.softmax(0), self.means.detach(), self.cholesky
+        )
 
     @torch.no_grad()
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:

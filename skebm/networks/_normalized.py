@@ -9,6 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from skebm.references import Density
+
 
 class NormalizedNetwork(nn.Module, ABC):
     r"""A net whose output is an exact log density, in nats.
@@ -55,6 +57,10 @@ class NormalizedNetwork(nn.Module, ABC):
     @abstractmethod
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Return independent draws from p, of shape (n_samples, n_features)."""
+
+    def closed_form(self) -> Density | None:
+        """Return the density as one of closed conditionals, or None if it has none."""
+        return None
 
     def _randn(self, *shape: int, generator: torch.Generator) -> Tensor:
         """Return standard normal draws of the parameters' dtype, on their device."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from skebm.networks._normalized import NormalizedNetwork
+from skebm.references import GaussianMixtureDensity
 
 
 class PPCA(NormalizedNetwork):
@@ -89,6 +90,13 @@ class PPCA(NormalizedNetwork):
         log_det = 2 * factor.diagonal().log().sum()
         log_det = log_det + 2 * (d - q) * self.log_noise_scale
         return -0.5 * (squares + log_det + d * math.log(2 * math.pi))
+
+    @torch.no_grad()
+    def closed_form(self) -> GaussianMixtureDensity:
+        """Return the Gaussian as a density of closed conditionals."""
+        factor = torch.linalg.cholesky(self.covariance.double())
+        parts = self.mean.new_ones(1), self.mean.detach()[None], factor[None]
+        return GaussianMixtureDensity(*(part.to(self.mean) for part in parts))
 
     @torch.no_grad()
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
@@ -22,6 +23,8 @@ class Density(nn.Module, ABC):
 
     #: Whether the density is zero somewhere, so that `extended_log_prob` differs.
     has_walls: ClassVar[bool] = False
+    #: Whether marginals and conditionals are closed forms: `partition` is there.
+    has_conditionals: ClassVar[bool] = False
 
     @abstractmethod
     def log_prob(self, x: Tensor) -> Tensor:
@@ -38,6 +41,23 @@ class Density(nn.Module, ABC):
         """
         return self.log_prob(x)
 
+    def partition(self, observed: Tensor) -> tuple[Density, Conditional]:
+        """Return the marginal of some columns and the conditional of the others.
+
+        Parameters
+        ----------
+        observed : Tensor of bool of shape (n_features,)
+            Which columns are given; not all.
+
+        Returns
+        -------
+        marginal : Density
+            q0(x_O), of the given columns, in double precision.
+        conditional : callable, (n_observed,) -> Density
+            Takes x_O to q0(x_M | x_O).
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no closed forms.")
+
     @property
     def narrowest_scale(self) -> float:
         """Least standard deviation that log q0 curves with; inf where it is flat."""
@@ -50,6 +70,10 @@ class Density(nn.Module, ABC):
     def arrays(self) -> dict[str, Tensor]:
         """Return the tensors that `__init__` takes, by name."""
         return dict(self.state_dict())
+
+
+#: Takes the given columns of a row, shape (n_observed,), to a density of the others.
+Conditional = Callable[[Tensor], Density]
 
 
 class Reference(BaseEstimator, ABC):

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from skebm.references._base import Density, Reference
+from skebm.references._base import Conditional, Density, Reference
 from skebm.utils import check_range, is_positive, uniform_like
 
 
@@ -31,6 +31,7 @@ class UniformBox(Density):
     """
 
     has_walls: ClassVar[bool] = True
+    has_conditionals: ClassVar[bool] = True
 
     def __init__(self, low: Tensor, high: Tensor) -> None:
         super().__init__()
@@ -50,6 +51,12 @@ class UniformBox(Density):
         """Return log q0(x) with quadratic walls, a tenth of a unit soft, outside."""
         excess = (self.low - x).clamp(min=0) + (x - self.high).clamp(min=0)
         return -(self.high - self.low).log().sum() - 50.0 * excess.square().sum(dim=1)
+
+    def partition(self, observed: Tensor) -> tuple[Density, Conditional]:
+        """Return the box of the given columns, and that of the others."""
+        marginal = UniformBox(self.low[observed].double(), self.high[observed].double())
+        rest = UniformBox(self.low[~observed], self.high[~observed])
+        return marginal, lambda _: rest
 
     def inside(self, x: Tensor) -> Tensor:
         """Return x, mirrored at the walls where it lies beyond them."""

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from typing import ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from skebm.references._base import Density, Reference
+from skebm.references._base import Conditional, Density, Reference
 from skebm.utils import VARIANCE_FLOOR, column_units
 
 #: Elements of factors gathered a row, up to which that is faster than a loop.
 MAX_GATHERED = 1_000_000
+#: Components of less weight, after some columns are given, are left out.
+NEGLIGIBLE_WEIGHT = 1e-9
 
 
 class GaussianMixtureDensity(Density):
@@ -39,6 +42,8 @@ class GaussianMixtureDensity(Density):
     >>> round(normal.log_prob(torch.zeros(1, 2)).item(), 4)
     -1.8379
     """
+
+    has_conditionals: ClassVar[bool] = True
 
     def __init__(self, weights: Tensor, means: Tensor, cholesky: Tensor) -> None:
         super().__init__()
@@ -72,9 +77,44 @@ class GaussianMixtureDensity(Density):
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Return log q0(x) in nats, shape (n,)."""
+        return torch.logsumexp(self._log_joint(x), dim=1)
+
+    def _log_joint(self, x: Tensor) -> Tensor:
+        """Return log pi_k N(x; mu_k, L_k L_k'), shape (n, n_components)."""
         white = torch.addmm(-self.shift, x, self.projection)
         squares = white.unflatten(1, self.means.shape).square().sum(dim=2)
-        return torch.logsumexp(self.constant - 0.5 * squares, dim=1)
+        return self.constant - 0.5 * squares
+
+    def partition(self, observed: Tensor) -> tuple[Density, Conditional]:
+        r"""Return the marginal of some columns and the conditional of the others.
+
+        .. math:: q_0(x_M | x_O) = \sum_k \pi_k(x_O) \,
+            N(x_M; \mu_M + L_{MO} L_{OO}^{-1} (x_O - \mu_O), L_{MM} L_{MM}^T)
+
+        by the blocks of each factor once the given columns come first.
+        """
+        n = int(observed.sum())
+        order = torch.argsort((~observed).int(), stable=True)
+        means = self.means[:, order].double()
+        # L' = Q R: R' is the triangle of the rows of L in the new order.
+        rotated = torch.linalg.qr(self.cholesky[:, order].double().mT, mode="r").R
+        factors = rotated.mT * rotated.diagonal(dim1=1, dim2=2).sign().unsqueeze(1)
+        marginal = GaussianMixtureDensity(
+            self.weights.double(), means[:, :n], factors[:, :n, :n]
+        )
+
+        def conditional(x: Tensor) -> Density:
+            weights = marginal._log_joint(x.double()[None])[0].softmax(0)
+            kept = weights > NEGLIGIBLE_WEIGHT
+            centred = (x.double() - means[kept, :n]).unsqueeze(2)
+            white = torch.linalg.solve_triangular(
+                factors[kept, :n, :n], centred, upper=False
+            )
+            shift = (factors[kept, n:, :n] @ white)[:, :, 0]
+            parts = weights[kept], means[kept, n:] + shift, factors[kept, n:, n:]
+            return GaussianMixtureDensity(*(part.to(self.means) for part in parts))
+
+        return marginal, conditional
 
     @property
     def narrowest_scale(self) -> float:
