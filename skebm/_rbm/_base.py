@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from abc import abstractmethod
+from functools import partial
 from numbers import Integral, Real
 from typing import ClassVar
 
@@ -25,19 +26,21 @@ from skebm._rbm._rows import (
     chunks,
     column_means,
     on_chunk,
+    some_rows,
     to_tensor,
     total_deviation,
 )
 from skebm._rbm._training import (
     INITIAL_SPREAD,
     TrainingState,
+    check_converging,
     initial_parameters,
     learning_rates,
 )
 from skebm.evaluation import (
     conditional_means,
 )
-from skebm.exceptions import DivergenceError, TrainingWarning
+from skebm.exceptions import TrainingWarning
 from skebm.networks import RBM
 from skebm.training import MachineBatches, MachineTraining
 from skebm.utils import (
@@ -145,9 +148,11 @@ class BaseRBM(
         self._validate_params()
         v = self._encode(self._check_rows(X, reset=True, allow_nan=True, fitting=True))
         rng = private_random_state(self.random_state)
-        self.__dict__.pop("_state", None)
+        self._forget()
         self._begin(v, rng)
-        progress = FitProgress(self, self.n_iter, X, y, self._fitted_attributes)
+        progress = FitProgress(
+            self, self.n_iter, X, y, partial(self._fitted_attributes, v)
+        )
         self.history_ = {self._figure_name: [], "learning_rate": []}
         state, batches = self._resume(v, rng)
         self.n_iter_ = 0
@@ -212,6 +217,11 @@ class BaseRBM(
         self._mark_stale(v, self.random_state_)
         return self
 
+    def _forget(self):
+        """Leave the state and the random numbers of an earlier training."""
+        for name in ("_state", "random_state_"):
+            self.__dict__.pop(name, None)
+
     def _begin(self, v, rng):
         """Set up parameters for rows v: the columns' means, random weights."""
         m, dtype = self.n_components, v.dtype
@@ -262,12 +272,7 @@ class BaseRBM(
         self.n_iter_ += 1
         figure = state.figure(last)
         name = self._figure_name.replace("_", "-")
-        if not np.isfinite(figure):
-            raise DivergenceError(
-                f"{type(self).__name__} diverged in epoch {self.n_iter_}: its "
-                f"{name} is {figure}. Lower learning_rate="
-                f"{self.learning_rate} or scale X."
-            )
+        check_converging(self, name, figure, state.training.rbm)
         self.history_[self._figure_name].append(figure)
         self.history_["learning_rate"].append(float(rate))
         if self.verbose:
@@ -294,11 +299,11 @@ class BaseRBM(
             "h_samples_": state.coldest_chains().astype(dtype),
         }
 
-    def _fitted_attributes(self):
+    def _fitted_attributes(self, v):
         """Return what makes a copy of this estimator usable in mid-fit."""
         published = self._published(self._running, self.components_.dtype)
-        unknown = {"log_normalizer_": None, "log_normalizer_se_": None}
-        return published | unknown | {"_stale": None, "offset_": np.nan}
+        rng = np.random.RandomState(0)  # the fit's own goes on as without callbacks
+        return published | self._stale_attributes([some_rows(v, rng)], seed=0)
 
     # ----------------------------------------------------------------- features
 

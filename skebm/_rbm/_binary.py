@@ -8,6 +8,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils.validation import validate_data
 
+from skebm._rbm._rows import refuse_missing
 from skebm._table import column_names
 from skebm.exceptions import RangeWarning
 
@@ -24,12 +25,14 @@ class BinaryRowsMixin:
             reset=reset,
             accept_sparse="csr",
             dtype=(np.float64, np.float32),
-            ensure_all_finite="allow-nan" if allow_nan else True,
+            ensure_all_finite="allow-nan",
         )
         if sparse.issparse(X) and np.isnan(X.data).any():
             raise ValueError(
                 "Input X contains NaN and is sparse; pass missing entries in a dense X."
             )
+        if not allow_nan:
+            refuse_missing(self, X)
         self._check_values(X)
         return X
 

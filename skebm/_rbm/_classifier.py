@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from functools import partial
 from numbers import Integral, Real
 from typing import ClassVar
 
@@ -19,23 +20,31 @@ from skebm._callbacks import FitProgress
 from skebm._labels import UNLABELED, ClassLabelsMixin
 from skebm._rbm._base import BaseRBM
 from skebm._rbm._binary import BinaryRowsMixin
-from skebm._rbm._density import MIN_CHAINS, annealed_chains, warn_unmixed
-from skebm._rbm._normalizer import MAX_KEPT_ROWS, NormalizerMixin
+from skebm._rbm._density import (
+    MIN_CHAINS,
+    annealed_chains,
+    check_n_steps,
+    warn_unmixed,
+)
+from skebm._rbm._normalizer import NormalizerMixin
 from skebm._rbm._rows import (
+    MAX_KEPT_ROWS,
     chunks,
     column_means,
     dense,
     on_chunk,
+    some_rows,
     to_tensor,
     total_deviation,
 )
 from skebm._rbm._training import (
     TrainingState,
+    check_converging,
     initial_parameters,
     learning_rates,
     moved,
 )
-from skebm.exceptions import DivergenceError, TrainingWarning
+from skebm.exceptions import TrainingWarning
 from skebm.networks import RBM, LabeledRBM, LabeledUnits
 from skebm.objectives import LabeledGradient
 from skebm.training import LabeledBatches, MachineTraining
@@ -260,13 +269,16 @@ class RBMClassifier(
         self._learn_classes(y, None, first=True)
         codes = self._codes_of_known_classes(y)
         rng = private_random_state(self.random_state)
+        self.__dict__.pop("random_state_", None)
         self._begin(v, codes, rng)
         training, batches, generator = self._resume(v, codes, rng)
         n_steps = batches.n_steps(self.batch_size)
         n_iter = self.n_iter
         if n_iter == "auto":
             n_iter = int(np.clip(-(-AUTO_STEPS // n_steps), *AUTO_EPOCHS))
-        progress = FitProgress(self, n_iter, X, y, self._fitted_attributes)
+        progress = FitProgress(
+            self, n_iter, X, y, partial(self._fitted_attributes, v, codes)
+        )
         try:
             for epoch in range(n_iter):
                 rates = learning_rates(
@@ -404,12 +416,7 @@ class RBMClassifier(
             total += training.gradient.label_log_prob
         self.n_iter_ += 1
         figure = total / len(rates)
-        if not np.isfinite(figure):
-            raise DivergenceError(
-                f"{type(self).__name__} diverged in epoch {self.n_iter_}: its mean log "
-                f"p(y | v) is {figure}. Lower learning_rate={self.learning_rate} or "
-                "scale X."
-            )
+        check_converging(self, "mean log p(y | v)", figure, training.rbm)
         self.history_["label_log_prob"].append(figure)
         self.history_["learning_rate"].append(float(rates[-1]))
         self._running = training
@@ -449,12 +456,13 @@ class RBMClassifier(
             for name, value in published.items()
         }
 
-    def _fitted_attributes(self):
+    def _fitted_attributes(self, v, codes):
         """Return what makes a copy of this estimator usable in mid-fit."""
         running = self._running
         published = self._published(running.average, running.gradient.chains)
-        unknown = {"log_normalizer_": None, "log_normalizer_se_": None}
-        return published | unknown | {"_stale": None}
+        # the fit's own random numbers go on as without callbacks
+        rows, rng = self._machine_rows(v, codes, np.random.RandomState(0))
+        return published | self._stale_attributes([some_rows(rows, rng)], seed=0)
 
     # ---------------------------------------------------------------- likelihood
 
@@ -519,6 +527,7 @@ class RBMClassifier(
         """
         check_is_fitted(self)
         check_n_samples(n_samples)
+        check_n_steps(n_steps)
         device = resolve_device(self.device)
         seed = draw_seed(private_random_state(random_state))
         generator = make_generator(seed, device)

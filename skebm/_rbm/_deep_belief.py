@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from numbers import Integral, Real
 from typing import ClassVar
 
@@ -21,9 +22,10 @@ from sklearn.utils.validation import check_is_fitted
 from skebm._base import check_n_samples, private_random_state
 from skebm._rbm._base import BaseRBM
 from skebm._rbm._bernoulli import BernoulliRBM
+from skebm._rbm._density import warn_unnormalized
 from skebm._rbm._rows import chunks, on_chunk, to_tensor
-from skebm._rbm._training import learning_rates
-from skebm.exceptions import DivergenceError
+from skebm._rbm._training import MAX_PARAMETER, largest_entry, learning_rates
+from skebm.exceptions import DivergenceError, TrainingWarning
 from skebm.networks import DeepBeliefNet, DirectedLayer
 from skebm.objectives import UpDown
 from skebm.training import MachineBatches
@@ -236,29 +238,35 @@ class DeepBeliefNetwork(
         batches, objective = MachineBatches(x, device), UpDown(N_SLEEP_STEPS)
         n_iter = self.n_fine_tuning_iter
         n_steps = batches.n_steps(self.batch_size)
-        for epoch in range(n_iter):
-            rates = learning_rates(
-                self.fine_tuning_rate, "linear", epoch, n_iter, n_steps
-            )
-            rows = batches.epoch(self.batch_size, generator, net.top)
-            for batch, rate in zip(rows, rates.tolist(), strict=True):
-                draws = objective.draw(net, batch, generator)
-                with torch.enable_grad():
-                    for parameter in parameters:
-                        parameter.requires_grad_()
-                    loss = objective.loss(net, *draws)
-                    gradients = torch.autograd.grad(loss, parameters)
-                for parameter, gradient in zip(parameters, gradients, strict=True):
-                    parameter.requires_grad_(False).sub_(gradient, alpha=rate)
-            if not torch.isfinite(loss):
-                raise DivergenceError(
-                    f"{type(self).__name__} diverged in epoch {epoch + 1} of "
-                    f"fine-tuning: its loss is {float(loss)}. Lower "
-                    f"fine_tuning_rate={self.fine_tuning_rate}."
+        try:
+            for epoch in range(n_iter):
+                rates = learning_rates(
+                    self.fine_tuning_rate, "linear", epoch, n_iter, n_steps
                 )
-            if self.verbose:
-                print(f"[{type(self).__name__}] Fine-tuning {epoch + 1}")
+                rows = batches.epoch(self.batch_size, generator, net.top)
+                for batch, rate in zip(rows, rates.tolist(), strict=True):
+                    loss = _up_down_step(
+                        net, objective, parameters, batch, rate, generator
+                    )
+                self._check_fine_tuning(epoch + 1, loss, largest_entry(parameters))
+        except KeyboardInterrupt:
+            warnings.warn(
+                f"A KeyboardInterrupt ended fine-tuning after {epoch} epochs.",
+                TrainingWarning,
+                stacklevel=3,
+            )
         self._publish(net)
+
+    def _check_fine_tuning(self, n_epochs, loss, largest):
+        """Raise DivergenceError where an epoch left the bounds, else report it."""
+        if not (np.isfinite(loss) and largest < MAX_PARAMETER):
+            raise DivergenceError(
+                f"{type(self).__name__} diverged in epoch {n_epochs} of fine-tuning: "
+                f"its loss is {loss:.4g}, its largest parameter {largest:.4g}. Lower "
+                f"fine_tuning_rate={self.fine_tuning_rate}."
+            )
+        if self.verbose:
+            print(f"[{type(self).__name__}] Fine-tuning {n_epochs}")
 
     def _publish(self, net):
         """Keep the parameters of a trained net as arrays."""
@@ -343,7 +351,10 @@ class DeepBeliefNetwork(
         score : float
         """
         del y
-        return float(self.score_samples(X).mean())
+        score = float(self.score_samples(X).mean())
+        if self.rbms_[-1].log_normalizer_ is None:
+            warn_unnormalized()
+        return score
 
     def sample(self, n_samples=1, random_state=None, *, n_steps=1000):
         """Draw rows: Gibbs chains in the top machine, then one pass down.
@@ -408,6 +419,19 @@ class DeepBeliefNetwork(
         )
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _up_down_step(net, objective, parameters, rows, rate, generator):
+    """Change the parameters, in place, by a step of the up-down algorithm."""
+    draws = objective.draw(net, rows, generator)
+    with torch.enable_grad():
+        for parameter in parameters:
+            parameter.requires_grad_()
+        loss = objective.loss(net, *draws)
+        gradients = torch.autograd.grad(loss, parameters)
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.requires_grad_(False).sub_(gradient, alpha=rate)
+    return float(loss.detach())
 
 
 def _refuse_missing(estimator, X):

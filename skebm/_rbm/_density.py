@@ -92,12 +92,7 @@ class RBMDensityMixin(NormalizerMixin, DensityMixin):
         del y
         scores = self.score_samples(X)
         if self.log_normalizer_ is None:
-            warnings.warn(
-                "normalizer=None: the score leaves out log Z and does not compare with"
-                " that of another model.",
-                NormalizerWarning,
-                stacklevel=2,
-            )
+            warn_unnormalized()
         return float(scores.mean())
 
     def decision_function(self, X):
@@ -138,9 +133,8 @@ class RBMDensityMixin(NormalizerMixin, DensityMixin):
         free_energy = self._on_rows(rbm, v, complete=negative_marginal)
         return -free_energy - (self.log_normalizer_ or 0.0)
 
-    def _mark_stale(self, v, rng):
-        super()._mark_stale(v, rng)
-        self.offset_ = np.nan
+    def _stale_attributes(self, rows, seed):
+        return super()._stale_attributes(rows, seed) | {"offset_": np.nan}
 
     def _normalize(self, rows, seed):
         super()._normalize(rows, seed)
@@ -186,12 +180,12 @@ class RBMDensityMixin(NormalizerMixin, DensityMixin):
         X : ndarray of shape (n_samples, n_features) or (n_given * n_samples, ...)
             The rows; those of the first given row come first.
         diagnostics : dict
-            "r_hat", "effective_sample_size"; "swap_acceptance" of tempering.
+            "r_hat", "effective_sample_size", with `given` of all its rows together;
+            "swap_acceptance" of tempering.
         """
         check_is_fitted(self)
         check_n_samples(n_samples)
-        if not isinstance(n_steps, Integral) or n_steps < 1:
-            raise ValueError(f"n_steps must be an int of at least 1. Got {n_steps!r}.")
+        check_n_steps(n_steps)
         device = resolve_device(self.device)
         rng = private_random_state(random_state)
         generator = make_generator(draw_seed(rng), device)
@@ -205,19 +199,19 @@ class RBMDensityMixin(NormalizerMixin, DensityMixin):
                 "given and method='tempering' don't go together: use method='gibbs'."
             )
         if given is not None:
+            remedy = ""
             held = self._encode(self._check_rows(given, reset=False, allow_nan=True))
-            held = np.repeat(dense(held), n_samples, axis=0)
-            clamped = Clamped(rbm, to_tensor(held, np.float32, device))
-            v, diagnostics = BlockGibbs().run(
-                clamped, clamped.start(generator), n_steps=n_steps, generator=generator
+            held = to_tensor(dense(held), np.float32, device)
+            v, diagnostics = _clamped_chains(
+                rbm, self._base(rbm), held, n_samples, n_steps, generator
             )
-            diagnostics["r_hat"] = np.nan  # chains of different rows differ
         else:
+            remedy = " or method='tempering'"
             explore = {"gibbs": annealed_chains, "tempering": _tempered_chains}[method]
             n = max(n_samples, MIN_CHAINS)
             v, diagnostics = explore(rbm, self._base(rbm), n, n_steps, generator)
             v = v[:n_samples]
-        warn_unmixed(diagnostics["r_hat"], n_steps, " or method='tempering'")
+        warn_unmixed(diagnostics["r_hat"], n_steps, remedy)
         X = self._decode(v.cpu().numpy().astype(np.float64))
         return (X, diagnostics) if return_diagnostics else X
 
@@ -250,18 +244,56 @@ def annealed_chains(rbm, base_bias, n, n_steps, generator):
 
     Returns where they end and the diagnostics of the second half.
     """
-    v = rbm.tempered(0.0, base_bias).sample_blocks(base_bias.expand(n, -1), generator)
     n_rising = n_steps // 2
-    for k in range(n_rising):
-        cooler = rbm.tempered((k + 1) / n_rising, base_bias)
-        v = cooler.sample_blocks(v, generator)
+    v = _cooled(rbm, base_bias, n, n_rising, generator)
     return BlockGibbs().run(rbm, v, n_steps=n_steps - n_rising, generator=generator)
+
+
+def _cooled(rbm, base_bias, n, n_steps, generator, clamp=lambda v: v):
+    """Return n rows of chains that lead from independent units to the machine."""
+    machine = rbm.tempered(0.0, base_bias)
+    v = clamp(machine.sample_blocks(base_bias.expand(n, -1), generator))
+    for k in range(n_steps):
+        machine = rbm.tempered((k + 1) / n_steps, base_bias)
+        v = clamp(machine.sample_blocks(v, generator))
+    return v
 
 
 def _tempered_chains(rbm, base_bias, n, n_steps, generator):
     """Run chains at all temperatures; the coldest ones' half counts."""
     tempering = TemperedGibbs(base_bias)
     return tempering.run(rbm, n, n_steps=n_steps, generator=generator)
+
+
+def _clamped_chains(rbm, base_bias, held, n_samples, n_steps, generator):
+    """Run chains as `annealed_chains` for each row of `held`, enough to judge them by.
+
+    Returns where `n_samples` of each row end and the diagnostics of the second half.
+    """
+    n_rows, n_rising = len(held), n_steps // 2
+    n = max(n_samples, 2, -(-MIN_CHAINS // n_rows))
+    clamped = Clamped(rbm, held.repeat_interleave(n, 0))
+    v = _cooled(rbm, base_bias, n * n_rows, n_rising, generator, clamped.clamp)
+    v, diagnostics = clamped.run(
+        v, n_rows, n_steps=n_steps - n_rising, generator=generator
+    )
+    return v.unflatten(0, (n_rows, n))[:, :n_samples].flatten(0, 1), diagnostics
+
+
+def warn_unnormalized():
+    """Warn, in the name of `score`, that it has no log Z."""
+    warnings.warn(
+        "normalizer=None: the score leaves out log Z and does not compare with that of "
+        "another model.",
+        NormalizerWarning,
+        stacklevel=3,
+    )
+
+
+def check_n_steps(n_steps):
+    """Raise ValueError unless `n_steps` is a number of steps."""
+    if not isinstance(n_steps, Integral) or n_steps < 1:
+        raise ValueError(f"n_steps must be an int of at least 1. Got {n_steps!r}.")
 
 
 def warn_unmixed(r_hat, n_steps, remedy=""):

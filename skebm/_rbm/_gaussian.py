@@ -10,6 +10,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import validate_data
 
 from skebm._rbm._base import BaseRBM
+from skebm._rbm._rows import refuse_missing
 from skebm._table import check_numbers, column_names
 from skebm.networks import GaussianUnits
 from skebm.training import GaussianTraining, MachineTraining
@@ -62,7 +63,8 @@ class GaussianRBM(BaseRBM):
     centered : bool, default=True
         Whether to take the gradient in centred units.
     learning_rate_schedule : {"constant", "linear"}, default="linear"
-        Of `fit`: the same in all steps, or falling to 0 over the second half.
+        Of `fit`: the same in all steps, or rising from 0 over the first tenth of them
+        and falling back over the second half.
     weight_averaging : float, default=0.99
         Decay, once in ten steps, of the average of the parameters that is used in the
         end; 0 uses the last ones.
@@ -208,8 +210,10 @@ class GaussianRBM(BaseRBM):
             X,
             reset=reset,
             dtype=(np.float64, np.float32),
-            ensure_all_finite="allow-nan" if allow_nan else True,
+            ensure_all_finite="allow-nan",
         )
+        if not allow_nan:
+            refuse_missing(self, X)
         if fitting:
             empty = np.isnan(X).all(axis=0)
             if empty.any():

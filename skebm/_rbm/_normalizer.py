@@ -6,15 +6,11 @@ import warnings
 
 import numpy as np
 import torch
-from scipy import sparse
 
-from skebm._rbm._rows import to_tensor
+from skebm._rbm._rows import MAX_KEPT_ROWS, some_rows, to_tensor
 from skebm.evaluation import RBMAnnealing, can_enumerate, enumerated_log_normalizer
 from skebm.exceptions import NormalizerWarning
 from skebm.utils import draw_seed, make_generator
-
-#: Recent rows kept for reverse chains and thresholds.
-MAX_KEPT_ROWS = 1000
 
 
 class NormalizerMixin:
@@ -31,20 +27,21 @@ class NormalizerMixin:
 
     def _mark_stale(self, v, rng):
         """Leave log Z to the next `_refresh`."""
-        chosen = v
-        if v.shape[0] > MAX_KEPT_ROWS:
-            chosen = v[rng.choice(v.shape[0], MAX_KEPT_ROWS, replace=False)]
-        if sparse.issparse(chosen):
-            chosen = chosen.toarray()
-        elif np.isnan(chosen.min()):
-            chosen = chosen[~np.isnan(chosen).any(axis=1)]
-        self._kept_rows = [*self._kept_rows, chosen.astype(np.float32)]
-        while sum(map(len, self._kept_rows[1:])) >= MAX_KEPT_ROWS:
-            self._kept_rows = self._kept_rows[1:]
-        self._stale = draw_seed(rng)
+        rows = [*self._kept_rows, some_rows(v, rng)]
+        while sum(map(len, rows[1:])) >= MAX_KEPT_ROWS:
+            rows = rows[1:]
+        self.__dict__.update(self._stale_attributes(rows, draw_seed(rng)))
+
+    def _stale_attributes(self, rows, seed):
+        """Return what leaves log Z to the next `_refresh`, by lists of rows of data."""
         unknown = None if self.normalizer is None else np.nan
-        self.log_normalizer_ = self.log_normalizer_se_ = unknown
-        self.normalizer_result_ = None
+        return {
+            "_kept_rows": rows,
+            "_stale": seed,
+            "log_normalizer_": unknown,
+            "log_normalizer_se_": unknown,
+            "normalizer_result_": None,
+        }
 
     def _refresh(self):
         """Bring log Z, and what follows from it, up to date."""

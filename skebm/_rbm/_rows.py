@@ -6,14 +6,27 @@ import numpy as np
 import torch
 from scipy import sparse
 
+from skebm._table import column_names
 from skebm.utils import in_padded_batches
 
 CHUNK_ROWS = 1024
+#: Recent rows kept for reverse chains and thresholds.
+MAX_KEPT_ROWS = 1000
 
 
 def dense(rows):
     """Return an array for an array or a sparse matrix."""
     return rows.toarray() if sparse.issparse(rows) else rows
+
+
+def some_rows(v, rng):
+    """Return up to `MAX_KEPT_ROWS` rows without gaps, drawn at random, as float32."""
+    if v.shape[0] > MAX_KEPT_ROWS:
+        v = v[rng.choice(v.shape[0], MAX_KEPT_ROWS, replace=False)]
+    v = dense(v)
+    if np.isnan(v.min()):
+        v = v[~np.isnan(v).any(axis=1)]
+    return v.astype(np.float32)
 
 
 def chunks(v):
@@ -44,6 +57,19 @@ def on_chunk(function, rows, dtype, device, complete=None):
         if gaps.any():
             result[gaps] = complete(prepare(rows[gaps])).cpu().numpy()
     return result
+
+
+def refuse_missing(estimator, X):
+    """Raise ValueError, with the columns, where whole rows are needed and X has NaN."""
+    if sparse.issparse(X) or not np.isnan(X.min()):
+        return
+    names = getattr(estimator, "feature_names_in_", None)
+    where = column_names(names, np.isnan(X).any(axis=0))
+    remedy = "its impute" if hasattr(estimator, "impute") else "BernoulliRBM.impute"
+    raise ValueError(
+        f"Input X contains NaN in column {where}, where {type(estimator).__name__} "
+        f"needs whole rows. Fill it in first, for example by {remedy}."
+    )
 
 
 def column_means(v):

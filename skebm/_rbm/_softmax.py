@@ -57,7 +57,8 @@ class SoftmaxRBM(BaseRBM):
     centered : bool, default=True
         Whether to take the gradient in centred units.
     learning_rate_schedule : {"constant", "linear"}, default="linear"
-        Of `fit`: the same in all steps, or falling to 0 over the second half.
+        Of `fit`: the same in all steps, or rising from 0 over the first tenth of them
+        and falling back over the second half.
     weight_averaging : float, default=0.99
         Decay, once in ten steps, of the average of the parameters that is used in the
         end; 0 uses the last ones.

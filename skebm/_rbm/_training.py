@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from skebm.evaluation import pseudo_log_likelihood
+from skebm.exceptions import DivergenceError
 from skebm.networks import RBM, BernoulliUnits
 from skebm.objectives import ContrastiveGradient
 from skebm.samplers import TemperedGibbs
@@ -17,6 +18,8 @@ N_TEMPERATURES = 10
 INITIAL_SPREAD = 0.7
 #: Rows of the last batch that the history's pseudo-likelihood is taken over.
 MAX_FIGURE_ROWS = 100
+#: No log odds of a machine in order come near.
+MAX_PARAMETER = 1e5
 
 
 class TrainingState:
@@ -133,6 +136,22 @@ class TrainingState:
             v.shape[1], (len(v),), generator=self.generator, device=v.device
         )
         return float(pseudo_log_likelihood(rbm, v, columns).mean())
+
+
+def largest_entry(tensors):
+    """Return the largest absolute value in some tensors; NaN where one is there."""
+    return float(torch.stack([x.abs().max() for x in tensors]).max())
+
+
+def check_converging(estimator, name, figure, rbm):
+    """Raise DivergenceError where an epoch's figure or parameters are out of bounds."""
+    largest = largest_entry(rbm.parameters().values())
+    if not (np.isfinite(figure) and largest < MAX_PARAMETER):
+        raise DivergenceError(
+            f"{type(estimator).__name__} diverged in epoch {estimator.n_iter_}: its "
+            f"{name} is {figure:.4g}, its largest parameter {largest:.4g}. Lower "
+            f"learning_rate={estimator.learning_rate} or scale X."
+        )
 
 
 def initial_parameters(bias, mean, deviation, n_hidden, rng, spread=INITIAL_SPREAD):

@@ -33,6 +33,9 @@ class ChainMoments:
     ----------
     n_states : int
         States of each chain that will be added; the last of an odd number is left out.
+    n_groups : int, default=1
+        Equal groups of chains, one after another, each with a density of its own: B and
+        B' are then their means over groups.
 
     References
     ----------
@@ -42,8 +45,8 @@ class ChainMoments:
     (2013), sections 11.4 and 11.5.
     """
 
-    def __init__(self, n_states: int) -> None:
-        self.length = n_states // 2
+    def __init__(self, n_states: int, n_groups: int = 1) -> None:
+        self.length, self.n_groups = n_states // 2, n_groups
         self.n_seen = 0
         self.sums: list[Tensor] = []
         self.square_sum: Tensor | float = 0.0
@@ -76,16 +79,22 @@ class ChainMoments:
         means = torch.cat([first, second])
         squares = self.square_sum - n * means.square().sum(0)
         within = squares.clamp(min=0.0) / (len(means) * (n - 1))
-        between = means.var(0)
+        between = self._spread(first, second)
         pooled = (n - 1) / n * within + between
         r_hat = (pooled / within).sqrt()
         error = between / len(means)  # variance of the mean over everything
-        if len(first) > 1:
-            error = torch.maximum(error, ((first + second) / 2).var(0) / len(first))
+        if len(first) > self.n_groups:
+            spread = self._spread((first + second) / 2)
+            error = torch.maximum(error, spread / len(first))
         ess = (pooled / error).clamp(max=n * len(means))
         # One constant tells nothing: 0 / 0.
         figures = {"r_hat": r_hat.nan_to_num(1.0, torch.inf).max()}
         return figures | {"effective_sample_size": ess.nan_to_num(n * len(means)).min()}
+
+    def _spread(self, *means: Tensor) -> Tensor:
+        """Return the variance of means of chains within a group, over groups."""
+        groups = [part.unflatten(0, (self.n_groups, -1)) for part in means]
+        return torch.cat(groups, 1).var(1).mean(0)
 
     def _summaries(self, point: Point) -> Tensor:
         distance = (point.x - self.centre).norm(dim=1)

@@ -42,6 +42,22 @@ class Clamped:
         h = self.observed.new_zeros(len(self.observed), len(self.rbm.weight))
         return self.clamp(self.rbm.sample_visible(h, generator))
 
+    @torch.no_grad()
+    def run(
+        self, v: Tensor, n_rows: int, *, n_steps: int, generator: torch.Generator
+    ) -> tuple[Tensor, Diagnostics]:
+        """Run chains from v, whose held units are in place.
+
+        The chains of each of `n_rows` observed rows follow one another, as many of
+        each. Returns where they end, shape (n, d), and "r_hat" and
+        "effective_sample_size", about each row's own means.
+        """
+        moments = ChainMoments(n_steps, n_rows)
+        for _ in range(n_steps):
+            v = self.sample_blocks(v, generator)
+            moments.add(Point(v, self(v), v))
+        return v, {name: float(value) for name, value in moments.figures().items()}
+
 
 class TemperedGibbs:
     r"""Block Gibbs chains at several temperatures that swap places.

@@ -16,7 +16,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.neural_network import BernoulliRBM as TheirRBM
 from sklearn.pipeline import make_pipeline
 
-from skebm import BernoulliRBM
+from skebm import BernoulliRBM, GaussianRBM
 from skebm.evaluation import RBMAnnealing, enumerated_log_normalizer
 from skebm.exceptions import (
     DivergenceError,
@@ -487,10 +487,10 @@ def test_an_interrupt_leaves_a_usable_model(patterns, monkeypatch):
     assert np.isfinite(model.score(patterns))
 
 
-@pytest.mark.parametrize("n_components", [3, 24, 1100])
-def test_layers_whose_number_of_states_no_float_holds(n_components):
+@pytest.mark.parametrize("n_components, d", [(3, 1100), (24, 1100), (1100, 24)])
+def test_layers_whose_number_of_states_no_float_holds(n_components, d):
     """2^1100 overflows a float; without weights log Z has a closed form."""
-    X = (np.random.RandomState(0).uniform(size=(30, 1100)) < 0.3).astype(float)
+    X = (np.random.RandomState(0).uniform(size=(30, d)) < 0.3).astype(float)
     normalizer = "exact" if n_components == 3 else RBMAnnealing(n_temperatures=5)
     model = BernoulliRBM(n_components, n_iter=0, normalizer=normalizer, random_state=0)
     model.partial_fit(X)
@@ -502,3 +502,57 @@ def test_layers_whose_number_of_states_no_float_holds(n_components):
     X[0, 5] = np.nan
     assert model.score_samples(X)[0] > scores[0]
     assert np.isfinite(model.transform(X)).all()
+
+
+def bistable():
+    """Eight columns that follow one hidden unit for thousands of steps."""
+    model = BernoulliRBM(1, n_iter=0, random_state=0).fit(np.eye(8))
+    model.components_[:] = 12.0
+    model.intercept_visible_[:] = -6.0
+    model.intercept_hidden_[:] = -48.0
+    return model
+
+
+def test_chains_given_some_columns_are_judged_about_their_own_rows(fitted):
+    """Rows that differ do not pass for chains that do not mix, nor the other way."""
+    given = np.full((2, 6), np.nan)
+    given[:, 0] = 0, 1
+    _, figures = fitted.sample(1, 0, given=given, return_diagnostics=True)
+    assert figures["r_hat"] < 1.1
+    assert figures["effective_sample_size"] > 1000
+    held = np.full((1, 8), np.nan)
+    held[0, 0] = 0.5  # a grey value, which leaves both modes open
+    with pytest.warns(TrainingWarning, match=r"did not mix.*Use more steps\.$"):
+        bistable().sample(1, 0, given=held, n_steps=200)
+
+
+def test_a_method_of_whole_rows_names_the_column_that_has_gaps(fitted):
+    X = np.zeros((2, 6))
+    X[1, 4] = np.nan
+    for method in (fitted.free_energy, fitted.gibbs, fitted.pseudo_likelihood):
+        with pytest.raises(ValueError, match=r"NaN in column 4.*whole rows.*impute"):
+            method(X)
+
+
+@pytest.mark.parametrize("make_model", [BernoulliRBM, GaussianRBM])
+def test_parameters_out_of_all_bounds_are_divergence(make_model, patterns):
+    options = {"weight_averaging": 0, "random_state": 0}
+    model = make_model(4, n_iter=3, learning_rate=1e9, **options)
+    with pytest.raises(DivergenceError, match="largest parameter"):
+        model.fit(patterns)
+
+
+def test_a_refit_forgets_the_random_numbers_of_the_first(patterns):
+    model = make().fit(patterns)
+    first = model.gibbs(patterns)
+    assert np.array_equal(model.fit(patterns).gibbs(patterns), first)
+
+
+def test_a_callback_scores_by_a_log_z_of_its_own(patterns):
+    """A copy in mid-fit has a log likelihood, and the fit goes on as without it."""
+    callback = pytest.importorskip("sklearn.callback")
+    monitor = callback.ScoringMonitor(scoring={"own": lambda m, X, y: m.score(X)})
+    model = make().set_callbacks(monitor).fit(patterns)
+    logged = [entry["own"] for entry in monitor.get_logs().data if "own" in entry]
+    assert logged[-1] == pytest.approx(model.score(patterns), abs=1e-6)
+    np.testing.assert_array_equal(model.components_, make().fit(patterns).components_)

@@ -13,6 +13,7 @@ from sklearn.datasets import load_digits
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skebm import BernoulliRBM, DeepBeliefNetwork, GaussianRBM, SoftmaxRBM
+from skebm.exceptions import DivergenceError, NormalizerWarning, TrainingWarning
 from skebm.networks import RBM, DeepBeliefNet, DirectedLayer
 from skebm.objectives import UpDown
 
@@ -271,3 +272,33 @@ def numpy_state():
 )
 def test_estimator_check(estimator, check):
     check(estimator)
+
+
+def test_fine_tuning_out_of_all_bounds_is_divergence():
+    model = DeepBeliefNetwork(
+        (4, 3), n_iter=2, n_fine_tuning_iter=2, fine_tuning_rate=1e30, random_state=0
+    )
+    with pytest.raises(DivergenceError, match="largest parameter"):
+        model.fit(small_table())
+
+
+def test_an_interrupt_of_fine_tuning_leaves_a_usable_model(monkeypatch):
+    draw, calls = UpDown.draw, []
+
+    def interrupted(self, *args):
+        calls.append(1)
+        if len(calls) == 70:
+            raise KeyboardInterrupt
+        return draw(self, *args)
+
+    monkeypatch.setattr(UpDown, "draw", interrupted)
+    model = DeepBeliefNetwork((4, 3), n_iter=2, n_fine_tuning_iter=5, random_state=0)
+    with pytest.warns(TrainingWarning, match="fine-tuning after 1 epochs"):
+        model.fit(small_table())
+    assert np.exp(model.score_samples(states(8))).sum() < 1.2
+
+
+def test_a_score_without_log_z_says_so():
+    model = DeepBeliefNetwork((4, 3), n_iter=1, normalizer=None, random_state=0)
+    with pytest.warns(NormalizerWarning, match="leaves out log Z"):
+        model.fit(small_table()).score(small_table())

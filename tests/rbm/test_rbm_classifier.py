@@ -494,3 +494,10 @@ def test_more_columns_than_a_float_has_powers_of_two():
     X, y = rng.uniform(size=(30, 1100)) < 0.3, np.arange(30) % 2
     model = RBMClassifier(3, n_iter=1, random_state=0).fit(X, y)
     assert np.isfinite(model.score_samples(X)).all()
+
+
+def test_sample_needs_a_step():
+    X, y = np.eye(4), [0, 1, 0, 1]
+    model = RBMClassifier(3, n_iter=1, random_state=0).fit(X, y)
+    with pytest.raises(ValueError, match="n_steps must be an int of at least 1"):
+        model.sample(2, n_steps=0)

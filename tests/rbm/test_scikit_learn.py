@@ -36,9 +36,7 @@ assert namespace["BernoulliRBM"] is BernoulliRBM
 for name, function in namespace.items():
     if name.startswith("test_"):
         if name in EXCEPTIONS:
-            # Not strict: a badly trained machine meets their upper bound of -300, too.
-            mark = pytest.mark.xfail(reason=EXCEPTIONS[name], strict=False)
-            function = mark(function)
+            function = pytest.mark.xfail(reason=EXCEPTIONS[name], strict=True)(function)
         globals()[name] = pytest.mark.filterwarnings(
             "ignore::skebm.exceptions.SkebmWarning"
         )(function)
