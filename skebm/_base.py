@@ -276,6 +276,7 @@ class BaseEBM(OODScoresMixin, CallbackSupportMixin, PortableStateMixin, BaseEsti
     def _start_run(self, network):
         """Return a run at its beginning; from one seed, it has the same first draws."""
         model, objective = self._make_model(network), self._training_objective()
+        model.reference = self.reference_.for_training(self._run_seed)
         objective.check_model(model, self.n_features_in_)
         return TrainingRun(
             model,

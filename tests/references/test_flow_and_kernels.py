@@ -106,6 +106,42 @@ def test_flow_is_better_than_one_gaussian_and_no_better_on_its_own_rows(flow):
     assert held_out > own - 0.5  # stopped early
 
 
+@pytest.mark.parametrize("passes", [2, 3, 5])
+def test_draws_of_a_flow_are_zukos_inverse(passes):
+    density = FlowDensity(torch.tensor([5, 2, passes, 4, 8]))
+    for parameter in density.parameters():
+        parameter.data += 0.3 * torch.randn(parameter.shape, generator=rng(2))
+    z = torch.randn(20, 5, generator=rng(7))
+    draws = density.sample(20, rng(7))
+    with torch.no_grad():
+        theirs = density.flow.transform().inv(z)
+    torch.testing.assert_close(draws, theirs)
+    assert not torch.allclose(draws, z, atol=0.1)
+
+
+def test_a_flow_of_one_column():
+    x = rows()[:, :1]
+    recipe = FlowReference(transforms=1, max_steps=10)
+    density = recipe.fit(x, weight=None, generator=rng())
+    axis = torch.linspace(-8, 8, 2001)[:, None]
+    with torch.no_grad():
+        share = density.log_prob(axis).exp() * 0.008
+    assert share.sum().item() == pytest.approx(1, abs=1e-3)
+    draws = density.sample(20_000, rng())
+    assert draws.mean().item() == pytest.approx(float(share @ axis), abs=0.03)
+
+
+def test_training_draws_from_a_stock(flow):
+    stocked = flow.for_training(0)
+    first, second = (stocked.sample(4000, rng(k)) for k in (0, 1))
+    assert not torch.equal(first, second)
+    together = torch.cat([first, second, *(stocked.sample(20_000, rng(2)),) * 2])
+    assert len(torch.unique(together, dim=0)) < 32_769
+    torch.testing.assert_close(first.mean(0), torch.zeros(2), atol=0.15, rtol=0)
+    again = flow.for_training(0).sample(4000, rng(0))
+    assert torch.equal(again, first)
+
+
 def test_flow_weighs_its_rows():
     """Rows of next to no weight, most of them, count as if they were not there."""
     x = 0.5 * torch.randn(600, 2, generator=rng())
