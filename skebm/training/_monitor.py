@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -93,7 +94,7 @@ class DensityMonitor(Monitor):
         weight = torch.ones(len(self.x)) if weight is None else weight[:max_rows]
         self.weight = (weight / weight.sum()).to(x.device)
         self.draws = reference.sample(n_draws, generator)
-        self.more_draws = reference.sample(MORE_DRAWS * n_draws, generator)
+        self._draw_more = partial(reference.sample, MORE_DRAWS * n_draws, generator)
         self.has_walls = reference.has_walls
         self.reference_score = reference.log_prob(self.x)
         signs = torch.randint(
@@ -101,19 +102,23 @@ class DensityMonitor(Monitor):
         )
         self.directions = 2.0 * signs - 1.0
 
+    @cached_property
+    def more_draws(self) -> Tensor:
+        """The draws taken where the first do not suffice."""
+        return self._draw_more()
+
     def evaluate(self, model: EnergyModel) -> Evaluation:
-        """Return held-out log-likelihood and minus the sliced score matching loss."""
+        """Return held-out log-likelihood; where Z is lost or q0 has walls, both."""
         with torch.no_grad():
             held_out = self.reference_score - _energies(model, self.x)
             log_normalizer, n_effective = self._log_normalizer(model)
             likelihood = float((self.weight * held_out).sum()) - log_normalizer
-        return Evaluation(
-            {
-                "log_likelihood": likelihood,
-                "sliced_score_matching": self._sliced_score(model),
-            },
-            min(1.0, n_effective / len(self.draws)),
+        evaluation = Evaluation(
+            {"log_likelihood": likelihood}, min(1.0, n_effective / len(self.draws))
         )
+        if self.has_walls or _has_lost_z(evaluation):
+            evaluation.scores["sliced_score_matching"] = self._sliced_score(model)
+        return evaluation
 
     def _log_normalizer(self, model: EnergyModel) -> tuple[float, float]:
         """Return log Z and the effective number of draws behind it."""
@@ -138,16 +143,20 @@ class DensityMonitor(Monitor):
 
     def improvement(self, new: Evaluation, best: Evaluation) -> float:
         """Return by how much ``new`` is better; never so where it alone has lost Z."""
-        lost = new.effective_share <= MIN_EFFECTIVE_SHARE < best.effective_share
-        if lost and not self.has_walls:
-            return -math.inf
+        lost = _has_lost_z(new), _has_lost_z(best)
+        if lost[0] != lost[1] and not self.has_walls:
+            return -math.inf if lost[0] else math.inf
         return super().improvement(new, best)
 
     def metric(self, new: Evaluation, best: Evaluation) -> str:
         """Compare by log-likelihood where both estimates of Z can be trusted."""
-        if min(new.effective_share, best.effective_share) > MIN_EFFECTIVE_SHARE:
-            return "log_likelihood"
-        return "sliced_score_matching"
+        if _has_lost_z(new) or _has_lost_z(best):
+            return "sliced_score_matching"
+        return "log_likelihood"
+
+
+def _has_lost_z(evaluation: Evaluation) -> bool:
+    return evaluation.effective_share <= MIN_EFFECTIVE_SHARE
 
 
 def _energies(model: EnergyModel, rows: Tensor) -> Tensor:

@@ -250,9 +250,9 @@ class Trainer:
             best = self._best if evaluation is None else evaluation
             assert best is not None and self._best is not None
             entry["metric"] = self.monitor.metric(best, self._best)
-            for name in best.scores:
-                score = math.nan if evaluation is None else evaluation.scores[name]
-                entry[f"validation_{name}"] = score
+            for name in self._best.scores | best.scores:
+                scores = {} if evaluation is None else evaluation.scores
+                entry[f"validation_{name}"] = scores.get(name, math.nan)
             entry["effective_share"] = best.effective_share
         entry["n_rollbacks"] = self.guard.n_rollbacks
         entry["seconds"] = seconds

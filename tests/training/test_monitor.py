@@ -52,7 +52,7 @@ def test_sliced_score_matching_of_a_gaussian():
     directions = monitor.directions
     slope = -((x[: len(directions)] - mean) * directions).sum(1) / variance
     exact = -(2 / variance) + 0.5 * slope.square().mean().item()
-    score = monitor.evaluate(model).scores["sliced_score_matching"]
+    score = monitor._sliced_score(model)
     assert score == pytest.approx(-exact, rel=1e-4)
 
 
@@ -65,6 +65,10 @@ def test_effective_share_decides_on_the_metric():
     assert monitor.metric(near, near) == "log_likelihood"
     assert monitor.metric(far, near) == "sliced_score_matching"
     assert monitor.improvement(far, near) == -math.inf
+    assert monitor.improvement(near, far) == math.inf
+    assert "sliced_score_matching" not in near.scores
+    further = monitor.evaluate(EnergyModel(Quadratic(3.2, 0.1), reference))
+    assert math.isfinite(monitor.improvement(further, far))  # by score matching
 
 
 def test_weights_of_held_out_rows():
