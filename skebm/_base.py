@@ -383,7 +383,7 @@ class BaseEBM(OODScoresMixin, CallbackSupportMixin, PortableStateMixin, BaseEsti
     def _expose(self, trainer):
         self.network_ = self._run.served.network.eval()
         self.history_ = trainer.history
-        self.n_iter_ = max(1, trainer.n_epochs)
+        self.n_iter_, self.best_epoch_ = max(1, trainer.n_epochs), trainer.best_epoch
         if trainer.interrupted:
             self._warn_of_interrupt(
                 f"training after {trainer.n_epochs} epochs; the estimator is in its "

@@ -124,6 +124,9 @@ class EBMDensityEstimator(
         Epochs of the last fit.
     is_categorical_ : ndarray of bool of shape (n_features_in_,), or None
         Which columns are categories; None where none is.
+    best_epoch_ : int
+        The epoch whose state was kept. 0: on held-out rows no tilt was better than the
+        bare reference, which then is the model.
     n_features_in_ : int
         Columns seen in fit.
     feature_names_in_ : ndarray of shape (n_features_in_,)

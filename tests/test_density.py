@@ -221,7 +221,7 @@ def test_history_is_one_entry_an_epoch(rows):
 def test_early_stopping_ends_training_and_keeps_the_best_state(rows):
     """A tolerance that nothing meets: the bare reference is the best state."""
     model = make(max_iter=50, tol=10.0, n_iter_no_change=4).fit(rows)
-    assert model.n_iter_ == 4
+    assert (model.n_iter_, model.best_epoch_) == (4, 0)
     np.testing.assert_array_equal(model.energy(rows), np.zeros(len(rows)))
     assert model.log_normalizer_ == pytest.approx(0, abs=1e-6)
 
@@ -230,6 +230,8 @@ def test_early_stopping_ends_training_and_keeps_the_best_state(rows):
 def test_verbose_prints_a_line_every_so_many_epochs(rows, verbose, n_lines, capsys):
     make(max_iter=6, verbose=verbose).fit(rows)
     printed = capsys.readouterr().out.splitlines()
+    if verbose:
+        assert printed.pop().startswith("kept: ")
     assert len(printed) == n_lines
     if printed:
         first, *epochs, last = printed

@@ -65,6 +65,8 @@ class Trainer:
     ----------
     history : dict of str to list
         One entry an epoch.
+    best_epoch : int
+        The epoch whose state was kept; 0 is the untrained one.
     interrupted : bool
         Whether a KeyboardInterrupt ended training.
     """
@@ -93,6 +95,7 @@ class Trainer:
         self.verbose = verbose
         self.guard = StabilityGuard(objective.healthy)
         self.history: dict[str, list[Any]] = {}
+        self.best_epoch = 0
         self.interrupted = False
 
     @property
@@ -113,6 +116,8 @@ class Trainer:
             run.restore(self._best_snapshot)
         if self.monitor is not None:
             run.restore(self._best_snapshot)
+            if self.verbose:
+                print(self._verdict())
         if self.n_epochs and self.guard.n_rollbacks == self.n_epochs:
             raise DivergenceError(
                 f"Training diverged in each of its {self.n_epochs} epochs, the last "
@@ -138,6 +143,7 @@ class Trainer:
                 epochs_without_change = 0 if improved else epochs_without_change + 1
                 if improved:
                     self._remember(run, evaluation)
+                    self.best_epoch = epoch
                 if epoch - self._older_epoch >= SHARE_BETWEEN_OLDER * max_iter:
                     self._older = (self._older[1], self._best_snapshot)
                     self._older_epoch = epoch
@@ -145,6 +151,14 @@ class Trainer:
             stop = self.on_epoch is not None and self.on_epoch(epoch, entry)
             if stop or epochs_without_change >= self.n_iter_no_change:
                 break
+
+    def _verdict(self) -> str:
+        if self.best_epoch:
+            return f"kept: epoch {self.best_epoch} of {self.n_epochs}"
+        return (
+            f"kept: the state before training, which none of {self.n_epochs} epochs was"
+            " better than on held-out rows"
+        )
 
     def _run_epoch(
         self, run: TrainingRun, batches: TableBatches, epoch: int, max_iter: int

@@ -91,13 +91,18 @@ def test_best_state_by_the_monitor_is_kept():
     trainer.fit(run, make_batches(), 60)
     assert run.model.network.level.item() == pytest.approx(3, abs=0.3)
     assert trainer.n_epochs < 60  # patience ran out long before
+    closest = np.argmax(trainer.history["validation_closeness"])
+    assert trainer.best_epoch == closest + 1
 
 
-def test_the_untrained_state_is_a_candidate():
+def test_the_untrained_state_is_a_candidate(capsys):
     objective = Square()
     run = make_run(objective)
-    Trainer(objective, schedule(), monitor=Closeness(9.0)).fit(run, make_batches(), 30)
+    trainer = Trainer(objective, schedule(), monitor=Closeness(9.0), verbose=100)
+    trainer.fit(run, make_batches(), 30)
     assert run.model.network.level.item() == 5.0
+    assert trainer.best_epoch == 0
+    assert "kept: the state before training" in capsys.readouterr().out
 
 
 def test_a_passing_divergence_is_rolled_back_at_a_lower_rate():
