@@ -3,47 +3,93 @@
 from __future__ import annotations
 
 import math
+from dataclasses import astuple, dataclass
 
 import numpy as np
 import torch
 from numpy.polynomial.legendre import leggauss
-from scipy.special import ndtri
+from scipy.special import ndtr, ndtri
 
-from skebm._table import Standardizer
 from skebm.utils import uniform_like
 
 #: Points of the rule by which a density is integrated over a cell.
 N_NODES = 64
 #: Rows added to each category, so that one that was never seen has a cell.
 PSEUDO_ROWS = 0.5
+#: Standard deviations of an atom's noise from the middle to the ends of its gap.
+GAP_DEVIATIONS = 3.0
 #: Keeps points of the outer cells finite.
 LEAST_SHARE = 1e-9
 
 
+@dataclass(frozen=True)
+class Pieces:
+    """The line of a column, cut into pieces that stand for values.
+
+    A piece has noise, a normal density cut off at its ends, or has none: then its
+    points stand for themselves.
+
+    Attributes
+    ----------
+    start : ndarray of shape (n_pieces + 1,)
+        Where each begins, infinity last.
+    centre, scale : ndarray of shape (n_pieces,)
+        Of the normal density; scale 0 where there is no noise.
+    quantile, share : ndarray of shape (n_pieces,)
+        Its quantile at the start of the piece, and its mass there.
+    log_unit : ndarray of shape (n_pieces,)
+        What is added to the log density in the column's units.
+    """
+
+    start: np.ndarray
+    centre: np.ndarray
+    scale: np.ndarray
+    quantile: np.ndarray
+    share: np.ndarray
+    log_unit: np.ndarray
+
+    @classmethod
+    def of_categories(cls, share):
+        """Return a piece for each category, of its share of the standard normal."""
+        ends = np.cumsum(share)
+        start = np.r_[-np.inf, ndtri(ends[:-1]), np.inf]
+        zeros, ones = np.zeros(len(share)), np.ones(len(share))
+        return cls(start, zeros, ones, ends - share, share, zeros)
+
+    @classmethod
+    def of_atoms(cls, low, width, unit):
+        """Return a gap of that width from each of ``low`` on, and what lies between.
+
+        ``unit`` is the column's: a mass, unlike a density, has none.
+        """
+        zeros = np.zeros(2 * len(low) + 1)
+        centre, scale, quantile, log_unit = (zeros.copy() for _ in range(4))
+        centre[1::2], scale[1::2] = low + width / 2, width / (2 * GAP_DEVIATIONS)
+        quantile[1::2], log_unit[1::2] = ndtr(-GAP_DEVIATIONS), math.log(unit)
+        ends = np.stack([low, low + width], axis=1).ravel()
+        start = np.r_[-np.inf, ends, np.inf]
+        return cls(start, centre, scale, quantile, 1 - 2 * quantile, log_unit)
+
+
 class Cells:
-    r"""Cells of columns of categories, which share out the real line.
+    r"""Cells of the space of rows, in each of which all points stand for one row.
 
-    .. math:: C_k = [\Phi^{-1}(F_{k-1}), \Phi^{-1}(F_k)), \qquad
-              F_k = \sum_{l \le k} f_l
+    A density p of points gives that row the mass of its cell C, in some columns:
 
-    Category k, of share :math:`f_k` among the rows, stands for the points of
-    :math:`C_k`. A row's point is drawn from the standard normal density on its cell, so
-    that the points of a column are standard normal. A density p of such points gives
-    the row the mass
+    .. math:: \log \int_C p(z)\, dz = \sum_j \log f_j + \log \sum_m w_m
+              \frac{p(z_m)}{\prod_j b_j(z_{mj})}
 
-    .. math:: \log \int_C p(z)\, dz = \sum_j \log f_{k_j}
-              + \log \sum_m w_m \frac{p(z_m)}{\prod_j \varphi(z_{mj})}
-
-    by 64 points :math:`z_m` at the same quantiles of the normal density in each cell:
-    those of Gauss and Legendre where up to three columns are categories, else a
-    scrambled Sobol net of fixed seed.
+    where :math:`b_j` is the noise by which points are drawn in the cell and
+    :math:`f_j` its mass there, before it is cut off. The 64 points :math:`z_m` are at
+    the same quantiles of the noise in each cell: those of Gauss and Legendre where up
+    to three columns have cells, else a scrambled Sobol net of fixed seed.
 
     Parameters
     ----------
     columns : ndarray of int of shape (n_columns,)
-        Numbers of the columns of categories.
-    shares : list of ndarray
-        f of each, all positive, with sum one.
+        Numbers of the columns that have cells.
+    pieces : list of Pieces
+        Of each.
 
     References
     ----------
@@ -52,89 +98,88 @@ class Cells:
     den Oord, Bethge. A note on the evaluation of generative models. ICLR 2016.
     """
 
-    def __init__(self, columns, shares):
+    def __init__(self, columns, pieces):
         self.columns = np.asarray(columns)
-        size = max(map(len, shares))
-        self.sizes = np.array([len(share) for share in shares])
-        shape = len(shares), size
+        n_pieces = max(len(one.share) for one in pieces)
         # Padding lies beyond infinity, where no point is.
-        self._start, self._share = np.ones(shape), np.ones(shape)
-        self._edges = np.full((len(shares), size + 1), np.inf, dtype=np.float32)
-        for j, share in enumerate(shares):
-            ends = np.cumsum(share)
-            self._start[j, : len(share)] = ends - share
-            self._share[j, : len(share)] = share
-            self._edges[j, 0] = -np.inf
-            self._edges[j, 1 : len(share)] = ndtri(ends[:-1])
-        self._rule = _rule(len(shares))
+        fillers = np.inf, 0.0, 0.0, 0.0, 1.0, 0.0
+        start, *rest = (
+            np.stack([_padded(table, n_pieces, filler) for table in tables])
+            for filler, tables in zip(
+                fillers, zip(*map(astuple, pieces), strict=True), strict=True
+            )
+        )
+        self._start, self._tables = start.astype(np.float32), rest
+        self._rule = _rule(len(pieces))
 
-    @classmethod
-    def fit(cls, columns, sizes, codes, weight=None):
-        """Return the cells of columns of ``sizes`` categories, from rows of codes."""
-        shares = []
-        for size, column in zip(sizes, codes.T, strict=True):
-            counts = np.bincount(column.astype(np.int64), weight, size) + PSEUDO_ROWS
-            shares.append(counts / counts.sum())
-        return cls(columns, shares)
+    def numbers(self, Z):
+        """Return the numbers of the pieces that hold the points, (n, n_columns)."""
+        numbers, _ = self._find(torch.from_numpy(Z))
+        return numbers.numpy()
 
-    def from_codes(self, Z):
-        """Write the middle of its cell in the place of each code of Z, float32."""
-        for j, column in enumerate(self.columns):
-            middle = ndtri(self._start[j] + 0.5 * self._share[j])
-            Z[:, column] = middle[Z[:, column].astype(np.int64)]
-        return Z
+    def middles(self, Z, numbers):
+        """Return Z, its points moved into pieces of these numbers.
 
-    def to_codes(self, Z):
-        """Write its cell's number in the place of each point of Z, float64."""
-        for j, column in enumerate(self.columns):
-            inner = self._edges[j, 1 : self.sizes[j]]
-            points = Z[:, column].astype(np.float32)
-            Z[:, column] = np.searchsorted(inner, points, side="right")
-        return Z
+        Into the middle, where the piece has noise; else inside, as near as can be.
+        """
+        z = torch.from_numpy(Z)
+        found = self._look_up(torch.from_numpy(numbers), z.device)
+        return self._place(z, found, torch.tensor(0.5))[0].numpy()
 
     def redraw(self, z, generator):
         """Return rows of points drawn anew within their cells."""
         points = z[:, self.columns].double()
-        return self._place(z, self._find(z), uniform_like(points, generator))[0]
+        _, found = self._find(z)
+        return self._place(z, found, uniform_like(points, generator))[0]
 
     def log_mass(self, log_density):
         """Return the function of points that integrates exp(log_density) over cells."""
 
         def integrated(z):
-            found = self._find(z)
-            _, share, _, _ = found
+            _, found = self._find(z)
+            share, log_unit = found[-2:]
             total = torch.full_like(share[:, 0], -math.inf)
-            for quantile, log_weight in zip(*self._rule, strict=True):
-                place = torch.from_numpy(quantile).to(z.device)
-                points, log_base = self._place(z, found, place)
-                term = log_density(points).double() - log_base + log_weight
+            for place, log_weight in zip(*self._rule, strict=True):
+                place = torch.from_numpy(place).to(z.device)
+                points, log_noise = self._place(z, found, place)
+                term = log_density(points).double() - log_noise + log_weight
                 total = torch.logaddexp(total, term)
-            return total + share.log().sum(dim=1)
+            return total + (share.log() + log_unit).sum(dim=1)
 
         return integrated
 
     def _find(self, z):
-        """Return start and share of each point's cell, and its least and last point."""
-        edges, start, share = (
-            torch.from_numpy(table).to(z.device)
-            for table in (self._edges, self._start, self._share)
-        )
+        """Return the pieces of points: their numbers, and what `_look_up` returns."""
+        start = torch.from_numpy(self._start[:, 1:-1].copy()).to(z.device)
         points = z[:, self.columns].float().T.contiguous()
-        number = torch.searchsorted(edges[:, 1:-1].contiguous(), points, right=True)
-        last = torch.nextafter(edges[:, 1:], edges.new_tensor(-math.inf))
-        tables = (start, share, edges[:, :-1], last)
-        return tuple(table.gather(1, number).T for table in tables)
+        numbers = torch.searchsorted(start, points, right=True).T
+        return numbers, self._look_up(numbers, z.device)
 
-    def _place(self, z, found, quantile):
-        """Return z at a quantile of each cell, and the log of the normal density."""
-        start, share, least, last = found
-        u = (start + quantile * share).clamp(LEAST_SHARE, 1 - LEAST_SHARE)
-        points = torch.special.ndtri(u)
-        log_base = -0.5 * points.square() - 0.5 * math.log(2 * math.pi)
+    def _look_up(self, numbers, device):
+        """Return first and last point, and the tables, of pieces of these numbers."""
+        start = torch.from_numpy(self._start)
+        last = torch.nextafter(start[:, 1:], start.new_tensor(-math.inf))
+        tables = [start[:, :-1], last, *map(torch.from_numpy, self._tables)]
+        return [table.to(device).gather(1, numbers.T).T for table in tables]
+
+    def _place(self, z, found, place):
+        """Return z at a quantile of each cell's noise, and the log of its density."""
+        first, last, centre, scale, quantile, share, _ = found
+        noisy = scale > 0
+        u = (quantile + place * share).clamp(LEAST_SHARE, 1 - LEAST_SHARE)
+        noise = torch.special.ndtri(u)
+        points = torch.where(noisy, centre + scale * noise, z[:, self.columns].double())
+        points = torch.maximum(torch.minimum(points.float(), last), first)
         placed = z.clone()
-        rounded = torch.maximum(torch.minimum(points.float(), last), least)
-        placed[:, self.columns] = rounded.to(z.dtype)
-        return placed, log_base.sum(dim=1)
+        placed[:, self.columns] = points.to(z.dtype)
+        log_noise = -0.5 * (noise.square() + math.log(2 * math.pi)) - scale.log()
+        return placed, torch.where(noisy, log_noise, 0.0).sum(dim=1)
+
+
+def _padded(table, n_pieces, filler):
+    """Return the table of pieces lengthened to so many (starts: one more)."""
+    n_more = n_pieces + (filler == np.inf) - len(table)
+    return np.r_[table, np.full(n_more, filler)]
 
 
 def _rule(n_columns):
@@ -150,43 +195,3 @@ def _rule(n_columns):
         (np.stack(grid, axis=-1).reshape(-1, n_columns) + 1) / 2,
         np.sum(weights, axis=0).ravel(),
     )
-
-
-class CellStandardizer(Standardizer):
-    """`Standardizer` of a table some columns of which are codes of categories.
-
-    Rows become points within the cells of their categories: here the middle ones.
-
-    Parameters
-    ----------
-    range_share : float
-        As in `Standardizer`.
-    columns : ndarray of int
-        Numbers of the columns of codes.
-    sizes : list of int
-        Their numbers of categories.
-    """
-
-    def __init__(self, range_share, columns, sizes):
-        super().__init__(range_share)
-        self.columns, self.sizes = columns, sizes
-
-    def fit(self, X, sample_weight=None, names=None):
-        """Learn moments and cells from X."""
-        super().fit(X, sample_weight, names)
-        self.mean_[self.columns], self.scale_[self.columns] = 0.0, 1.0
-        codes = X[:, self.columns]
-        self.cells = Cells.fit(self.columns, self.sizes, codes, sample_weight)
-        return self
-
-    def transform(self, X):
-        """Return standardised rows, in the middle of their cells."""
-        return self.cells.from_codes(super().transform(X))
-
-    def inverse_transform(self, Z):
-        """Return rows in the units of X, codes where X has codes."""
-        return self.cells.to_codes(super().inverse_transform(Z))
-
-    def log_mass(self, log_density):
-        """Return the function that integrates exp(log_density) over cells."""
-        return self.cells.log_mass(log_density)

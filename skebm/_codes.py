@@ -7,7 +7,7 @@ import pandas as pd
 from sklearn.utils.validation import _num_features
 
 from skebm._categories import CategoryTable, as_frame
-from skebm._cells import CellStandardizer
+from skebm._mixed_table import MixedStandardizer
 from skebm._table import Standardizer, check_finite, check_numbers
 
 KNOW_THEM = "Fit on pandas category columns that list all values."
@@ -24,11 +24,12 @@ class CategoricalColumnsMixin:
     def _read_table(self, X, *, reset, min_rows=1, allow_nan=False):
         """Return X as numbers; on ``reset`` learn which columns are categories.
 
-        NaN is for numbers: a table with categories has none.
+        NaN is for numbers: a table with categories or atoms has none.
         """
         if reset:
             mask = categorical_mask(X, self.categorical_features)
             self.is_categorical_ = mask if mask.any() else None
+        allow_nan = allow_nan and self._standardizer.cells is None
         if self.is_categorical_ is None:
             return super()._read_table(
                 X, reset=reset, min_rows=min_rows, allow_nan=allow_nan
@@ -50,10 +51,14 @@ class CategoricalColumnsMixin:
         return X.infer_objects().to_numpy()
 
     def _make_standardizer(self):
-        if self.is_categorical_ is None:
+        if self.is_categorical_ is None and self.atoms is None:
             return Standardizer(self._range_share)
-        columns = np.flatnonzero(self.is_categorical_)
-        return CellStandardizer(self._range_share, columns, self._coded.sizes())
+        columns, sizes = [], []
+        if self.is_categorical_ is not None:
+            columns, sizes = self._coded.columns, self._coded.sizes()
+        return MixedStandardizer(
+            self._range_share, columns, sizes, self.atoms == "auto"
+        )
 
 
 class CodedColumns:

@@ -15,7 +15,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from skebm import EBMDensityEstimator
-from skebm._cells import Cells
+from skebm._cells import Cells, Pieces
+from skebm._mixed_table import MixedStandardizer, find_atoms
 from skebm.networks import MLP
 
 TINY = partial(MLP, hidden_features=(16,))
@@ -58,7 +59,7 @@ def trained(rows):
     return make(max_iter=60, learning_rate=5e-3).fit(rows)
 
 
-def every_row(n_points=150):
+def every_row(n_points=60):
     """Return each category with each boolean on a grid of numbers, and its step."""
     warmth = np.linspace(-20, 50, n_points)
     index = pd.MultiIndex.from_product([SKIES, warmth, [False, True]])
@@ -69,50 +70,56 @@ def every_row(n_points=150):
 # ------------------------------------------------------------------ mathematics
 
 
+def cells_of(*shares):
+    pieces = [Pieces.of_categories(np.asarray(share)) for share in shares]
+    return Cells(range(len(shares)), pieces)
+
+
+def middles(cells, numbers):
+    numbers = np.asarray(numbers)
+    return torch.from_numpy(cells.middles(np.zeros(numbers.shape), numbers))
+
+
 def test_cells_share_out_the_normal_density():
-    cells = Cells([1], [SHARES])
-    mass = cells.log_mass(lambda z: torch.from_numpy(norm.logpdf(z[:, 1])))
-    z = torch.from_numpy(cells.from_codes(np.array([[9.0, k] for k in range(4)])))
-    np.testing.assert_allclose(mass(z), np.log(SHARES), atol=1e-12)
-    generator = torch.Generator().manual_seed(0)
-    points = cells.redraw(z.repeat(5000, 1), generator)
-    codes = cells.to_codes(points.numpy().copy())
-    np.testing.assert_array_equal(codes[:, 1], np.tile(range(4), 5000))
-    assert (points[:, 0] == 9).all()
-    weighted = points.reshape(5000, 4, 2)[:, :, 1] @ torch.tensor(SHARES)
+    cells = cells_of(SHARES)
+    mass = cells.log_mass(lambda z: torch.from_numpy(norm.logpdf(z[:, 0])))
+    z = middles(cells, [[0], [1], [2], [3]])
+    np.testing.assert_allclose(mass(z), np.log(SHARES), atol=1e-6)
+    points = cells.redraw(z.repeat(5000, 1), torch.Generator().manual_seed(0))
+    numbers = cells.numbers(points.numpy())
+    np.testing.assert_array_equal(numbers[:, 0], np.tile(range(4), 5000))
+    weighted = points.reshape(5000, 4) @ torch.tensor(SHARES)
     assert abs(weighted.mean()) < 0.02
 
 
 @pytest.mark.parametrize("n_columns", [1, 2, 3, 6])
 def test_the_mass_of_a_cell_is_its_integral(n_columns):
     """Of a normal density moved and widened, whose integrals are known."""
-    cells = Cells(range(n_columns), [SHARES] * n_columns)
+    cells = cells_of(*[SHARES] * n_columns)
     place, scale = 0.5, 1.1
 
     def log_density(z):
         return torch.from_numpy(norm.logpdf(z, place, scale).sum(axis=1))
 
-    rng = np.random.RandomState(0)
-    codes = rng.randint(4, size=(40, n_columns)).astype(float)
+    numbers = np.random.RandomState(0).randint(4, size=(40, n_columns))
     ends = np.concatenate([[-np.inf], norm.ppf(np.cumsum(SHARES)[:-1]), [np.inf]])
     share = np.diff(norm.cdf(ends, place, scale))
-    expected = np.log(share[codes.astype(int)]).sum(axis=1)
-    z = torch.from_numpy(cells.from_codes(codes))
+    expected = np.log(share[numbers]).sum(axis=1)
+    mass = cells.log_mass(log_density)(middles(cells, numbers))
     tolerance = {1: 0.001, 2: 0.02, 3: 0.06, 6: 0.15}[n_columns]
-    np.testing.assert_allclose(cells.log_mass(log_density)(z), expected, atol=tolerance)
+    np.testing.assert_allclose(mass, expected, atol=tolerance)
 
 
 def test_tiny_cells_hold_their_points():
     """A category of one row in a million, wherever its cell lies."""
     share = np.full(1000, 1e-6)
     share[[3, 500, -1]] = (1 - share.sum()) / 3 + 1e-6
-    cells = Cells([0], [share])
-    z = torch.from_numpy(cells.from_codes(np.arange(1000.0)[:, None])).float()
+    cells = cells_of(share)
+    z = middles(cells, np.arange(1000)[:, None]).float()
     generator = torch.Generator().manual_seed(0)
     for _ in range(5):
-        points = cells.redraw(z, generator)
-        codes = cells.to_codes(points.numpy().astype(float))
-        np.testing.assert_array_equal(codes[:, 0], range(1000))
+        numbers = cells.numbers(cells.redraw(z, generator).numpy())
+        np.testing.assert_array_equal(numbers[:, 0], range(1000))
 
 
 def test_probabilities_of_a_category_are_its_frequencies(rows):
@@ -186,6 +193,120 @@ def test_samples_follow_the_scores(trained, rows):
             chosen = (every["sky"] == sky) & (every["wet"] == wet)
             share = ((drawn["sky"] == sky) & (drawn["wet"] == wet)).mean()
             assert share == pytest.approx(mass[chosen].sum(), abs=0.04)
+
+
+# ------------------------------------------------------------------ atoms
+
+
+def rainfall(n_rows, random_state=0):
+    """Three dry days in five, else skewed amounts up to a gauge's end; and a number."""
+    rng = np.random.RandomState(random_state)
+    dry, warmth = rng.uniform(size=n_rows) < 0.6, rng.normal(10, 5, n_rows)
+    amount = np.minimum(rng.gamma(2.0, 3.0, n_rows), 6.0)
+    return np.stack([np.where(dry, 0.0, amount), warmth + 10 * dry], axis=1)
+
+
+def test_only_values_beyond_all_others_are_atoms():
+    X = rainfall(2000)
+    np.testing.assert_array_equal(find_atoms(X[:, 0]), [0, 6])
+    assert not len(find_atoms(X[:, 1]))
+    assert not len(find_atoms(np.random.RandomState(0).poisson(0.5, 2000)))
+    assert not len(find_atoms(np.round(X[:, 1])))
+    weight = np.where(np.isin(X[:, 0], [0, 6]), 0.01, 1.0)
+    assert not len(find_atoms(X[:, 0], weight))
+
+
+def test_the_way_there_and_back():
+    """Atoms, values a rounding error off them, values between and far beyond."""
+    X = rainfall(500)[:, :1]
+    standardizer = MixedStandardizer(0.0, [], [], find_atoms=True).fit(X)
+    np.testing.assert_array_equal(standardizer.atoms_[0], [0, 6])
+    special = [
+        0,
+        np.nextafter(0, 1),
+        -1e-12,
+        1e-12,
+        10,
+        np.nextafter(10, 0),
+        11,
+        -5,
+        1e4,
+    ]
+    rows = np.r_[X, np.array(special)[:, None]]
+    Z = standardizer.transform(rows)
+    numbers = standardizer.cells.numbers(Z)[:, 0]
+    is_atom = np.isin(rows[:, 0], [0, 6])
+    np.testing.assert_array_equal(numbers % 2 == 1, is_atom)
+    back = standardizer.inverse_transform(Z)
+    np.testing.assert_array_equal(back[is_atom], rows[is_atom])
+    np.testing.assert_allclose(back, rows, rtol=1e-5, atol=1e-5)
+    redrawn = standardizer.cells.redraw(
+        torch.from_numpy(Z), torch.Generator().manual_seed(0)
+    ).numpy()
+    np.testing.assert_array_equal(redrawn[~is_atom], Z[~is_atom])
+    back = standardizer.inverse_transform(redrawn)
+    np.testing.assert_array_equal(back[is_atom], rows[is_atom])
+    assert len(np.unique(redrawn[is_atom])) > 300
+
+
+@pytest.fixture(scope="module")
+def rain():
+    return rainfall(1500)
+
+
+@pytest.fixture(scope="module")
+def with_atoms(rain):
+    return make(atoms="auto", network="wave_mlp", max_iter=40, reference="gmm").fit(
+        rain
+    )
+
+
+def test_atoms_and_density_add_up_to_one(with_atoms, rain):
+    """Sums over the two atoms, integrals over the rest."""
+    amount, warmth = np.linspace(-4, 12, 121)[:-1] + 16 / 240, np.linspace(-15, 45, 50)
+    area = (amount[1] - amount[0]) * (warmth[1] - warmth[0])
+    grid = np.stack(np.meshgrid(amount, warmth), axis=-1).reshape(-1, 2)
+    between = np.exp(with_atoms.score_samples(grid)).sum() * area
+    masses = []
+    for atom in with_atoms._standardizer.atoms_[0]:
+        line = np.stack([np.full(50, atom), warmth], axis=1)
+        mass = np.exp(with_atoms.score_samples(line)).sum() * (warmth[1] - warmth[0])
+        assert mass == pytest.approx((rain[:, 0] == atom).mean(), abs=0.03)
+        masses.append(mass)
+    error = 4 * with_atoms.log_normalizer_se_
+    assert between + sum(masses) == pytest.approx(1, abs=0.015 + error)
+    drawn = with_atoms.sample(3000, random_state=0)
+    assert (drawn[:, 0] == 0).mean() == pytest.approx(masses[0], abs=0.04)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 40.0])
+def test_masses_of_atoms_have_no_unit(scale, rain):
+    """A density takes the factor of its column's units, a mass doesn't."""
+    options = {"atoms": "auto", "max_iter": 2}
+    expected = make(**options).fit(rain).score_samples(rain) - np.log(scale)
+    is_atom = np.isin(rain[:, 0], [0, 6])
+    expected[~is_atom] -= np.log(scale)
+    X = rain * scale
+    np.testing.assert_allclose(
+        make(**options).fit(X).score_samples(X), expected, atol=2e-3
+    )
+
+
+def test_no_atoms_found_changes_nothing(rain):
+    X = rain[:, 1:]
+    np.testing.assert_array_equal(scores_of(X, atoms="auto"), scores_of(X))
+
+
+def test_atoms_beside_categories(rows, rain):
+    X = rows.assign(rain=rain[:, 0])
+    model = make(atoms="auto", max_iter=2).fit(X)
+    assert list(model._standardizer.atoms_) == [3]
+    assert np.isfinite(model.score_samples(X)).all()
+    drawn = model.sample(50, random_state=0)
+    assert (drawn.dtypes == X.dtypes).all()
+    assert (drawn["rain"] == 0).any()
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(again.score_samples(X), model.score_samples(X))
 
 
 # ------------------------------------------------------------------ kinds of tables

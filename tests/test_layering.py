@@ -22,6 +22,7 @@ FLOORS = [
         "_resolve",
         "_table",
         "_cells",
+        "_mixed_table",
         "_categories",
         "_codes",
         "_labels",
