@@ -17,6 +17,7 @@ for name in (
     "plot_out_of_distribution",
     "plot_pipeline",
     "plot_density",
+    "plot_columns",
     "plot_stacked_rbms",
 ):
     print(f"\n--- {name}", flush=True)

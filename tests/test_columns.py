@@ -292,6 +292,14 @@ def test_masses_of_atoms_have_no_unit(scale, rain):
     )
 
 
+def test_missing_entries_beside_atoms_are_refused(with_atoms):
+    """Their marginal would be a sum over atoms besides an integral."""
+    row = np.array([[np.nan, 5.0]])
+    for method in ("score_samples", "impute"):
+        with pytest.raises(ValueError, match="contains NaN in column 0"):
+            getattr(with_atoms, method)(row)
+
+
 def test_no_atoms_found_changes_nothing(rain):
     X = rain[:, 1:]
     np.testing.assert_array_equal(scores_of(X, atoms="auto"), scores_of(X))
