@@ -86,7 +86,9 @@ class JEMClassifier(ClassLabelsMixin, ConditionalsMixin, BaseEBM):
         Hold out rows and keep the best state: labelled ones, and by their accuracy,
         where they are at least 20 a class; else any, and by the density's metric.
         Without either (``objective=None``) none is held out.
-    validation_fraction, n_iter_no_change, tol, contamination, ood_score, warm_start
+    ood_score : str, default="log_density"
+        As in `EBMDensityEstimator`.
+    validation_fraction, n_iter_no_change, tol, contamination, warm_start
         As in `EBMDensityEstimator`.
     device, random_state, verbose
         As in `EBMDensityEstimator`.

@@ -92,9 +92,11 @@ class EBMDensityEstimator(
         Share of in-distribution rows that `predict` may call outliers. "auto" is
         Tukey's fence: an outlier scores more than 1.5 interquartile ranges below the
         lower quartile of the held-out rows. May be changed after `fit`.
-    ood_score : {"log_density", "negative_energy", "typicality", "gradient_norm"}, \
-            default="log_density"
-        What `ood_scores` returns; may be changed after `fit`.
+    ood_score : str, default="combined"
+        What `ood_scores` returns: "log_density", "negative_energy", "typicality" or
+        "gradient_norm", between which one may change after `fit`; "blurred_density",
+        "noise_contrast" or "combined", which `fit` learns where they are chosen, with
+        some seconds of training. See `skebm.evaluation.OOD_SCORES`.
     warm_start : bool, default=False
         Whether `fit` goes on from the last fit's state: with the same columns,
         network, objective and reference.
@@ -190,7 +192,7 @@ class EBMDensityEstimator(
         n_iter_no_change=50,
         tol=0.0,
         contamination=0.05,
-        ood_score="log_density",
+        ood_score="combined",
         warm_start=False,
         device="auto",
         random_state=None,

@@ -36,14 +36,16 @@ class OODScoresMixin:
         """Prepare the scores and keep those of the held-out rows; log Z is known."""
         judged = train if held_out is None else held_out
         self._is_calibrated = held_out is not None
+        epochs = self._resolve_max_iter(len(train))
+        max_steps = epochs * max(1, len(train) // self.batch_size)
         self._ood_scores, self._calibration = {}, {}
-        rows = [torch.from_numpy(z).to(self._device) for z in (train, judged)]
         for name, kind in OOD_SCORES.items():
             if not kind.is_free and name != self.ood_score:
                 continue
-            with torch.no_grad():
+            with torch.inference_mode(False), torch.no_grad():
+                rows = [torch.from_numpy(z).to(self._device) for z in (train, judged)]
                 generator = make_generator(seed, self._device)
-                fitted = kind.fit(self._scored_model(), *rows, generator)
+                fitted = kind.fit(self._scored_model(), *rows, generator, max_steps)
             self._ood_scores[name] = fitted
             self._calibration[name] = np.sort(
                 self._on_standardized(self._ood_function(name), judged)

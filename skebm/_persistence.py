@@ -46,9 +46,16 @@ class PortableStateMixin:
             return
         self._device = _nearest_device(self._device)
         device = torch.device(self._device)
-        self.reference_ = _unpacked(state["reference_"]).to(device)
+        packed = state["reference_"]
+        arrays = to_tensor_tree(packed["arrays"])
+        self.reference_ = packed["class"](**arrays).to(device)
         scores = state["_ood_scores"].items()
-        self._ood_scores = {name: _unpacked(s).to(device) for name, s in scores}
+        self._ood_scores = {
+            name: packed["class"]
+            .from_arrays(to_tensor_tree(packed["arrays"]))
+            .to(device)
+            for name, packed in scores
+        }
         self._run = self._rebuild_run(to_tensor_tree(state["_run"]), device)
         self.network_ = self._run.served.network.eval()
 
@@ -68,10 +75,6 @@ class PortableStateMixin:
 def _packed(module):
     """Return class and arrays of a module that its tensors make up."""
     return {"class": type(module), "arrays": to_numpy_tree(module.arrays())}
-
-
-def _unpacked(packed):
-    return packed["class"](**to_tensor_tree(packed["arrays"]))
 
 
 def _nearest_device(device):

@@ -39,9 +39,15 @@ def trained(rows):
     return make(validation_fraction=0.5).fit(rows)
 
 
-@pytest.fixture(params=FREE)
-def scoring(request, trained):
-    return pickle.loads(pickle.dumps(trained)).set_params(ood_score=request.param)
+@pytest.fixture(params=OOD_SCORES)
+def scoring(request, trained, rows):
+    if request.param in FREE:
+        copied = pickle.loads(pickle.dumps(trained))
+        return copied.set_params(ood_score=request.param)
+    model = make(validation_fraction=0.5, ood_score=request.param).fit(rows)
+    copied = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(copied.ood_scores(rows), model.ood_scores(rows))
+    return copied
 
 
 def test_scores_are_what_they_are_called(trained, rows):
@@ -147,3 +153,41 @@ def test_p_values_after_partial_fit_need_other_rows(trained, rows):
     with pytest.raises(ValueError, match="calibration"):
         model.p_values(rows)
     assert len(model.p_values(rows, calibration=draw(50, 1))) == len(rows)
+
+
+# ------------------------------------------------------------------ learnt scores
+
+
+def test_a_learnt_score_is_learnt_by_fit_where_it_is_chosen(rows):
+    model = make(ood_score="log_density").fit(rows)
+    model.set_params(ood_score="noise_contrast")
+    assert np.isnan(model.offset_)
+    with pytest.raises(ValueError, match=r"'noise_contrast' is not ready.*Fit with it"):
+        model.predict(rows)
+    model.fit(rows)
+    assert (model.predict(rows) == -1).mean() == pytest.approx(0.05, abs=0.05)
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_a_learnt_score_does_not_change_the_density(rows, early_stopping):
+    density, scores = [], []
+    for name in ("log_density", "combined"):
+        model = make(ood_score=name, early_stopping=early_stopping).fit(rows)
+        density.append(model.score_samples(rows))
+        scores.append(model.ood_scores(rows))
+    np.testing.assert_array_equal(*density)
+    assert not np.array_equal(*scores)
+
+
+def test_a_learnt_score_is_learnt_anew_after_partial_fit(rows):
+    model = make(ood_score="combined").fit(rows)
+    before = model.ood_scores(rows)
+    after = model.partial_fit(rows).ood_scores(rows)
+    assert np.isfinite(after).all()
+    assert not np.array_equal(after, before)
+
+
+def test_far_rows_are_outliers_by_the_combined_score(rows):
+    model = make(ood_score="combined", max_iter=60).fit(rows)
+    far = [[5.0, 500.0], [25.0, 5.0], [5.0, 5.0]]
+    assert model.predict(far).tolist() == [-1, -1, 1]

@@ -18,7 +18,15 @@ from skebm.evaluation._machine import (
 from skebm.evaluation._mass import ProbabilityMass, probability_mass
 from skebm.evaluation._missing import IncompleteRow, incomplete_rows
 from skebm.evaluation._normalizer import AbstractNormalizer, ImportanceSampling
-from skebm.evaluation._ood import OOD_SCORES, OODScore, ScoredModel
+from skebm.evaluation._ood import (
+    GradientNorm,
+    LogDensity,
+    NegativeEnergy,
+    OODScore,
+    ScoredModel,
+    Typicality,
+)
+from skebm.evaluation._ood_combined import BlurredDensity, Combined, NoiseContrast
 from skebm.evaluation._quadrature import Quadrature
 
 NORMALIZERS: dict[str, type[AbstractNormalizer]] = {
@@ -28,6 +36,16 @@ NORMALIZERS: dict[str, type[AbstractNormalizer]] = {
     "quadrature": Quadrature,
 }
 
+OOD_SCORES: dict[str, type[OODScore]] = {
+    "blurred_density": BlurredDensity,
+    "combined": Combined,
+    "gradient_norm": GradientNorm,
+    "log_density": LogDensity,
+    "negative_energy": NegativeEnergy,
+    "noise_contrast": NoiseContrast,
+    "typicality": Typicality,
+}
+
 __all__ = [
     "NORMALIZED",
     "NORMALIZERS",
@@ -35,10 +53,13 @@ __all__ = [
     "AbstractNormalizer",
     "AnnealedImportanceSampling",
     "AutoNormalizer",
+    "BlurredDensity",
+    "Combined",
     "Detection",
     "ImportanceSampling",
     "IncompleteRow",
     "LogNormalizer",
+    "NoiseContrast",
     "OODScore",
     "ProbabilityMass",
     "Quadrature",

@@ -15,6 +15,11 @@ from skebm.networks import EnergyModel
 CHUNK_ROWS = 1024  # an embedding's waves take many times a row's memory
 
 
+def in_chunks(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Return a function's values at the rows of x, some rows at a time."""
+    return torch.cat([function(rows) for rows in x.split(CHUNK_ROWS)])
+
+
 @dataclass(frozen=True)
 class ScoredModel:
     """A trained model, and what its estimator reports of standardised rows.
@@ -39,7 +44,7 @@ class OODScore(nn.Module, ABC):
     """A score of standardised rows; higher is more normal.
 
     A subclass takes its tensors as constructor arguments and registers each as a
-    persistent buffer of the same name, so that ``type(s)(**s.arrays())`` is a copy.
+    persistent buffer of the same name, or has a `from_arrays` of its own.
     """
 
     #: Whether `fit` is as good as free, so that every estimator can have the score.
@@ -52,6 +57,7 @@ class OODScore(nn.Module, ABC):
         train: Tensor,
         held_out: Tensor,
         generator: torch.Generator,
+        max_steps: int,
     ) -> Self:
         """Return the score, with what it has to learn.
 
@@ -65,8 +71,10 @@ class OODScore(nn.Module, ABC):
             Rows that it was not trained on, where there are any; else of ``train``.
         generator : torch.Generator
             Source of randomness, on that device.
+        max_steps : int
+            Steps of training that the score may take: no more than the model's own.
         """
-        del scored, train, held_out, generator
+        del scored, train, held_out, generator, max_steps
         return cls()
 
     @abstractmethod
@@ -74,8 +82,13 @@ class OODScore(nn.Module, ABC):
         """Return the scores of the rows, float64, shape (n,)."""
 
     def arrays(self) -> dict[str, Tensor]:
-        """Return the tensors that `__init__` takes, by name."""
+        """Return the tensors that `from_arrays` takes, by name."""
         return dict(self.state_dict())
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, Tensor]) -> Self:
+        """Return a copy of the score that has these arrays."""
+        return cls(**arrays)
 
 
 class LogDensity(OODScore):
@@ -124,11 +137,11 @@ class Typicality(OODScore):
         train: Tensor,
         held_out: Tensor,
         generator: torch.Generator,
+        max_steps: int,
     ) -> Self:
         """Take the mean over the held-out rows."""
-        del train, generator
-        parts = [scored.log_prob(rows) for rows in held_out.split(CHUNK_ROWS)]
-        return cls(torch.cat(parts).mean())
+        del train, generator, max_steps
+        return cls(in_chunks(scored.log_prob, held_out).mean())
 
     def forward(self, scored: ScoredModel, x: Tensor) -> Tensor:
         """Return minus the distance of log p(x) to the mean."""
@@ -153,11 +166,3 @@ class GradientNorm(OODScore):
             log_prob = scored.model.log_prob_unnormalized(z)
             (slope,) = torch.autograd.grad(log_prob.sum(), z)
         return -slope.double().norm(dim=1)
-
-
-OOD_SCORES: dict[str, type[OODScore]] = {
-    "log_density": LogDensity,
-    "negative_energy": NegativeEnergy,
-    "typicality": Typicality,
-    "gradient_norm": GradientNorm,
-}

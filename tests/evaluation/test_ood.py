@@ -1,6 +1,7 @@
 """Scores of normality against closed forms under a Gaussian."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from torch import nn
 
 from skebm.evaluation import OOD_SCORES, ScoredModel
 from skebm.networks import EnergyModel
-from skebm.references import GaussianMixtureDensity
+from skebm.references import GaussianMixtureDensity, UniformBox
 from skebm.utils import make_generator
 
 
@@ -47,11 +48,15 @@ def draws(exact, n):
     return exact.mean + noise @ exact.scale_tril.T
 
 
-def scores(name, scored, x, held_out=None):
-    held_out = x if held_out is None else held_out
+def fit(name, scored, train, held_out=None, max_steps=100):
+    held_out = train if held_out is None else held_out
+    generator = make_generator(0)
     with torch.no_grad():
-        kind = OOD_SCORES[name].fit(scored, x, held_out, make_generator(0))
-        return kind(scored, x)
+        return OOD_SCORES[name].fit(scored, train, held_out, generator, max_steps)
+
+
+def scores(name, scored, x, held_out=None):
+    return fit(name, scored, x, held_out)(scored, x)
 
 
 def test_log_density(gaussian):
@@ -99,3 +104,100 @@ def test_gradients_are_no_concern_of_the_caller(gaussian, mode):
     assert torch.isfinite(found).all()
     assert not found.requires_grad
     assert scored.model.network.b.grad is None
+
+
+# ------------------------------------------------------------------ learnt scores
+
+
+def test_blurred_density_is_that_of_rows_with_noise(gaussian):
+    """Of a Gaussian reference: the same with a wider covariance."""
+    scored, exact = gaussian
+    x = draws(exact, 50)
+    reference = scored.model.reference
+    blurred = torch.distributions.MultivariateNormal(
+        reference.means[0], exact.covariance_matrix + 0.4**2 * torch.eye(2)
+    )
+    expected = blurred.log_prob(x).double()
+    found = scores("blurred_density", scored, x)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_blurred_density_fits_a_mixture_where_the_reference_is_none(gaussian):
+    """Of normal rows, with any reference: near the blurred normal density."""
+    x = torch.randn(3000, 2, generator=make_generator(1))
+    box = UniformBox(torch.full((2,), -9.0), torch.full((2,), 9.0))
+    scored = replace(gaussian[0], model=EnergyModel(Tilt(torch.zeros(2)), box))
+    found = fit("blurred_density", scored, x)(scored, x)
+    variance = 1 + 0.4**2
+    expected = -x.square().sum(dim=1) / (2 * variance) - math.log(
+        2 * math.pi * variance
+    )
+    assert (found - expected).abs().mean() < 0.05
+
+
+def test_noise_contrast_is_the_log_ratio_to_wide_noise(gaussian):
+    """Of normal rows: log N(x; 0, I) - log N(x; 0, 25 I), and the same with 9 I."""
+    x = torch.randn(3000, 2, generator=make_generator(1))
+    score = fit("noise_contrast", gaussian[0], x, max_steps=600)
+    radius = torch.linspace(0, 3, 7)
+    points = radius[:, None] * torch.tensor([0.6, -0.8])
+    for network, width in zip(score.networks, (5.0, 3.0), strict=True):
+        expected = 2 * math.log(width) - radius**2 * (1 - width**-2) / 2
+        error = (network(points)[:, 0] - expected).abs()
+        assert error[radius <= 2].max() < 0.5
+        assert error.mean() < 0.4
+    values = torch.cat([network(x) for network in score.networks], dim=1).double()
+    standardised = (values - values.mean(dim=0)) / values.std(dim=0, correction=0)
+    torch.testing.assert_close(score(gaussian[0], x), standardised.mean(dim=1))
+
+
+def test_noise_follows_the_covariance_of_the_rows(gaussian):
+    """The second net: log N(x; m, C) - log N(x; m, 9 C) of Gaussian rows."""
+    scored, exact = gaussian
+    x = draws(exact, 3000)
+    score = fit("noise_contrast", scored, x, max_steps=600)
+    radius = torch.linspace(0, 2, 5)
+    for direction in torch.tensor([[1.0, 0.0], [0.6, 0.8], [-0.8, 0.6]]):
+        points = exact.mean + radius[:, None] * (exact.scale_tril @ direction)
+        expected = 2 * math.log(3) - radius**2 * (1 - 1 / 9) / 2
+        error = (score.networks[1](points)[:, 0] - expected).abs()
+        assert error.max() < 0.6
+
+
+def test_noise_contrast_takes_no_more_steps_than_it_may(gaussian):
+    x = torch.randn(50, 2, generator=make_generator(1))
+    untrained = fit("noise_contrast", gaussian[0], x, max_steps=0)
+    assert not untrained(gaussian[0], x).any()
+    assert fit("noise_contrast", gaussian[0], x, max_steps=1)(gaussian[0], x).any()
+
+
+def test_combined_is_the_mean_of_both_standardised(gaussian):
+    scored, exact = gaussian
+    x = draws(exact, 300)
+    train, held_out = x[:200], x[200:]
+    combined = fit("combined", scored, train, held_out)
+    parts = combined.density(scored, x), combined.contrast(scored, x)
+    expected = sum((s - s[200:].mean()) / s[200:].std(correction=0) for s in parts) / 2
+    torch.testing.assert_close(combined(scored, x), expected)
+    assert abs(combined(scored, held_out).mean()) < 1e-6
+
+
+@pytest.mark.parametrize("name", OOD_SCORES)
+def test_a_score_is_rebuilt_from_its_arrays(name, gaussian):
+    scored, exact = gaussian
+    x = draws(exact, 60)
+    score = fit(name, scored, x, max_steps=5)
+    arrays = {key: array.clone() for key, array in score.arrays().items()}
+    twin = type(score).from_arrays(arrays)
+    torch.testing.assert_close(twin(scored, x), score(scored, x), atol=0, rtol=0)
+    again = fit(name, scored, x, max_steps=5)
+    torch.testing.assert_close(again(scored, x), score(scored, x), atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("name", OOD_SCORES)
+def test_scores_are_double_and_finite_where_rows_are_alike(name, gaussian):
+    x = torch.ones(40, 2)
+    found = fit(name, gaussian[0], x, max_steps=2)(gaussian[0], x)
+    assert found.dtype == torch.float64
+    assert found.shape == (40,)
+    assert torch.isfinite(found).all()
