@@ -53,15 +53,12 @@ def main():
             seconds = time.perf_counter() - started
             result = model.normalizer_result_
             forward = result.log_normalizer
-            highest = max(
-                forward + 2 * result.standard_error, result.reverse_log_normalizer
-            )
             score = model.score(test)
             row = {
                 "seed": seed,
                 "epochs": n_epochs,
                 "test": score,
-                "conservative": score - (highest - forward),
+                "conservative": score - (result.upper - forward),
                 "standard_error": result.standard_error,
                 "reverse_gap": result.reverse_log_normalizer - forward,
                 "seconds": seconds,
