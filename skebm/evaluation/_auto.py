@@ -38,7 +38,7 @@ class AutoNormalizer(AbstractNormalizer):
     ----------
     tolerance : float, default=0.05
         The standard error to reach, in nats.
-    max_moves : int, default=500_000
+    max_moves : int, default=200_000
         Temperatures times particles that a round may take.
 
     Examples
@@ -59,7 +59,7 @@ class AutoNormalizer(AbstractNormalizer):
     ('AnnealedImportanceSampling', 18)
     """
 
-    def __init__(self, *, tolerance: float = 0.05, max_moves: int = 500_000) -> None:
+    def __init__(self, *, tolerance: float = 0.05, max_moves: int = 200_000) -> None:
         self.tolerance = tolerance
         self.max_moves = max_moves
 

@@ -115,17 +115,21 @@ def summarize(log_weights: Tensor, method: str) -> LogNormalizer:
     )
 
 
-def bracket(forward: LogNormalizer, backward: LogNormalizer) -> LogNormalizer:
+def bracket(
+    forward: LogNormalizer, backward: LogNormalizer, slack: float = 0.25
+) -> LogNormalizer:
     """Join an estimate of log Z with one of -log Z by reverse chains.
 
-    Where they are over half a nat and three standard errors apart, neither is trusted.
+    Over `slack` nats and three standard errors apart, neither is trusted.
     """
     reverse, error = -backward.log_normalizer, backward.standard_error
     result = replace(
         forward, reverse_log_normalizer=reverse, reverse_standard_error=error
     )
     gap = abs(forward.log_normalizer - reverse)
-    if not result.trusted or gap <= 0.5 + 3 * math.hypot(forward.standard_error, error):
+    if not result.trusted or gap <= slack + 3 * math.hypot(
+        forward.standard_error, error
+    ):
         return result
     reason = (
         f"the estimate of reverse chains, {reverse:.3f} with a standard error of "

@@ -177,7 +177,7 @@ class RBMAnnealing(BaseEstimator):
             - path.base_log_normalizer,
             name,
         )
-        return bracket(forward, backward)
+        return bracket(forward, backward, slack=0.5)
 
 
 class _Path:

@@ -93,7 +93,7 @@ def test_bracket_weighs_the_gap_by_both_errors():
             LogNormalizer(-reverse, error, 0.5, 200, "", True),
         )
 
-    assert joined(0.7, 0.1).trusted
-    assert not joined(1.5, 0.1).trusted
-    assert not joined(-1.5, 0.1).trusted
+    assert joined(0.6, 0.1).trusted
+    assert not joined(0.75, 0.1).trusted
+    assert not joined(-0.75, 0.1).trusted
     assert joined(1.5, 1.0).trusted
