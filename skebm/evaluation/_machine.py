@@ -16,7 +16,8 @@ from skebm.networks._rbm import binary_digits, n_binary_states
 
 #: Layers of so many units at most are summed out state by state.
 MAX_ENUMERATED = 20
-_CHUNK_ELEMENTS = 2**21
+#: Small blocks are quick, and leave no holes of their size in memory.
+_CHUNK_ELEMENTS = 2**17
 _PILOT_TEMPERATURES, _PILOT_PARTICLES, _BURN_IN = 100, 64, 50
 
 
@@ -69,11 +70,11 @@ def enumerated_log_normalizer(rbm: RBM) -> LogNormalizer:
         numbers = numbers.to(rbm.weight.device)
         if over_hidden:
             h = binary_digits(numbers, n_hidden).to(rbm.weight)
-            terms.append(rbm.hidden_log_prob_unnormalized(h).logsumexp(0))
+            terms.append(float(rbm.hidden_log_prob_unnormalized(h).logsumexp(0)))
         else:
             v = rbm.visible.states(numbers, n_statistics).to(rbm.weight)
-            terms.append((-rbm(v)).logsumexp(0))
-    log_normalizer = float(torch.stack(terms).logsumexp(0))
+            terms.append(float((-rbm(v)).logsumexp(0)))
+    log_normalizer = float(torch.tensor(terms, dtype=torch.float64).logsumexp(0))
     return LogNormalizer(log_normalizer, 0.0, 1.0, n_states, "enumeration", True)
 
 
