@@ -15,6 +15,8 @@ from skebm.utils import VARIANCE_FLOOR, column_units
 
 #: Elements of factors gathered a row, up to which that is faster than a loop.
 MAX_GATHERED = 1_000_000
+#: Whitened elements at a time, so that they stay in the processor's cache.
+CACHED_ELEMENTS = 2**18
 #: Components of less weight, after some columns are given, are left out.
 NEGLIGIBLE_WEIGHT = 1e-9
 
@@ -56,7 +58,10 @@ class GaussianMixtureDensity(Density):
         self._precompute()
 
     def _precompute(self) -> None:
-        """Keep inverse factors side by side, whitened means and log constants."""
+        """Keep inverse factors side by side, whitened means and log constants.
+
+        Components come last, so that sums over columns run along contiguous memory.
+        """
         n_features = self.means.shape[1]
         factors = self.cholesky.double()
         identity = torch.eye(n_features, dtype=torch.float64, device=factors.device)
@@ -69,20 +74,22 @@ class GaussianMixtureDensity(Density):
         self.shift: Tensor
         self.constant: Tensor
         for name, value in (
-            ("projection", inverse.flatten(0, 1).T.contiguous()),
-            ("shift", shift.flatten()),
+            ("projection", inverse.permute(2, 1, 0).flatten(1).contiguous()),
+            ("shift", shift.T.flatten()),
             ("constant", constant),
         ):
             self.register_buffer(name, value.to(self.means.dtype), persistent=False)
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Return log q0(x) in nats, shape (n,)."""
-        return torch.logsumexp(self._log_joint(x), dim=1)
+        n_rows = max(1, CACHED_ELEMENTS // len(self.shift))
+        parts = [torch.logsumexp(self._log_joint(z), dim=1) for z in x.split(n_rows)]
+        return torch.cat(parts)
 
     def _log_joint(self, x: Tensor) -> Tensor:
         """Return log pi_k N(x; mu_k, L_k L_k'), shape (n, n_components)."""
         white = torch.addmm(-self.shift, x, self.projection)
-        squares = white.unflatten(1, self.means.shape).square().sum(dim=2)
+        squares = white.unflatten(1, self.means.shape[::-1]).square().sum(dim=1)
         return self.constant - 0.5 * squares
 
     def partition(self, observed: Tensor) -> tuple[Density, Conditional]:
