@@ -55,6 +55,8 @@ def bare_loop(X, n_epochs, batch_size, seed):
 def fit(X, n_epochs, batch_size, seed):
     """Return the seconds that `fit` itself counts for its epochs."""
     model = EBMDensityEstimator(
+        "vera",
+        "wave_mlp",
         reference="gaussian",
         normalizer=None,
         early_stopping=False,

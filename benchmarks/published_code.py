@@ -169,6 +169,7 @@ def our_fit(objective, code, x, n_steps, seed):
         normalizer=None,
         max_iter=math.ceil(n_steps / (len(x) // BATCH)),
         batch_size=BATCH,
+        learning_rate=1e-3,
         random_state=seed,
     )
     return model.fit(x.numpy()).network_

@@ -39,11 +39,11 @@ class EBMDensityEstimator(
 
     Parameters
     ----------
-    objective : str or Objective, default="vera"
+    objective : str or Objective, default="nce"
         What is minimised: a name of `skebm.objectives.OBJECTIVES` or an instance.
-    network : str, class or builder, default="wave_mlp"
-        "wave_mlp", "periodic_mlp", "fourier_mlp", "mlp", "resmlp"; "ppca", "mixture",
-        "nice", which are normalised by themselves; or
+    network : str, class or builder, default="column_mlp"
+        "column_mlp", "wave_mlp", "periodic_mlp", "fourier_mlp", "mlp", "resmlp";
+        "ppca", "mixture", "nice", which are normalised by themselves; or
         ``(n_features, n_outputs) -> nn.Module``; here n_outputs is 1. See
         `skebm.networks`.
     reference : {"gmm", "gaussian", "kde", "flow", None}, Reference or estimator, \
@@ -66,12 +66,12 @@ class EBMDensityEstimator(
         density of the others: "auto" takes those of at least a tenth of the rows that
         are five times as frequent as any other, as the zeros of a zero-inflated column.
     max_iter : int or "auto", default="auto"
-        Epochs; "auto" takes as many as make about 4000 steps.
+        Epochs; "auto" takes as many as make about 3000 steps.
     batch_size : int, default=100
         Rows a step.
     batch_growth : float, default=1.0
         The last epoch's batch size as a multiple of the first one's.
-    learning_rate : float, default=1e-3
+    learning_rate : float, default=3e-3
         Adam's rate after warm-up; it decays along a cosine.
     gradient_clip : float or None, default=None
         Largest norm of the gradient of a net.
@@ -84,7 +84,7 @@ class EBMDensityEstimator(
         `skebm.training.DensityMonitor`.
     validation_fraction : float, default=0.1
         Share of the rows held out, at most 10 000 rows.
-    n_iter_no_change : int, default=50
+    n_iter_no_change : int, default=20
         Epochs without improvement after which training stops.
     tol : float, default=0.0
         Least improvement that counts, in nats.
@@ -149,8 +149,8 @@ class EBMDensityEstimator(
 
     References
     ----------
-    Grathwohl et al. No MCMC for me: Amortized sampling for fast and stable training of
-    energy-based models. ICLR 2021.
+    Gutmann, Hyvarinen. Noise-contrastive estimation of unnormalized statistical models,
+    with applications to natural image statistics. JMLR 13, 2012.
 
     Examples
     --------
@@ -164,7 +164,7 @@ class EBMDensityEstimator(
     (3, 4)
     """
 
-    _n_auto_steps = 4000
+    _n_auto_steps = 3000
 
     _parameter_constraints: ClassVar[dict] = {
         **BaseEBM._parameter_constraints,
@@ -174,8 +174,8 @@ class EBMDensityEstimator(
 
     def __init__(
         self,
-        objective="vera",
-        network="wave_mlp",
+        objective="nce",
+        network="column_mlp",
         reference="gmm",
         normalizer="auto",
         *,
@@ -184,12 +184,12 @@ class EBMDensityEstimator(
         max_iter="auto",
         batch_size=100,
         batch_growth=1.0,
-        learning_rate=1e-3,
+        learning_rate=3e-3,
         gradient_clip=None,
         weight_averaging=0.99,
         early_stopping=True,
         validation_fraction=0.1,
-        n_iter_no_change=50,
+        n_iter_no_change=20,
         tol=0.0,
         contamination=0.05,
         ood_score="combined",

@@ -9,6 +9,7 @@ from torch import nn
 
 from skebm.networks._deep_belief import DeepBeliefNet, DirectedLayer
 from skebm.networks._embeddings import (
+    ColumnEmbedding,
     FourierEmbedding,
     PeriodicEmbedding,
     WaveEmbedding,
@@ -32,6 +33,7 @@ __all__ = [
     "PPCA",
     "RBM",
     "BernoulliUnits",
+    "ColumnEmbedding",
     "DeepBeliefNet",
     "DirectedLayer",
     "EnergyModel",
@@ -53,6 +55,7 @@ __all__ = [
 
 #: A name for each net that can be built as ``builder(n_features, n_outputs)``.
 NETWORKS: dict[str, Callable[[int, int], nn.Module]] = {
+    "column_mlp": partial(MLP, embedding="columns"),
     "ensemble_mlp": EnsembleMLP,
     "fourier_mlp": partial(MLP, hidden_features=(64, 64), embedding="fourier"),
     "mixture": MixtureOfGaussians,

@@ -146,5 +146,45 @@ class WaveEmbedding(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x of shape (n, n_features) to (n, out_features)."""
-        zoomed = torch.asinh(x / self.resolution) / math.asinh(1 / self.resolution)
+        zoomed = zoom(x, self.resolution)
         return torch.cat([self.periodic(x), self.fourier(x), zoomed], dim=1)
+
+
+class ColumnEmbedding(nn.Module):
+    r"""`PeriodicEmbedding` beside the columns and their zoom on zero.
+
+    .. math:: e(x) = [\text{periodic}(x), x,
+              \mathrm{asinh}(x / \delta) / \mathrm{asinh}(1 / \delta)]
+
+    What a column needs is here for each by itself; how columns go together is left to
+    the layers above. On tables it was better than waves across columns
+    (`WaveEmbedding`), which learn single rows by heart (``docs/notes/density.md``).
+
+    Parameters
+    ----------
+    n_features : int
+        Number of columns.
+    resolution : float, default=0.01
+        :math:`\delta`, in standardised units.
+
+    Examples
+    --------
+    >>> import torch
+    >>> ColumnEmbedding(3)(torch.zeros(5, 3)).shape
+    torch.Size([5, 30])
+    """
+
+    def __init__(self, n_features: int, resolution: float = 0.01) -> None:
+        super().__init__()
+        self.periodic = PeriodicEmbedding(n_features)
+        self.resolution = resolution
+        self.out_features = self.periodic.out_features + 2 * n_features
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map x of shape (n, n_features) to (n, out_features)."""
+        return torch.cat([self.periodic(x), x, zoom(x, self.resolution)], dim=1)
+
+
+def zoom(x: Tensor, resolution: float) -> Tensor:
+    """Return x on a scale that is logarithmic beyond the resolution; 1 stays 1."""
+    return torch.asinh(x / resolution) / math.asinh(1 / resolution)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm as with_spectral_norm
 
 from skebm.networks._embeddings import (
+    ColumnEmbedding,
     FourierEmbedding,
     PeriodicEmbedding,
     WaveEmbedding,
@@ -22,9 +23,10 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-Embedding = PeriodicEmbedding | FourierEmbedding | WaveEmbedding
+Embedding = ColumnEmbedding | FourierEmbedding | PeriodicEmbedding | WaveEmbedding
 
 EMBEDDINGS: dict[str, Callable[[int], Embedding]] = {
+    "columns": ColumnEmbedding,
     "fourier": FourierEmbedding,
     "periodic": PeriodicEmbedding,
     "waves": WaveEmbedding,
@@ -89,9 +91,9 @@ class MLP(nn.Module):
         Width of each hidden layer.
     activation : {"silu", "softplus", "gelu", "tanh"}, default="silu"
         :math:`\phi`.
-    embedding : {None, "fourier", "periodic", "waves"}, default=None
-        :math:`e`: the columns as they are, a `FourierEmbedding`, a `PeriodicEmbedding`
-        or both (`WaveEmbedding`).
+    embedding : {None, "columns", "fourier", "periodic", "waves"}, default=None
+        :math:`e`: the columns as they are, a `ColumnEmbedding`, `FourierEmbedding`,
+        `PeriodicEmbedding` or `WaveEmbedding`.
     spectral_norm : bool, default=False
         Divide each weight matrix by its largest singular value, which bounds the
         slope of the energy (Miyato et al., 2018, ICLR). The energy then doesn't start

@@ -5,7 +5,7 @@ from __future__ import annotations
 from skebm.references._base import Density, Reference
 from skebm.references._box import BoxReference, UniformBox
 from skebm.references._fitted import EstimatorReference
-from skebm.references._flow import FlowDensity, FlowReference
+from skebm.references._flow import FlowDensity, FlowMixtureDensity, FlowReference
 from skebm.references._kde import KernelDensity, KernelDensityReference
 from skebm.references._mixture import GaussianMixtureDensity, GaussianReference
 from skebm.references._stacking import GaussianMixtureReference
@@ -16,6 +16,7 @@ __all__ = [
     "Density",
     "EstimatorReference",
     "FlowDensity",
+    "FlowMixtureDensity",
     "FlowReference",
     "GaussianMixtureDensity",
     "GaussianMixtureReference",

@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from skebm.references._base import Density, Reference
+from skebm.references._mixture import GaussianMixtureDensity, GaussianReference
+from skebm.references._stacking import GaussianMixtureReference, stacking_weights
 from skebm.references._stock import StockedDensity
 from skebm.utils import (
     check_count,
@@ -23,6 +25,7 @@ from skebm.utils import (
     is_sequence,
     isolated_rng,
     normal_like,
+    uniform_like,
     warming_average,
 )
 from skebm.utils._zuko import import_zuko
@@ -103,6 +106,60 @@ class FlowDensity(Density):
         return z
 
 
+class FlowMixtureDensity(Density):
+    r"""A flow, mixed with Gaussians that hold the tails.
+
+    .. math:: q_0(x) = a \, q_{flow}(x) + (1 - a) \, q_{gmm}(x)
+
+    Parameters
+    ----------
+    share : Tensor of shape ()
+        a.
+    **state : Tensor
+        The tensors of a `FlowDensity`, named ``flow.*``, and those of a
+        `GaussianMixtureDensity`, ``mixture.*``.
+    """
+
+    def __init__(self, share: Tensor, **state: Tensor) -> None:
+        super().__init__()
+        self.share: Tensor
+        self.register_buffer("share", share)
+        self.flow = FlowDensity(**_part_of(state, "flow."))
+        self.mixture = GaussianMixtureDensity(**_part_of(state, "mixture."))
+
+    def for_training(self, seed: int) -> Density:
+        """Return this with draws from a stock."""
+        return StockedDensity(self, seed)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Return log q0(x) in nats, shape (n,)."""
+        return torch.logaddexp(
+            self.share.log() + self.flow.log_prob(x),
+            torch.log1p(-self.share) + self.mixture.log_prob(x),
+        )
+
+    @property
+    def narrowest_scale(self) -> float:
+        """Least standard deviation of a component of the mixture."""
+        return self.mixture.narrowest_scale
+
+    @torch.no_grad()
+    def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
+        """Return draws of shape (n_samples, n_features)."""
+        x = self.mixture.sample(n_samples, generator)
+        of_flow = uniform_like(x[:, 0], generator) < self.share
+        x[of_flow] = self.flow.sample(int(of_flow.sum()), generator)
+        return x
+
+
+def _prefixed(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {prefix + name: value for name, value in state.items()}
+
+
+def _part_of(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
+
 def _inverse(transform: Any, y: Tensor) -> Tensor:
     """Return the x that an autoregressive transform of zuko takes to y.
 
@@ -134,8 +191,9 @@ class FlowReference(Reference):
 
     with autoregressive transforms :math:`f` of rational-quadratic splines. Adam's rate
     decays along a cosine; the weights are averaged; of the states after each epoch the
-    one with the best held-out likelihood is kept. Needs zuko (``pip install
-    skebm[flows]``).
+    one with the best held-out likelihood is kept. A flow has thin tails, and overfits
+    some tables; so it is mixed with a `GaussianMixtureReference`, by the share that is
+    best on the same held-out rows. Needs zuko (``pip install skebm[flows]``).
 
     Parameters
     ----------
@@ -158,6 +216,8 @@ class FlowReference(Reference):
         Share of the rows held out: at least 50, at most 5000 rows.
     n_iter_no_change : int, default=20
         Epochs without improvement after which training stops.
+    mixture : GaussianMixtureReference, GaussianReference or None, default=None
+        What the flow is mixed with; None takes a `GaussianMixtureReference`.
 
     Raises
     ------
@@ -171,10 +231,11 @@ class FlowReference(Reference):
     Examples
     --------
     >>> import torch
-    >>> from skebm.references import FlowReference
+    >>> from skebm.references import FlowReference, GaussianReference
     >>> rng = torch.Generator().manual_seed(0)
     >>> x = torch.randn(200, 2, generator=rng)
-    >>> density = FlowReference(max_steps=10).fit(x, weight=None, generator=rng)
+    >>> recipe = FlowReference(max_steps=10, mixture=GaussianReference())
+    >>> density = recipe.fit(x, weight=None, generator=rng)
     >>> density.log_prob(x).shape
     torch.Size([200])
     """
@@ -190,6 +251,7 @@ class FlowReference(Reference):
         learning_rate: float = 2e-3,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 20,
+        mixture: GaussianMixtureReference | GaussianReference | None = None,
     ) -> None:
         self.transforms = transforms
         self.hidden_features = hidden_features
@@ -200,6 +262,7 @@ class FlowReference(Reference):
         self.learning_rate = learning_rate
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
+        self.mixture = mixture
 
     def check_options(self) -> None:
         """Raise for an option out of its range (ValueError) or without zuko."""
@@ -212,20 +275,16 @@ class FlowReference(Reference):
         expected = "a tuple of integers, each at least 1"
         check_range(self, "hidden_features", right, expected)
         check_positive(self, "learning_rate")
+        known = GaussianMixtureReference | GaussianReference | None
+        expected = "a GaussianMixtureReference, a GaussianReference or None"
+        check_range(self, "mixture", isinstance(self.mixture, known), expected)
         check_number(self, "validation_fraction", 0, 0.5)
         import_zuko(WHO_NEEDS_ZUKO)
 
     def fit(
         self, x: Tensor, *, weight: Tensor | None, generator: torch.Generator
-    ) -> FlowDensity:
-        """Return the flow that foretells held-out rows best."""
-        n_features = x.shape[1]
-        passes = min(self.passes or n_features, n_features)
-        sizes = torch.tensor(
-            [n_features, self.transforms, passes, self.bins, *self.hidden_features]
-        )
-        seed = int(torch.randint(2**31 - 1, (1,), generator=generator))
-        flow = _build_flow(sizes, seed)
+    ) -> FlowMixtureDensity:
+        """Return the flow and Gaussians that foretell held-out rows best."""
         noise = torch.from_numpy(dequantization_scale(x.double().numpy())).float()
         weight = torch.ones(len(x)) if weight is None else weight
         order = torch.randperm(len(x), generator=generator)
@@ -233,14 +292,29 @@ class FlowReference(Reference):
         n_held_out = min(max(n_held_out, MIN_HELD_OUT), MAX_HELD_OUT, len(x) // 4)
         held_out, train = order[:n_held_out], order[n_held_out:]
         judged = x[held_out] + noise * normal_like(x[held_out], generator)
+        share_of = weight[held_out] / weight[held_out].sum()
 
         def score(flow: Any) -> float:
             with torch.no_grad():
-                log_density = flow_log_prob(flow, judged)
-            return float(weight[held_out] @ log_density / weight[held_out].sum())
+                return float(share_of @ flow_log_prob(flow, judged))
 
+        sizes = self._sizes(x.shape[1])
+        flow = _build_flow(sizes, int(torch.randint(2**31, (), generator=generator)))
         state = self._train(flow, x[train], weight[train], noise, score, generator)
-        return FlowDensity(sizes, **{f"flow.{k}": v for k, v in state.items()})
+        density = FlowDensity(sizes, **_prefixed("flow.", state))
+        gaussians = self.mixture or GaussianMixtureReference()
+        mixture = gaussians.fit(x[train], weight=weight[train], generator=generator)
+        log_density = torch.stack([density.log_prob(judged), mixture.log_prob(judged)])
+        share = torch.tensor(stacking_weights(log_density.double().numpy())[0]).float()
+        mixture = gaussians.fit(x, weight=weight, generator=generator)
+        parts = _prefixed("flow.", density.arrays())
+        parts |= _prefixed("mixture.", mixture.arrays())
+        return FlowMixtureDensity(share, **parts)
+
+    def _sizes(self, n_features: int) -> Tensor:
+        passes = min(self.passes or n_features, n_features)
+        sizes = [n_features, self.transforms, passes, self.bins, *self.hidden_features]
+        return torch.tensor(sizes)
 
     def _train(
         self,

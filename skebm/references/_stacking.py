@@ -174,7 +174,7 @@ class GaussianMixtureReference(Reference):
         folds = [fold for fold in folds if len(fold)]
         cross_validated = len(x) < FEW_ROWS
         held_out, first_fits = self._judge(x, folds if cross_validated else folds[:1])
-        stack_weights = _stacking_weights(np.array(list(held_out.values())))
+        stack_weights = stacking_weights(np.array(list(held_out.values())))
         fitted: dict[Candidate, Components] = {}
         members = []
         for candidate, share in zip(held_out, stack_weights, strict=True):
@@ -267,7 +267,7 @@ def _fit_components(
     return Components(mixture.weights_, mixture.means_, mixture.covariances_)
 
 
-def _stacking_weights(held_out: Array) -> Array:
+def stacking_weights(held_out: Array) -> Array:
     """Return convex weights of the members by EM on held-out log densities (m, n)."""
     weights = np.full(len(held_out), 1 / len(held_out))
     for _ in range(200):

@@ -28,10 +28,13 @@ class Evaluation:
         Every metric that was computed; which of them counts is the monitor's choice.
     effective_share : float
         Effective sample size of the estimate of log Z, as a share of m.
+    doubt : float
+        Standard error of the likelihood's gain over the reference, in nats.
     """
 
     scores: dict[str, float]
     effective_share: float = 1.0
+    doubt: float = 0.0
 
 
 class Monitor(ABC):
@@ -64,6 +67,9 @@ class DensityMonitor(Monitor):
     such states, or one and a bare box, are compared by minus the sliced score matching
     loss with fixed projections (Song et al., 2019, UAI), which needs no Z. Of a
     normalised net log Z is zero, and always known.
+
+    What counts is the likelihood less the standard error of its gain over the
+    reference: few held-out rows must agree on a tilt that is to be kept.
 
     Parameters
     ----------
@@ -110,15 +116,24 @@ class DensityMonitor(Monitor):
     def evaluate(self, model: EnergyModel) -> Evaluation:
         """Return held-out log-likelihood; where Z is lost or q0 has walls, both."""
         with torch.no_grad():
-            held_out = self.reference_score - _energies(model, self.x)
+            energy = _energies(model, self.x)
+            held_out = float((self.weight * (self.reference_score - energy)).sum())
             log_normalizer, n_effective = self._log_normalizer(model)
-            likelihood = float((self.weight * held_out).sum()) - log_normalizer
         evaluation = Evaluation(
-            {"log_likelihood": likelihood}, min(1.0, n_effective / len(self.draws))
+            {"log_likelihood": held_out - log_normalizer},
+            min(1.0, n_effective / len(self.draws)),
+            self._standard_error(energy),
         )
         if self.has_walls or _has_lost_z(evaluation):
             evaluation.scores["sliced_score_matching"] = self._sliced_score(model)
         return evaluation
+
+    def _standard_error(self, values: Tensor) -> float:
+        """Return that of the rows' weighted mean."""
+        deviation = values - (self.weight * values).sum()
+        n_rows = 1 / self.weight.square().sum()  # effectively
+        variance = (self.weight * deviation.square()).sum() / (n_rows - 1).clamp(1)
+        return float(variance.sqrt())
 
     def _log_normalizer(self, model: EnergyModel) -> tuple[float, float]:
         """Return log Z and the effective number of draws behind it."""
@@ -146,7 +161,10 @@ class DensityMonitor(Monitor):
         lost = _has_lost_z(new), _has_lost_z(best)
         if lost[0] != lost[1] and not self.has_walls:
             return -math.inf if lost[0] else math.inf
-        return super().improvement(new, best)
+        gain = super().improvement(new, best)
+        if self.metric(new, best) == "log_likelihood":
+            gain -= new.doubt - best.doubt
+        return gain
 
     def metric(self, new: Evaluation, best: Evaluation) -> str:
         """Compare by log-likelihood where both estimates of Z can be trusted."""

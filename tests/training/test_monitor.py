@@ -71,6 +71,24 @@ def test_effective_share_decides_on_the_metric():
     assert math.isfinite(monitor.improvement(further, far))  # by score matching
 
 
+def test_few_held_out_rows_must_agree_on_a_gain():
+    """Its standard error counts against it: with rows enough the better tilt wins."""
+    _, x, reference = monitor_and_rows()
+    bare, true = Quadratic(0.0, 1.0), Quadratic(0.3, 0.64)
+    gains = []
+    for n in (6, 4000):
+        rng = torch.Generator().manual_seed(1)
+        monitor = DensityMonitor(x[:n], None, reference, rng, n_draws=20_000)
+        new, old = (monitor.evaluate(EnergyModel(c, reference)) for c in (true, bare))
+        assert old.doubt == 0
+        tilt = true(x[:n])[:, 0]
+        assert new.doubt == pytest.approx(tilt.std().item() / n**0.5, rel=1e-3)
+        difference = new.scores["log_likelihood"] - old.scores["log_likelihood"]
+        gains.append(monitor.improvement(new, old))
+        assert gains[-1] == pytest.approx(difference - new.doubt)
+    assert gains[1] > 0.05
+
+
 def test_weights_of_held_out_rows():
     _, x, reference = monitor_and_rows()
     rng = torch.Generator().manual_seed(1)

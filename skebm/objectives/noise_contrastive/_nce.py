@@ -48,7 +48,7 @@ class NCE(Objective):
 
     Parameters
     ----------
-    noise_ratio : int, default=4
+    noise_ratio : int, default=8
         :math:`\nu`, fresh noise rows a row and step.
 
     References
@@ -62,12 +62,12 @@ class NCE(Objective):
     >>> from skebm import EBMDensityEstimator
     >>> from skebm.objectives import NCE
     >>> X, _ = load_iris(return_X_y=True)
-    >>> model = EBMDensityEstimator(NCE(noise_ratio=8), max_iter=5).fit(X)
+    >>> model = EBMDensityEstimator(NCE(noise_ratio=4), max_iter=5).fit(X)
     >>> model.score_samples(X).shape
     (150,)
     """
 
-    def __init__(self, noise_ratio: int = 4) -> None:
+    def __init__(self, noise_ratio: int = 8) -> None:
         self.noise_ratio = noise_ratio
 
     def check_options(self) -> None:
