@@ -94,9 +94,10 @@ class EBMDensityEstimator(
         lower quartile of the held-out rows. May be changed after `fit`.
     ood_score : str, default="combined"
         What `ood_scores` returns: "log_density", "negative_energy", "typicality" or
-        "gradient_norm", between which one may change after `fit`; "blurred_density",
-        "noise_contrast" or "combined", which `fit` learns where they are chosen, with
-        some seconds of training. See `skebm.evaluation.OOD_SCORES`.
+        "gradient_norm", between which one may change after `fit`; "mixture_density",
+        "blurred_density", "noise_contrast" or "combined" (of the first and the third),
+        which `fit` learns where they are chosen, with some seconds of training. See
+        `skebm.evaluation.OOD_SCORES`.
     warm_start : bool, default=False
         Whether `fit` goes on from the last fit's state: with the same columns,
         network, objective and reference.

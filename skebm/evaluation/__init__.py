@@ -26,7 +26,12 @@ from skebm.evaluation._ood import (
     ScoredModel,
     Typicality,
 )
-from skebm.evaluation._ood_combined import BlurredDensity, Combined, NoiseContrast
+from skebm.evaluation._ood_combined import (
+    BlurredDensity,
+    Combined,
+    MixtureDensity,
+    NoiseContrast,
+)
 from skebm.evaluation._quadrature import Quadrature
 
 NORMALIZERS: dict[str, type[AbstractNormalizer]] = {
@@ -41,6 +46,7 @@ OOD_SCORES: dict[str, type[OODScore]] = {
     "combined": Combined,
     "gradient_norm": GradientNorm,
     "log_density": LogDensity,
+    "mixture_density": MixtureDensity,
     "negative_energy": NegativeEnergy,
     "noise_contrast": NoiseContrast,
     "typicality": Typicality,
@@ -59,6 +65,7 @@ __all__ = [
     "ImportanceSampling",
     "IncompleteRow",
     "LogNormalizer",
+    "MixtureDensity",
     "NoiseContrast",
     "OODScore",
     "ProbabilityMass",

@@ -17,8 +17,6 @@ from skebm.references import (
 )
 from skebm.utils import isolated_rng, make_generator, normal_like
 
-#: Standard deviation of the blur of a density, in standardised columns.
-BLUR = 0.4
 #: Wide noise that rows are told from: alike in all standardised columns, and with the
 #: rows' own covariance; in standard deviations.
 ROUND_NOISE, ALIGNED_NOISE = 5.0, 3.0
@@ -30,22 +28,22 @@ LEARNING_RATE = 1e-3
 MIN_SCALE = 1e-6
 
 
-class BlurredDensity(OODScore):
-    r"""Log density of the rows with noise of four tenths of a standard deviation.
+class MixtureDensity(OODScore):
+    r"""Log density of a Gaussian mixture.
 
-    .. math:: s(x) = \log \sum_k \pi_k N(z; \mu_k, C_k + \sigma^2 I),
-              \qquad \sigma = 0.4
+    .. math:: s(x) = \log \sum_k \pi_k N(z; \mu_k, C_k)
 
-    in standardised columns. The mixture is the model's reference where that is one,
-    else fitted anew; its convolution with the noise is exact. How narrow a density is
-    says little of how normal rows beside it are.
+    in standardised columns: the model's reference where that is a mixture, else one
+    fitted anew. The energy's tilt is left out.
 
     Parameters
     ----------
     weights, means, cholesky : Tensor
-        As of `skebm.references.GaussianMixtureDensity`; blurred.
+        As of `skebm.references.GaussianMixtureDensity`.
     """
 
+    #: Standard deviation of noise that is added to the rows.
+    blur: ClassVar[float] = 0.0
     is_free: ClassVar[bool] = False
 
     def __init__(self, weights: Tensor, means: Tensor, cholesky: Tensor) -> None:
@@ -61,26 +59,41 @@ class BlurredDensity(OODScore):
         generator: torch.Generator,
         max_steps: int,
     ) -> Self:
-        """Take or fit the mixture, and blur it."""
+        """Take or fit the mixture; its convolution with the blur is exact."""
         del held_out, max_steps
         mixture = scored.model.reference
         if not isinstance(mixture, GaussianMixtureDensity):
             recipe, rng = GaussianMixtureReference(), make_generator(_seed(generator))
             mixture = recipe.fit(train.cpu(), weight=None, generator=rng)
+        if not cls.blur:
+            return cls(mixture.weights, mixture.means, mixture.cholesky)
         factors = mixture.cholesky.double()
-        noise = BLUR**2 * torch.eye(factors.shape[1]).to(factors)
+        noise = cls.blur**2 * torch.eye(factors.shape[1]).to(factors)
         cholesky = torch.linalg.cholesky(factors @ factors.mT + noise)
         blurred = mixture.weights, mixture.means, cholesky.to(mixture.means)
         return cls(*blurred).to(train.device)
 
     def forward(self, scored: ScoredModel, x: Tensor) -> Tensor:
-        """Return the blurred log density."""
+        """Return the log density, blurred if at all."""
         del scored
         return self.mixture.log_prob(x).double()
 
     def arrays(self) -> dict[str, Tensor]:
         """Return the mixture's arrays."""
         return self.mixture.arrays()
+
+
+class BlurredDensity(MixtureDensity):
+    r"""Log density of the rows with noise of four tenths of a standard deviation.
+
+    .. math:: s(x) = \log \sum_k \pi_k N(z; \mu_k, C_k + \sigma^2 I),
+              \qquad \sigma = 0.4
+
+    How narrow a density is says little of how normal rows beside it are; but outliers
+    in narrow gaps between rows are lost.
+    """
+
+    blur: ClassVar[float] = 0.4
 
 
 class NoiseContrast(OODScore):
@@ -203,7 +216,7 @@ def _moments(values: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Combined(OODScore):
-    r"""Mean of the blurred density and the noise contrast, each standardised.
+    r"""Mean of a mixture's log density and the noise contrast, each standardised.
 
     .. math:: s(x) = \tfrac12 \sum_{j=1}^2 \frac{s_j(x) - m_j}{\sigma_j}
 
@@ -212,7 +225,7 @@ class Combined(OODScore):
 
     Parameters
     ----------
-    density : BlurredDensity
+    density : MixtureDensity
         The first score.
     contrast : NoiseContrast
         The second one.
@@ -224,7 +237,7 @@ class Combined(OODScore):
 
     def __init__(
         self,
-        density: BlurredDensity,
+        density: MixtureDensity,
         contrast: NoiseContrast,
         location: Tensor,
         scale: Tensor,
@@ -247,7 +260,7 @@ class Combined(OODScore):
     ) -> Self:
         """Fit both and standardise them."""
         given = scored, train, held_out, generator, max_steps
-        density, contrast = BlurredDensity.fit(*given), NoiseContrast.fit(*given)
+        density, contrast = MixtureDensity.fit(*given), NoiseContrast.fit(*given)
         values = torch.stack(
             [in_chunks(partial(s, scored), held_out) for s in (density, contrast)]
         )
@@ -275,7 +288,7 @@ class Combined(OODScore):
             return {key.removeprefix(prefix): arrays[key] for key in own}
 
         return cls(
-            BlurredDensity.from_arrays(under("density.")),
+            MixtureDensity.from_arrays(under("density.")),
             NoiseContrast.from_arrays(under("contrast.")),
             arrays["location"],
             arrays["scale"],

@@ -122,6 +122,18 @@ def test_blurred_density_is_that_of_rows_with_noise(gaussian):
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
+def test_mixture_density_is_the_references_without_its_tilt(gaussian):
+    scored, exact = gaussian
+    x = draws(exact, 50)
+    reference = scored.model.reference
+    expected = torch.distributions.MultivariateNormal(
+        reference.means[0], exact.covariance_matrix
+    )
+    found = scores("mixture_density", scored, x)
+    expected = expected.log_prob(x).double()
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
 def test_blurred_density_fits_a_mixture_where_the_reference_is_none(gaussian):
     """Of normal rows, with any reference: near the blurred normal density."""
     x = torch.randn(3000, 2, generator=make_generator(1))
