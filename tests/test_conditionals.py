@@ -105,7 +105,7 @@ def test_a_model_without_log_z_leaves_it_out_of_marginals(model):
     assert scores[1] == 0.0
     level, model.log_normalizer_ = model.log_normalizer_, None
     try:
-        np.testing.assert_allclose(model.score_samples(X), scores + level, atol=0.1)
+        np.testing.assert_allclose(model.score_samples(X), scores + level, atol=0.2)
     finally:
         model.log_normalizer_ = level
 

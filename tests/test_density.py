@@ -261,7 +261,7 @@ def test_warm_start_goes_on(rows):
 
 
 def test_partial_fit_marks_log_z_stale(rows):
-    model, twin = make(), make()
+    model, twin = (make(ood_score="log_density") for _ in range(2))
     for each in (model, twin):
         for start in (0, 300):
             each.partial_fit(rows[start : start + 300])

@@ -120,13 +120,18 @@ def test_the_fence_does_not_follow_the_outliers():
 
 
 def test_p_values_are_valid(scoring):
-    """Fresh calibration rows: P(p <= level) is level, up to 4 standard errors."""
+    """Fresh calibration rows: P(p <= level) is level, up to 4 standard errors.
+
+    Or less, where a tilt that was not worth keeping gives all rows one energy.
+    """
     n = 4000
     p = scoring.p_values(draw(n, 2), calibration=draw(n, 3))
     levels = np.array([0.01, 0.05, 0.2, 0.5, 0.9])
     reached = (p[:, None] <= levels).mean(axis=0)
     error = np.sqrt(levels * (1 - levels) * 2 / n)
-    assert (np.abs(reached - levels) < 4 * error).all()
+    assert (reached - levels < 4 * error).all()
+    if len(np.unique(p)) > 1:
+        assert (levels - reached < 4 * error).all()
 
 
 def test_p_values_by_held_out_rows(trained, rows):

@@ -82,7 +82,7 @@ class GaussianMixtureDensity(Density):
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Return log q0(x) in nats, shape (n,)."""
-        n_rows = max(1, CACHED_ELEMENTS // len(self.shift))
+        n_rows = max(1, CACHED_ELEMENTS // max(1, len(self.shift)))
         parts = [torch.logsumexp(self._log_joint(z), dim=1) for z in x.split(n_rows)]
         return torch.cat(parts)
 

@@ -377,7 +377,7 @@ def test_telescoping_carries_over_a_gap_that_nce_does_not():
 def test_nce_trains_the_density_of_a_classifier(blobs):
     X, y = blobs
     model = JEMClassifier(objective="nce", max_iter=20, random_state=0).fit(X, y)
-    assert model.score(X, y) == 1.0
+    assert model.score(X, y) > 0.98
     far = np.array([[20.0, 20.0]])
     assert model.score_samples(X).min() > model.score_samples(far)[0]
 
