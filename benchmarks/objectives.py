@@ -33,15 +33,6 @@ TARGETS = {
 }
 
 
-#: The same for all, good in two columns; about 4000 steps.
-RECIPE = {
-    "network": "wave_mlp",
-    "learning_rate": 1e-3,
-    "max_iter": 223,
-    "n_iter_no_change": 50,
-}
-
-
 def mean_score(log_density):
     return float(np.where(np.isneginf(log_density), OUTSIDE, log_density).mean())
 
@@ -56,7 +47,6 @@ def measure(objective, target, reference, seed):
         objective,
         reference=None if reference == "none" else reference,
         random_state=seed,
-        **RECIPE,
     )
     started, used = time.perf_counter(), time.process_time()
     try:

@@ -173,7 +173,8 @@ class BaseEBM(OODScoresMixin, CallbackSupportMixin, PortableStateMixin, BaseEsti
     def _resolve_parts(self, n_outputs):
         """Resolve every option before any work is done; return the parts by name."""
         objective = resolve_objective(self.objective)
-        builder = resolve_network(self.network)
+        network = self._option("network", objective)
+        builder = resolve_network(network)
         check_options(type(self).__name__, objective, builder, n_outputs)
         if objective is not None:
             objective.check_columns(self.n_features_in_)
@@ -182,8 +183,16 @@ class BaseEBM(OODScoresMixin, CallbackSupportMixin, PortableStateMixin, BaseEsti
             "objective": objective,
             "reference": resolve_reference(self.reference),
             "device": resolve_device(self.device),
+            "network": network,
             "builder": builder,
         }
+
+    def _option(self, name, objective):
+        """Return the value of an option; "auto" is the objective's own."""
+        value = getattr(self, name)
+        if value != "auto" or objective is None:
+            return value
+        return getattr(objective.recipe, name)
 
     def _make_standardizer(self):
         return Standardizer(self._range_share)
@@ -207,7 +216,7 @@ class BaseEBM(OODScoresMixin, CallbackSupportMixin, PortableStateMixin, BaseEsti
     def _check_goes_on(self, parts, Z):
         """Refuse other parts than the model has, and rows where its density is zero."""
         has = (self._network_builder, self.objective_, self._reference_recipe)
-        wanted = (self.network, parts["objective"], parts["reference"])
+        wanted = (parts["network"], parts["objective"], parts["reference"])
         names = ("network", "objective", "reference")
         for name, old, new in zip(names, has, wanted, strict=True):
             if repr(old) != repr(new):
@@ -236,7 +245,7 @@ class BaseEBM(OODScoresMixin, CallbackSupportMixin, PortableStateMixin, BaseEsti
             network = build_network(parts["builder"], Z.shape[1], n_outputs)
             self._has_random_layers = draws_globally(network, Z.shape[1])
         network = network.to(device)
-        self.objective_, self._network_builder = parts["objective"], self.network
+        self.objective_, self._network_builder = parts["objective"], parts["network"]
         self._n_outputs, self._device = n_outputs, str(device)
         self._reference_recipe = parts["reference"]
         scaler = self._standardizer
@@ -305,13 +314,13 @@ class BaseEBM(OODScoresMixin, CallbackSupportMixin, PortableStateMixin, BaseEsti
         return Trainer(
             self._training_objective(),
             Schedule(
-                self.learning_rate,
+                self._option("learning_rate", self.objective_),
                 batch_size=self.batch_size,
                 batch_growth=self.batch_growth,
                 **schedule,
             ),
             monitor=monitor,
-            n_iter_no_change=self.n_iter_no_change,
+            n_iter_no_change=self._option("n_iter_no_change", self.objective_),
             tol=self.tol,
             gradient_clip=self.gradient_clip,
             on_epoch=on_epoch,

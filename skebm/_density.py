@@ -41,8 +41,10 @@ class EBMDensityEstimator(
     ----------
     objective : str or Objective, default="nce"
         What is minimised: a name of `skebm.objectives.OBJECTIVES` or an instance.
-    network : str, class or builder, default="column_mlp"
-        "column_mlp", "wave_mlp", "periodic_mlp", "fourier_mlp", "mlp", "resmlp";
+    network : str, class or builder, default="auto"
+        "auto" is the one of the objective's `skebm.objectives.Recipe`, as are other
+        options that say so: "column_mlp" for "nce", else "wave_mlp". Also "column_mlp",
+        "wave_mlp", "periodic_mlp", "fourier_mlp", "mlp", "resmlp";
         "ppca", "mixture", "nice", which are normalised by themselves; or
         ``(n_features, n_outputs) -> nn.Module``; here n_outputs is 1. See
         `skebm.networks`.
@@ -66,13 +68,15 @@ class EBMDensityEstimator(
         density of the others: "auto" takes those of at least a tenth of the rows that
         are five times as frequent as any other, as the zeros of a zero-inflated column.
     max_iter : int or "auto", default="auto"
-        Epochs; "auto" takes as many as make about 3000 steps.
+        Epochs; "auto" takes as many as make the recipe's steps: 3000 for "nce", else
+        4000.
     batch_size : int, default=100
         Rows a step.
     batch_growth : float, default=1.0
         The last epoch's batch size as a multiple of the first one's.
-    learning_rate : float, default=3e-3
-        Adam's rate after warm-up; it decays along a cosine.
+    learning_rate : float or "auto", default="auto"
+        Adam's rate after warm-up; it decays along a cosine. "auto" is the recipe's:
+        3e-3 for "nce", else 1e-3.
     gradient_clip : float or None, default=None
         Largest norm of the gradient of a net.
     weight_averaging : float, default=0.99
@@ -84,8 +88,9 @@ class EBMDensityEstimator(
         `skebm.training.DensityMonitor`.
     validation_fraction : float, default=0.1
         Share of the rows held out, at most 10 000 rows.
-    n_iter_no_change : int, default=20
-        Epochs without improvement after which training stops.
+    n_iter_no_change : int or "auto", default="auto"
+        Epochs without improvement after which training stops. "auto" is the recipe's:
+        20 for "nce", else 50.
     tol : float, default=0.0
         Least improvement that counts, in nats.
     contamination : float or "auto", default=0.05
@@ -165,18 +170,20 @@ class EBMDensityEstimator(
     (3, 4)
     """
 
-    _n_auto_steps = 3000
-
     _parameter_constraints: ClassVar[dict] = {
         **BaseEBM._parameter_constraints,
         "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
         "atoms": [StrOptions({"auto"}), None],
+        **{
+            name: [*BaseEBM._parameter_constraints[name], StrOptions({"auto"})]
+            for name in ("learning_rate", "n_iter_no_change")
+        },
     }
 
     def __init__(
         self,
         objective="nce",
-        network="column_mlp",
+        network="auto",
         reference="gmm",
         normalizer="auto",
         *,
@@ -185,12 +192,12 @@ class EBMDensityEstimator(
         max_iter="auto",
         batch_size=100,
         batch_growth=1.0,
-        learning_rate=3e-3,
+        learning_rate="auto",
         gradient_clip=None,
         weight_averaging=0.99,
         early_stopping=True,
         validation_fraction=0.1,
-        n_iter_no_change=20,
+        n_iter_no_change="auto",
         tol=0.0,
         contamination=0.05,
         ood_score="combined",
@@ -263,7 +270,9 @@ class EBMDensityEstimator(
             raise DivergenceError(
                 f"Training ended, in epoch {self.n_iter_}, with a model that gives its "
                 f"own rows {-gain:.3g} nats less than the untrained reference does. "
-                f"Lower learning_rate={self.learning_rate}, or set early_stopping=True."
+                "Lower learning_rate="
+                f"{self._option('learning_rate', self.objective_)}, or set "
+                "early_stopping=True."
             )
 
     @trains
@@ -373,6 +382,10 @@ class EBMDensityEstimator(
         if given is not None:
             given = self._check_given(given)
         return self._write_table(self._draw(n_samples, rng, given))
+
+    @property
+    def _n_auto_steps(self):
+        return self.objective_.recipe.n_steps
 
     def _training_objective(self):
         return self.objective_

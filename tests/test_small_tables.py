@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from skebm import EBMDensityEstimator, JEMClassifier
+from skebm._base import MAX_AUTO_EPOCHS
 from skebm.networks import MLP, EnsembleMLP
-from skebm.objectives import VERA
+from skebm.objectives import OBJECTIVES, VERA
 
 SMALL = {
     "network": partial(MLP, hidden_features=(16,)),
@@ -43,3 +44,22 @@ def test_a_batch_of_one_row(objective):
     for model in (EBMDensityEstimator(**options), JEMClassifier(**options)):
         model.set_params(objective=objective).fit(X, y)
         assert np.isfinite(model.score_samples(X)).all()
+
+
+@pytest.mark.parametrize("objective", ["nce", "vera"])
+def test_auto_options_are_the_objectives_recipe(objective):
+    """Spelt out, they give the same fit."""
+    X = np.random.RandomState(0).normal(size=(60, 2)) ** 3
+    recipe = OBJECTIVES[objective].recipe
+    shared = {"normalizer": None, "random_state": 0, "validation_fraction": 0.4}
+    auto = EBMDensityEstimator(objective, **shared).fit(X)
+    spelt = EBMDensityEstimator(
+        objective,
+        recipe.network,
+        learning_rate=recipe.learning_rate,
+        n_iter_no_change=recipe.n_iter_no_change,
+        max_iter=min(MAX_AUTO_EPOCHS, recipe.n_steps),  # a step an epoch
+        **shared,
+    ).fit(X)
+    assert auto.n_iter_ == spelt.n_iter_
+    np.testing.assert_array_equal(auto.score_samples(X), spelt.score_samples(X))

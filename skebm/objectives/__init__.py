@@ -9,6 +9,7 @@ from skebm.objectives._base import (
     Loss,
     Objective,
     ParameterGroup,
+    Recipe,
     RowCells,
 )
 from skebm.objectives._mle import MLE
@@ -63,6 +64,7 @@ __all__ = [
     "Loss",
     "Objective",
     "ParameterGroup",
+    "Recipe",
     "RowCells",
     "ScoreMatching",
     "ShortRun",

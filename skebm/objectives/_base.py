@@ -117,6 +117,28 @@ class ParameterGroup:
     weight_decay: float = 0.0
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """What a density is trained with where its options are "auto".
+
+    Attributes
+    ----------
+    network : str
+        Name of the net.
+    learning_rate : float
+        The trainer's.
+    n_steps : int
+        About how many steps a fit makes.
+    n_iter_no_change : int
+        Epochs without improvement after which it stops.
+    """
+
+    network: str = "wave_mlp"
+    learning_rate: float = 1e-3
+    n_steps: int = 4000
+    n_iter_no_change: int = 50
+
+
 class Objective(BaseEstimator, ABC):
     """What is minimised; options in the constructor, everything learnt in a state.
 
@@ -130,6 +152,8 @@ class Objective(BaseEstimator, ABC):
 
     #: Figures and the closed range outside of which training has left the rails.
     healthy: ClassVar[dict[str, tuple[float, float]]] = {}
+    #: The net, rate and number of steps that the method was measured with.
+    recipe: ClassVar[Recipe] = Recipe()
     #: Whether the objective makes sense only for a net with one output a class.
     needs_labels: ClassVar[bool] = False
     #: Most columns the method is practical for; None for any number.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from skebm.networks import EnergyModel
-from skebm.objectives._base import Batch, Loss, Objective
+from skebm.objectives._base import Batch, Loss, Objective, Recipe
 from skebm.references import Density
 from skebm.utils import check_count
 
@@ -66,6 +67,8 @@ class NCE(Objective):
     >>> model.score_samples(X).shape
     (150,)
     """
+
+    recipe: ClassVar[Recipe] = Recipe("column_mlp", 3e-3, 3000, 20)
 
     def __init__(self, noise_ratio: int = 8) -> None:
         self.noise_ratio = noise_ratio
