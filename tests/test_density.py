@@ -238,11 +238,11 @@ def test_verbose_prints_a_line_every_so_many_epochs(rows, verbose, n_lines, caps
 
 def test_max_iter_auto_fixes_the_number_of_steps(rows):
     model = make(max_iter="auto", batch_size=100, tol=10, n_iter_no_change=1)
+    assert model.fit(rows).n_iter_ == 1
     assert model._resolve_max_iter(1000) == 300
     assert model._resolve_max_iter(20_000) == 15
     assert model._resolve_max_iter(50) == 400
     assert model._resolve_max_iter(10**7) == 1
-    assert model.fit(rows).n_iter_ == 1
 
 
 def test_warm_start_goes_on(rows):
