@@ -18,6 +18,7 @@ for name in (
     "plot_pipeline",
     "plot_density",
     "plot_columns",
+    "plot_conditionals",
     "plot_stacked_rbms",
 ):
     print(f"\n--- {name}", flush=True)
