@@ -11,8 +11,7 @@ to two decimals.
 ``results/dte_adbench_aucroc_semisup_mean.csv``. The data are not part of the project.
 
 ``--quick`` ends the training of the density after few epochs and leaves log Z out. The
-scores "combined", "mixture_density" and "noise_contrast" don't depend on either, and
-are the same to the last bit.
+scores "combined", "mixture_density" and "noise_contrast" depend on neither.
 
     python benchmarks/ood.py --data DATA
 """

@@ -96,7 +96,24 @@ class BlurredDensity(MixtureDensity):
     blur: ClassVar[float] = 0.4
 
 
-class NoiseContrast(OODScore):
+class StandardizedMean(OODScore):
+    """A mean of scores, each less its location and over its scale on held-out rows."""
+
+    is_free: ClassVar[bool] = False
+
+    def __init__(self, location: Tensor, scale: Tensor) -> None:
+        super().__init__()
+        self.location: Tensor
+        self.scale: Tensor
+        self.register_buffer("location", location)
+        self.register_buffer("scale", scale)
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Return the mean of scores (n, n_scores), shape (n,)."""
+        return ((values - self.location) / self.scale).mean(dim=1)
+
+
+class NoiseContrast(StandardizedMean):
     r"""Log odds that a row is one of the data, and not of wide noise.
 
     .. math:: f_j(x) \approx \log \frac{p(z)}{N(z; m_j, \Sigma_j)}, \qquad
@@ -121,17 +138,11 @@ class NoiseContrast(OODScore):
     Scovel. A classification framework for anomaly detection. JMLR 6, 2005.
     """
 
-    is_free: ClassVar[bool] = False
-
     def __init__(
         self, networks: list[nn.Module], location: Tensor, scale: Tensor
     ) -> None:
-        super().__init__()
+        super().__init__(location, scale)
         self.networks = nn.ModuleList(networks).requires_grad_(False).eval()
-        self.location: Tensor
-        self.scale: Tensor
-        self.register_buffer("location", location)
-        self.register_buffer("scale", scale)
 
     @classmethod
     def fit(
@@ -165,7 +176,7 @@ class NoiseContrast(OODScore):
         """Return the mean of the standardised log odds."""
         del scored
         odds = torch.cat([network(x) for network in self.networks], dim=1).double()
-        return ((odds - self.location) / self.scale).mean(dim=1)
+        return self.mean(odds)
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, Tensor]) -> Self:
@@ -215,7 +226,7 @@ def _moments(values: Tensor) -> tuple[Tensor, Tensor]:
     return values.mean(dim=1), scale
 
 
-class Combined(OODScore):
+class Combined(StandardizedMean):
     r"""Mean of a mixture's log density and the noise contrast, each standardised.
 
     .. math:: s(x) = \tfrac12 \sum_{j=1}^2 \frac{s_j(x) - m_j}{\sigma_j}
@@ -233,8 +244,6 @@ class Combined(OODScore):
         m and sigma.
     """
 
-    is_free: ClassVar[bool] = False
-
     def __init__(
         self,
         density: MixtureDensity,
@@ -242,12 +251,8 @@ class Combined(OODScore):
         location: Tensor,
         scale: Tensor,
     ) -> None:
-        super().__init__()
+        super().__init__(location, scale)
         self.density, self.contrast = density, contrast
-        self.location: Tensor
-        self.scale: Tensor
-        self.register_buffer("location", location)
-        self.register_buffer("scale", scale)
 
     @classmethod
     def fit(
@@ -269,7 +274,7 @@ class Combined(OODScore):
     def forward(self, scored: ScoredModel, x: Tensor) -> Tensor:
         """Return the mean of the standardised scores."""
         values = torch.stack([self.density(scored, x), self.contrast(scored, x)], dim=1)
-        return ((values - self.location) / self.scale).mean(dim=1)
+        return self.mean(values)
 
     def arrays(self) -> dict[str, Tensor]:
         """Return the arrays of both under their names, location and scale."""
