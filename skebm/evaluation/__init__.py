@@ -1,8 +1,9 @@
-"""What a fitted model is worth: log Z, draws from its own density, outliers found."""
+"""What a fitted model is worth: log Z, draws, outliers found, calibration."""
 
 from skebm.evaluation._ais import AnnealedImportanceSampling
 from skebm.evaluation._annealing import annealed_samples
 from skebm.evaluation._auto import AutoNormalizer
+from skebm.evaluation._calibration import expected_calibration_error
 from skebm.evaluation._conditional import (
     conditional_means,
     log_marginal_unnormalized,
@@ -78,6 +79,7 @@ __all__ = [
     "conformal_p_values",
     "detection",
     "enumerated_log_normalizer",
+    "expected_calibration_error",
     "incomplete_rows",
     "log_marginal_unnormalized",
     "probability_mass",
