@@ -48,7 +48,23 @@ def environment():
 def report(name, rows, **settings):
     """Print the rows as a table and write them to ``results/<name>.json``."""
     print(pd.DataFrame(rows).to_string(index=False, float_format="%.4f"))
+    save(name, rows, **settings)
+
+
+def save(name, rows, **settings):
+    """Write the rows to ``results/<name>.json``, one a line."""
     RESULTS.mkdir(exist_ok=True)
-    payload = {"environment": environment(), "settings": settings, "rows": rows}
-    text = json.dumps(payload, indent=1, default=float)
-    (RESULTS / f"{name}.json").write_text(text + "\n")
+    about = {"environment": environment(), "settings": settings}
+    lines = ",\n  ".join(json.dumps(row, default=float) for row in rows)
+    text = json.dumps(about, indent=1, default=float).removesuffix("\n}")
+    (RESULTS / f"{name}.json").write_text(f'{text},\n "rows": [\n  {lines}\n ]\n}}\n')
+
+
+def earlier_rows(name, rows, key):
+    """Return the rows of earlier runs that these don't repeat, by the columns key."""
+    path = RESULTS / f"{name}.json"
+    if not path.exists():
+        return []
+    done = {tuple(row[column] for column in key) for row in rows}
+    earlier = json.loads(path.read_text())["rows"]
+    return [row for row in earlier if tuple(row[c] for c in key) not in done]

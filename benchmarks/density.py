@@ -18,14 +18,13 @@ results, unless this run repeats their table, method and seed.
 
 from __future__ import annotations
 
-import json
 import time
 import warnings
 from pathlib import Path
 
 import numpy as np
 import torch
-from _report import RESULTS, parser, report
+from _report import earlier_rows, parser, report
 from references import (
     VARIANCE_FLOOR,
     gaussian,
@@ -56,6 +55,7 @@ KEPT_BACK = (
 )
 #: Columns up to which the mass of the density is checked.
 MAX_CHECKED = 10
+KEY = ("table", "method", "seed")
 PATIENCE, MAX_EPOCHS, BATCH = 20, 500, 256
 
 
@@ -167,19 +167,6 @@ METHODS = {
 }
 
 
-def earlier_rows(done):
-    """Return the rows of earlier runs that this one doesn't repeat."""
-    path = RESULTS / "density.json"
-    if not path.exists():
-        return []
-    rows = json.loads(path.read_text())["rows"]
-    return [row for row in rows if key(row) not in done]
-
-
-def key(row):
-    return row["table"], row["method"], row["seed"]
-
-
 def main():
     options = parser(__doc__, seeds=1)
     options.add_argument("--data", type=Path, help="folder of tables")
@@ -212,8 +199,8 @@ def main():
                 }
                 rows.append(row | figures)
                 print(rows[-1], flush=True)
-    rows = earlier_rows({key(row) for row in rows}) + rows
-    rows.sort(key=key)
+    rows = earlier_rows("density", rows, KEY) + rows
+    rows.sort(key=lambda row: [row[name] for name in KEY])
     report("density", rows, variance_floor=VARIANCE_FLOOR)
 
 

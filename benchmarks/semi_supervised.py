@@ -1,0 +1,185 @@
+"""Few labels: JEMClassifier beside supervised and semi-supervised methods.
+
+Transductive (``ssl_book``): fit on all rows, error on the unlabelled ones, the twelve
+official splits; 10 or 100 labels in all. Inductive: fit on at most ``--max-rows``
+rows, all but 10, 50 or 100 labels a class hidden, error on a held-out test part, of 30
+% where there is no official one. The last iterate counts, no test row takes part in
+any choice, and probabilities are judged as they come: calibration error (15 bins of
+equal mass), Brier score (half the squared distance), log loss in nats (probabilities
+floored at 1e-6). Columns are standardised by the training rows; pixels share one scale.
+
+``--data`` names a folder of tables, not part of the project. Rows of earlier runs are
+kept in the results, unless this run repeats them, and written after each task, so that
+parts may be run one after the other. A method of `FEW_SEEDS` has the first seeds only.
+
+    python benchmarks/semi_supervised.py --data DATA --tables ssl_book/digit1 \
+        --labels 100 --methods JEMClassifier "supervised net" --seeds 2
+    python benchmarks/semi_supervised.py --summary --picture docs/images/ranks.png
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from _few_labels_methods import FEW_SEEDS, METHODS
+from _few_labels_tables import INDUCTIVE, PIXELS, TRANSDUCTIVE, make_task
+from _ranks import draw_ranks, mean_ranks
+from _report import earlier_rows, parser, save
+from scipy.stats import t as student
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.metrics import brier_score_loss, log_loss
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+from skebm.evaluation import expected_calibration_error
+
+NAME = "semi_supervised"
+KEY = ("table", "labels", "seed", "method")
+BASELINE = "supervised net"
+FLOOR = 1e-6
+
+
+def scaler(table, X):
+    """Return the scaler: by column, but one mean and deviation for pixels."""
+    if table not in PIXELS:
+        return StandardScaler()
+    mean, deviation = X.mean(), X.std()
+    return FunctionTransformer(lambda rows: (rows - mean) / deviation)
+
+
+def judge(model, task):
+    """Return classes and p(y|x) of the test rows."""
+    last = model[-1]
+    if task.hidden is not None and hasattr(last, "label_distributions_"):
+        return last.transduction_[task.hidden], last.label_distributions_[task.hidden]
+    return model.predict(task.X_test), model.predict_proba(task.X_test)
+
+
+def floored(probability):
+    """Return probabilities of at least `FLOOR`; uniform where a graph has none."""
+    probability = np.nan_to_num(probability)
+    probability[probability.sum(axis=1) == 0] = 1.0
+    probability = probability / probability.sum(axis=1, keepdims=True)
+    probability = np.maximum(probability, FLOOR)
+    return probability / probability.sum(axis=1, keepdims=True)
+
+
+def measure(model, task):
+    """Fit and judge; times are those of fit and predictions."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    predicted, probability = judge(model.fit(task.X, task.y), task)
+    seconds, cpu_seconds = time.perf_counter() - wall, time.process_time() - cpu
+    y, classes, probability = task.y_test, model[-1].classes_, floored(probability)
+    figures = {
+        "error": 100 * np.mean(predicted != y),
+        "ece": expected_calibration_error(y, probability, classes=classes),
+        "brier": brier_score_loss(y, probability, labels=classes, scale_by_half=True),
+        "log_loss": log_loss(y, probability, labels=classes),
+        "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
+    }
+    return {name: round(float(value), 5) for name, value in figures.items()}
+
+
+def measure_task(args, table, n_labels, seed):
+    """Return the rows of all methods on one draw of a table's labels."""
+    task = make_task(args.data, table, n_labels, seed, args.max_rows)
+    if task is None:
+        return []
+    rows = []
+    for name in args.methods:
+        if seed >= args.first_seed + FEW_SEEDS.get(name, args.seeds):
+            continue
+        row = {"table": table, "labels": n_labels, "seed": seed, "method": name}
+        row |= {"n_train": len(task.X), "n_classes": len(np.unique(task.y_test))}
+        model = make_pipeline(scaler(table, task.X), METHODS[name](seed))
+        rows.append(row | measure(model, task))
+        shown = {k: rows[-1][k] for k in ("error", "ece", "log_loss", "cpu_seconds")}
+        print(table, n_labels, seed, name, shown, flush=True)
+    return rows
+
+
+def summarise(rows, picture=None):
+    """Print errors, calibration, differences to the supervised net, and ranks."""
+    table = pd.DataFrame(rows)
+    task = ["table", "labels"]
+    for figure in ("error", "ece", "brier", "log_loss", "cpu_seconds"):
+        groups = table.groupby([*task, "method"], sort=False)[figure]
+        shown = groups.mean().unstack().round(2 if figure == "error" else 3)
+        print(f"\n{figure}, mean over the draws\n{shown.T.to_string()}")
+        if figure == "error":
+            print(f"\nits standard error\n{groups.sem().unstack().round(2).T}")
+            errors = groups.mean().unstack()
+    if BASELINE in errors:
+        print(f"\nerror less that of the {BASELINE}, same draws, with 95 % interval")
+        print(paired(table).to_string())
+    whole = errors.dropna(axis=1)
+    if min(whole.shape) < 2:
+        return
+    ranks, difference, p_value = mean_ranks(whole)
+    print(
+        f"\nmean ranks over {len(whole)} tasks, those that have all\n{ranks.round(2)}"
+    )
+    print(f"critical difference {difference:.2f}, Friedman's p {p_value:.2g}")
+    if picture:
+        draw_ranks(ranks, difference, picture)
+
+
+def paired(table):
+    """Return mean differences, intervals and verdicts by method and task."""
+    index = ["table", "labels", "seed"]
+    errors = table.pivot_table("error", index, "method", sort=False)
+    found = []
+    for method in errors.columns.drop(BASELINE):
+        differences = (errors[method] - errors[BASELINE]).dropna()
+        row = {"wins": 0, "losses": 0, "ties": 0}
+        for task, values in differences.groupby(level=[0, 1], sort=False):
+            mean, half = values.mean(), np.nan
+            if len(values) > 1:
+                half = student.ppf(0.975, len(values) - 1) * values.sem()
+            row[f"{task[0]} {task[1]}"] = f"{mean:+.2f} ({half:.2f})"
+            told = abs(mean) > half
+            row["ties" if not told else "wins" if mean < 0 else "losses"] += 1
+        found.append({"method": method} | row)
+    return pd.DataFrame(found).set_index("method").T
+
+
+def main():
+    options = parser(__doc__, seeds=12)
+    options.add_argument("--data", type=Path, help="folder of tables")
+    options.add_argument("--first-seed", type=int, default=0)
+    options.add_argument("--tables", nargs="+", default=TRANSDUCTIVE + INDUCTIVE)
+    options.add_argument("--labels", nargs="+", type=int, default=(10, 50, 100))
+    options.add_argument("--methods", nargs="+", default=list(METHODS))
+    options.add_argument("--max-rows", type=int, default=6000)
+    options.add_argument("--summary", action="store_true", help="of earlier runs only")
+    options.add_argument("--picture", type=Path, help="of critical differences")
+    args = options.parse_args()
+    torch.set_num_threads(args.threads)
+    if args.summary:
+        summarise(earlier_rows(NAME, [], KEY), args.picture)
+        return
+    if args.data is None:
+        print("semi_supervised.py: no --data, nothing measured")
+        return
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    warnings.filterwarnings("ignore", "invalid value", RuntimeWarning)  # an empty graph
+    measured = []
+    for table in args.tables:
+        for n_labels in args.labels:
+            for seed in range(args.first_seed, args.first_seed + args.seeds):
+                new = measure_task(args, table, n_labels, seed)
+                rows = earlier_rows(NAME, new, KEY) + new
+                rows.sort(key=lambda row: [row[name] for name in KEY])
+                save(NAME, rows, max_rows=args.max_rows)
+                measured += new
+    summarise(measured, args.picture)
+
+
+if __name__ == "__main__":
+    main()
