@@ -105,26 +105,26 @@ ONE_HEAD = partial(MLP, hidden_features=(256, 256))
 
 
 def vera_jem(seed):
-    """Return JEM trained by VERA, the settings of the paper's search on tables."""
+    """Return JEM trained by VERA, by settings of the paper's search on tables."""
     density = VERA(
-        entropy_weight=1e-4,
+        entropy_weight=1e-2,
         gradient_penalty=0.1,
         importance_weights=False,
         reference_share=0.0,
         local_share=0.0,
     )
-    options = SUPERVISED | {"objective": density, "prediction_entropy_weight": 0.3}
-    return jem(
-        seed, reference=None, network=ONE_HEAD, classification_weight=1.0, **options
-    )
+    options = SUPERVISED | {
+        "objective": density,
+        "classification_weight": 30.0,
+        "prediction_entropy_weight": 1.0,
+    }
+    return jem(seed, reference=None, network=ONE_HEAD, **options)
 
 
 def jem_by_sgld(seed):
     """Return JEM as published, by SGLD chains with a replay buffer, on a box."""
-    options = SUPERVISED | {"objective": "jem"}
-    return jem(
-        seed, reference=None, network=ONE_HEAD, classification_weight=1.0, **options
-    )
+    options = SUPERVISED | {"objective": "jem", "classification_weight": 1.0}
+    return jem(seed, reference=None, network=ONE_HEAD, **options)
 
 
 #: Name to a function of the seed that returns the classifier behind the scaler.

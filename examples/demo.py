@@ -16,6 +16,7 @@ for name in (
     "plot_few_labels",
     "plot_out_of_distribution",
     "plot_pipeline",
+    "plot_search",
     "plot_density",
     "plot_columns",
     "plot_conditionals",
