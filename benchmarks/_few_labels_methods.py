@@ -105,7 +105,11 @@ ONE_HEAD = partial(MLP, hidden_features=(256, 256))
 
 
 def vera_jem(seed):
-    """Return JEM trained by VERA, by settings of the paper's search on tables."""
+    """Return JEM trained by VERA as published, and nothing beside it.
+
+    lambda, alpha and beta are the best of five choices on one split of two tables, see
+    ``docs/notes/semi_supervised.md``.
+    """
     density = VERA(
         entropy_weight=1e-2,
         gradient_penalty=0.1,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from digits_few_labels import hide_labels
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 from sklearn.model_selection import train_test_split
 
@@ -81,16 +82,8 @@ def make_task(folder: Path, table, n_labels, seed, max_rows):
     # A quarter as many unlabelled rows of each class, at least.
     if np.bincount(y).min() < 1.25 * n_labels:
         return None
-    return Task(X, hide(y, n_labels, seed), X_test, y_test)
-
-
-def hide(y, n_labels, seed):
-    """Return y with all but n_labels of each class replaced by -1."""
-    rng = np.random.RandomState(seed)
-    few = np.full_like(y, -1)
-    for label in np.unique(y):
-        few[rng.choice(np.flatnonzero(y == label), n_labels, replace=False)] = label
-    return few
+    few = hide_labels(y, n_labels, np.random.RandomState(seed))
+    return Task(X, few, X_test, y_test)
 
 
 def _official_split(folder, table, n_labels, seed):

@@ -14,6 +14,7 @@ warnings.simplefilter("ignore", ConvergenceWarning)
 
 for name in (
     "plot_few_labels",
+    "plot_semi_supervised_settings",
     "plot_out_of_distribution",
     "plot_pipeline",
     "plot_search",
