@@ -68,7 +68,7 @@ class LatentLangevin(AbstractSampler):
         self.sampler = sampler
 
     def latent_energy(self, energy: Energy) -> Energy:
-        """Return the energy of latents, z -> |z|^2 / 2 + E(g(z))."""
+        """Return the energy of latents, ``z -> |z|^2 / 2 + E(g(z))``."""
 
         def latent_energy(z: Tensor) -> Tensor:
             return z.square().sum(1) / 2 + checked(energy(self.decode(z)), len(z))
