@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import friedmanchisquare, rankdata, studentized_range
+from scipy.stats import friedmanchisquare, studentized_range
 
 
 def mean_ranks(errors, level=0.05):
@@ -33,12 +33,13 @@ def mean_ranks(errors, level=0.05):
     Demsar. Statistical comparisons of classifiers over multiple data sets. JMLR 2006.
     """
     n_tasks, n_methods = errors.shape
-    ranks = errors.iloc[0].copy()
-    ranks[:] = np.mean(rankdata(errors.to_numpy(), axis=1), axis=0)
+    ranks = errors.rank(axis=1).mean()
     quantile = studentized_range.ppf(1 - level, n_methods, np.inf)
     difference = quantile * np.sqrt(n_methods * (n_methods + 1) / (12 * n_tasks))
-    p_value = friedmanchisquare(*errors.to_numpy().T).pvalue if n_methods > 2 else None
-    return ranks.sort_values(), float(difference), float(p_value or np.nan)
+    p_value = np.nan
+    if n_methods > 2:
+        p_value = friedmanchisquare(*errors.to_numpy().T).pvalue
+    return ranks.sort_values(), float(difference), float(p_value)
 
 
 def draw_ranks(ranks, difference, path):
@@ -65,7 +66,7 @@ def draw_ranks(ranks, difference, path):
         ends = [values[first] - 0.05, values[last] + 0.05]
         axis.plot(ends, [top - 1 - i] * 2, color="C3", lw=3, solid_capstyle="butt")
     axis.axhline(top, color="black", lw=1)
-    axis.set_ylim(-1.5 * (len(values) + 1) // 2 - 1.5, top + 0.1)
+    axis.set_ylim(-1.5 * ((len(values) + 1) // 2) - 0.5, top + 0.1)
     axis.set_xlim(values[0] - 2.5, values[-1] + 2.5)
     axis.xaxis.set_ticks_position("top")
     axis.set_yticks([])

@@ -19,6 +19,7 @@ parts may be run one after the other. A method of `FEW_SEEDS` has the first seed
 
 from __future__ import annotations
 
+import json
 import time
 import warnings
 from pathlib import Path
@@ -104,27 +105,36 @@ def measure_task(args, table, n_labels, seed):
     return rows
 
 
+def keep(new, max_rows):
+    """Write rows beside those of earlier runs."""
+    rows = earlier_rows(NAME, new, KEY) + new
+    rows.sort(key=lambda row: [row[name] for name in KEY])
+    save(NAME, rows, max_rows=max_rows)
+
+
 def summarise(rows, picture=None):
     """Print errors, calibration, differences to the supervised net, and ranks."""
     table = pd.DataFrame(rows)
     task = ["table", "labels"]
     for figure in ("error", "ece", "brier", "log_loss", "cpu_seconds"):
         groups = table.groupby([*task, "method"], sort=False)[figure]
-        shown = groups.mean().unstack().round(2 if figure == "error" else 3)
-        print(f"\n{figure}, mean over the draws\n{shown.T.to_string()}")
+        digits = 2 if figure == "error" else 3
+        means, spread = groups.mean().unstack(), groups.sem().unstack()
+        print(f"\n{figure}, mean over the draws\n{means.round(digits).to_string()}")
         if figure == "error":
-            print(f"\nits standard error\n{groups.sem().unstack().round(2).T}")
-            errors = groups.mean().unstack()
+            print(f"\nits standard error\n{spread.round(digits).to_string()}")
+            errors = means
     if BASELINE in errors:
         print(f"\nerror less that of the {BASELINE}, same draws, with 95 % interval")
         print(paired(table).to_string())
-    whole = errors.dropna(axis=1)
-    if min(whole.shape) < 2:
+    # Of methods with a figure on every task, by the draws that all of them have.
+    draws = table.pivot_table("error", [*task, "seed"], "method", sort=False)
+    draws = draws[errors.dropna(axis=1).columns].dropna()
+    errors = draws.groupby(level=[0, 1], sort=False).mean()
+    if min(errors.shape) < 2:
         return
-    ranks, difference, p_value = mean_ranks(whole)
-    print(
-        f"\nmean ranks over {len(whole)} tasks, those that have all\n{ranks.round(2)}"
-    )
+    ranks, difference, p_value = mean_ranks(errors)
+    print(f"\nmean ranks over {len(errors)} tasks\n{ranks.round(2).to_string()}")
     print(f"critical difference {difference:.2f}, Friedman's p {p_value:.2g}")
     if picture:
         draw_ranks(ranks, difference, picture)
@@ -158,10 +168,13 @@ def main():
     options.add_argument("--methods", nargs="+", default=list(METHODS))
     options.add_argument("--max-rows", type=int, default=6000)
     options.add_argument("--summary", action="store_true", help="of earlier runs only")
+    options.add_argument("--merge", type=Path, help="results of a run elsewhere")
     options.add_argument("--picture", type=Path, help="of critical differences")
     args = options.parse_args()
     torch.set_num_threads(args.threads)
-    if args.summary:
+    if args.merge:
+        keep(json.loads(args.merge.read_text())["rows"], args.max_rows)
+    if args.summary or args.merge:
         summarise(earlier_rows(NAME, [], KEY), args.picture)
         return
     if args.data is None:
@@ -174,9 +187,7 @@ def main():
         for n_labels in args.labels:
             for seed in range(args.first_seed, args.first_seed + args.seeds):
                 new = measure_task(args, table, n_labels, seed)
-                rows = earlier_rows(NAME, new, KEY) + new
-                rows.sort(key=lambda row: [row[name] for name in KEY])
-                save(NAME, rows, max_rows=args.max_rows)
+                keep(new, args.max_rows)
                 measured += new
     summarise(measured, args.picture)
 
