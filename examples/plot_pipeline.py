@@ -30,7 +30,7 @@ pipeline = Pipeline(
         ("scale", StandardScaler()),
         (
             "jem",
-            JEMClassifier(VERA(), normalizer=None, max_iter=200, random_state=0),
+            JEMClassifier(VERA(), normalizer=None, max_iter=100, random_state=0),
         ),
     ]
 )
