@@ -19,7 +19,7 @@ class FitProgress:
         Largest number of epochs.
     X, y : array-like
         What `fit` was given. Where y is None, the callbacks get zeros: scikit-learn's
-        ScoringMonitor scores with a y only.
+        ScoringMonitor scores with a y only. Where X is None, they are told nothing.
     fitted_attributes : callable
         Returns the attributes that make a usable copy of the estimator as it is now.
         Called only if a callback asks for it: it copies the weights.
@@ -28,6 +28,8 @@ class FitProgress:
     def __init__(self, estimator, max_iter, X, y, fitted_attributes):
         self.context = None
         self.fitted_attributes = fitted_attributes
+        if X is None:
+            return
         y = np.zeros(_num_samples(X)) if y is None else y
         self.task = {"estimator": estimator, "X": X, "y": y}
         if hasattr(CallbackSupportMixin, "_init_callback_context"):

@@ -17,6 +17,7 @@ from skebm._base import (
     private_random_state,
     trains,
 )
+from skebm._coarser import CoarserReferenceMixin
 from skebm._codes import CategoricalColumnsMixin
 from skebm._conditionals import ConditionalsMixin
 from skebm._table import keep_weighted
@@ -28,7 +29,11 @@ MIN_GAIN = -1.0
 
 
 class EBMDensityEstimator(
-    CategoricalColumnsMixin, ConditionalsMixin, DensityMixin, BaseEBM
+    CategoricalColumnsMixin,
+    ConditionalsMixin,
+    CoarserReferenceMixin,
+    DensityMixin,
+    BaseEBM,
 ):
     r"""Density of a table by an energy-based model.
 
@@ -53,7 +58,9 @@ class EBMDensityEstimator(
         :math:`q_0`: a Gaussian mixture, one Gaussian, kernels about the rows, a neural
         spline flow (needs zuko), or None: a uniform box, the training range widened by
         a fifth on each side (-inf outside); or scikit-learn's `GaussianMixture` or
-        `KernelDensity`, taken as it is where it is fitted, in the units of X. With a
+        `KernelDensity`, taken as it is where it is fitted, in the units of X. In up to
+        four columns, where no tilt of "gmm" is better than the mixture itself, a
+        coarser one is tilted as well, and the better model stays. With a
         normalised network it changes no score: chains and noise start there, and None
         is one Gaussian.
     normalizer : {"auto", "importance", "ais", None} or instance, default="auto"

@@ -31,6 +31,7 @@ FLOORS = [
         "_persistence",
         "_outliers",
         "_base",
+        "_coarser",
         "_conditionals",
         "_density",
         "_classifier",

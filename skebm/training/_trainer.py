@@ -67,6 +67,8 @@ class Trainer:
         One entry an epoch.
     best_epoch : int
         The epoch whose state was kept; 0 is the untrained one.
+    best : Evaluation or None
+        The held-out scores of that state.
     interrupted : bool
         Whether a KeyboardInterrupt ended training.
     """
@@ -96,6 +98,7 @@ class Trainer:
         self.guard = StabilityGuard(objective.healthy)
         self.history: dict[str, list[Any]] = {}
         self.best_epoch = 0
+        self.best: Evaluation | None = None
         self.interrupted = False
 
     @property
@@ -227,12 +230,12 @@ class Trainer:
         return evaluation
 
     def _improved(self, evaluation: Evaluation | None) -> bool:
-        if self.monitor is None or evaluation is None or self._best is None:
+        if self.monitor is None or evaluation is None or self.best is None:
             return True
-        return self.monitor.improvement(evaluation, self._best) > self.tol
+        return self.monitor.improvement(evaluation, self.best) > self.tol
 
     def _remember(self, run: TrainingRun, evaluation: Evaluation | None) -> None:
-        self._best = evaluation
+        self.best = evaluation
         self._best_snapshot = run.snapshot()
 
     def _roll_back(self, run: TrainingRun, problem: Problem, epoch: int) -> None:
@@ -261,10 +264,10 @@ class Trainer:
         entry: dict[str, Any] = {k: float(v.mean()) for k, v in figures.items()}
         entry["metric"] = "none"
         if self.monitor is not None:
-            best = self._best if evaluation is None else evaluation
-            assert best is not None and self._best is not None
-            entry["metric"] = self.monitor.metric(best, self._best)
-            for name in self._best.scores | best.scores:
+            best = self.best if evaluation is None else evaluation
+            assert best is not None and self.best is not None
+            entry["metric"] = self.monitor.metric(best, self.best)
+            for name in self.best.scores | best.scores:
                 scores = {} if evaluation is None else evaluation.scores
                 entry[f"validation_{name}"] = scores.get(name, math.nan)
             entry["effective_share"] = best.effective_share

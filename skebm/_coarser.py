@@ -1,0 +1,56 @@
+"""A second try with a coarser reference, where the first leaves nothing to learn."""
+
+from __future__ import annotations
+
+from skebm.references import GaussianMixtureReference
+
+#: Columns up to which a net makes up for what a coarser mixture leaves out.
+MAX_COLUMNS = 4
+COARSER_SIZES = (2, 4, 8)
+#: Held-out gain over the fine mixture, in nats, that says that there was a signal.
+PLAIN_GAIN = 0.01
+
+
+class CoarserReferenceMixin:
+    """Trains anew from a coarser mixture where tilting the "gmm" brought nothing.
+
+    What a fine mixture gets wrong in few columns, as sharp edges, is too faint a signal
+    to begin with. From a coarser one a net learns its features by what is plain to see,
+    then those. The model that is better on the held-out rows stays.
+    """
+
+    def _train(self, Z, codes, weight, train, held_out, options, rng, raw):
+        given = Z, codes, weight, train, held_out, options, rng
+        first = super()._train(*given, raw)
+        if not self._wants_coarser(first, Z.shape[1]):
+            return first
+        before, recipe = self.__dict__.copy(), self._reference_recipe
+        coarser = {"reference": GaussianMixtureReference(COARSER_SIZES)}
+        self._assemble(self._resolve_parts(1) | coarser, Z, train, weight, 1, rng)
+        self._reference_recipe = recipe
+        second = super()._train(*given, raw=(None, None))  # callbacks saw the first
+        if _log_likelihood(second) > _log_likelihood(first):
+            return second
+        self.__dict__ = before
+        first.interrupted = second.interrupted
+        return first
+
+    def _wants_coarser(self, trainer, n_features):
+        return (
+            isinstance(self.reference, str)
+            and self.reference == "gmm"
+            and n_features <= MAX_COLUMNS
+            and not self.warm_start
+            and not self._run.model.is_normalized
+            and trainer.monitor is not None
+            and not trainer.interrupted
+            and _log_likelihood(trainer) < _untilted(trainer.monitor) + PLAIN_GAIN
+        )
+
+
+def _log_likelihood(trainer):
+    return trainer.best.scores["log_likelihood"]
+
+
+def _untilted(monitor):
+    return float(monitor.weight @ monitor.reference_score)
