@@ -131,7 +131,7 @@ class BaseEBM(OODScoresMixin, CallbackSupportMixin, PortableStateMixin, BaseEsti
         going_on = self.warm_start and self._is_trained
         Z, weight = self._standardize(X, sample_weight, parts, rng, keep=going_on)
         train, held_out = self._split_rows(codes, len(Z), rng)
-        options = self._prepare(Z, codes, train, rng, keep=going_on)
+        options = self._prepare(Z, codes, weight, train, rng, keep=going_on)
         kept = [_some_rows(Z, rows, rng) for rows in (train, held_out)]
         stale = (*kept, draw_seed(rng))
         if not going_on:
@@ -153,7 +153,7 @@ class BaseEBM(OODScoresMixin, CallbackSupportMixin, PortableStateMixin, BaseEsti
         going_on = self._is_trained
         Z, weight = self._standardize(X, sample_weight, parts, rng, keep=going_on)
         rows = torch.arange(len(Z))
-        options = self._prepare(Z, codes, rows, rng, keep=going_on)
+        options = self._prepare(Z, codes, weight, rows, rng, keep=going_on)
         if not going_on:
             self._assemble(parts, Z, rows, weight, n_outputs, rng)
         trainer = self._make_trainer(None, None, warmup=0.0, final_rate=1.0)
@@ -342,7 +342,7 @@ class BaseEBM(OODScoresMixin, CallbackSupportMixin, PortableStateMixin, BaseEsti
     #: Least scale of a column inside, as a share of its range.
     _range_share = 0.0
 
-    def _prepare(self, Z, codes, train, rng, keep):
+    def _prepare(self, Z, codes, weight, train, rng, keep):
         """Learn from the rows what training needs; return options of `TableBatches`."""
         if not keep:
             rows = train[rng.permutation(len(train))[:MAX_HELD_OUT]]

@@ -21,13 +21,17 @@ from skebm._base import (
 from skebm._conditionals import ConditionalsMixin
 from skebm._graph import build_graph
 from skebm._labels import ClassLabelsMixin, encode_labels
+from skebm._role_stack import prior_stack, stack_roles
 from skebm._table import check_table, keep_weighted
-from skebm.objectives import Joint
-from skebm.training import LabelMonitor
+from skebm.networks import EnsembleMLP
+from skebm.objectives import ROLES, Joint, Roles, share_out
+from skebm.training import LabelMonitor, Schedule
+from skebm.utils import resolve_device
 from skebm.utils._sklearn import Interval, StrOptions, with_callbacks
 
 MIN_HELD_OUT_LABELS = 20
 N_LABELED_PER_STEP = 64
+LABELED_PASSES = 20
 
 
 class JEMClassifier(ClassLabelsMixin, ConditionalsMixin, BaseEBM):
@@ -53,9 +57,8 @@ class JEMClassifier(ClassLabelsMixin, ConditionalsMixin, BaseEBM):
     classification_weight : float, default=10.0
         :math:`\alpha`, weight of the cross-entropy on labelled rows beside -log p(x).
     graph_weight : float or "auto", default="auto"
-        Weight of the cross-entropy with the soft labels of the graph. "auto" takes
-        the classification weight times the trust that labelled rows, left out in turn,
-        give the graph; see `graph_trust_`.
+        Weight of the cross-entropy with the soft labels of the graph; "auto" takes
+        the classification weight.
     prediction_entropy_weight : float, default=3.0
         :math:`\beta`, weight of the entropy of p(y|x).
     vat_weight : float, default=10.0
@@ -67,6 +70,10 @@ class JEMClassifier(ClassLabelsMixin, ConditionalsMixin, BaseEBM):
     balance_weight : float, default=10.0
         Weight of the divergence of the predicted class shares from `class_shares_`
         where these differ from the labelled rows', else from the supervised start's.
+    stacking : bool, default=True
+        Whether members that hear graph, the terms of consistency (entropy, virtual
+        adversarial, balance), both, or neither, are weighed by labelled rows that are
+        left out in turn; see `role_weights_`. Without, each member hears all.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the cross-entropy.
     unlabeled : object, default=-1
@@ -97,8 +104,12 @@ class JEMClassifier(ClassLabelsMixin, ConditionalsMixin, BaseEBM):
     ----------
     classes_ : ndarray of shape (n_classes,)
         The classes; never the marker.
-    graph_trust_ : float
-        Between 0 and 1; 0 where no row was unlabelled.
+    role_weights_ : dict of str to float
+        Weights of "consistency", "graph and consistency", "graph" and "supervised" in
+        the mean of p(y|x); of sum one.
+    temperature_ : float
+        By which the logits are divided; above one where the left-out rows found the
+        classifier too sure.
     class_shares_ : ndarray of shape (n_classes,)
         Estimated shares of the classes among the unlabelled rows of the first fit;
         those of the labelled rows where these say nothing else, or no row lacks one.
@@ -145,6 +156,7 @@ class JEMClassifier(ClassLabelsMixin, ConditionalsMixin, BaseEBM):
         "vat_weight": [Interval(Real, 0, None, closed="left")],
         "vat_radius": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
         "balance_weight": [Interval(Real, 0, None, closed="left")],
+        "stacking": ["boolean"],
         "class_weight": [dict, StrOptions({"balanced"}), None],
         "unlabeled": "no_validation",
     }
@@ -162,6 +174,7 @@ class JEMClassifier(ClassLabelsMixin, ConditionalsMixin, BaseEBM):
         vat_weight=10.0,
         vat_radius="auto",
         balance_weight=10.0,
+        stacking=True,
         class_weight=None,
         unlabeled=-1,
         max_iter="auto",
@@ -191,6 +204,7 @@ class JEMClassifier(ClassLabelsMixin, ConditionalsMixin, BaseEBM):
         self.vat_weight = vat_weight
         self.vat_radius = vat_radius
         self.balance_weight = balance_weight
+        self.stacking = stacking
         self.class_weight = class_weight
         self.unlabeled = unlabeled
         self.max_iter = max_iter
@@ -315,7 +329,7 @@ class JEMClassifier(ClassLabelsMixin, ConditionalsMixin, BaseEBM):
                 )
         if y is None:
             X = self._draw(n_samples, rng, given)
-            probability = softmax(self._on_rows(self._make_model().logits, X), axis=1)
+            probability = softmax(self._logits(X), axis=1)
             cumulated = probability.cumsum(axis=1)
             codes = (cumulated < rng.uniform(size=(len(X), 1))).sum(axis=1)
             return X, self.classes_[np.minimum(codes, len(self.classes_) - 1)]
@@ -331,11 +345,12 @@ class JEMClassifier(ClassLabelsMixin, ConditionalsMixin, BaseEBM):
     def _class_tilt(self, k):
         """Return log p(k|x), as a function of standardised rows."""
         model = self._make_model()
-        return lambda Z: torch.log_softmax(model.logits(Z), dim=1)[:, k]
+        temperature = self.temperature_
+        return lambda Z: torch.log_softmax(model.logits(Z) / temperature, dim=1)[:, k]
 
     def _logits(self, X):
         X = self._check_scored(X)
-        return self._on_rows(self._make_model().logits, X)
+        return self._on_rows(self._make_model().logits, X) / self.temperature_
 
     # ------------------------------------------------------------------ training
 
@@ -349,32 +364,66 @@ class JEMClassifier(ClassLabelsMixin, ConditionalsMixin, BaseEBM):
         check_consistent_length(X, y)
         return keep_weighted(X, y, sample_weight, min_rows)
 
-    def _prepare(self, Z, codes, train, rng, keep):
-        options = super()._prepare(Z, codes, train, rng, keep)
-        options["n_labeled"] = N_LABELED_PER_STEP
-        self.graph_trust_ = 0.0
-        if not keep or (codes < 0).any():
-            n_classes = len(self.classes_)
-            graph = build_graph(Z.numpy(), codes, train.numpy(), n_classes, rng)
-            self.graph_trust_, options["graph"] = graph.trust, graph.rows
+    def _prepare(self, Z, codes, weight, train, rng, keep):
+        options = super()._prepare(Z, codes, weight, train, rng, keep)
+        options["n_labeled"] = self._labeled_per_step(codes, train)
+        if keep and (codes >= 0).all():
+            return options
+        n_classes = len(self.classes_)
+        graph = build_graph(Z.numpy(), codes, train.numpy(), n_classes, rng)
+        options["graph"] = graph.of_table(len(Z))
         if not keep:
-            self.class_shares_ = graph.shares
-            counts = np.bincount(codes[codes >= 0], minlength=len(self.classes_))
-            # A class without a label may be there all the same.
-            told = counts.all() and not np.allclose(graph.shares, counts / counts.sum())
-            self._believed_shares = tuple(graph.shares.tolist()) if told else None
-        if self.vat_radius != "auto":
-            self.vat_radius_ = self.vat_radius
-        elif not keep:
-            self.vat_radius_ = graph.radius
+            self._learn_shares(graph, codes)
+            is_given = self.vat_radius != "auto"
+            self.vat_radius_ = self.vat_radius if is_given else graph.radius
+            stack = self._weigh_roles(Z, weight, graph, rng)
+            self.role_weights_, self.temperature_ = stack.weights, stack.temperature
         return options
 
-    def _training_objective(self):
+    def _labeled_per_step(self, codes, train):
+        """Return how many labelled rows a step takes: each comes twenty times."""
+        steps_per_epoch = max(1, len(train) // self.batch_size)
+        n_steps = self._resolve_max_iter(len(train)) * steps_per_epoch
+        wanted = -(-LABELED_PASSES * int((codes >= 0).sum()) // n_steps)
+        return max(N_LABELED_PER_STEP, min(wanted, self.batch_size))
+
+    def _learn_shares(self, graph, codes):
+        self.class_shares_ = graph.shares
+        counts = np.bincount(codes[codes >= 0], minlength=len(self.classes_))
+        # A class without a label may be there all the same.
+        told = counts.all() and not np.allclose(graph.shares, counts / counts.sum())
+        self._believed_shares = tuple(graph.shares.tolist()) if told else None
+
+    def _weigh_roles(self, Z, weight, graph, rng):
+        """Return the weights of the roles that the options and rows allow."""
+        has_graph = graph.weights is not None and self.graph_weight != 0
+        terms = self.prediction_entropy_weight, self.vat_weight, self.balance_weight
+        lacking = [
+            name
+            for name, there in (("graph", has_graph), ("consistency", any(terms)))
+            if not there
+        ]
+        active = [role for role in ROLES if not any(name in role for name in lacking)]
+        if not self.stacking:
+            fullest = ROLES[1] if ROLES[1] in active else active[0]
+            return prior_stack([fullest])
+        return stack_roles(
+            Z,
+            weight,
+            graph,
+            self._class_objective(),
+            active,
+            Schedule(self.learning_rate),
+            resolve_device(self.device),
+            rng,
+        )
+
+    def _class_objective(self, density=None, roles=None):
         graph_weight = self.graph_weight
         if graph_weight == "auto":
-            graph_weight = self.classification_weight * self.graph_trust_
+            graph_weight = self.classification_weight
         return Joint(
-            self.objective_,
+            density,
             classification_weight=self.classification_weight,
             graph_weight=graph_weight,
             prediction_entropy_weight=self.prediction_entropy_weight,
@@ -383,7 +432,20 @@ class JEMClassifier(ClassLabelsMixin, ConditionalsMixin, BaseEBM):
             balance_weight=self.balance_weight,
             class_shares=self._believed_shares,
             class_weights=self._class_weights,
+            roles=roles,
         )
+
+    def _training_objective(self):
+        return self._class_objective(self.objective_, Roles(self._role_counts))
+
+    def _start_run(self, network):
+        is_ensemble = isinstance(network, EnsembleMLP)
+        n_members = network.n_members if is_ensemble else 1
+        roles, weights = share_out(list(self.role_weights_.values()), n_members)
+        self._role_counts = roles.counts
+        if is_ensemble:
+            network.weigh(weights)
+        return super()._start_run(network)
 
     def _split_rows(self, codes, n_rows, rng):
         everything = torch.arange(n_rows)

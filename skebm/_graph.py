@@ -1,4 +1,4 @@
-"""Soft labels from a graph of nearest neighbours, and how far to trust them."""
+"""Soft labels from a graph of nearest neighbours."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from scipy import sparse
 from scipy.sparse.linalg import splu
-from scipy.special import expit, softmax
+from scipy.special import softmax
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.neighbors import NearestNeighbors
 
+from skebm._judges import choose_judges, fold_numbers
 from skebm._shares import estimate_shares
 from skebm.training import RowGraph
 
@@ -22,9 +23,6 @@ RADIUS_NEIGHBORS = 10
 RADIUS_FACTOR = 1.2
 RADIUS_ROWS = 2000
 MAX_GRAPH_ROWS = 20_000
-MAX_JUDGES = 1000
-N_FOLDS = 5
-MIN_TRUST = 0.2
 #: Rows of which the graph is unsure count nearly fully: by its odds, not by the net's.
 CONFIDENCE_POWER = 0.3
 #: Strengths of the tie to the supervised classifier, in mean degrees of a row.
@@ -35,28 +33,72 @@ RIDGE_SHARPNESS = 8.0
 
 @dataclass(frozen=True)
 class LabelGraph:
-    """What the neighbours of the rows tell.
+    """A graph of nearest neighbours, and what labels say along it.
 
     Attributes
     ----------
-    rows : RowGraph or None
-        Soft labels of the rows; None where no row lacks a label.
-    trust : float
-        0 to 1: how well the graph predicts labelled rows that are left out in turn,
-        and whether better than a supervised classifier does.
+    numbers : ndarray of int of shape (n,)
+        The table's rows that are in the graph.
+    codes : ndarray of int of shape (n,)
+        Their class numbers, -1 where unlabelled.
     radius : float
         Length of the virtual adversarial perturbation, in standardised units.
     shares : ndarray of shape (n_classes,)
         Shares of the classes among the unlabelled rows.
+    weights : sparse array of shape (n, n) or None
+        Of the edges; None where no row lacks a label.
+    neighbors : ndarray of int of shape (n, n_neighbors) or None
+        Numbers, among the n, of the nearest.
     tie : float
         How strongly the rows are tied to a supervised classifier; 0 is not at all.
+    classifier : _KernelRidge or None
+        That classifier.
     """
 
-    rows: RowGraph | None
-    trust: float
+    numbers: np.ndarray
+    codes: np.ndarray
     radius: float
     shares: np.ndarray
+    weights: sparse.csr_array | None = None
+    neighbors: np.ndarray | None = None
     tie: float = 0.0
+    classifier: _KernelRidge | None = None
+
+    def of_table(self, n_rows):
+        """Return the graph by row numbers of the table, or None where there is none.
+
+        Rows outside have no confidence.
+        """
+        if self.weights is None:
+            return None
+        inside = self.of_versions([self.codes])
+        n_classes = len(self.shares)
+        soft_labels = torch.full((n_rows, 1, n_classes), 1 / n_classes)
+        confidence = torch.zeros((n_rows, 1))
+        neighbors = np.tile(np.arange(n_rows)[:, None], self.neighbors.shape[1])
+        soft_labels[self.numbers] = inside.soft_labels
+        confidence[self.numbers] = inside.confidence
+        neighbors[self.numbers] = self.numbers[self.neighbors]
+        return RowGraph(soft_labels, confidence, torch.from_numpy(neighbors))
+
+    def of_versions(self, versions):
+        """Return the graph of its n rows, by several versions of their codes."""
+        soft = np.stack([self._soft_labels(codes) for codes in versions], axis=1)
+        entropy = -(soft * np.log(soft + 1e-12)).sum(axis=2)
+        sureness = np.clip(1 - entropy / math.log(soft.shape[2]), 0, 1)
+        return RowGraph(
+            torch.from_numpy(soft).float(),
+            torch.from_numpy(sureness**CONFIDENCE_POWER).float(),
+            torch.from_numpy(self.neighbors),
+        )
+
+    def _soft_labels(self, codes):
+        n_classes, guess = len(self.shares), None
+        if self.tie:
+            known = np.flatnonzero(codes[self.classifier.rows] >= 0)
+            guess = self.classifier.predict(known)
+        soft = _propagate(self.weights, codes, n_classes, self.tie, guess)
+        return _scale(soft, codes, self.shares)
 
 
 def build_graph(Z, codes, rows, n_classes, rng):
@@ -96,28 +138,28 @@ def build_graph(Z, codes, rows, n_classes, rng):
     clustering. NeurIPS 2004.
     """
     rows = _choose_rows(codes, rows, rng)
+    known = codes[rows]
     n_neighbors = min(RADIUS_NEIGHBORS, len(rows) - 1)
     index = NearestNeighbors(n_neighbors=n_neighbors).fit(Z[rows])
-    if (codes[rows] >= 0).all():
+    if (known >= 0).all():
         sample = rows[rng.permutation(len(rows))[:RADIUS_ROWS]]
         distances = index.kneighbors(Z[sample], n_neighbors + 1)[0][:, 1:]
-        shares = np.bincount(codes[rows], minlength=n_classes) / len(rows)
-        return LabelGraph(None, 0.0, _radius(distances), shares)
+        shares = np.bincount(known, minlength=n_classes) / len(rows)
+        return LabelGraph(rows, known, _radius(distances), shares)
     distances, neighbors = index.kneighbors()
-    radius = _radius(distances)
     k = min(N_NEIGHBORS, n_neighbors)
     weights = _affinities(distances[:, :k], neighbors[:, :k])
-    known = codes[rows]
-    verdict = _judge(weights, Z[rows], known, n_classes, rng)
-    soft_labels = _scale(
-        _propagate(weights, known, n_classes, verdict.tie, verdict.guess),
+    shares, tie, classifier = _judge(weights, Z[rows], known, n_classes, rng)
+    return LabelGraph(
+        rows,
         known,
-        verdict.shares,
+        _radius(distances),
+        shares,
+        weights,
+        neighbors[:, :k],
+        tie,
+        classifier,
     )
-    entropy = -(soft_labels * np.log(soft_labels + 1e-12)).sum(axis=1)
-    confidence = np.clip(1 - entropy / math.log(n_classes), 0, 1) ** CONFIDENCE_POWER
-    graph = _scatter(len(Z), rows, soft_labels, confidence, neighbors[:, :k])
-    return LabelGraph(graph, verdict.trust, radius, verdict.shares, verdict.tie)
 
 
 def _choose_rows(codes, rows, rng):
@@ -208,57 +250,29 @@ class _KernelRidge:
         return softmax(RIDGE_SHARPNESS * (kernel @ weights), axis=1)
 
 
-@dataclass(frozen=True)
-class _Verdict:
-    """What labels left out say; the guess is the classifier's, where there is a tie."""
-
-    trust: float
-    shares: np.ndarray
-    tie: float = 0.0
-    guess: np.ndarray | None = None
-
-
 def _judge(weights, Z, codes, n_classes, rng):
-    r"""Judge graph and tie by labelled rows left out in turn.
+    """Return class shares and the tie that labelled rows, left out in turn, choose.
 
-    .. math:: \text{trust} = \kappa^2 \, \mathrm{sigmoid}(2 z + 1), \qquad
-              \kappa = \frac{a - 1/K}{1 - 1/K}
-
-    a the graph's accuracy on them, z the paired difference to a supervised classifier,
-    in standard errors. Below 0.2 it is zero: even a small weight wins where the
-    labelled loss has come to zero.
+    And the classifier of that tie.
     """
     counts = np.bincount(codes[codes >= 0], minlength=n_classes)
     known_shares = counts / counts.sum()
-    if (counts > 0).sum() < 2:
-        return _Verdict(0.0, known_shares)  # labels of one class only say that class
-    several = counts >= 2
-    if several.sum() < 2:
-        return _Verdict(1.0, known_shares)  # one label a class leaves no judges
-    judges = np.flatnonzero((codes >= 0) & several[codes])
-    judges = rng.permutation(judges)[:MAX_JUDGES]
-    labels = codes[judges]
-    singles = np.flatnonzero((codes >= 0) & ~several[codes])
+    judges = choose_judges(codes, n_classes, rng)
+    if judges is None:
+        return known_shares, 0.0, None
+    singles = np.flatnonzero((codes >= 0) & (counts[codes] < 2))
     known = np.append(judges, singles)
     classifier = _KernelRidge(Z, known, codes[known], n_classes)
     folds = list(_folds(classifier, codes, len(judges)))
     shares = known_shares
-    if several.all() and (codes < 0).any():
+    if (counts >= 2).all():
         views, prospect = _view_left_out(weights, folds, classifier.rows, n_classes)
-        shares = estimate_shares(views, labels, prospect, counts, rng)
+        shares = estimate_shares(views, codes[judges], prospect, counts, rng)
     guesses = _guess_left_out(weights, folds, classifier.rows, n_classes, shares)
     # The judges hold the classes in the labelled shares.
-    guesses[:-1] *= known_shares / np.maximum(shares, 1e-12)
+    guesses *= known_shares / np.maximum(shares, 1e-12)
     guesses /= guesses.sum(axis=2, keepdims=True)
-    chosen = _choose_tie(guesses[:-1], labels)
-    right = guesses.argmax(axis=2) == labels
-    difference = right[chosen].astype(float) - right[-1]
-    error = difference.std() / math.sqrt(len(judges)) + 0.5 / len(judges)
-    kappa = max(0.0, (right[chosen].mean() - 1 / n_classes) / (1 - 1 / n_classes))
-    trust = kappa**2 * float(expit(2 * difference.mean() / error + 1))
-    tie = TIES[chosen]
-    guess = classifier.predict(np.arange(len(known))) if tie else None
-    return _Verdict(trust if trust > MIN_TRUST else 0.0, shares, tie, guess)
+    return shares, TIES[_choose_tie(guesses, codes[judges])], classifier
 
 
 def _folds(classifier, codes, n_judges):
@@ -267,9 +281,8 @@ def _folds(classifier, codes, n_judges):
     Yield their numbers, the codes that are left, and the classifier's guess by these.
     """
     rows = classifier.rows
-    judges = rows[:n_judges]
     fold = np.full(len(rows), -1)
-    fold[np.argsort(codes[judges], kind="stable")] = np.arange(n_judges) % N_FOLDS
+    fold[:n_judges] = fold_numbers(codes[rows[:n_judges]])
     for k in np.unique(fold[:n_judges]):
         left_out = np.flatnonzero(fold == k)
         partly = codes.copy()
@@ -295,15 +308,14 @@ def _view_left_out(weights, folds, rows, n_classes):
 
 
 def _guess_left_out(weights, folds, rows, n_classes, shares):
-    """Return the judges' class probabilities when they are left out.
+    """Return the judges' class probabilities, by tie, when they are left out.
 
-    One table for each tie, and one of the classifier alone; at the given shares.
+    At the given shares.
     """
     n_judges = sum(len(left_out) for left_out, _, _ in folds)
-    guesses = np.empty((len(TIES) + 1, n_judges, n_classes))
+    guesses = np.empty((len(TIES), n_judges, n_classes))
     for left_out, partly, guess in folds:
         judges = rows[left_out]
-        guesses[-1, left_out] = guess[judges]
         for i, tie in enumerate(TIES):
             soft = _propagate(weights, partly, n_classes, tie, guess)
             guesses[i, left_out] = _scale(soft, partly, shares)[judges]
@@ -322,17 +334,3 @@ def _choose_tie(guesses, labels):
     right = (guesses.argmax(axis=2) == labels).astype(int)
     change = right[best] - right[0]
     return best if change.sum() > math.sqrt(np.abs(change).sum()) else 0
-
-
-def _scatter(n_rows, rows, soft_labels, confidence, neighbors):
-    """Return the graph by row numbers of the table; rows outside have no confidence."""
-    all_labels = np.full((n_rows, soft_labels.shape[1]), 1 / soft_labels.shape[1])
-    all_confidence = np.zeros(n_rows)
-    all_neighbors = np.tile(np.arange(n_rows)[:, None], neighbors.shape[1])
-    all_labels[rows], all_confidence[rows] = soft_labels, confidence
-    all_neighbors[rows] = rows[neighbors]
-    return RowGraph(
-        torch.from_numpy(all_labels).float(),
-        torch.from_numpy(all_confidence).float(),
-        torch.from_numpy(all_neighbors),
-    )

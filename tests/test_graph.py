@@ -66,7 +66,7 @@ def accuracy(X, y, n_labeled, seed=0):
     few = np.where(np.arange(len(y)) < n_labeled, y, -1)
     rng = np.random.RandomState(seed)
     graph = build_graph(X.astype(np.float32), few, np.arange(len(y)), y.max() + 1, rng)
-    right = graph.rows.soft_labels.numpy().argmax(axis=1) == y
+    right = graph.of_table(len(y)).soft_labels.numpy()[:, 0].argmax(axis=1) == y
     return right[n_labeled:].mean(), graph
 
 
@@ -91,11 +91,11 @@ def test_with_clusters_it_stays_free():
 def test_unsure_rows_count_less_and_labelled_rows_fully():
     X, y = make_moons(400, noise=0.05, random_state=0)
     _, graph = accuracy(X, y, 20)
-    p = graph.rows.soft_labels.double().numpy()
+    p = graph.of_table(400).soft_labels.double().numpy()[:, 0]
     entropy = -(p * np.log(p + 1e-12)).sum(axis=1) / np.log(2)
     expected = np.clip(1 - entropy, 0, 1) ** 0.3
     sure = expected > 0.1  # near zero the power blows rounding up
-    confidence = graph.rows.confidence.numpy()
+    confidence = graph.of_table(400).confidence.numpy()[:, 0]
     assert confidence[sure] == pytest.approx(expected[sure], abs=1e-2)
     assert confidence[:20] == pytest.approx(1)
 
@@ -125,7 +125,7 @@ def test_equal_labels_of_uneven_classes(seed):
     assert graph.shares.sum() == pytest.approx(1)
     assert graph.shares[1] < 0.25
     hidden = few < 0
-    found = graph.rows.soft_labels.numpy().argmax(axis=1)
+    found = graph.of_table(len(y)).soft_labels.numpy()[:, 0].argmax(axis=1)
     assert (found == y)[hidden].mean() > 0.93
 
 

@@ -10,6 +10,9 @@ from torch import Tensor, nn
 
 from skebm.networks._mlp import make_activation
 
+ALL = slice(None)
+FIRST = slice(0, 1)
+
 
 class BatchedLinear(nn.Module):
     """One linear layer for each of several members, by one batched product."""
@@ -22,17 +25,18 @@ class BatchedLinear(nn.Module):
         self.weight = nn.Parameter(weight * math.sqrt(gain / n_inputs))
         self.bias = nn.Parameter(torch.zeros(n_members, 1, n_outputs))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map x of shape (m, n, n_inputs) to (m, n, n_outputs), by the first m."""
-        return torch.baddbmm(self.bias[: len(x)], x, self.weight[: len(x)])
+    def forward(self, x: Tensor, which: slice = ALL) -> Tensor:
+        """Map x of shape (m, n, n_inputs) to (m, n, n_outputs), by m members."""
+        return torch.baddbmm(self.bias[which], x, self.weight[which])
 
 
 class EnsembleMLP(nn.Module):
     r"""Ensemble of perceptrons with a head for the classes and one for the critic.
 
-    .. math:: g_y(x) = \log \frac{1}{M} \sum_m p_m(y | x) + c(x)
+    .. math:: g_y(x) = \log \sum_m w_m \, p_m(y | x) + c(x)
 
-    The softmax of g is the mean of the members' p(y | x), and its logsumexp the critic
+    The softmax of g is the mean of the members' p(y | x), of even weights
+    :math:`w_m = 1/M` until `weigh` says otherwise, and its logsumexp the critic
     c, a second head on the first member's hidden layers (one suffices, and costs a
     third). A head of its own lets the cross-entropy leave the density's level alone;
     the logits of any joint energy-based model can be written so.
@@ -43,7 +47,7 @@ class EnsembleMLP(nn.Module):
         Columns in, classes out.
     hidden_features : sequence of int, default=(256, 256)
         Width of each hidden layer.
-    n_members : int, default=3
+    n_members : int, default=6
         M.
     activation : {"silu", "softplus", "gelu", "tanh"}, default="silu"
         Activation of the hidden layers.
@@ -60,7 +64,7 @@ class EnsembleMLP(nn.Module):
         n_features: int,
         n_outputs: int,
         hidden_features: Sequence[int] = (256, 256),
-        n_members: int = 3,
+        n_members: int = 6,
         activation: str = "silu",
     ) -> None:
         super().__init__()
@@ -71,30 +75,43 @@ class EnsembleMLP(nn.Module):
             layers.append(BatchedLinear(n_members, width, size))
             layers.append(make_activation(activation))
             width = size
-        self.trunk = nn.Sequential(*layers)
+        self.trunk = nn.ModuleList(layers)
         self.class_head = BatchedLinear(n_members, width, n_outputs, gain=1.0)
         self.critic_head = BatchedLinear(1, width, 1, gain=0.0)
+        self.log_weights: Tensor
+        even = torch.full((n_members,), -math.log(n_members))
+        self.register_buffer("log_weights", even)
 
-    def members(self, x: Tensor) -> Tensor:
+    def weigh(self, weights: Sequence[float]) -> None:
+        """Set the weights of the members, positive and of sum one."""
+        self.log_weights.copy_(torch.tensor(weights).log())
+
+    def members(self, x: Tensor, which: slice = ALL) -> Tensor:
         """Return each member's class logits, shape (n_members, n, n_outputs).
 
         Parameters
         ----------
         x : Tensor of shape (n, n_features) or (n_members, n, n_features)
             The same rows for all members, or rows for each.
+        which : slice, default=slice(None)
+            The members asked; rows for each are for each of these.
         """
-        return self.class_head(self.trunk(self._for_members(x)))
+        return self.class_head(self._hidden(x, which), which)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x of shape (n, n_features) to the logits g, (n, n_outputs)."""
-        hidden = self.trunk(self._for_members(x))
+        hidden = self._hidden(x, ALL)
         log_prob = torch.log_softmax(self.class_head(hidden), dim=2)
-        mean_prob = torch.logsumexp(log_prob, dim=0) - math.log(self.n_members)
+        mean_prob = torch.logsumexp(log_prob + self.log_weights[:, None, None], dim=0)
         return mean_prob + self.critic_head(hidden[:1])[0]
 
     def critic(self, x: Tensor) -> Tensor:
         """Return the logsumexp of `forward`, shape (n,), without the classes."""
-        return self.critic_head(self.trunk(x.unsqueeze(0)))[0, :, 0]
+        return self.critic_head(self._hidden(x, FIRST))[0, :, 0]
 
-    def _for_members(self, x: Tensor) -> Tensor:
-        return x.expand(self.n_members, -1, -1) if x.dim() == 2 else x
+    def _hidden(self, x: Tensor, which: slice) -> Tensor:
+        if x.dim() == 2:
+            x = x.expand(len(range(self.n_members)[which]), -1, -1)
+        for layer in self.trunk:
+            x = layer(x, which) if isinstance(layer, BatchedLinear) else layer(x)
+        return x

@@ -61,13 +61,14 @@ class EnergyModel(nn.Module):
         """Return g(x), shape (n, n_outputs)."""
         return self.network(x)
 
-    def member_logits(self, x: Tensor) -> Tensor:
+    def member_logits(self, x: Tensor, which: slice = slice(None)) -> Tensor:
         """Return the class logits of each member, shape (n_members, n, n_outputs).
 
-        x has shape (n_members, n, n_features); a net that is no ensemble has a member.
+        x has shape (n_members, n, n_features), of those members only that are asked; a
+        net that is no ensemble has a member.
         """
         if isinstance(self.network, EnsembleMLP):
-            return self.network.members(x)
+            return self.network.members(x, which)
         return self.network(x.flatten(0, 1)).unflatten(0, x.shape[:2])
 
     @property

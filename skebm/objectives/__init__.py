@@ -25,7 +25,7 @@ from skebm.objectives.contrastive_divergence import (
     LabeledRows,
     ShortRun,
 )
-from skebm.objectives.joint import HDGE, Joint
+from skebm.objectives.joint import HDGE, ROLES, Joint, Roles, share_out
 from skebm.objectives.noise_contrastive import (
     NCE,
     ConditionalNCE,
@@ -48,6 +48,7 @@ __all__ = [
     "NCE",
     "OBJECTIVES",
     "PCD",
+    "ROLES",
     "VERA",
     "VERAHMC",
     "Batch",
@@ -65,6 +66,7 @@ __all__ = [
     "Objective",
     "ParameterGroup",
     "Recipe",
+    "Roles",
     "RowCells",
     "ScoreMatching",
     "ShortRun",
@@ -74,6 +76,7 @@ __all__ = [
     "UpDown",
     "VERAArdae",
     "WakeSleep",
+    "share_out",
 ]
 
 #: What makes each objective, by name.

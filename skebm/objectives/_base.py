@@ -35,13 +35,13 @@ class Batch:
     ----------
     x : Tensor of shape (n, n_features)
         Standardised rows, labelled or not.
-    y : Tensor of shape (n,) or None
-        Class numbers, -1 where unlabelled.
+    y : Tensor of shape (n,) or (n, V), or None
+        Class numbers, -1 where unlabelled; V versions where members know different ones.
     weight : Tensor of shape (n,) or None
         Weights of the rows; they multiply data terms only.
     labeled : Batch or None
         Labelled rows drawn apart, since few labels would be rare in x.
-    soft_labels, confidence : Tensor of shape (n, n_classes) and (n,), or None
+    soft_labels, confidence : Tensor of shape (n, V, n_classes) and (n, V), or None
         Class probabilities that a graph gives the rows, and how far to trust each.
     neighbors : Batch or None
         For each row of x one of its nearest neighbours.

@@ -18,9 +18,9 @@ class RowGraph:
 
     Attributes
     ----------
-    soft_labels : Tensor of shape (n, n_classes)
-        Class probabilities.
-    confidence : Tensor of shape (n,)
+    soft_labels : Tensor of shape (n, V, n_classes)
+        Class probabilities, in V versions.
+    confidence : Tensor of shape (n, V)
         Their weights, 0 to 1.
     neighbors : Tensor of int64 of shape (n, n_neighbors)
         Numbers of the nearest rows.
@@ -49,8 +49,8 @@ class TableBatches:
     ----------
     x : Tensor of shape (n, n_features)
         Standardised rows, on the CPU.
-    y : Tensor of shape (n,) or None
-        Class numbers, -1 where unlabelled.
+    y : Tensor of shape (n,) or (n, V), or None
+        Class numbers, -1 where unlabelled; V versions where members know different ones.
     weight : Tensor of shape (n,) or None
         Row weights, scaled to mean one.
     rows : Tensor of int64
@@ -94,8 +94,8 @@ class TableBatches:
         self.cells = cells
         self.n_labeled = n_labeled
         if n_labeled and y is not None:
-            self.labeled = rows[y[rows] >= 0].to(self.home)
-
+            known = y if y.dim() == 1 else y.amax(dim=1)
+            self.labeled = rows[known[rows] >= 0].to(self.home)
         self.graph = None if graph is None else graph.to(self.home)
 
     def __len__(self) -> int:

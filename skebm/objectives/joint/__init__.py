@@ -2,5 +2,6 @@
 
 from skebm.objectives.joint._hdge import HDGE
 from skebm.objectives.joint._joint import Joint
+from skebm.objectives.joint._roles import ROLES, Roles, share_out
 
-__all__ = ["HDGE", "Joint"]
+__all__ = ["HDGE", "ROLES", "Joint", "Roles", "share_out"]

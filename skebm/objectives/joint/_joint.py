@@ -16,6 +16,7 @@ from skebm.objectives.joint._consistency import (
     soft_cross_entropy,
     virtual_adversarial_loss,
 )
+from skebm.objectives.joint._roles import Roles
 from skebm.references import Density
 from skebm.utils import uniform_like
 
@@ -47,8 +48,9 @@ class Joint(Objective):
         + b \, KL(\bar\pi \| \bar p(y))
 
     The first term, over all rows, is any density's objective; the second is over
-    labelled rows; the others are over all rows, unlabelled ones included. The first
-    tenth of the training is supervised, by labels and graph; the graph's term then
+    labelled rows; the others are over all rows, unlabelled ones included, and each is
+    for those members of an ensemble alone whose role it is. Labels may come in V versions,
+    of which the m-th member knows that of number m modulo V. The first tenth of the training is supervised, by labels and graph; the graph's term then
     fades to three tenths, and the last three terms rise from zero. The class
     shares :math:`\bar\pi` are given, or those that the net gives the rows at the end of
     the first tenth.
@@ -72,6 +74,8 @@ class Joint(Objective):
         :math:`\bar\pi`; None takes those of the first tenth.
     class_weights : tuple of float or None
         Weights of the classes in the second term.
+    roles : Roles or None, default=None
+        Of the net's members; None gives each all terms.
     density_interval : int, default=2
         The first term counts in every so many steps: it takes most of the time.
 
@@ -92,6 +96,7 @@ class Joint(Objective):
         balance_weight: float = 0.0,
         class_shares: tuple[float, ...] | None = None,
         class_weights: tuple[float, ...] | None = None,
+        roles: Roles | None = None,
         density_interval: int = 2,
     ) -> None:
         self.density = density
@@ -103,6 +108,7 @@ class Joint(Objective):
         self.balance_weight = balance_weight
         self.class_shares = class_shares
         self.class_weights = class_weights
+        self.roles = roles
         self.density_interval = density_interval
 
     needs_labels: ClassVar[bool] = True
@@ -184,56 +190,75 @@ class Joint(Objective):
         state: JointState,
         generator: torch.Generator,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the losses of p(y | x), each the mean over the members."""
+        """Return the losses of p(y | x), each a mean over members."""
         assert batch.labeled is not None
-        n_members = model.n_members
-        parts = [batch.labeled.x.expand(n_members, -1, -1), _deal(batch.x, n_members)]
-        mixed = None
-        if self.graph_weight and batch.neighbors is not None:
-            mixed = _mix_with_neighbors(batch, generator)
-            parts.append(_deal(mixed.x, n_members))
-        log_prob = torch.log_softmax(model.member_logits(torch.cat(parts, 1)), dim=2)
-        sizes = [part.shape[1] for part in parts]
-        split = log_prob.split(sizes, dim=1)
-        cross_entropy = self._cross_entropy(split[0], batch.labeled)
+        roles = self.roles or Roles((0, model.n_members, 0, 0))
+        x = batch.labeled.x.expand(roles.n_members, -1, -1)
+        cross_entropy = self._cross_entropy(_log_prob(model, x), batch.labeled)
         loss = self.classification_weight * cross_entropy
-        if mixed is not None:
-            assert mixed.soft_labels is not None and mixed.confidence is not None
-            soft_labels = _deal(mixed.soft_labels, n_members)
-            confidence = _deal(mixed.confidence, n_members)
-            terms = confidence * soft_cross_entropy(soft_labels, split[2])
-            loss = loss + graph_fade(batch.progress) * self.graph_weight * terms.mean()
-        loss = loss + self._unsupervised_loss(
-            model, parts[1], split[1], batch.progress, state, generator
-        )
+        if self.graph_weight and batch.neighbors is not None and roles.n_on_graph:
+            graph_loss = self._graph_loss(model, batch, roles, generator)
+            loss = loss + graph_fade(batch.progress) * self.graph_weight * graph_loss
+        if self._is_consistent and roles.n_consistent:
+            loss = loss + self._consistency_loss(model, batch, roles, state, generator)
         return loss, {"cross_entropy": cross_entropy.detach()}
+
+    @property
+    def _is_consistent(self) -> bool:
+        weights = self.prediction_entropy_weight, self.vat_weight, self.balance_weight
+        return any(weights)
 
     def _cross_entropy(self, log_prob: Tensor, labeled: Batch) -> Tensor:
         assert labeled.y is not None
-        index = labeled.y.expand(len(log_prob), -1).unsqueeze(2)
-        losses = -log_prob.gather(2, index)[:, :, 0].mean(dim=0)
+        y = labeled.y if labeled.y.dim() == 2 else labeled.y.unsqueeze(1)
+        everybody = slice(0, len(log_prob))
+        y = _own_version(y.expand(len(log_prob), *y.shape), everybody)
+        losses = -log_prob.gather(2, y.clamp(min=0).unsqueeze(2))[:, :, 0]
         if self.class_weights is not None:
-            losses = losses * losses.new_tensor(self.class_weights)[labeled.y]
+            losses = losses * losses.new_tensor(self.class_weights)[y]
+        known = (y >= 0).to(losses.dtype)
+        losses = (known * losses).sum(dim=0) / known.sum(dim=0).clamp(min=1)
         return labeled.mean(losses)
 
-    def _unsupervised_loss(
+    def _graph_loss(
         self,
         model: EnergyModel,
-        x: Tensor,
-        log_prob: Tensor,
-        progress: float,
+        batch: Batch,
+        roles: Roles,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Return the cross-entropy with the graph, on mixtures of neighbours."""
+        which = roles.on_graph
+        mixed = _mix_with_neighbors(batch, generator)
+        assert mixed.soft_labels is not None and mixed.confidence is not None
+        log_prob = _log_prob(model, _deal(mixed.x, roles.n_on_graph), which)
+        soft_labels = _own_version(_deal(mixed.soft_labels, roles.n_on_graph), which)
+        confidence = _own_version(_deal(mixed.confidence, roles.n_on_graph), which)
+        return (confidence * soft_cross_entropy(soft_labels, log_prob)).mean()
+
+    def _consistency_loss(
+        self,
+        model: EnergyModel,
+        batch: Batch,
+        roles: Roles,
         state: JointState,
         generator: torch.Generator,
     ) -> Tensor:
+        x, which = _deal(batch.x, roles.n_consistent), roles.consistent
+        log_prob = _log_prob(model, x, which)
         shares = log_prob.exp().mean(dim=1)
-        if progress < SUPERVISED_SHARE:
+        if batch.progress < SUPERVISED_SHARE:
             state.class_shares.lerp_(shares.detach().mean(dim=0), 0.05)
             return log_prob.new_zeros(())
-        ramp = min(1.0, (progress - SUPERVISED_SHARE) / RAMP_SHARE)
+        ramp = min(1.0, (batch.progress - SUPERVISED_SHARE) / RAMP_SHARE)
         loss = self.prediction_entropy_weight * entropy(log_prob).mean()
         if self.vat_weight:
             adversarial = virtual_adversarial_loss(
-                model.member_logits, x, log_prob, self.vat_radius, generator
+                lambda x: model.member_logits(x, which),
+                x,
+                log_prob,
+                self.vat_radius,
+                generator,
             )
             loss = loss + self.vat_weight * adversarial
         if self.balance_weight:
@@ -250,6 +275,16 @@ def graph_fade(progress: float) -> float:
     """Return the share of the graph's weight that is left."""
     remaining = (GRAPH_END - progress) / (GRAPH_END - SUPERVISED_SHARE)
     return min(1.0, max(GRAPH_FLOOR, remaining))
+
+
+def _log_prob(model: EnergyModel, x: Tensor, which: slice = slice(None)) -> Tensor:
+    return torch.log_softmax(model.member_logits(x, which), dim=2)
+
+
+def _own_version(values: Tensor, which: slice) -> Tensor:
+    """Return (m, n, ...) of (m, n, V, ...): of a member's values its own version."""
+    numbers = torch.arange(which.start, which.stop)
+    return values[numbers - which.start, :, numbers % values.shape[2]]
 
 
 def _deal(rows: Tensor, n_members: int) -> Tensor:
@@ -272,6 +307,6 @@ def _mix_with_neighbors(batch: Batch, generator: torch.Generator) -> Batch:
     share = uniform_like(batch.x[:, :1], generator)
     return Batch(
         torch.lerp(batch.x, near.x, share),
-        soft_labels=torch.lerp(batch.soft_labels, near.soft_labels, share),
-        confidence=torch.lerp(batch.confidence, near.confidence, share[:, 0]),
+        soft_labels=torch.lerp(batch.soft_labels, near.soft_labels, share[:, :, None]),
+        confidence=torch.lerp(batch.confidence, near.confidence, share),
     )
