@@ -108,8 +108,8 @@ class JEMClassifier(ClassLabelsMixin, ConditionalsMixin, BaseEBM):
         Weights of "consistency", "graph and consistency", "graph" and "supervised" in
         the mean of p(y|x); of sum one.
     temperature_ : float
-        By which the logits are divided; above one where the left-out rows found the
-        classifier too sure.
+        By which the logits are divided in p(y|x), and there alone; above one where the
+        left-out rows found the classifier too sure.
     class_shares_ : ndarray of shape (n_classes,)
         Estimated shares of the classes among the unlabelled rows of the first fit;
         those of the labelled rows where these say nothing else, or no row lacks one.
@@ -329,7 +329,7 @@ class JEMClassifier(ClassLabelsMixin, ConditionalsMixin, BaseEBM):
                 )
         if y is None:
             X = self._draw(n_samples, rng, given)
-            probability = softmax(self._logits(X), axis=1)
+            probability = softmax(self._tempered_logits(X), axis=1)
             cumulated = probability.cumsum(axis=1)
             codes = (cumulated < rng.uniform(size=(len(X), 1))).sum(axis=1)
             return X, self.classes_[np.minimum(codes, len(self.classes_) - 1)]
@@ -350,7 +350,10 @@ class JEMClassifier(ClassLabelsMixin, ConditionalsMixin, BaseEBM):
 
     def _logits(self, X):
         X = self._check_scored(X)
-        return self._on_rows(self._make_model().logits, X) / self.temperature_
+        return self._on_rows(self._make_model().logits, X)
+
+    def _tempered_logits(self, X):
+        return self._logits(X) / self.temperature_
 
     # ------------------------------------------------------------------ training
 

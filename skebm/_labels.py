@@ -186,7 +186,11 @@ class ClassLabelsMixin(ClassifierMixin):
         -------
         log_probability : ndarray of shape (n_samples, n_classes)
         """
-        return log_softmax(self._logits(X), axis=1)
+        return log_softmax(self._tempered_logits(X), axis=1)
+
+    def _tempered_logits(self, X):
+        """Return the logits of p(y|x); a face that calibrates divides them."""
+        return self._logits(X)
 
     def decision_function(self, X):
         """Return the logits; for two classes the second's less the first's.

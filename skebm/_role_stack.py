@@ -14,7 +14,7 @@ from skebm._judges import choose_judges, fold_numbers
 from skebm.networks import EnergyModel, EnsembleMLP
 from skebm.objectives import ROLES, Roles
 from skebm.references import UniformBox
-from skebm.training import Schedule, TableBatches, Trainer, TrainingRun
+from skebm.training import TableBatches, Trainer, TrainingRun
 from skebm.utils import draw_seed, isolated_rng, make_generator
 
 HIDDEN_FEATURES = (128, 128)
@@ -153,13 +153,11 @@ def _train(x, weight, graph, versions, objective, active, schedule, device, rng)
 
 @torch.no_grad()
 def _guess(model, x, folds, n_versions):
-    """Return p(y | x) of each role at rows that were hidden, (n_roles, n, n_classes)."""
+    """Return p(y | x) of hidden rows by each role, (n_roles, n, n_classes)."""
     device = next(model.parameters()).device
     logits = model.member_logits(x.to(device).expand(model.n_members, -1, -1))
-    by_role = (
-        logits.double().softmax(dim=2).unflatten(0, (-1, n_versions)).cpu().numpy()
-    )
-    return by_role[:, folds, np.arange(len(folds))]
+    by_role = logits.double().softmax(dim=2).unflatten(0, (-1, n_versions))
+    return by_role.cpu().numpy()[:, folds, np.arange(len(folds))]
 
 
 def _stack(likelihoods, prior, n_classes):

@@ -290,16 +290,18 @@ def test_equal_labels_of_uneven_classes():
     assert model.score(X[hidden], y[hidden]) > 0.94
 
 
-def test_the_graph_is_trusted_only_where_it_predicts_labels():
+def test_unlabelled_rows_are_heard_where_they_predict_labels():
     X, y = make_moons(300, noise=0.1, random_state=0)
-    few = np.arange(300) < 60
+    few = np.where(np.arange(300) < 20, y, -1)
     options = {"normalizer": None, "max_iter": 1}
-    trust = make(None, **options).fit(X, np.where(few, y, -1)).graph_trust_
-    assert 0.5 < trust <= 1
-    noise = np.random.RandomState(0).randint(2, size=300)
-    no_trust = make(None, **options).fit(X, np.where(few, noise, -1)).graph_trust_
-    assert no_trust == 0
-    assert make(None, **options).fit(X, y).graph_trust_ == 0
+    weights = make(None, **options).fit(X, few).role_weights_
+    assert weights["supervised"] < 0.3
+    assert sum(weights.values()) == pytest.approx(1)
+    weights = make(None, **options).fit(X, y).role_weights_
+    assert weights["graph"] == weights["graph and consistency"] == 0
+    options |= {"stacking": False}
+    model = make(None, **options).fit(X, few)
+    assert model.role_weights_["graph and consistency"] == model.temperature_ == 1
 
 
 def test_early_stopping_judges_by_labels_where_there_are_enough():
@@ -363,7 +365,7 @@ def test_partial_fit_learns_from_chunks_that_lack_classes():
     assert model.classes_.tolist() == [0, 1, 2]
     assert model.score(X, overlapping(900)[1]) > 0.8
     only_one = np.where(y[:300] == 1, 1, -1)
-    assert model.partial_fit(X[:300], only_one).graph_trust_ == 0
+    model.partial_fit(X[:300], only_one)
     with pytest.raises(ValueError, match=r"classes that the first call did not see"):
         model.partial_fit(X, y + 5)
     with pytest.raises(ValueError, match="All 300 rows of y are unlabelled"):

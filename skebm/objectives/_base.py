@@ -36,7 +36,7 @@ class Batch:
     x : Tensor of shape (n, n_features)
         Standardised rows, labelled or not.
     y : Tensor of shape (n,) or (n, V), or None
-        Class numbers, -1 where unlabelled; V versions where members know different ones.
+        Class numbers, -1 where unlabelled; in V versions where members differ.
     weight : Tensor of shape (n,) or None
         Weights of the rows; they multiply data terms only.
     labeled : Batch or None

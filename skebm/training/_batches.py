@@ -50,7 +50,7 @@ class TableBatches:
     x : Tensor of shape (n, n_features)
         Standardised rows, on the CPU.
     y : Tensor of shape (n,) or (n, V), or None
-        Class numbers, -1 where unlabelled; V versions where members know different ones.
+        Class numbers, -1 where unlabelled; in V versions where members differ.
     weight : Tensor of shape (n,) or None
         Row weights, scaled to mean one.
     rows : Tensor of int64

@@ -49,9 +49,11 @@ class Joint(Objective):
 
     The first term, over all rows, is any density's objective; the second is over
     labelled rows; the others are over all rows, unlabelled ones included, and each is
-    for those members of an ensemble alone whose role it is. Labels may come in V versions,
-    of which the m-th member knows that of number m modulo V. The first tenth of the training is supervised, by labels and graph; the graph's term then
-    fades to three tenths, and the last three terms rise from zero. The class
+    for those members of an ensemble alone whose role it is. Labels may come in V
+    versions; then the m-th member knows number m modulo V.
+
+    The first tenth of the training is supervised, by labels and graph; the graph's term
+    then fades to three tenths, and the last three terms rise from zero. The class
     shares :math:`\bar\pi` are given, or those that the net gives the rows at the end of
     the first tenth.
 

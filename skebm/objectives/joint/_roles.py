@@ -55,8 +55,8 @@ class Roles:
 def share_out(weights: Sequence[float], n_members: int) -> tuple[Roles, list[float]]:
     """Return the roles of the members and their weights in the ensemble's mean.
 
-    Each role of weight 0.08 or more gets a member, heavy ones first, and further members
-    go where a member has most to carry; one member takes the heaviest role.
+    Each role of weight 0.08 or more gets a member, heavy ones first; further members go
+    where a member has most to carry. A single member takes the heaviest role.
 
     Parameters
     ----------
