@@ -379,16 +379,19 @@ class JEMClassifier(ClassLabelsMixin, ConditionalsMixin, BaseEBM):
             self._learn_shares(graph, codes)
             is_given = self.vat_radius != "auto"
             self.vat_radius_ = self.vat_radius if is_given else graph.radius
-            stack = self._weigh_roles(Z, weight, graph, rng)
+            n_steps = self._n_steps(len(train))
+            stack = self._weigh_roles(Z, weight, graph, n_steps, rng)
             self.role_weights_, self.temperature_ = stack.weights, stack.temperature
         return options
 
     def _labeled_per_step(self, codes, train):
         """Return how many labelled rows a step takes: each comes twenty times."""
-        steps_per_epoch = max(1, len(train) // self.batch_size)
-        n_steps = self._resolve_max_iter(len(train)) * steps_per_epoch
-        wanted = -(-LABELED_PASSES * int((codes >= 0).sum()) // n_steps)
+        n_labels = int((codes[train.numpy()] >= 0).sum())
+        wanted = -(-LABELED_PASSES * n_labels // self._n_steps(len(train)))
         return max(N_LABELED_PER_STEP, min(wanted, self.batch_size))
+
+    def _n_steps(self, n_rows):
+        return self._resolve_max_iter(n_rows) * max(1, n_rows // self.batch_size)
 
     def _learn_shares(self, graph, codes):
         self.class_shares_ = graph.shares
@@ -397,7 +400,7 @@ class JEMClassifier(ClassLabelsMixin, ConditionalsMixin, BaseEBM):
         told = counts.all() and not np.allclose(graph.shares, counts / counts.sum())
         self._believed_shares = tuple(graph.shares.tolist()) if told else None
 
-    def _weigh_roles(self, Z, weight, graph, rng):
+    def _weigh_roles(self, Z, weight, graph, n_steps, rng):
         """Return the weights of the roles that the options and rows allow."""
         has_graph = graph.weights is not None and self.graph_weight != 0
         terms = self.prediction_entropy_weight, self.vat_weight, self.balance_weight
@@ -417,6 +420,7 @@ class JEMClassifier(ClassLabelsMixin, ConditionalsMixin, BaseEBM):
             self._class_objective(),
             active,
             Schedule(self.learning_rate),
+            n_steps,
             resolve_device(self.device),
             rng,
         )

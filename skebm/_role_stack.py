@@ -52,7 +52,7 @@ def prior_stack(active):
     return RoleStack({r: PRIOR[r] / total if r in active else 0.0 for r in ROLES})
 
 
-def stack_roles(Z, weight, graph, objective, active, schedule, device, rng):
+def stack_roles(Z, weight, graph, objective, active, schedule, n_steps, device, rng):
     r"""Weigh the roles by labelled rows that are left out in turn.
 
     .. math:: \max_w \sum_i \log \sum_r w_r \, p_r(y_i | x_i)
@@ -77,6 +77,8 @@ def stack_roles(Z, weight, graph, objective, active, schedule, device, rng):
         The roles to weigh.
     schedule : Schedule
         Learning rate.
+    n_steps : int
+        Steps of the fit; the judges' nets make 400 at most.
     device : torch.device
         Where the nets are trained.
     rng : RandomState
@@ -104,7 +106,9 @@ def stack_roles(Z, weight, graph, objective, active, schedule, device, rng):
         versions[-1][judges[folds == fold]] = -1
     x = Z[torch.from_numpy(graph.numbers)]
     weight = None if weight is None else weight[torch.from_numpy(graph.numbers)]
-    model = _train(x, weight, graph, versions, objective, active, schedule, device, rng)
+    model = _train(
+        x, weight, graph, versions, objective, active, schedule, n_steps, device, rng
+    )
     guesses = _guess(model, x[torch.from_numpy(judges)], folds, len(versions))
     labels = graph.codes[judges]
     prior = np.array([prior_stack(active).weights[role] for role in active])
@@ -116,7 +120,9 @@ def stack_roles(Z, weight, graph, objective, active, schedule, device, rng):
     return RoleStack(by_role, fit_temperature(np.log(mean + 1e-12), labels))
 
 
-def _train(x, weight, graph, versions, objective, active, schedule, device, rng):
+def _train(
+    x, weight, graph, versions, objective, active, schedule, n_steps, device, rng
+):
     """Train a net for each role and version; return the model."""
     counts = tuple(len(versions) * (role in active) for role in ROLES)
     roles = Roles(counts)
@@ -144,7 +150,9 @@ def _train(x, weight, graph, versions, objective, active, schedule, device, rng)
         graph=rows,
     )
     trainer = Trainer(objective, schedule)
-    n_epochs = -(-N_STEPS // batches.n_steps(min(schedule.batch_size, len(x))))
+    n_epochs = -(
+        -min(n_steps, N_STEPS) // batches.n_steps(min(schedule.batch_size, len(x)))
+    )
     trainer.fit(run, batches, n_epochs)
     if trainer.interrupted:
         raise KeyboardInterrupt
