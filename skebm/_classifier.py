@@ -379,6 +379,7 @@ class JEMClassifier(ClassLabelsMixin, ConditionalsMixin, BaseEBM):
             self._learn_shares(graph, codes)
             is_given = self.vat_radius != "auto"
             self.vat_radius_ = self.vat_radius if is_given else graph.radius
+            self._vat_shape = graph.shape
             n_steps = self._n_steps(len(train))
             stack = self._weigh_roles(Z, weight, graph, n_steps, rng)
             self.role_weights_, self.temperature_ = stack.weights, stack.temperature
@@ -436,6 +437,7 @@ class JEMClassifier(ClassLabelsMixin, ConditionalsMixin, BaseEBM):
             prediction_entropy_weight=self.prediction_entropy_weight,
             vat_weight=self.vat_weight,
             vat_radius=self.vat_radius_,
+            vat_shape=self._vat_shape,
             balance_weight=self.balance_weight,
             class_shares=self._believed_shares,
             class_weights=self._class_weights,

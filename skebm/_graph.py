@@ -49,6 +49,8 @@ class LabelGraph:
         Of the edges; None where no row lacks a label.
     neighbors : ndarray of int of shape (n, n_neighbors) or None
         Numbers, among the n, of the nearest.
+    shape : Tensor of shape (n_features, n_features) or None
+        That of the differences between neighbours; see `_shape`.
     tie : float
         How strongly the rows are tied to a supervised classifier; 0 is not at all.
     classifier : _KernelRidge or None
@@ -61,6 +63,7 @@ class LabelGraph:
     shares: np.ndarray
     weights: sparse.csr_array | None = None
     neighbors: np.ndarray | None = None
+    shape: torch.Tensor | None = None
     tie: float = 0.0
     classifier: _KernelRidge | None = None
 
@@ -157,6 +160,7 @@ def build_graph(Z, codes, rows, n_classes, rng):
         shares,
         weights,
         neighbors[:, :k],
+        _shape(Z[rows], neighbors, rng),
         tie,
         classifier,
     )
@@ -179,6 +183,22 @@ def _radius(distances):
     """
     growth = float(np.median(distances[:, -1] - distances[:, 0]))
     return RADIUS_FACTOR * max(growth, 1e-3)
+
+
+def _shape(Z, neighbors, rng):
+    r"""Return :math:`S = \Lambda^{1/2} V^T` of the neighbours' differences.
+
+    With :math:`V \Lambda V^T` their second moment, scaled to a largest eigenvalue of
+    one: the ball is thin where neighbours hardly differ, where classes may be close.
+    """
+    some = rng.permutation(len(Z))[:RADIUS_ROWS]
+    moment = np.zeros((Z.shape[1], Z.shape[1]))
+    for column in neighbors[some].T:
+        difference = (Z[some] - Z[column]).astype(np.float64)
+        moment += difference.T @ difference
+    variances, directions = np.linalg.eigh(moment)
+    relative = np.maximum(variances / max(variances[-1], 1e-300), 1e-9)
+    return torch.from_numpy((directions * np.sqrt(relative)).T.copy()).float()
 
 
 def _affinities(distances, neighbors):

@@ -28,12 +28,13 @@ def virtual_adversarial_loss(
     log_prob: Tensor,
     radius: float,
     generator: torch.Generator,
+    shape: Tensor | None = None,
 ) -> Tensor:
     r"""Return the virtual adversarial loss, the mean over rows.
 
     .. math:: KL(p(y|x) \,\|\, p(y|x + r)), \qquad
-              r = \epsilon \frac{g}{|g|}, \quad
-              g = \nabla_d KL(p(y|x) \,\|\, p(y|x + d)), \quad |d| = 0.1
+              r = \epsilon \frac{g}{|g|} S, \quad
+              g = \nabla_d KL(p(y|x) \,\|\, p(y|x + d S)), \quad |d| = 0.1
 
     One power iteration from a random direction d; p(y|x) is held fixed.
 
@@ -49,6 +50,8 @@ def virtual_adversarial_loss(
         Length of r, in standardised units.
     generator : torch.Generator
         Source of d.
+    shape : Tensor of shape (n_features, n_features) or None, default=None
+        S, which makes an ellipsoid of the ball; None is the identity.
 
     References
     ----------
@@ -60,9 +63,13 @@ def virtual_adversarial_loss(
     direction = normal_like(x, generator)
     probe = PROBE_LENGTH * direction / direction.norm(dim=-1, keepdim=True)
     probe.requires_grad_()
-    near = torch.log_softmax(logits_of(x + probe), dim=-1)
+    near = torch.log_softmax(logits_of(x + _shaped(probe, shape)), dim=-1)
     divergence = soft_cross_entropy(target, near).sum()
     (slope,) = torch.autograd.grad(divergence, probe)
     worst = radius * slope / (slope.norm(dim=-1, keepdim=True) + 1e-20)
-    far = torch.log_softmax(logits_of(x + worst), dim=-1)
+    far = torch.log_softmax(logits_of(x + _shaped(worst, shape)), dim=-1)
     return (target * (fixed - far)).sum(dim=-1).mean()
+
+
+def _shaped(rows: Tensor, shape: Tensor | None) -> Tensor:
+    return rows if shape is None else rows @ shape

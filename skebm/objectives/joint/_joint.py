@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -70,6 +71,9 @@ class Joint(Objective):
         :math:`\beta`.
     vat_weight, vat_radius : float
         v and the length of r.
+    vat_shape : Tensor of shape (n_features, n_features) or None
+        S of `virtual_adversarial_loss`, for members that hear the graph; the ball of
+        the others stays round.
     balance_weight : float
         b.
     class_shares : tuple of float or None
@@ -95,6 +99,7 @@ class Joint(Objective):
         prediction_entropy_weight: float = 0.0,
         vat_weight: float = 0.0,
         vat_radius: float = 1.0,
+        vat_shape: Tensor | None = None,
         balance_weight: float = 0.0,
         class_shares: tuple[float, ...] | None = None,
         class_weights: tuple[float, ...] | None = None,
@@ -107,6 +112,7 @@ class Joint(Objective):
         self.prediction_entropy_weight = prediction_entropy_weight
         self.vat_weight = vat_weight
         self.vat_radius = vat_radius
+        self.vat_shape = vat_shape
         self.balance_weight = balance_weight
         self.class_shares = class_shares
         self.class_weights = class_weights
@@ -255,13 +261,7 @@ class Joint(Objective):
         ramp = min(1.0, (batch.progress - SUPERVISED_SHARE) / RAMP_SHARE)
         loss = self.prediction_entropy_weight * entropy(log_prob).mean()
         if self.vat_weight:
-            adversarial = virtual_adversarial_loss(
-                lambda x: model.member_logits(x, which),
-                x,
-                log_prob,
-                self.vat_radius,
-                generator,
-            )
+            adversarial = self._adversarial_loss(model, x, log_prob, roles, generator)
             loss = loss + self.vat_weight * adversarial
         if self.balance_weight:
             believed = state.class_shares
@@ -271,6 +271,33 @@ class Joint(Objective):
             divergence = believed * (believed.log() - (shares + 1e-6).log())
             loss = loss + self.balance_weight * divergence.sum(dim=1).mean()
         return ramp * loss
+
+    def _adversarial_loss(
+        self,
+        model: EnergyModel,
+        x: Tensor,
+        log_prob: Tensor,
+        roles: Roles,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Return the virtual adversarial loss; members on the graph have its shape."""
+        total = log_prob.new_zeros(())
+        n_round, n_all = roles.counts[0], roles.n_consistent
+        shape = None if self.vat_shape is None else self.vat_shape.to(x)
+        for first, end, own_shape in ((0, n_round, None), (n_round, n_all, shape)):
+            if first == end:
+                continue
+            which = slice(first, end)
+            part = virtual_adversarial_loss(
+                partial(model.member_logits, which=which),
+                x[which],
+                log_prob[which],
+                self.vat_radius,
+                generator,
+                own_shape,
+            )
+            total = total + (end - first) / n_all * part
+        return total
 
 
 def graph_fade(progress: float) -> float:
