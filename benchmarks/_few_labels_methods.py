@@ -29,6 +29,7 @@ SUPERVISED = {
     "prediction_entropy_weight": 0,
     "vat_weight": 0,
     "balance_weight": 0,
+    "stacking": False,
 }
 #: Seeds of a method that takes long, where there are more of the others.
 FEW_SEEDS = {"VAT net": 3, "VERA-JEM": 3, "JEM by SGLD": 3}

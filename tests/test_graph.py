@@ -154,3 +154,14 @@ def test_shares_stay_where_predictions_say_nothing():
     prospect = np.array([0.45, 0.55])
     found = estimate_shares(predictions, labels, prospect, counts, rng)
     assert found == pytest.approx([0.5, 0.5], abs=0.03)
+
+
+def test_the_shape_is_that_of_the_differences_between_neighbours():
+    """A sheet in three columns, 0.01 thick: the ball is as thin against its width."""
+    rng = np.random.RandomState(0)
+    Z = rng.uniform(size=(2000, 3)) * [1, 1, 0.01]
+    neighbors = rng.randint(2000, size=(2000, 10))
+    shape = _graph._shape(Z, neighbors, rng).double().numpy()
+    lengths = np.sqrt(np.diag(shape.T @ shape))
+    assert lengths == pytest.approx([1, 1, 0.01], rel=0.05)
+    assert np.linalg.svd(shape)[1].max() == pytest.approx(1, abs=1e-6)

@@ -108,6 +108,10 @@ def test_ensemble_logits_hold_mean_probability_and_critic():
     torch.testing.assert_close(torch.softmax(logits, dim=1), mean)
     torch.testing.assert_close(torch.logsumexp(logits, dim=1), network.critic(x))
     assert network.critic(x).std() > 0
+    network.weigh([0.5, 0.2, 0.1, 0.1, 0.1])
+    share = torch.tensor([0.5, 0.2, 0.1, 0.1, 0.1])[:, None, None]
+    mean = (share * torch.softmax(network.members(x), dim=2)).sum(dim=0)
+    torch.testing.assert_close(torch.softmax(network(x), dim=1), mean)
 
 
 def test_each_member_sees_its_own_rows():
@@ -116,6 +120,7 @@ def test_each_member_sees_its_own_rows():
     apart = network.members(x)
     torch.testing.assert_close(apart[1], network.members(x[1])[1])
     assert not torch.allclose(apart[0], network.members(x[1])[0])
+    torch.testing.assert_close(network.members(x[1:], slice(1, 2)), apart[1:])
 
 
 @pytest.mark.parametrize("n_outputs", [1, 3])

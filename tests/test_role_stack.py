@@ -1,0 +1,139 @@
+"""Roles of members, and their weights by labelled rows that are left out."""
+
+import numpy as np
+import pytest
+from scipy.special import log_softmax
+
+from skebm import JEMClassifier
+from skebm._judges import choose_judges, fold_numbers
+from skebm._role_stack import PRIOR_STRENGTH, _stack, fit_temperature, prior_stack
+from skebm.networks import MLP
+from skebm.objectives import ROLES, share_out
+
+
+def test_judges_are_rows_of_classes_with_two_labels_and_folds_spread_each_class():
+    codes = np.array([0, 0, 1, -1, 2, 2, 2, -1])
+    judges = choose_judges(codes, 3, np.random.RandomState(0))
+    assert sorted(judges) == [0, 1, 4, 5, 6]
+    assert choose_judges(np.array([0, 1, 2, -1]), 3, np.random.RandomState(0)) is None
+    labels = np.random.RandomState(0).permutation(np.repeat([0, 1, 2], [10, 15, 5]))
+    fold = fold_numbers(labels)
+    for label, size in ((0, 2), (1, 3), (2, 1)):
+        assert np.bincount(fold[labels == label]).tolist() == [size] * 5
+
+
+def test_two_roles_of_which_each_knows_other_rows_weigh_by_their_rows():
+    """Likelihoods of 0 and 1: EM has the closed form (rows + prior) / total."""
+    likelihoods = np.zeros((2, 30))
+    likelihoods[0, :20] = likelihoods[1, 20:] = 1.0
+    prior = np.array([0.5, 0.5])
+    weights = _stack(likelihoods, prior, n_classes=10**9)  # by chance, nothing is right
+    share = 0.05 / 10**9
+    assert share < 1e-9
+    expected = (np.array([20, 10]) + PRIOR_STRENGTH * prior) / (30 + PRIOR_STRENGTH)
+    assert weights == pytest.approx(expected, abs=1e-6)
+
+
+def test_equal_roles_keep_the_prior():
+    weights = _stack(np.full((4, 50), 0.7), np.array([0.2, 0.2, 0.2, 0.4]), 2)
+    assert weights == pytest.approx([0.2, 0.2, 0.2, 0.4])
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_the_temperature_of_known_logits_is_found(temperature):
+    rng = np.random.RandomState(0)
+    logits = 2 * rng.normal(size=(20_000, 3))
+    noise = rng.gumbel(size=logits.shape)
+    labels = (logits / temperature + noise).argmax(axis=1)
+    log_prob = log_softmax(logits, axis=1)
+    assert fit_temperature(log_prob, labels) == pytest.approx(temperature, rel=0.05)
+
+
+def test_without_rows_the_temperature_is_one():
+    nothing = fit_temperature(np.zeros((0, 3)), np.zeros(0, dtype=int))
+    assert nothing == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("weights", "n_members", "counts", "of_member"),
+    [
+        ([0.15] * 3 + [0.55], 6, (1, 1, 1, 3), [0.15] * 3 + [0.55 / 3] * 3),
+        ([0.5, 0.45, 0.03, 0.02], 6, (3, 3, 0, 0), None),
+        ([0.1, 0.6, 0.1, 0.2], 2, (0, 1, 0, 1), [0.75, 0.25]),
+        ([0.1, 0.6, 0.1, 0.2], 1, (0, 1, 0, 0), [1.0]),
+        ([0.0, 0.0, 0.0, 1.0], 3, (0, 0, 0, 3), [1 / 3] * 3),
+    ],
+)
+def test_members_are_shared_out_by_weight(weights, n_members, counts, of_member):
+    roles, found = share_out(weights, n_members)
+    assert roles.counts == counts
+    assert sum(found) == pytest.approx(1)
+    if of_member:
+        assert found == pytest.approx(of_member)
+
+
+def test_members_that_hear_a_term_lie_together():
+    roles, _ = share_out([0.25] * 4, 8)
+    names = np.repeat(ROLES, roles.counts)
+    assert all("consistency" in name for name in names[roles.consistent])
+    assert all("graph" in name for name in names[roles.on_graph])
+    assert len(names[roles.consistent]) == len(names[roles.on_graph]) == 4
+
+
+def test_roles_without_evidence_have_their_prior():
+    assert prior_stack(ROLES).weights["supervised"] == pytest.approx(0.4)
+    alone = prior_stack(["consistency", "supervised"]).weights
+    assert alone["supervised"] == pytest.approx(2 / 3)
+    assert alone["graph"] == 0
+
+
+def lines(seed=0, n_rows=600):
+    """Two classes by the sign of a thin column; a wide one has four clusters."""
+    rng = np.random.RandomState(seed)
+    y = np.arange(n_rows) % 2
+    X = np.empty((n_rows, 2))
+    X[:, 0] = 8 * rng.randint(4, size=n_rows) + rng.normal(size=n_rows)
+    X[:, 1] = (2 * y - 1) * rng.uniform(0.05, 1, size=n_rows)
+    return X, y
+
+
+def fitted(X, few, **options):
+    model = JEMClassifier(
+        None,
+        normalizer=None,
+        reference="gaussian",
+        max_iter=200,
+        random_state=0,
+        **options,
+    )
+    return model.fit(X, few)
+
+
+def test_where_clusters_are_not_classes_unlabelled_rows_do_no_harm():
+    X, y = lines()
+    few = np.where(np.arange(600) < 30, y, -1)
+    supervised = fitted(
+        X,
+        few,
+        graph_weight=0,
+        vat_weight=0,
+        prediction_entropy_weight=0,
+        balance_weight=0,
+    )
+    assert supervised.role_weights_["supervised"] == 1
+    stacked = fitted(X, few)
+    hidden = few < 0
+    assert stacked.score(X[hidden], y[hidden]) > (
+        supervised.score(X[hidden], y[hidden]) - 0.02
+    )
+
+
+def test_a_net_of_one_classifier_takes_the_heaviest_role():
+    X, y = lines(n_rows=200)
+    few = np.where(np.arange(200) < 40, y, -1)
+    model = JEMClassifier(
+        None, MLP, "gaussian", normalizer=None, max_iter=20, random_state=0
+    ).fit(X, few)
+    assert sum(model._role_counts) == 1
+    heaviest = max(model.role_weights_, key=model.role_weights_.get)
+    assert model._role_counts[ROLES.index(heaviest)] == 1
