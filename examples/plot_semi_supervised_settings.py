@@ -36,6 +36,7 @@ SUPERVISED = {
     "prediction_entropy_weight": 0,
     "vat_weight": 0,
     "balance_weight": 0,
+    "stacking": False,
 }
 PUBLISHED = VERA(
     entropy_weight=1e-2,

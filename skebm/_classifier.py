@@ -20,7 +20,7 @@ from skebm._base import (
 )
 from skebm._conditionals import ConditionalsMixin
 from skebm._graph import build_graph
-from skebm._labels import ClassLabelsMixin, encode_labels
+from skebm._labels import ClassLabelsMixin, encode_known, encode_labels
 from skebm._role_stack import prior_stack, stack_roles
 from skebm._table import check_table, keep_weighted
 from skebm.networks import EnsembleMLP
@@ -104,6 +104,8 @@ class JEMClassifier(ClassLabelsMixin, ConditionalsMixin, BaseEBM):
     ----------
     classes_ : ndarray of shape (n_classes,)
         The classes; never the marker.
+    transduction_ : ndarray of shape (n_samples,)
+        Classes of the rows of `fit`: the label where there is one, else the prediction.
     role_weights_ : dict of str to float
         Weights of "consistency", "graph and consistency", "graph" and "supervised" in
         the mean of p(y|x); of sum one.
@@ -257,7 +259,11 @@ class JEMClassifier(ClassLabelsMixin, ConditionalsMixin, BaseEBM):
         else:
             codes, self.classes_ = encode_labels(y, self.unlabeled)
         self._class_weights = self._resolve_class_weights(codes)
-        return self._fit(X, codes, weight, n_outputs=len(self.classes_), raw=raw)
+        self._fit(X, codes, weight, n_outputs=len(self.classes_), raw=raw)
+        given = encode_known(raw[1], self.unlabeled, self.classes_)
+        predicted = self._logits(raw[0]).argmax(axis=1)
+        self.transduction_ = self.classes_[np.where(given < 0, predicted, given)]
+        return self
 
     @trains
     def partial_fit(self, X, y, classes=None, sample_weight=None):

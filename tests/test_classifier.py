@@ -291,6 +291,16 @@ def test_equal_labels_of_uneven_classes():
     assert model.score(X[hidden], y[hidden]) > 0.94
 
 
+def test_transduction_holds_labels_and_predictions():
+    X, y = overlapping(120)
+    words = np.array(["ant", "bee", "cat"])[y]
+    few = np.where(np.arange(120) < 60, words, "-1")
+    few[0] = "cat" if y[0] == 0 else "ant"  # a label that the model won't repeat
+    model = make(None, normalizer=None, max_iter=20).fit(X, few)
+    assert (model.transduction_[:60] == few[:60]).all()
+    assert (model.transduction_[60:] == model.predict(X[60:])).all()
+
+
 def test_unlabelled_rows_are_heard_where_they_predict_labels():
     X, y = make_moons(300, noise=0.1, random_state=0)
     few = np.where(np.arange(300) < 20, y, -1)
