@@ -21,12 +21,13 @@ from skebm._base import (
 from skebm._conditionals import ConditionalsMixin
 from skebm._graph import build_graph
 from skebm._labels import ClassLabelsMixin, encode_known, encode_labels
+from skebm._resolve import build_network
 from skebm._role_stack import prior_stack, stack_roles
 from skebm._table import check_table, keep_weighted
 from skebm.networks import EnsembleMLP
 from skebm.objectives import ROLES, Joint, Roles, share_out
 from skebm.training import LabelMonitor, Schedule
-from skebm.utils import resolve_device
+from skebm.utils import isolated_rng, resolve_device
 from skebm.utils._sklearn import Interval, StrOptions, with_callbacks
 
 MIN_HELD_OUT_LABELS = 20
@@ -335,7 +336,8 @@ class JEMClassifier(ClassLabelsMixin, ConditionalsMixin, BaseEBM):
                 )
         if y is None:
             X = self._draw(n_samples, rng, given)
-            probability = softmax(self._tempered_logits(X), axis=1)
+            logits = self._on_rows(self._make_model().logits, X)
+            probability = softmax(logits / self.temperature_, axis=1)
             cumulated = probability.cumsum(axis=1)
             codes = (cumulated < rng.uniform(size=(len(X), 1))).sum(axis=1)
             return X, self.classes_[np.minimum(codes, len(self.classes_) - 1)]
@@ -372,6 +374,13 @@ class JEMClassifier(ClassLabelsMixin, ConditionalsMixin, BaseEBM):
         X = check_table(self, X, reset=reset, min_rows=min_rows)
         check_consistent_length(X, y)
         return keep_weighted(X, y, sample_weight, min_rows)
+
+    def _resolve_parts(self, n_outputs):
+        parts = super()._resolve_parts(n_outputs)
+        if not self._is_trained:  # other nets are trained before it is built
+            with isolated_rng(0, torch.device("cpu")):
+                build_network(parts["builder"], self.n_features_in_, n_outputs)
+        return parts
 
     def _prepare(self, Z, codes, weight, train, rng, keep):
         options = super()._prepare(Z, codes, weight, train, rng, keep)
@@ -433,7 +442,7 @@ class JEMClassifier(ClassLabelsMixin, ConditionalsMixin, BaseEBM):
         )
 
     def _class_objective(self, density=None, roles=None):
-        graph_weight = self.graph_weight
+        graph_weight, shape = self.graph_weight, self._vat_shape
         if graph_weight == "auto":
             graph_weight = self.classification_weight
         return Joint(
@@ -443,7 +452,7 @@ class JEMClassifier(ClassLabelsMixin, ConditionalsMixin, BaseEBM):
             prediction_entropy_weight=self.prediction_entropy_weight,
             vat_weight=self.vat_weight,
             vat_radius=self.vat_radius_,
-            vat_shape=self._vat_shape,
+            vat_shape=None if shape is None else torch.from_numpy(shape),
             balance_weight=self.balance_weight,
             class_shares=self._believed_shares,
             class_weights=self._class_weights,

@@ -49,7 +49,7 @@ class LabelGraph:
         Of the edges; None where no row lacks a label.
     neighbors : ndarray of int of shape (n, n_neighbors) or None
         Numbers, among the n, of the nearest.
-    shape : Tensor of shape (n_features, n_features) or None
+    shape : ndarray of shape (n_features, n_features) or None
         That of the differences between neighbours; see `_shape`.
     tie : float
         How strongly the rows are tied to a supervised classifier; 0 is not at all.
@@ -63,7 +63,7 @@ class LabelGraph:
     shares: np.ndarray
     weights: sparse.csr_array | None = None
     neighbors: np.ndarray | None = None
-    shape: torch.Tensor | None = None
+    shape: np.ndarray | None = None
     tie: float = 0.0
     classifier: _KernelRidge | None = None
 
@@ -198,7 +198,7 @@ def _shape(Z, neighbors, rng):
         moment += difference.T @ difference
     variances, directions = np.linalg.eigh(moment)
     relative = np.maximum(variances / max(variances[-1], 1e-300), 1e-9)
-    return torch.from_numpy((directions * np.sqrt(relative)).T.copy()).float()
+    return (directions * np.sqrt(relative)).T.astype(np.float32)
 
 
 def _affinities(distances, neighbors):

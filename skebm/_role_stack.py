@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from scipy.special import log_softmax
 from sklearn.base import clone
 
 from skebm._judges import choose_judges, fold_numbers
+from skebm._resolve import build_network
 from skebm.networks import EnergyModel, EnsembleMLP
 from skebm.objectives import ROLES, Roles
 from skebm.references import UniformBox
@@ -130,10 +132,11 @@ def _train(
     if graph.weights is not None and roles.n_on_graph:
         rows = graph.of_versions(versions)
     objective = clone(objective).set_params(roles=roles)
+    builder = partial(
+        EnsembleMLP, hidden_features=HIDDEN_FEATURES, n_members=roles.n_members
+    )
     with isolated_rng(draw_seed(rng), device):
-        network = EnsembleMLP(
-            x.shape[1], len(graph.shares), HIDDEN_FEATURES, roles.n_members
-        )
+        network = build_network(builder, x.shape[1], len(graph.shares))
     box = UniformBox(x.amin(dim=0) - 1, x.amax(dim=0) + 1)
     generator = make_generator(draw_seed(rng), device)
     model = EnergyModel(network.to(device), box.to(device))

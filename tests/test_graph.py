@@ -161,7 +161,7 @@ def test_the_shape_is_that_of_the_differences_between_neighbours():
     rng = np.random.RandomState(0)
     Z = rng.uniform(size=(2000, 3)) * [1, 1, 0.01]
     neighbors = rng.randint(2000, size=(2000, 10))
-    shape = _graph._shape(Z, neighbors, rng).double().numpy()
+    shape = _graph._shape(Z, neighbors, rng).astype(float)
     lengths = np.sqrt(np.diag(shape.T @ shape))
     assert lengths == pytest.approx([1, 1, 0.01], rel=0.05)
     assert np.linalg.svd(shape)[1].max() == pytest.approx(1, abs=1e-6)
