@@ -53,4 +53,4 @@ def _log_likelihood(trainer):
 
 
 def _untilted(monitor):
-    return float(monitor.weight @ monitor.reference_score)
+    return float((monitor.weight * monitor.reference_score).sum())
