@@ -16,6 +16,7 @@ SMALL = partial(EnsembleMLP, hidden_features=(32, 32))
 def make(objective=None, **options):
     defaults = {
         "normalizer": None,
+        "stacking": False,
         "learning_rate": 1e-2,
         "max_iter": 50,
         "batch_size": 150,
@@ -42,7 +43,7 @@ def few(y, n_labels, seed, classes=(0, 1, 2)):
 def test_balanced_weights_find_more_of_a_rare_class():
     """Eight rows in a hundred are positive, labelled ones too; classes overlap."""
     gains = []
-    for seed in range(3):
+    for seed in range(2):
         rng = np.random.RandomState(seed)
         y = (rng.uniform(size=500) < 0.08).astype(int)
         X = rng.normal(size=(500, 2))
@@ -60,37 +61,37 @@ def test_balanced_weights_find_more_of_a_rare_class():
             for weight in (None, "balanced")
         ]
         gains.append(recalls[1] - recalls[0])
-    assert np.median(gains) > 0.05
+    assert np.mean(gains) > 0.05
 
 
 def test_unlabelled_rows_of_other_class_shares():
     """Half of the labels are of a class that a tenth of the other rows have."""
     right, shares = [], []
-    for seed in range(3):
+    for seed in range(2):
         X, y = blobs([25, 25], seed, 0.6)
         X_new, y_new = blobs([360, 40], seed + 50, 0.6)
         y_few = np.concatenate([y, np.full(400, -1)])
         model = make().fit(np.concatenate([X, X_new]), y_few)
         right.append(model.score(X_new, y_new))
         shares.append(model.predict_proba(X_new)[:, 1].mean())
-    assert np.median(right) > 0.95
-    assert np.median(shares) == pytest.approx(0.1, abs=0.05)
+    assert np.mean(right) > 0.95
+    assert np.mean(shares) == pytest.approx(0.1, abs=0.05)
 
 
 @pytest.mark.parametrize("n_labels", [1, 2])
 def test_hardly_a_label_a_class(n_labels):
     """And new rows are classified as well as the unlabelled rows of the training."""
     right, fresh = [], []
-    for seed in range(3):
+    for seed in range(2):
         X, y = blobs([150] * 3, seed, 0.7)
         X_new, y_new = blobs([150] * 3, seed + 9, 0.7)
         y_few = few(y, n_labels, seed)
         hidden = y_few < 0
-        model = make().fit(X, y_few)
+        model = make(stacking=True).fit(X, y_few)
         right.append(model.score(X[hidden], y[hidden]))
         fresh.append(model.score(X_new, y_new))
-    assert np.median(right) > 0.93
-    assert np.median(fresh) == pytest.approx(np.median(right), abs=0.03)
+    assert np.mean(right) > 0.93
+    assert np.mean(fresh) == pytest.approx(np.mean(right), abs=0.03)
     together = model.predict_proba(X)
     alone = np.concatenate([model.predict_proba(row[None]) for row in X[:10]])
     np.testing.assert_allclose(alone, together[:10], rtol=1e-4, atol=1e-7)
@@ -98,7 +99,7 @@ def test_hardly_a_label_a_class(n_labels):
 
 def test_a_class_without_a_label_is_given_to_the_others():
     X, y = blobs([200] * 3, 0)
-    model = make().fit(X, few(y, 5, 0, classes=(0, 1)))
+    model = make(stacking=True).fit(X, few(y, 5, 0, classes=(0, 1)))
     assert model.classes_.tolist() == [0, 1]
     assert model.predict_proba(X).shape == (600, 2)
     assert model.score(X[y < 2], y[y < 2]) > 0.97
@@ -130,14 +131,15 @@ def test_a_class_left_out_is_out_of_distribution(kind):
     scores = model.fit(X[known], y_few[known]).ood_scores(X)
     assert detection(scores[known], scores[~known]).auroc > 0.95
     if kind == "log_density":
+        assert scores[~known].mean() < scores[known].mean() - 8
         scores = model.fit(X, y_few).ood_scores(X)
-        assert detection(scores[known], scores[~known]).auroc < 0.7
+        assert scores[~known].mean() > scores[known].mean() - 2
 
 
 def test_labels_of_little_weight_teach_little():
     """Two labels in five are wrong, and weigh a thousandth."""
     gains, right = [], []
-    for seed in range(3):
+    for seed in range(2):
         X, y = blobs([150, 150], seed, 0.5)
         rng = np.random.RandomState(seed)
         labeled = rng.uniform(size=300) < 0.2
@@ -147,5 +149,5 @@ def test_labels_of_little_weight_teach_little():
         plain = make().fit(X, y_few).score(X, y)
         right.append(make().fit(X, y_few, sample_weight=weight).score(X, y))
         gains.append(right[-1] - plain)
-    assert np.median(right) > 0.85
-    assert np.median(gains) > 0.1
+    assert np.mean(right) > 0.85
+    assert np.mean(gains) > 0.1
