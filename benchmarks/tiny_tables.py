@@ -8,6 +8,7 @@ covariance plus the variance floor, and of the covariance shrunk by Ledoit and W
 difference a row; of ours log Z is taken against itself, as in ``density.py``.
 
 ``--data`` names a folder as in ``references.py``; the data are not part of the project.
+Rows of earlier runs are kept in the results, unless this run repeats them.
 
     python benchmarks/tiny_tables.py --data DATA --tables keel/phoneme --sizes 50
 """
@@ -20,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _report import parser, report
+from _report import earlier_rows, parser, report
 from density import DEVELOPMENT, KEPT_BACK, load_table
 from references import VARIANCE_FLOOR, load_protocol
 from scipy.stats import multivariate_normal
@@ -29,6 +30,7 @@ from sklearn.covariance import empirical_covariance, ledoit_wolf
 from skebm import EBMDensityEstimator
 
 SIZES = (50, 100, 200)
+KEY = ("table", "n_train", "seed")
 
 
 def gaussian_scores(train, test, covariance):
@@ -89,6 +91,8 @@ def main():
                 tables = (few - mean) / scale, (test - mean) / scale
                 rows.append(row | {"seed": seed} | measure(*tables, seed))
                 print(rows[-1], flush=True)
+    rows = earlier_rows("tiny_tables", rows, KEY) + rows
+    rows.sort(key=lambda row: [row[column] for column in KEY])
     report("tiny_tables", rows, variance_floor=VARIANCE_FLOOR)
 
 
