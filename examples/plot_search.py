@@ -38,6 +38,7 @@ model = JEMClassifier(
     "gaussian",
     normalizer=None,
     graph_weight=0,
+    stacking=False,
     learning_rate=1e-2,
     random_state=0,
 )
