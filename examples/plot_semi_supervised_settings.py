@@ -24,7 +24,7 @@ OUTPUT.mkdir(parents=True, exist_ok=True)
 X, y = make_moons(300, noise=0.1, random_state=1)
 y_few = np.full(300, -1)
 for label in (0, 1):
-    y_few[np.random.RandomState(3).permutation(np.flatnonzero(y == label))[:4]] = label
+    y_few[np.random.RandomState(2).permutation(np.flatnonzero(y == label))[:4]] = label
 hidden = y_few < 0
 
 # %%
@@ -71,7 +71,7 @@ for (name, options), axis in zip(PANELS.items(), axes.ravel(), strict=True):
         reference="gaussian",
         normalizer=None,
         learning_rate=5e-3,
-        max_iter=250,
+        max_iter=400,
         random_state=0,
         **(SUPERVISED | options),
     ).fit(X, y_few)
