@@ -16,7 +16,8 @@ class CoarserReferenceMixin:
 
     What a fine mixture gets wrong in few columns, as sharp edges, is too faint a signal
     to begin with. From a coarser one a net learns its features by what is plain to see,
-    then those. The model that is better on the held-out rows stays.
+    then those. It stays where it is better on the held-out rows by more than the
+    standard error of the difference.
     """
 
     def _train(self, Z, codes, weight, train, held_out, options, rng, raw):
@@ -24,12 +25,15 @@ class CoarserReferenceMixin:
         first = super()._train(*given, raw)
         if not self._wants_coarser(first, Z.shape[1]):
             return first
+        rows = first.monitor.log_prob_unnormalized(self._run.served)
         before, recipe = self.__dict__.copy(), self._reference_recipe
         coarser = {"reference": GaussianMixtureReference(COARSER_SIZES)}
         self._assemble(self._resolve_parts(1) | coarser, Z, train, weight, 1, rng)
         self._reference_recipe = recipe
         second = super()._train(*given, raw=(None, None))  # callbacks saw the first
-        if _log_likelihood(second) > _log_likelihood(first):
+        difference = second.monitor.log_prob_unnormalized(self._run.served) - rows
+        doubt = second.monitor.standard_error(difference)
+        if _log_likelihood(second) - _log_likelihood(first) > doubt:
             return second
         self.__dict__ = before
         first.interrupted = second.interrupted

@@ -59,8 +59,8 @@ class EBMDensityEstimator(
         spline flow (needs zuko), or None: a uniform box, the training range widened by
         a fifth on each side (-inf outside); or scikit-learn's `GaussianMixture` or
         `KernelDensity`, taken as it is where it is fitted, in the units of X. In up to
-        four columns, where no tilt of "gmm" is better than the mixture itself, a
-        coarser one is tilted as well, and the better model stays. With a
+        four columns, where tilting "gmm" gains next to nothing, a coarser mixture is
+        tilted as well, and stays where it is better. With a
         normalised network it changes no score: chains and noise start there, and None
         is one Gaussian.
     normalizer : {"auto", "importance", "ais", None} or instance, default="auto"

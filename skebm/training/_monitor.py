@@ -122,14 +122,19 @@ class DensityMonitor(Monitor):
         evaluation = Evaluation(
             {"log_likelihood": held_out - log_normalizer},
             min(1.0, n_effective / len(self.draws)),
-            self._standard_error(energy),
+            self.standard_error(energy),
         )
         if self.has_walls or _has_lost_z(evaluation):
             evaluation.scores["sliced_score_matching"] = self._sliced_score(model)
         return evaluation
 
-    def _standard_error(self, values: Tensor) -> float:
-        """Return that of the rows' weighted mean."""
+    def log_prob_unnormalized(self, model: EnergyModel) -> Tensor:
+        """Return log q0 - E of each held-out row."""
+        with torch.no_grad():
+            return self.reference_score - _energies(model, self.x)
+
+    def standard_error(self, values: Tensor) -> float:
+        """Return that of the weighted mean of values of the held-out rows."""
         deviation = values - (self.weight * values).sum()
         n_rows = 1 / self.weight.square().sum()  # effectively
         variance = (self.weight * deviation.square()).sum() / (n_rows - 1).clamp(1)
