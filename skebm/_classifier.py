@@ -46,9 +46,9 @@ class JEMClassifier(ClassLabelsMixin, ConditionalsMixin, BaseEBM):
 
     Parameters
     ----------
-    objective : str, Objective or None, default="vera"
+    objective : str, Objective or None, default="nce"
         Objective of the density: a name of `skebm.objectives.OBJECTIVES` or an instance
-        ("jem" is the published JEM, `PCD.jem`); None trains p(y|x) alone.
+        ("vera", or "jem", the published one, `PCD.jem`); None trains p(y|x) alone.
     network : str, class or builder, default="ensemble_mlp"
         "ensemble_mlp", "mlp", "resmlp", "wave_mlp", "periodic_mlp", "fourier_mlp", or
         ``(n_features, n_outputs) -> nn.Module``; here n_outputs is the number of
@@ -166,7 +166,7 @@ class JEMClassifier(ClassLabelsMixin, ConditionalsMixin, BaseEBM):
 
     def __init__(
         self,
-        objective="vera",
+        objective="nce",
         network="ensemble_mlp",
         reference="gmm",
         normalizer="auto",

@@ -21,6 +21,8 @@ from skebm.objectives.joint._roles import Roles
 from skebm.references import Density
 from skebm.utils import uniform_like
 
+#: One in so many rows of a step is for the density, which takes most of the time.
+DENSITY_PART = 6
 SUPERVISED_SHARE = 0.1
 RAMP_SHARE = 0.2
 GRAPH_END = 0.9
@@ -167,7 +169,7 @@ class Joint(Objective):
         if self.density is None or batch.number % self.density_interval:
             yield Loss("energy", loss, figures)
             return
-        n_rows = min(len(batch.x), max(2, len(batch.x) // (2 * model.n_members)))
+        n_rows = min(len(batch.x), max(2, len(batch.x) // DENSITY_PART))
         weight = None if batch.weight is None else batch.weight[:n_rows]
         rows = replace(
             batch,
