@@ -19,6 +19,8 @@ from skebm.utils import check_range, is_count, is_positive
 MAX_DRAWS = 1_000_000
 #: Columns up to which a grid is cheaper than draws.
 MAX_QUADRATURE = 2
+#: Columns up to which a round may take all its moves.
+NARROW = 64
 
 
 class AutoNormalizer(AbstractNormalizer):
@@ -39,7 +41,8 @@ class AutoNormalizer(AbstractNormalizer):
     tolerance : float, default=0.05
         The standard error to reach, in nats.
     max_moves : int, default=200_000
-        Temperatures times particles that a round may take.
+        Temperatures times particles that a round may take, in up to 64 columns; in d
+        of them :math:`(64 / d)^2` as many, since a move costs as much more.
 
     Examples
     --------
@@ -79,9 +82,12 @@ class AutoNormalizer(AbstractNormalizer):
     ) -> LogNormalizer:
         """Estimate log Z; see `AbstractNormalizer.estimate`."""
         self.check_options()
-        exact = self._quadrature(energy, reference, generator, rows)
-        if exact is not None:
-            return exact
+        n_features = reference.sample(1, generator).shape[1]
+        if n_features <= MAX_QUADRATURE:
+            exact = self._quadrature(energy, reference, generator, rows)
+            if exact is not None:
+                return exact
+        max_moves = round(self.max_moves * min(1, (NARROW / n_features) ** 2))
         best = self._importance_sampling(energy, reference, generator)
         annealing = AnnealedImportanceSampling()
         pilot = annealing.pilot(energy, reference, generator)
@@ -91,13 +97,13 @@ class AutoNormalizer(AbstractNormalizer):
             )
         n_particles = annealing.n_particles
         n_temperatures = self._n_temperatures(
-            annealing, pilot, energy, reference, generator
+            annealing, pilot, energy, reference, generator, max_moves
         )
         while True:
             annealing.set_params(n_temperatures=n_temperatures, n_particles=n_particles)
             best = annealing.follow(pilot, energy, reference, generator)
             good = best.trusted and best.standard_error <= self.tolerance
-            last = 2 * n_temperatures * n_particles > self.max_moves
+            last = 2 * n_temperatures * n_particles > max_moves
             if good or last:
                 backward = annealing.return_(pilot, energy, reference, generator, rows)
                 best = bracket(best, backward)
@@ -115,9 +121,7 @@ class AutoNormalizer(AbstractNormalizer):
         generator: torch.Generator,
         rows: Tensor | None,
     ) -> LogNormalizer | None:
-        """Integrate where columns are few and the integrand is smooth enough."""
-        if reference.sample(1, generator).shape[1] > MAX_QUADRATURE:
-            return None
+        """Integrate where the integrand is smooth enough."""
         try:
             result = Quadrature().estimate(
                 energy, reference, generator=generator, rows=rows
@@ -146,6 +150,7 @@ class AutoNormalizer(AbstractNormalizer):
         energy: Energy,
         reference: ReferenceDensity,
         generator: torch.Generator,
+        max_moves: int,
     ) -> int:
         """Temperatures that let the standard error be 0.7 `tolerance`, by a trial.
 
@@ -153,7 +158,7 @@ class AutoNormalizer(AbstractNormalizer):
         log Z downwards: weights that miss their upper tail look the best.
         """
         n = annealing.n_particles
-        affordable = max(1, self.max_moves // n)
+        affordable = max(1, max_moves // n)
         n_temperatures = min(annealing.resolve_n_temperatures(pilot), affordable)
         trial = (
             clone(annealing)
