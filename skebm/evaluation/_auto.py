@@ -21,6 +21,7 @@ MAX_DRAWS = 1_000_000
 MAX_QUADRATURE = 2
 #: Columns up to which a round may take all its moves.
 NARROW = 64
+MIN_PARTICLES = 128
 
 
 class AutoNormalizer(AbstractNormalizer):
@@ -42,7 +43,8 @@ class AutoNormalizer(AbstractNormalizer):
         The standard error to reach, in nats.
     max_moves : int, default=200_000
         Temperatures times particles that a round may take, in up to 64 columns; in d
-        of them :math:`(64 / d)^2` as many, since a move costs as much more.
+        of them :math:`(64 / d)^2` as many, since a move costs as much more. The first
+        round's particles are then 64 / d as many.
 
     Examples
     --------
@@ -87,9 +89,12 @@ class AutoNormalizer(AbstractNormalizer):
             exact = self._quadrature(energy, reference, generator, rows)
             if exact is not None:
                 return exact
-        max_moves = round(self.max_moves * min(1, (NARROW / n_features) ** 2))
+        share = min(1.0, NARROW / n_features)
+        max_moves = round(share**2 * self.max_moves)
         best = self._importance_sampling(energy, reference, generator)
         annealing = AnnealedImportanceSampling()
+        fewer = max(MIN_PARTICLES, round(share * annealing.n_particles))
+        annealing.set_params(n_particles=min(fewer, annealing.n_particles))
         pilot = annealing.pilot(energy, reference, generator)
         if best.trusted and best.standard_error <= min(0.02, self.tolerance):
             return bracket(
