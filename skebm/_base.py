@@ -434,7 +434,7 @@ class BaseEBM(OODScoresMixin, CallbackSupportMixin, PortableStateMixin, BaseEsti
             return
         train, held_out, seed = self._stale
         start = time.perf_counter()
-        normalizer = resolve_normalizer(self.normalizer)
+        normalizer = self._resolve_normalizer()
         judged = train if held_out is None else held_out
         estimate = self._estimate_log_normalizer(
             self.network_, normalizer, seed, judged
@@ -457,6 +457,9 @@ class BaseEBM(OODScoresMixin, CallbackSupportMixin, PortableStateMixin, BaseEsti
                 )
         self._fit_ood_scores(train, held_out, seed)
         self._stale = None
+
+    def _resolve_normalizer(self):
+        return resolve_normalizer(self.normalizer)
 
     def _estimate_log_normalizer(self, network, normalizer, seed, Z=None):
         """Return log Z: known where the net is normalised, else by the normaliser.

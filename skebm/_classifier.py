@@ -24,6 +24,7 @@ from skebm._labels import ClassLabelsMixin, encode_known, encode_labels
 from skebm._resolve import build_network
 from skebm._role_stack import prior_stack, stack_roles
 from skebm._table import check_table, keep_weighted
+from skebm.evaluation import AutoNormalizer
 from skebm.networks import EnsembleMLP
 from skebm.objectives import ROLES, Joint, Roles, share_out
 from skebm.training import LabelMonitor, Schedule
@@ -33,6 +34,8 @@ from skebm.utils._sklearn import Interval, StrOptions, with_callbacks
 MIN_HELD_OUT_LABELS = 20
 N_LABELED_PER_STEP = 64
 LABELED_PASSES = 20
+#: Beyond, annealing would take longer than all the rest of the fit.
+MAX_ANNEALED_COLUMNS = 128
 
 
 class JEMClassifier(ClassLabelsMixin, ConditionalsMixin, BaseEBM):
@@ -54,7 +57,8 @@ class JEMClassifier(ClassLabelsMixin, ConditionalsMixin, BaseEBM):
         ``(n_features, n_outputs) -> nn.Module``; here n_outputs is the number of
         classes. See `skebm.networks`.
     reference, normalizer
-        As in `EBMDensityEstimator`.
+        As in `EBMDensityEstimator`; but beyond 128 columns "auto" is importance
+        sampling alone, since annealing would take most of the time.
     classification_weight : float, default=10.0
         :math:`\alpha`, weight of the cross-entropy on labelled rows beside -log p(x).
     graph_weight : float or "auto", default="auto"
@@ -458,6 +462,11 @@ class JEMClassifier(ClassLabelsMixin, ConditionalsMixin, BaseEBM):
             class_weights=self._class_weights,
             roles=roles,
         )
+
+    def _resolve_normalizer(self):
+        if isinstance(self.normalizer, str) and self.normalizer == "auto":
+            return AutoNormalizer(max_features=MAX_ANNEALED_COLUMNS)
+        return super()._resolve_normalizer()
 
     def _training_objective(self):
         return self._class_objective(self.objective_, Roles(self._role_counts))

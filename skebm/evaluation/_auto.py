@@ -45,6 +45,9 @@ class AutoNormalizer(AbstractNormalizer):
         Temperatures times particles that a round may take, in up to 64 columns; in d
         of them :math:`(64 / d)^2` as many, since a move costs as much more. The first
         round's particles are then 64 / d as many.
+    max_features : int or None, default=None
+        Columns up to which there are moves at all; beyond, importance sampling says
+        what it can, and whether that is to be trusted.
 
     Examples
     --------
@@ -64,15 +67,24 @@ class AutoNormalizer(AbstractNormalizer):
     ('AnnealedImportanceSampling', 18)
     """
 
-    def __init__(self, *, tolerance: float = 0.05, max_moves: int = 200_000) -> None:
+    def __init__(
+        self,
+        *,
+        tolerance: float = 0.05,
+        max_moves: int = 200_000,
+        max_features: int | None = None,
+    ) -> None:
         self.tolerance = tolerance
         self.max_moves = max_moves
+        self.max_features = max_features
 
     def check_options(self) -> None:
         """Raise ValueError naming an option that is out of its range."""
         check_range(self, "tolerance", is_positive(self.tolerance), "a number above 0")
         right = is_count(self.max_moves, 1)
         check_range(self, "max_moves", right, "an integer, at least 1")
+        right = self.max_features is None or is_count(self.max_features, 1)
+        check_range(self, "max_features", right, "an integer, at least 1, or None")
 
     def estimate(
         self,
@@ -89,12 +101,14 @@ class AutoNormalizer(AbstractNormalizer):
             exact = self._quadrature(energy, reference, generator, rows)
             if exact is not None:
                 return exact
+        best = self._importance_sampling(energy, reference, generator)
+        if self.max_features is not None and n_features > self.max_features:
+            return best
         share = min(1.0, NARROW / n_features)
         max_moves = round(share**2 * self.max_moves)
-        best = self._importance_sampling(energy, reference, generator)
         annealing = AnnealedImportanceSampling()
         fewer = max(MIN_PARTICLES, round(share * annealing.n_particles))
-        annealing.set_params(n_particles=min(fewer, annealing.n_particles))
+        annealing.set_params(n_particles=fewer, n_pilot_particles=fewer)
         pilot = annealing.pilot(energy, reference, generator)
         if best.trusted and best.standard_error <= min(0.02, self.tolerance):
             return bracket(
