@@ -383,7 +383,11 @@ class JEMClassifier(ClassLabelsMixin, ConditionalsMixin, BaseEBM):
         parts = super()._resolve_parts(n_outputs)
         if not self._is_trained:  # other nets are trained before it is built
             with isolated_rng(0, torch.device("cpu")):
-                build_network(parts["builder"], self.n_features_in_, n_outputs)
+                network = build_network(
+                    parts["builder"], self.n_features_in_, n_outputs
+                )
+            is_ensemble = isinstance(network, EnsembleMLP)
+            self._n_members = network.n_members if is_ensemble else 1
         return parts
 
     def _prepare(self, Z, codes, weight, train, rng, keep):
@@ -441,6 +445,7 @@ class JEMClassifier(ClassLabelsMixin, ConditionalsMixin, BaseEBM):
             active,
             Schedule(self.learning_rate),
             n_steps,
+            self._n_members,
             resolve_device(self.device),
             rng,
         )
@@ -472,11 +477,10 @@ class JEMClassifier(ClassLabelsMixin, ConditionalsMixin, BaseEBM):
         return self._class_objective(self.objective_, Roles(self._role_counts))
 
     def _start_run(self, network):
-        is_ensemble = isinstance(network, EnsembleMLP)
-        n_members = network.n_members if is_ensemble else 1
-        roles, weights = share_out(list(self.role_weights_.values()), n_members)
+        shares = list(self.role_weights_.values())
+        roles, weights = share_out(shares, self._n_members)
         self._role_counts = roles.counts
-        if is_ensemble:
+        if isinstance(network, EnsembleMLP):
             network.weigh(weights)
         return super()._start_run(network)
 

@@ -14,7 +14,7 @@ from sklearn.base import clone
 from skebm._judges import choose_judges, fold_numbers
 from skebm._resolve import build_network
 from skebm.networks import EnergyModel, EnsembleMLP
-from skebm.objectives import ROLES, Roles
+from skebm.objectives import ROLES, Roles, share_out
 from skebm.references import UniformBox
 from skebm.training import TableBatches, Trainer, TrainingRun
 from skebm.utils import draw_seed, isolated_rng, make_generator
@@ -39,7 +39,7 @@ class RoleStack:
     Attributes
     ----------
     weights : dict of str to float
-        Of the roles, in the order of `ROLES`; of sum one.
+        Of the roles, in the order of `ROLES`; of sum one, zero where no member is.
     temperature : float
         By which the logits of the mean are divided.
     """
@@ -54,7 +54,9 @@ def prior_stack(active):
     return RoleStack({r: PRIOR[r] / total if r in active else 0.0 for r in ROLES})
 
 
-def stack_roles(Z, weight, graph, objective, active, schedule, n_steps, device, rng):
+def stack_roles(
+    Z, weight, graph, objective, active, schedule, n_steps, n_members, device, rng
+):
     r"""Weigh the roles by labelled rows that are left out in turn.
 
     .. math:: \max_w \sum_i \log \sum_r w_r \, p_r(y_i | x_i)
@@ -81,6 +83,8 @@ def stack_roles(Z, weight, graph, objective, active, schedule, n_steps, device, 
         Learning rate.
     n_steps : int
         Steps of the fit; the judges' nets make 400 at most.
+    n_members : int
+        Of the net that the weights are for; one takes the heaviest role.
     device : torch.device
         Where the nets are trained.
     rng : RandomState
@@ -100,7 +104,7 @@ def stack_roles(Z, weight, graph, objective, active, schedule, n_steps, device, 
     n_classes = len(graph.shares)
     judges = choose_judges(graph.codes, n_classes, rng)
     if judges is None:
-        return prior_stack(active)
+        return RoleStack(_carried(prior_stack(active).weights, n_members))
     folds = fold_numbers(graph.codes[judges])
     versions = []
     for fold in np.unique(folds):
@@ -115,11 +119,17 @@ def stack_roles(Z, weight, graph, objective, active, schedule, n_steps, device, 
     labels = graph.codes[judges]
     prior = np.array([prior_stack(active).weights[role] for role in active])
     weights = _stack(guesses[:, np.arange(len(labels)), labels], prior, n_classes)
-    mean = np.tensordot(weights, guesses, 1)
-    by_role = dict.fromkeys(ROLES, 0.0) | dict(
-        zip(active, weights.tolist(), strict=True)
-    )
-    return RoleStack(by_role, fit_temperature(np.log(mean + 1e-12), labels))
+    weights = _carried(dict(zip(active, weights.tolist(), strict=True)), n_members)
+    mean = np.tensordot([weights[role] for role in active], guesses, 1)
+    return RoleStack(weights, fit_temperature(np.log(mean + 1e-12), labels))
+
+
+def _carried(weights, n_members):
+    """Return the weights of all roles as so many members can carry them."""
+    roles, of_member = share_out([weights.get(role, 0.0) for role in ROLES], n_members)
+    ends = np.cumsum(roles.counts)
+    parts = np.split(np.array(of_member), ends[:-1])
+    return {role: float(part.sum()) for role, part in zip(ROLES, parts, strict=True)}
 
 
 def _train(

@@ -6,7 +6,13 @@ from scipy.special import log_softmax
 
 from skebm import JEMClassifier
 from skebm._judges import choose_judges, fold_numbers
-from skebm._role_stack import PRIOR_STRENGTH, _stack, fit_temperature, prior_stack
+from skebm._role_stack import (
+    PRIOR_STRENGTH,
+    _carried,
+    _stack,
+    fit_temperature,
+    prior_stack,
+)
 from skebm.networks import MLP
 from skebm.objectives import ROLES, share_out
 
@@ -120,7 +126,7 @@ def test_where_clusters_are_not_classes_unlabelled_rows_do_no_harm():
         prediction_entropy_weight=0,
         balance_weight=0,
     )
-    assert supervised.role_weights_["supervised"] == 1
+    assert supervised.role_weights_["supervised"] == pytest.approx(1)
     stacked = fitted(X, few)
     hidden = few < 0
     assert stacked.score(X[hidden], y[hidden]) > (
@@ -135,5 +141,14 @@ def test_a_net_of_one_classifier_takes_the_heaviest_role():
         None, MLP, "gaussian", normalizer=None, max_iter=20, random_state=0
     ).fit(X, few)
     assert sum(model._role_counts) == 1
+    assert sorted(model.role_weights_.values()) == pytest.approx([0, 0, 0, 1])
     heaviest = max(model.role_weights_, key=model.role_weights_.get)
     assert model._role_counts[ROLES.index(heaviest)] == 1
+
+
+def test_weights_are_those_that_members_carry():
+    weights = {"consistency": 0.5, "graph": 0.05, "supervised": 0.45}
+    carried = _carried(weights, 6)
+    assert carried["graph"] == 0
+    assert carried["consistency"] == pytest.approx(0.5 / 0.95)
+    assert _carried(weights, 1) == dict.fromkeys(ROLES, 0.0) | {"consistency": 1.0}
