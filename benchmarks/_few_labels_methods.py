@@ -83,7 +83,7 @@ class CalibratedSVC(ClassifierMixin, BaseEstimator):
         return softmax(decision, axis=1)
 
 
-def jem(seed, objective="vera", **options):
+def jem(seed, objective="nce", **options):
     """Return JEMClassifier without log Z, which has no part in p(y|x)."""
     return JEMClassifier(objective, normalizer=None, random_state=seed, **options)
 
