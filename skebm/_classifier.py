@@ -113,7 +113,7 @@ class JEMClassifier(ClassLabelsMixin, ConditionalsMixin, BaseEBM):
         Classes of the rows of `fit`: the label where there is one, else the prediction.
     role_weights_ : dict of str to float
         Weights of "consistency", "graph and consistency", "graph" and "supervised" in
-        the mean of p(y|x); of sum one.
+        the mean of p(y|x), found by the first fit; of sum one.
     temperature_ : float
         By which the logits are divided in p(y|x), and there alone; above one where the
         left-out rows found the classifier too sure.
@@ -266,7 +266,12 @@ class JEMClassifier(ClassLabelsMixin, ConditionalsMixin, BaseEBM):
         self._class_weights = self._resolve_class_weights(codes)
         self._fit(X, codes, weight, n_outputs=len(self.classes_), raw=raw)
         given = encode_known(raw[1], self.unlabeled, self.classes_)
-        predicted = self._logits(raw[0]).argmax(axis=1)
+        try:
+            predicted = self._logits(raw[0]).argmax(axis=1)
+        except KeyboardInterrupt:
+            self._warn_of_interrupt("the labelling of the rows; transduction_ is None")
+            self.transduction_ = None
+            return self
         self.transduction_ = self.classes_[np.where(given < 0, predicted, given)]
         return self
 
@@ -381,27 +386,27 @@ class JEMClassifier(ClassLabelsMixin, ConditionalsMixin, BaseEBM):
 
     def _resolve_parts(self, n_outputs):
         parts = super()._resolve_parts(n_outputs)
-        if not self._is_trained:  # other nets are trained before it is built
-            with isolated_rng(0, torch.device("cpu")):
-                network = build_network(
-                    parts["builder"], self.n_features_in_, n_outputs
-                )
-            is_ensemble = isinstance(network, EnsembleMLP)
-            self._n_members = network.n_members if is_ensemble else 1
+        # Other nets are trained before it is built, by the number of its members.
+        with isolated_rng(0, torch.device("cpu")):
+            network = build_network(parts["builder"], self.n_features_in_, n_outputs)
+        is_ensemble = isinstance(network, EnsembleMLP)
+        self._n_members = network.n_members if is_ensemble else 1
         return parts
 
     def _prepare(self, Z, codes, weight, train, rng, keep):
         options = super()._prepare(Z, codes, weight, train, rng, keep)
         options["n_labeled"] = self._labeled_per_step(codes, train)
+        if self.vat_radius != "auto":
+            self.vat_radius_ = self.vat_radius
         if keep and (codes >= 0).all():
             return options
         n_classes = len(self.classes_)
         graph = build_graph(Z.numpy(), codes, train.numpy(), n_classes, rng)
         options["graph"] = graph.of_table(len(Z))
         if not keep:
-            self._learn_shares(graph, codes)
-            is_given = self.vat_radius != "auto"
-            self.vat_radius_ = self.vat_radius if is_given else graph.radius
+            self._learn_shares(graph)
+            if self.vat_radius == "auto":
+                self.vat_radius_ = graph.radius
             self._vat_shape = graph.shape
             n_steps = self._n_steps(len(train))
             stack = self._weigh_roles(Z, weight, graph, n_steps, rng)
@@ -417,9 +422,10 @@ class JEMClassifier(ClassLabelsMixin, ConditionalsMixin, BaseEBM):
     def _n_steps(self, n_rows):
         return self._resolve_max_iter(n_rows) * max(1, n_rows // self.batch_size)
 
-    def _learn_shares(self, graph, codes):
+    def _learn_shares(self, graph):
         self.class_shares_ = graph.shares
-        counts = np.bincount(codes[codes >= 0], minlength=len(self.classes_))
+        labels = graph.codes[graph.codes >= 0]
+        counts = np.bincount(labels, minlength=len(self.classes_))
         # A class without a label may be there all the same.
         told = counts.all() and not np.allclose(graph.shares, counts / counts.sum())
         self._believed_shares = tuple(graph.shares.tolist()) if told else None

@@ -22,6 +22,8 @@ SHARPNESS = 6.0
 RADIUS_NEIGHBORS = 10
 RADIUS_FACTOR = 1.2
 RADIUS_ROWS = 2000
+#: Columns beyond which the ball stays round: its shape costs their number cubed.
+MAX_SHAPED = 2000
 MAX_GRAPH_ROWS = 20_000
 #: Rows of which the graph is unsure count nearly fully: by its odds, not by the net's.
 CONFIDENCE_POWER = 0.3
@@ -46,7 +48,7 @@ class LabelGraph:
     shares : ndarray of shape (n_classes,)
         Shares of the classes among the unlabelled rows.
     weights : sparse array of shape (n, n) or None
-        Of the edges; None where no row lacks a label.
+        Of the edges; None where no row lacks a label, or one class alone has some.
     neighbors : ndarray of int of shape (n, n_neighbors) or None
         Numbers, among the n, of the nearest.
     shape : ndarray of shape (n_features, n_features) or None
@@ -76,8 +78,9 @@ class LabelGraph:
             return None
         inside = self.of_versions([self.codes])
         n_classes = len(self.shares)
-        soft_labels = torch.full((n_rows, 1, n_classes), 1 / n_classes)
-        confidence = torch.zeros((n_rows, 1))
+        even, dtype = 1 / n_classes, inside.soft_labels.dtype
+        soft_labels = torch.full((n_rows, 1, n_classes), even, dtype=dtype)
+        confidence = torch.zeros((n_rows, 1), dtype=dtype)
         neighbors = np.tile(np.arange(n_rows)[:, None], self.neighbors.shape[1])
         soft_labels[self.numbers] = inside.soft_labels
         confidence[self.numbers] = inside.confidence
@@ -144,10 +147,12 @@ def build_graph(Z, codes, rows, n_classes, rng):
     known = codes[rows]
     n_neighbors = min(RADIUS_NEIGHBORS, len(rows) - 1)
     index = NearestNeighbors(n_neighbors=n_neighbors).fit(Z[rows])
-    if (known >= 0).all():
+    # Labels of one class only would say that every row is of it.
+    if (known >= 0).all() or len(np.unique(known[known >= 0])) < 2:
         sample = rows[rng.permutation(len(rows))[:RADIUS_ROWS]]
         distances = index.kneighbors(Z[sample], n_neighbors + 1)[0][:, 1:]
-        shares = np.bincount(known, minlength=n_classes) / len(rows)
+        counts = np.bincount(known[known >= 0], minlength=n_classes)
+        shares = counts / counts.sum()
         return LabelGraph(rows, known, _radius(distances), shares)
     distances, neighbors = index.kneighbors()
     k = min(N_NEIGHBORS, n_neighbors)
@@ -191,6 +196,8 @@ def _shape(Z, neighbors, rng):
     With :math:`V \Lambda V^T` their second moment, scaled to a largest eigenvalue of
     one: the ball is thin where neighbours hardly differ, where classes may be close.
     """
+    if Z.shape[1] > MAX_SHAPED:
+        return None
     some = rng.permutation(len(Z))[:RADIUS_ROWS]
     moment = np.zeros((Z.shape[1], Z.shape[1]))
     for column in neighbors[some].T:

@@ -57,6 +57,13 @@ def test_references(reference):
 
 
 @pytest.mark.usefixtures("float64_by_default")
+def test_unlabelled_rows():
+    X, y = table()
+    few = np.where(np.arange(60) < 20, y, -1)
+    check(JEMClassifier(None, max_iter=1, random_state=0).fit(X, few))
+
+
+@pytest.mark.usefixtures("float64_by_default")
 @pytest.mark.parametrize("network", sorted(NETWORKS))
 def test_networks(network):
     check(fit(EBMDensityEstimator, objective="nce", network=network))

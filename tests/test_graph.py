@@ -165,3 +165,10 @@ def test_the_shape_is_that_of_the_differences_between_neighbours():
     lengths = np.sqrt(np.diag(shape.T @ shape))
     assert lengths == pytest.approx([1, 1, 0.01], rel=0.05)
     assert np.linalg.svd(shape)[1].max() == pytest.approx(1, abs=1e-6)
+
+
+def test_labels_of_one_class_say_nothing_of_the_other_rows():
+    X, _, few = uneven_blobs(0)
+    one = np.where(few == 0, 0, -1)
+    graph = build_graph(X, one, np.arange(600), 2, np.random.RandomState(0))
+    assert graph.of_table(600) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import torch
 from sklearn.base import clone
@@ -22,6 +23,14 @@ MAX_QUADRATURE = 2
 #: Columns up to which a round may take all its moves.
 NARROW = 64
 MIN_PARTICLES = 128
+
+
+def _unchecked(estimate: LogNormalizer, n_features: int) -> LogNormalizer:
+    """Return it as one that annealing would have to check."""
+    if not estimate.trusted:
+        return estimate
+    reason = f"in {n_features} columns no annealing has checked it"
+    return replace(estimate, trusted=False, reason=reason)
 
 
 class AutoNormalizer(AbstractNormalizer):
@@ -47,7 +56,7 @@ class AutoNormalizer(AbstractNormalizer):
         round's particles are then 64 / d as many.
     max_features : int or None, default=None
         Columns up to which there are moves at all; beyond, importance sampling says
-        what it can, and whether that is to be trusted.
+        what it can, and is never trusted.
 
     Examples
     --------
@@ -103,7 +112,7 @@ class AutoNormalizer(AbstractNormalizer):
                 return exact
         best = self._importance_sampling(energy, reference, generator)
         if self.max_features is not None and n_features > self.max_features:
-            return best
+            return _unchecked(best, n_features)
         share = min(1.0, NARROW / n_features)
         max_moves = round(share**2 * self.max_moves)
         annealing = AnnealedImportanceSampling()

@@ -200,7 +200,10 @@ class Joint(Objective):
         state: JointState,
         generator: torch.Generator,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the losses of p(y | x), each a mean over members."""
+        """Return the losses of p(y | x), each a mean over the members that have it.
+
+        So the fewer members hear a term, the more it weighs beside their labels.
+        """
         assert batch.labeled is not None
         roles = self.roles or Roles((0, model.n_members, 0, 0))
         x = batch.labeled.x.expand(roles.n_members, -1, -1)
