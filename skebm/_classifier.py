@@ -26,7 +26,7 @@ from skebm._role_stack import prior_stack, stack_roles
 from skebm._table import check_table, keep_weighted
 from skebm.evaluation import AutoNormalizer
 from skebm.networks import EnsembleMLP
-from skebm.objectives import ROLES, Joint, Roles, share_out
+from skebm.objectives import ROLES, Joint, share_out
 from skebm.training import LabelMonitor, Schedule
 from skebm.utils import isolated_rng, resolve_device
 from skebm.utils._sklearn import Interval, StrOptions, with_callbacks
@@ -398,11 +398,10 @@ class JEMClassifier(ClassLabelsMixin, ConditionalsMixin, BaseEBM):
         options["n_labeled"] = self._labeled_per_step(codes, train)
         if self.vat_radius != "auto":
             self.vat_radius_ = self.vat_radius
-        if keep and (codes >= 0).all():
+        if keep and ((codes >= 0).all() or not self._roles.n_on_graph):
             return options
         n_classes = len(self.classes_)
         graph = build_graph(Z.numpy(), codes, train.numpy(), n_classes, rng)
-        options["graph"] = graph.of_table(len(Z))
         if not keep:
             self._learn_shares(graph)
             if self.vat_radius == "auto":
@@ -411,6 +410,8 @@ class JEMClassifier(ClassLabelsMixin, ConditionalsMixin, BaseEBM):
             n_steps = self._n_steps(len(train))
             stack = self._weigh_roles(Z, weight, graph, n_steps, rng)
             self.role_weights_, self.temperature_ = stack.weights, stack.temperature
+        if self._roles.n_on_graph:
+            options["graph"] = graph.of_table(len(Z))
         return options
 
     def _labeled_per_step(self, codes, train):
@@ -480,14 +481,16 @@ class JEMClassifier(ClassLabelsMixin, ConditionalsMixin, BaseEBM):
         return super()._resolve_normalizer()
 
     def _training_objective(self):
-        return self._class_objective(self.objective_, Roles(self._role_counts))
+        return self._class_objective(self.objective_, self._roles)
+
+    @property
+    def _roles(self):
+        return share_out(list(self.role_weights_.values()), self._n_members)[0]
 
     def _start_run(self, network):
-        shares = list(self.role_weights_.values())
-        roles, weights = share_out(shares, self._n_members)
-        self._role_counts = roles.counts
         if isinstance(network, EnsembleMLP):
-            network.weigh(weights)
+            shares = list(self.role_weights_.values())
+            network.weigh(share_out(shares, self._n_members)[1])
         return super()._start_run(network)
 
     def _split_rows(self, codes, n_rows, rng):

@@ -59,11 +59,12 @@ def stack_roles(
 ):
     r"""Weigh the roles by labelled rows that are left out in turn.
 
-    .. math:: \max_w \sum_i \log \sum_r w_r \, p_r(y_i | x_i)
+    .. math:: \max_w \sum_i v_i \log \sum_r w_r \, p_r(y_i | x_i)
               + a \sum_r \pi_r \log w_r
 
     with p_r of a small net of role r that a fifth of the labelled rows, row i among
-    them, was hidden from; all nets of all folds are trained at once. :math:`\pi` is the
+    them, was hidden from, and :math:`v_i` the weight of row and class, of mean one;
+    all nets of all folds are trained at once. :math:`\pi` is the
     prior, worth a = 3 rows. The temperature then maximises the likelihood of the mean
     to the power of 1 / T, with a normal prior of deviation 0.5 on log T.
 
@@ -117,11 +118,24 @@ def stack_roles(
     )
     guesses = _guess(model, x[torch.from_numpy(judges)], folds, len(versions))
     labels = graph.codes[judges]
+    if objective.class_shares is not None:
+        guesses = _at_labeled_shares(guesses, active, graph)
+    counting = _counting(weight, objective.class_weights, judges, labels)
     prior = np.array([prior_stack(active).weights[role] for role in active])
-    weights = _stack(guesses[:, np.arange(len(labels)), labels], prior, n_classes)
+    likelihoods = guesses[:, np.arange(len(labels)), labels]
+    weights = _stack(likelihoods, prior, n_classes, counting)
     weights = _carried(dict(zip(active, weights.tolist(), strict=True)), n_members)
     mean = np.tensordot([weights[role] for role in active], guesses, 1)
-    return RoleStack(weights, fit_temperature(np.log(mean + 1e-12), labels))
+    return RoleStack(weights, fit_temperature(np.log(mean + 1e-12), labels, counting))
+
+
+def _counting(weight, class_weights, judges, labels):
+    """Return how much each judge counts, of mean one: as it does in training."""
+    counting = np.ones(len(judges)) if weight is None else weight.numpy()[judges]
+    if class_weights is not None:
+        counting = counting * np.array(class_weights)[labels]
+    total = counting.sum()
+    return counting * len(judges) / total if total else np.ones(len(judges))
 
 
 def _carried(weights, n_members):
@@ -181,18 +195,30 @@ def _guess(model, x, folds, n_versions):
     return by_role.cpu().numpy()[:, folds, np.arange(len(folds))]
 
 
-def _stack(likelihoods, prior, n_classes):
+def _at_labeled_shares(guesses, active, graph):
+    """Return guesses by the labelled rows' class shares, which the judges have.
+
+    All roles but the supervised were told those of the unlabelled rows.
+    """
+    counts = np.bincount(graph.codes[graph.codes >= 0], minlength=len(graph.shares))
+    ratio = counts / counts.sum() / np.maximum(graph.shares, 1e-12)
+    told = np.array([role != "supervised" for role in active])
+    guesses = guesses * np.where(told[:, None, None], ratio, 1.0)
+    return guesses / guesses.sum(axis=2, keepdims=True)
+
+
+def _stack(likelihoods, prior, n_classes, counting):
     """Return the weights of the roles by expectation maximisation."""
     likelihoods = (1 - MISTAKE) * likelihoods + MISTAKE / n_classes
     weights = prior
     for _ in range(200):
         shares = weights[:, None] * likelihoods
-        weights = (shares / shares.sum(axis=0)).sum(axis=1) + PRIOR_STRENGTH * prior
+        weights = shares / shares.sum(axis=0) @ counting + PRIOR_STRENGTH * prior
         weights /= weights.sum()
     return weights
 
 
-def fit_temperature(log_prob, labels):
+def fit_temperature(log_prob, labels, weight=1.0):
     """Return T of the likeliest softmax(log_prob / T), shrunk towards one.
 
     Parameters
@@ -201,12 +227,14 @@ def fit_temperature(log_prob, labels):
         Of rows that were not learnt from.
     labels : ndarray of int of shape (n,)
         Their class numbers.
+    weight : float or ndarray of shape (n,), default=1.0
+        How much each counts.
     """
     rows = np.arange(len(labels))
 
     def loss(log_temperature):
         scaled = log_softmax(log_prob / np.exp(log_temperature), axis=1)
         prior = 0.5 * (log_temperature / LOG_TEMPERATURE_SPREAD) ** 2
-        return prior - scaled[rows, labels].sum()
+        return prior - (weight * scaled[rows, labels]).sum()
 
     return float(np.exp(minimize_scalar(loss, bounds=(-2, 2), method="bounded").x))

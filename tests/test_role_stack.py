@@ -4,14 +4,19 @@ from functools import partial
 
 import numpy as np
 import pytest
+import torch
 from scipy.special import log_softmax
+from scipy.stats import norm
 from sklearn.base import clone
 
 from skebm import JEMClassifier
+from skebm._graph import LabelGraph
 from skebm._judges import choose_judges, fold_numbers
 from skebm._role_stack import (
     PRIOR_STRENGTH,
+    _at_labeled_shares,
     _carried,
+    _counting,
     _stack,
     fit_temperature,
     prior_stack,
@@ -36,15 +41,58 @@ def test_two_roles_of_which_each_knows_other_rows_weigh_by_their_rows():
     likelihoods = np.zeros((2, 30))
     likelihoods[0, :20] = likelihoods[1, 20:] = 1.0
     prior = np.array([0.5, 0.5])
-    weights = _stack(likelihoods, prior, n_classes=10**9)  # by chance, nothing is right
+    counting = np.ones(30)
+    # Of so many classes nothing is right by chance.
+    weights = _stack(likelihoods, prior, 10**9, counting)
     share = 0.05 / 10**9
     assert share < 1e-9
     expected = (np.array([20, 10]) + PRIOR_STRENGTH * prior) / (30 + PRIOR_STRENGTH)
     assert weights == pytest.approx(expected, abs=1e-6)
+    # A row of weight two is two rows.
+    counting[:10] = 2
+    weights = _stack(likelihoods, prior, 10**9, counting)
+    expected = (np.array([30, 10]) + PRIOR_STRENGTH * prior) / (40 + PRIOR_STRENGTH)
+    assert weights == pytest.approx(expected, abs=1e-6)
+
+
+def test_judges_count_as_their_rows_and_classes_do():
+    judges, labels = np.array([3, 0, 2]), np.array([0, 1, 1])
+    weight = torch.tensor([1.0, 5.0, 2.0, 3.0])
+    assert _counting(None, None, judges, labels).tolist() == [1, 1, 1]
+    assert _counting(weight, None, judges, labels).tolist() == [1.5, 0.5, 1.0]
+    found = _counting(weight, (2.0, 1.0), judges, labels)
+    assert found == pytest.approx(np.array([6, 1, 2]) / 3)
+
+
+def test_guesses_by_other_class_shares_become_those_by_the_labelled_ones():
+    """Bayes: normal densities about -1 and 1, at shares of 1/10 and of 1/2."""
+    x = np.linspace(-2, 2, 9)
+    likelihood = np.stack([norm.pdf(x, -1), norm.pdf(x, 1)], axis=1)
+
+    def posterior(shares):
+        joint = likelihood * shares
+        return joint / joint.sum(axis=1, keepdims=True)
+
+    shares = np.array([0.9, 0.1])
+    graph = LabelGraph(np.arange(6), np.array([0, 0, 1, 1, -1, -1]), 1.0, shares)
+    guesses = np.stack([posterior(shares), posterior([0.5, 0.5])])
+    found = _at_labeled_shares(guesses, ["graph", "supervised"], graph)
+    assert found == pytest.approx(np.stack([posterior([0.5, 0.5])] * 2))
+
+
+def test_judges_are_asked_what_the_nets_that_never_saw_them_say():
+    """Labels at random, each row by itself: who has seen a row knows it, no other."""
+    rng = np.random.RandomState(0)
+    X = rng.normal(size=(160, 30))
+    few = np.where(np.arange(160) < 100, rng.randint(2, size=160), -1)
+    model = fitted(X, few, prediction_entropy_weight=0, vat_weight=0, balance_weight=0)
+    assert model.temperature_ > 1.5
 
 
 def test_equal_roles_keep_the_prior():
-    weights = _stack(np.full((4, 50), 0.7), np.array([0.2, 0.2, 0.2, 0.4]), 2)
+    weights = _stack(
+        np.full((4, 50), 0.7), np.array([0.2, 0.2, 0.2, 0.4]), 2, np.ones(50)
+    )
     assert weights == pytest.approx([0.2, 0.2, 0.2, 0.4])
 
 
@@ -148,10 +196,10 @@ def test_a_net_of_one_classifier_takes_the_heaviest_role():
     model = JEMClassifier(
         None, MLP, "gaussian", normalizer=None, max_iter=20, random_state=0
     ).fit(X, few)
-    assert sum(model._role_counts) == 1
+    assert model._roles.n_members == 1
     assert sorted(model.role_weights_.values()) == pytest.approx([0, 0, 0, 1])
     heaviest = max(model.role_weights_, key=model.role_weights_.get)
-    assert model._role_counts[ROLES.index(heaviest)] == 1
+    assert model._roles.counts[ROLES.index(heaviest)] == 1
 
 
 def test_weights_are_those_that_members_carry():
@@ -171,7 +219,7 @@ def test_another_net_may_follow_by_a_fresh_fit():
     model = JEMClassifier(None, wide, "gaussian", **options).fit(X, few)
     for network, n_members in ((small, 2), (MLP, 1), (wide, 6)):
         model.set_params(network=network).fit(X, few)
-        assert sum(model._role_counts) == n_members
+        assert model._roles.n_members == n_members
         again = clone(model).fit(X, few)
         assert model.role_weights_ == again.role_weights_
 

@@ -1,5 +1,7 @@
 """The joint objective: which members hear which rows."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -52,6 +54,24 @@ def test_a_term_reaches_the_members_of_its_roles_alone(model):
     for weight in ("vat_weight", "prediction_entropy_weight", "balance_weight"):
         consistent = slopes(model, rows, roles, **{weight: 1.0})
         assert (consistent > 0).tolist() == [True, True, False, False]
+
+
+@pytest.mark.parametrize("weight", ["graph_weight", "prediction_entropy_weight"])
+def test_a_term_weighs_the_same_however_many_hear_it(model, weight):
+    """All rows and members are alike, so each member's slope is its share alone."""
+    with torch.no_grad():
+        for parameter in model.network.parameters():
+            parameter.copy_(parameter[:1].expand_as(parameter))
+    rows = batch(torch.tensor([0, 1]))
+    x = rows.x[:1].expand(32, -1)
+    near = Batch(x, soft_labels=rows.soft_labels, confidence=rows.confidence)
+    rows = replace(rows, x=x, neighbors=near)
+    found = []
+    for roles in (Roles((0, 1, 0, 3)), Roles((0, 2, 0, 2)), Roles((0, 4, 0, 0))):
+        norms = slopes(model, rows, roles, **{weight: 1.0})
+        found += norms[: roles.counts[1]].tolist()
+        assert not norms[roles.counts[1] :].any()
+    assert found == pytest.approx([found[0]] * 7, rel=1e-4)
 
 
 def test_a_member_learns_from_its_own_version_of_the_labels(model):

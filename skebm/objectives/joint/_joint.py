@@ -200,9 +200,10 @@ class Joint(Objective):
         state: JointState,
         generator: torch.Generator,
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the losses of p(y | x), each a mean over the members that have it.
+        """Return the losses of p(y | x), each a mean over all members.
 
-        So the fewer members hear a term, the more it weighs beside their labels.
+        One that doesn't hear a term adds nothing to it, so that to those that do it
+        weighs the same beside their labels, however many they are.
         """
         assert batch.labeled is not None
         roles = self.roles or Roles((0, model.n_members, 0, 0))
@@ -211,9 +212,11 @@ class Joint(Objective):
         loss = self.classification_weight * cross_entropy
         if self.graph_weight and batch.neighbors is not None and roles.n_on_graph:
             graph_loss = self._graph_loss(model, batch, roles, generator)
-            loss = loss + graph_fade(batch.progress) * self.graph_weight * graph_loss
+            weight = self.graph_weight * roles.n_on_graph / roles.n_members
+            loss = loss + graph_fade(batch.progress) * weight * graph_loss
         if self._is_consistent and roles.n_consistent:
-            loss = loss + self._consistency_loss(model, batch, roles, state, generator)
+            part = self._consistency_loss(model, batch, roles, state, generator)
+            loss = loss + roles.n_consistent / roles.n_members * part
         return loss, {"cross_entropy": cross_entropy.detach()}
 
     @property
