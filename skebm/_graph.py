@@ -24,7 +24,8 @@ RADIUS_FACTOR = 1.2
 RADIUS_ROWS = 2000
 #: Columns beyond which the ball stays round: its shape costs their number cubed.
 MAX_SHAPED = 2000
-MAX_GRAPH_ROWS = 20_000
+#: The solver's time grows as the cube: 2 seconds each of some thirty times.
+MAX_GRAPH_ROWS = 10_000
 #: Rows of which the graph is unsure count nearly fully: by its odds, not by the net's.
 CONFIDENCE_POWER = 0.3
 #: Strengths of the tie to the supervised classifier, in mean degrees of a row.
