@@ -28,7 +28,10 @@ PRIOR = {role: 0.2 for role in ROLES} | {"supervised": 0.4}
 PRIOR_STRENGTH = 3.0
 #: Chance that a label is wrong, whatever a member says.
 MISTAKE = 0.05
-LOG_TEMPERATURE_SPREAD = 0.5
+#: What log T is without evidence, and the deviation of that prior: few judges cannot
+#: see how sure of themselves nets of few labels are.
+LOG_TEMPERATURE = 0.5
+LOG_TEMPERATURE_SPREAD = 0.4
 AVERAGING = 0.98
 
 
@@ -66,7 +69,7 @@ def stack_roles(
     them, was hidden from, and :math:`v_i` the weight of row and class, of mean one;
     all nets of all folds are trained at once. :math:`\pi` is the
     prior, worth a = 3 rows. The temperature then maximises the likelihood of the mean
-    to the power of 1 / T, with a normal prior of deviation 0.5 on log T.
+    to the power of 1 / T, with a normal prior of mean 0.5, deviation 0.4 on log T.
 
     Parameters
     ----------
@@ -105,7 +108,8 @@ def stack_roles(
     n_classes = len(graph.shares)
     judges = choose_judges(graph.codes, n_classes, rng)
     if judges is None:
-        return RoleStack(_carried(prior_stack(active).weights, n_members))
+        weights = _carried(prior_stack(active).weights, n_members)
+        return RoleStack(weights, float(np.exp(LOG_TEMPERATURE)))
     folds = fold_numbers(graph.codes[judges])
     versions = []
     for fold in np.unique(folds):
@@ -219,7 +223,7 @@ def _stack(likelihoods, prior, n_classes, counting):
 
 
 def fit_temperature(log_prob, labels, weight=1.0):
-    """Return T of the likeliest softmax(log_prob / T), shrunk towards one.
+    """Return T of the likeliest softmax(log_prob / T), shrunk towards its prior's.
 
     Parameters
     ----------
@@ -234,7 +238,7 @@ def fit_temperature(log_prob, labels, weight=1.0):
 
     def loss(log_temperature):
         scaled = log_softmax(log_prob / np.exp(log_temperature), axis=1)
-        prior = 0.5 * (log_temperature / LOG_TEMPERATURE_SPREAD) ** 2
-        return prior - (weight * scaled[rows, labels]).sum()
+        deviation = (log_temperature - LOG_TEMPERATURE) / LOG_TEMPERATURE_SPREAD
+        return 0.5 * deviation**2 - (weight * scaled[rows, labels]).sum()
 
     return float(np.exp(minimize_scalar(loss, bounds=(-2, 2), method="bounded").x))

@@ -13,6 +13,7 @@ from skebm import JEMClassifier
 from skebm._graph import LabelGraph
 from skebm._judges import choose_judges, fold_numbers
 from skebm._role_stack import (
+    LOG_TEMPERATURE,
     PRIOR_STRENGTH,
     _at_labeled_shares,
     _carried,
@@ -106,9 +107,9 @@ def test_the_temperature_of_known_logits_is_found(temperature):
     assert fit_temperature(log_prob, labels) == pytest.approx(temperature, rel=0.05)
 
 
-def test_without_rows_the_temperature_is_one():
+def test_without_rows_the_temperature_is_the_priors():
     nothing = fit_temperature(np.zeros((0, 3)), np.zeros(0, dtype=int))
-    assert nothing == pytest.approx(1, abs=1e-3)
+    assert nothing == pytest.approx(np.exp(LOG_TEMPERATURE), abs=1e-3)
 
 
 @pytest.mark.parametrize(
