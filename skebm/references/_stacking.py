@@ -25,6 +25,8 @@ SHRINKAGES = (1 / 16, 1 / 4, 1.0)
 FEW_ROWS = 1000
 N_FOLDS = 5
 MANY_COLUMNS = 32
+#: Multiplications of a pass of EM, fifteen of which are made: some ten seconds.
+MAX_PASS = 1e10
 MIN_STACK_WEIGHT = 0.02
 NEGLIGIBLE_MASS = 1e-3
 
@@ -102,7 +104,8 @@ class GaussianMixtureReference(Reference):
     Parameters
     ----------
     n_components : tuple of int, default=(2, 4, 8, 16, 32, 64)
-        Sizes tried, in this order, until two in a row bring nothing.
+        Sizes tried, in this order, until two in a row bring nothing. Beyond a hundred
+        columns those whose covariances would take minutes are left out.
     n_repeats : int or None, default=None
         Seeds a size; None takes two up to 32 columns and one above, where components
         are dear.
@@ -215,6 +218,8 @@ class GaussianMixtureReference(Reference):
             groups += [[Candidate("diag", k, 0)] for k in (1, *sizes[:4])]
         if n_rows < n_features:
             return groups  # several full covariances have nothing to go by
+        pass_of_one = n_rows * n_features**2
+        sizes = [k for k in sizes if k * pass_of_one <= MAX_PASS]
         repeats = range(self.n_repeats or (2 if n_features <= MANY_COLUMNS else 1))
         return groups + [[Candidate("full", k, r) for r in repeats] for k in sizes]
 

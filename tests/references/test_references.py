@@ -181,3 +181,12 @@ def test_diagonal_components_are_their_matrices():
     x = draw.normal(size=(20, 4))
     for a, b in ((diagonal, full), (diagonal.shrunk(30, 0.5), full.shrunk(30, 0.5))):
         np.testing.assert_allclose(a.log_prob(x), b.log_prob(x), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("shape", "largest"), [((4500, 63), 64), ((1500, 241), 64), ((10_000, 784), 1)]
+)
+def test_sizes_that_would_take_minutes_are_not_tried(shape, largest):
+    plan = GaussianMixtureReference()._plan(*shape)
+    sizes = [c.n_components for group in plan for c in group if c.kind == "full"]
+    assert max(sizes) == largest
