@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import torch
 from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
+from scipy.special import log_softmax, softmax
 from sklearn.base import clone
 
 from skebm._judges import choose_judges, fold_numbers
@@ -67,9 +67,10 @@ def stack_roles(
 
     with p_r of a small net of role r that a fifth of the labelled rows, row i among
     them, was hidden from, and :math:`v_i` the weight of row and class, of mean one;
-    all nets of all folds are trained at once. :math:`\pi` is the
-    prior, worth a = 3 rows. The temperature then maximises the likelihood of the mean
-    to the power of 1 / T, with a normal prior of mean 0.5, deviation 0.4 on log T.
+    all nets of all folds are trained at once. :math:`\pi` is the prior, worth a = 3
+    rows. Each p_r is first taken to the power of 1 / T, with the T that maximises its
+    likelihood under a normal prior of mean 0.5, deviation 0.4 on log T; for the weights
+    alone: in the end the mean of the p_r as they are gets a temperature likewise.
 
     Parameters
     ----------
@@ -126,11 +127,23 @@ def stack_roles(
         guesses = _at_labeled_shares(guesses, active, graph)
     counting = _counting(weight, objective.class_weights, judges, labels)
     prior = np.array([prior_stack(active).weights[role] for role in active])
-    likelihoods = guesses[:, np.arange(len(labels)), labels]
+    tempered = np.stack([_tempered(guess, labels, counting) for guess in guesses])
+    likelihoods = tempered[:, np.arange(len(labels)), labels]
     weights = _stack(likelihoods, prior, n_classes, counting)
     weights = _carried(dict(zip(active, weights.tolist(), strict=True)), n_members)
     mean = np.tensordot([weights[role] for role in active], guesses, 1)
     return RoleStack(weights, fit_temperature(np.log(mean + 1e-12), labels, counting))
+
+
+def _tempered(guess, labels, counting):
+    """Return a role's guesses at its own temperature.
+
+    Without, a role that knows more but is too sure of it would weigh less than one that
+    knows nothing.
+    """
+    log_prob = np.log(guess + 1e-12)
+    temperature = fit_temperature(log_prob, labels, counting)
+    return softmax(log_prob / temperature, axis=1)
 
 
 def _counting(weight, class_weights, judges, labels):
