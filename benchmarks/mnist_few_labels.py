@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from _few_labels_tables import make_task
-from _report import parser, report
+from _report import earlier_rows, parser, report
 
 from skebm import JEMClassifier
 
+NAME = "mnist_few_labels"
 N_ROWS = 60_000
 N_LABELS = 10
 
@@ -57,7 +58,7 @@ def main():
             rows.append(
                 {"seed": seed, "budget": epochs} | measure(task, max_iter, seed)
             )
-            report("mnist_few_labels", rows)
+            report(NAME, earlier_rows(NAME, rows, ("seed", "budget")) + rows)
 
 
 if __name__ == "__main__":

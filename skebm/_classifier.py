@@ -115,8 +115,8 @@ class JEMClassifier(ClassLabelsMixin, ConditionalsMixin, BaseEBM):
         Weights of "consistency", "graph and consistency", "graph" and "supervised" in
         the mean of p(y|x), found by the first fit; of sum one.
     temperature_ : float
-        By which the logits are divided in p(y|x), and there alone; above one where the
-        left-out rows found the classifier too sure.
+        By which the logits are divided in p(y|x), and there alone: as the left-out rows
+        want it, 1.65 where none can be left out, 1 without stacking.
     class_shares_ : ndarray of shape (n_classes,)
         Estimated shares of the classes among the unlabelled rows of the first fit;
         those of the labelled rows where these say nothing else, or no row lacks one.
@@ -280,7 +280,8 @@ class JEMClassifier(ClassLabelsMixin, ConditionalsMixin, BaseEBM):
         """Make one pass over the rows of X, at a constant learning rate.
 
         The first call also fits scaling and reference, so its rows must be typical; it
-        needs ``classes`` where it doesn't hold each class. Every call needs a label.
+        needs ``classes`` where it doesn't hold each class. Every call needs a label;
+        `role_weights_` and `temperature_` stay those of the first.
         Until the next scoring, which computes log Z and the threshold anew, the
         estimator, and a pickle of it, holds rows for that, at most 10 000.
 

@@ -26,6 +26,7 @@ RADIUS_ROWS = 2000
 MAX_SHAPED = 2000
 #: The solver's time grows as the cube: 2 seconds each of some thirty times.
 MAX_GRAPH_ROWS = 10_000
+N_OF_EACH_CLASS = 10
 #: Rows of which the graph is unsure count nearly fully: by its odds, not by the net's.
 CONFIDENCE_POWER = 0.3
 #: Strengths of the tie to the supervised classifier, in mean degrees of a row.
@@ -173,12 +174,20 @@ def build_graph(Z, codes, rows, n_classes, rng):
 
 
 def _choose_rows(codes, rows, rng):
-    """Keep all labelled rows and as many others as the graph may hold."""
+    """Draw as many as the graph may hold: half labelled, more where others are few."""
     if len(rows) <= MAX_GRAPH_ROWS:
         return rows
     order = rng.permutation(rows)
-    labeled = order[codes[order] >= 0][: MAX_GRAPH_ROWS // 2]
-    unlabeled = order[codes[order] < 0][: MAX_GRAPH_ROWS - len(labeled)]
+    labeled, unlabeled = order[codes[order] >= 0], order[codes[order] < 0]
+    # Some of each class come first, so that a rare one is not lost.
+    rank = np.zeros(len(labeled), dtype=int)
+    for k in np.unique(codes[labeled]):
+        of_class = codes[labeled] == k
+        rank[of_class] = np.arange(of_class.sum())
+    labeled = labeled[np.argsort(rank >= N_OF_EACH_CLASS, kind="stable")]
+    n_labeled = max(MAX_GRAPH_ROWS // 2, MAX_GRAPH_ROWS - len(unlabeled))
+    labeled = labeled[:n_labeled]
+    unlabeled = unlabeled[: MAX_GRAPH_ROWS - len(labeled)]
     return np.sort(np.concatenate([labeled, unlabeled]))
 
 

@@ -26,6 +26,8 @@ ROWS_PER_MEMBER = 64
 PRIOR = {role: 0.2 for role in ROLES} | {"supervised": 0.4}
 #: How many judges that is worth.
 PRIOR_STRENGTH = 3.0
+#: Largest factor between the class shares of judges and of unlabelled rows.
+MAX_RATIO = 5.0
 #: Chance that a label is wrong, whatever a member says.
 MISTAKE = 0.05
 #: What log T is without evidence, and the deviation of that prior: few judges cannot
@@ -123,9 +125,11 @@ def stack_roles(
     )
     guesses = _guess(model, x[torch.from_numpy(judges)], folds, len(versions))
     labels = graph.codes[judges]
-    if objective.class_shares is not None:
-        guesses = _at_labeled_shares(guesses, active, graph)
     counting = _counting(weight, objective.class_weights, judges, labels)
+    if objective.class_shares is not None:
+        told = [_is_told_shares(role, objective) for role in active]
+        present = np.bincount(labels, counting, minlength=n_classes)
+        guesses = _at_judges_shares(guesses, np.array(told), present, graph.shares)
     prior = np.array([prior_stack(active).weights[role] for role in active])
     tempered = np.stack([_tempered(guess, labels, counting) for guess in guesses])
     likelihoods = tempered[:, np.arange(len(labels)), labels]
@@ -212,14 +216,17 @@ def _guess(model, x, folds, n_versions):
     return by_role.cpu().numpy()[:, folds, np.arange(len(folds))]
 
 
-def _at_labeled_shares(guesses, active, graph):
-    """Return guesses by the labelled rows' class shares, which the judges have.
+def _is_told_shares(role, objective):
+    """Tell whether a role's guesses are by the shares of the unlabelled rows."""
+    by_balance = "consistency" in role and objective.balance_weight > 0
+    return by_balance or "graph" in role
 
-    All roles but the supervised were told those of the unlabelled rows.
-    """
-    counts = np.bincount(graph.codes[graph.codes >= 0], minlength=len(graph.shares))
-    ratio = counts / counts.sum() / np.maximum(graph.shares, 1e-12)
-    told = np.array([role != "supervised" for role in active])
+
+def _at_judges_shares(guesses, told, present, shares):
+    """Return guesses by the judges' class shares, of the roles told other ones."""
+    ratio = present / present.sum() / np.maximum(shares, 1e-12)
+    # The guesses hardly follow an estimate of next to nothing.
+    ratio = np.clip(ratio, 1 / MAX_RATIO, MAX_RATIO)
     guesses = guesses * np.where(told[:, None, None], ratio, 1.0)
     return guesses / guesses.sum(axis=2, keepdims=True)
 

@@ -172,3 +172,13 @@ def test_labels_of_one_class_say_nothing_of_the_other_rows():
     one = np.where(few == 0, 0, -1)
     graph = build_graph(X, one, np.arange(600), 2, np.random.RandomState(0))
     assert graph.of_table(600) is None
+
+
+def test_a_graph_of_a_part_of_the_rows_keeps_rare_classes_and_spends_all_its_rows():
+    codes = np.full(20_000, -1)
+    codes[:18_000] = np.arange(18_000) % 2
+    codes[[5, 77, 900]] = 2
+    rows = _graph._choose_rows(codes, np.arange(20_000), np.random.RandomState(0))
+    assert len(np.unique(rows)) == len(rows) == _graph.MAX_GRAPH_ROWS
+    assert (codes[rows] < 0).sum() == 2000
+    assert (codes[rows] == 2).sum() == 3

@@ -10,20 +10,21 @@ from scipy.stats import norm
 from sklearn.base import clone
 
 from skebm import JEMClassifier
-from skebm._graph import LabelGraph
 from skebm._judges import choose_judges, fold_numbers
 from skebm._role_stack import (
     LOG_TEMPERATURE,
     PRIOR_STRENGTH,
-    _at_labeled_shares,
+    _at_judges_shares,
     _carried,
     _counting,
+    _is_told_shares,
     _stack,
+    _tempered,
     fit_temperature,
     prior_stack,
 )
 from skebm.networks import MLP, EnsembleMLP
-from skebm.objectives import ROLES, share_out
+from skebm.objectives import ROLES, Joint, share_out
 
 
 def test_judges_are_rows_of_classes_with_two_labels_and_folds_spread_each_class():
@@ -56,6 +57,22 @@ def test_two_roles_of_which_each_knows_other_rows_weigh_by_their_rows():
     assert weights == pytest.approx(expected, abs=1e-6)
 
 
+def test_who_knows_more_but_is_too_sure_outweighs_who_knows_nothing():
+    """Right in 65 of 100 rows, and sure of each: at its own temperature it says so."""
+    labels, right = np.zeros(100, dtype=int), np.arange(100) < 65
+    sure = np.where(right, 0.999, 0.001)
+    sure = np.stack([sure, 1 - sure], axis=1)
+    prior, counting = np.array([0.5, 0.5]), np.ones(100)
+    tempered = _tempered(sure, labels, counting)
+    assert np.median(tempered[right, 0]) == pytest.approx(0.65, abs=0.12)
+    weights = [
+        _stack(np.stack([guess[:, 0], np.full(100, 0.5)]), prior, 2, counting)[0]
+        for guess in (sure, tempered)
+    ]
+    assert weights[0] < 0.4
+    assert weights[1] > 0.55
+
+
 def test_judges_count_as_their_rows_and_classes_do():
     judges, labels = np.array([3, 0, 2]), np.array([0, 1, 1])
     weight = torch.tensor([1.0, 5.0, 2.0, 3.0])
@@ -74,11 +91,39 @@ def test_guesses_by_other_class_shares_become_those_by_the_labelled_ones():
         joint = likelihood * shares
         return joint / joint.sum(axis=1, keepdims=True)
 
-    shares = np.array([0.9, 0.1])
-    graph = LabelGraph(np.arange(6), np.array([0, 0, 1, 1, -1, -1]), 1.0, shares)
+    shares, told = np.array([0.9, 0.1]), np.array([True, False])
     guesses = np.stack([posterior(shares), posterior([0.5, 0.5])])
-    found = _at_labeled_shares(guesses, ["graph", "supervised"], graph)
+    found = _at_judges_shares(guesses, told, np.array([20.0, 20.0]), shares)
     assert found == pytest.approx(np.stack([posterior([0.5, 0.5])] * 2))
+
+
+@pytest.mark.parametrize(("balance_weight", "told"), [(10.0, True), (0.0, False)])
+def test_consistency_is_told_the_shares_by_balance_alone(balance_weight, told):
+    objective = Joint(None, balance_weight=balance_weight)
+    assert _is_told_shares("consistency", objective) == told
+    assert _is_told_shares("graph and consistency", objective)
+    assert not _is_told_shares("supervised", objective)
+
+
+def test_the_judges_shares_enter_the_weights_where_classes_are_uneven(monkeypatch):
+    """One row in ten is of the second class, half of the labels are."""
+    rng = np.random.RandomState(0)
+    y = np.concatenate([[0] * 20, [1] * 20, [0] * 360, [1] * 40])
+    X = rng.normal(size=(440, 2)) + 2.5 * y[:, None]
+    few = np.where(np.arange(440) < 40, y, -1)
+    model = fitted(X, few)
+    assert model.class_shares_[1] < 0.3
+    name = "skebm._role_stack._at_judges_shares"
+    monkeypatch.setattr(name, lambda guesses, *_: guesses)
+    other = fitted(X, few).role_weights_["supervised"]
+    assert abs(other - model.role_weights_["supervised"]) > 0.05
+
+
+def test_one_label_a_class_leaves_prior_weights_and_temperature():
+    X, y = lines(n_rows=60)
+    model = fitted(X, np.where(np.arange(60) < 2, y, -1))
+    assert model.temperature_ == pytest.approx(np.exp(LOG_TEMPERATURE))
+    assert model.role_weights_["supervised"] == pytest.approx(0.4)
 
 
 def test_judges_are_asked_what_the_nets_that_never_saw_them_say():
@@ -87,7 +132,7 @@ def test_judges_are_asked_what_the_nets_that_never_saw_them_say():
     X = rng.normal(size=(160, 30))
     few = np.where(np.arange(160) < 100, rng.randint(2, size=160), -1)
     model = fitted(X, few, prediction_entropy_weight=0, vat_weight=0, balance_weight=0)
-    assert model.temperature_ > 1.5
+    assert model.temperature_ > 2.5
 
 
 def test_equal_roles_keep_the_prior():

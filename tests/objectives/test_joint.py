@@ -56,8 +56,15 @@ def test_a_term_reaches_the_members_of_its_roles_alone(model):
         assert (consistent > 0).tolist() == [True, True, False, False]
 
 
-@pytest.mark.parametrize("weight", ["graph_weight", "prediction_entropy_weight"])
-def test_a_term_weighs_the_same_however_many_hear_it(model, weight):
+@pytest.mark.parametrize(
+    ("weight", "hearing"),
+    [
+        ("graph_weight", "on_graph"),
+        ("prediction_entropy_weight", "consistent"),
+        ("balance_weight", "consistent"),
+    ],
+)
+def test_a_term_weighs_the_same_however_many_hear_it(model, weight, hearing):
     """All rows and members are alike, so each member's slope is its share alone."""
     with torch.no_grad():
         for parameter in model.network.parameters():
@@ -67,11 +74,12 @@ def test_a_term_weighs_the_same_however_many_hear_it(model, weight):
     near = Batch(x, soft_labels=rows.soft_labels, confidence=rows.confidence)
     rows = replace(rows, x=x, neighbors=near)
     found = []
-    for roles in (Roles((0, 1, 0, 3)), Roles((0, 2, 0, 2)), Roles((0, 4, 0, 0))):
+    for counts in ((0, 1, 0, 3), (0, 2, 0, 2), (0, 4, 0, 0), (1, 1, 1, 1)):
+        roles = Roles(counts)
         norms = slopes(model, rows, roles, **{weight: 1.0})
-        found += norms[: roles.counts[1]].tolist()
-        assert not norms[roles.counts[1] :].any()
-    assert found == pytest.approx([found[0]] * 7, rel=1e-4)
+        found += norms[getattr(roles, hearing)].tolist()
+        assert (norms > 0).sum() == len(norms[getattr(roles, hearing)])
+    assert found == pytest.approx([found[0]] * 9, rel=1e-4)
 
 
 def test_a_member_learns_from_its_own_version_of_the_labels(model):
