@@ -28,6 +28,9 @@ PRIOR = {role: 0.2 for role in ROLES} | {"supervised": 0.4}
 PRIOR_STRENGTH = 3.0
 #: Largest factor between the class shares of judges and of unlabelled rows.
 MAX_RATIO = 5.0
+#: Judges enough to tell that no role knows anything, and nats a row that are nothing.
+ENOUGH_JUDGES = 100
+NO_INFORMATION = 0.05
 #: Chance that a label is wrong, whatever a member says.
 MISTAKE = 0.05
 #: What log T is without evidence, and the deviation of that prior: few judges cannot
@@ -72,7 +75,9 @@ def stack_roles(
     all nets of all folds are trained at once. :math:`\pi` is the prior, worth a = 3
     rows. Each p_r is first taken to the power of 1 / T, with the T that maximises its
     likelihood under a normal prior of mean 0.5, deviation 0.4 on log T; for the weights
-    alone: in the end the mean of the p_r as they are gets a temperature likewise.
+    alone: in the end the mean of the p_r as they are gets a temperature likewise. Where
+    a hundred rows or more find no role 0.05 nats better than the class shares, the
+    supervised role is alone.
 
     Parameters
     ----------
@@ -134,6 +139,9 @@ def stack_roles(
     tempered = np.stack([_tempered(guess, labels, counting) for guess in guesses])
     likelihoods = tempered[:, np.arange(len(labels)), labels]
     weights = _stack(likelihoods, prior, n_classes, counting)
+    granted = _grant_mistakes(likelihoods, n_classes)
+    if "supervised" in active and _know_nothing(granted, labels, counting):
+        weights = np.array([float(role == "supervised") for role in active])
     weights = _carried(dict(zip(active, weights.tolist(), strict=True)), n_members)
     mean = np.tensordot([weights[role] for role in active], guesses, 1)
     return RoleStack(weights, fit_temperature(np.log(mean + 1e-12), labels, counting))
@@ -148,6 +156,18 @@ def _tempered(guess, labels, counting):
     log_prob = np.log(guess + 1e-12)
     temperature = fit_temperature(log_prob, labels, counting)
     return softmax(log_prob / temperature, axis=1)
+
+
+def _know_nothing(likelihoods, labels, counting):
+    """Tell whether many judges find each role little better than the class shares.
+
+    Then none of them can show that unlabelled rows help, and the prior doesn't count.
+    """
+    n_judges, n_classes = len(labels), labels.max() + 1
+    shares = np.bincount(labels, counting, minlength=n_classes) / counting.sum()
+    by_shares = np.log(np.maximum(shares, 1e-12))[labels] @ counting / n_judges
+    best = (np.log(likelihoods) @ counting / n_judges).max()
+    return n_judges >= ENOUGH_JUDGES and best - by_shares < NO_INFORMATION
 
 
 def _counting(weight, class_weights, judges, labels):
@@ -231,9 +251,13 @@ def _at_judges_shares(guesses, told, present, shares):
     return guesses / guesses.sum(axis=2, keepdims=True)
 
 
+def _grant_mistakes(likelihoods, n_classes):
+    return (1 - MISTAKE) * likelihoods + MISTAKE / n_classes
+
+
 def _stack(likelihoods, prior, n_classes, counting):
     """Return the weights of the roles by expectation maximisation."""
-    likelihoods = (1 - MISTAKE) * likelihoods + MISTAKE / n_classes
+    likelihoods = _grant_mistakes(likelihoods, n_classes)
     weights = prior
     for _ in range(200):
         shares = weights[:, None] * likelihoods

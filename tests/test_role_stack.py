@@ -13,11 +13,13 @@ from skebm import JEMClassifier
 from skebm._judges import choose_judges, fold_numbers
 from skebm._role_stack import (
     LOG_TEMPERATURE,
+    NO_INFORMATION,
     PRIOR_STRENGTH,
     _at_judges_shares,
     _carried,
     _counting,
     _is_told_shares,
+    _know_nothing,
     _stack,
     _tempered,
     fit_temperature,
@@ -71,6 +73,29 @@ def test_who_knows_more_but_is_too_sure_outweighs_who_knows_nothing():
     ]
     assert weights[0] < 0.4
     assert weights[1] > 0.55
+
+
+@pytest.mark.parametrize(
+    ("n_judges", "share", "alone"),
+    [(200, 0.5, True), (200, 0.7, False), (60, 0.5, False)],
+)
+def test_where_many_judges_find_nothing_the_prior_does_not_count(
+    n_judges, share, alone
+):
+    """Information of a role right in a share p of rows: log 2 less the entropy of p."""
+    labels = np.arange(n_judges) % 2
+    likelihoods = np.where(np.arange(n_judges) < share * n_judges, share, 1 - share)
+    likelihoods = np.stack([likelihoods, np.full(n_judges, 0.5)])
+    entropy = -share * np.log(share) - (1 - share) * np.log(1 - share)
+    assert (np.log(2) - entropy > NO_INFORMATION) == (share == 0.7)
+    assert _know_nothing(likelihoods, labels, np.ones(n_judges)) == alone
+
+
+def test_noise_with_many_labels_is_left_to_the_labels():
+    rng = np.random.RandomState(1)
+    X = rng.normal(size=(400, 5))
+    few = np.where(np.arange(400) < 300, rng.randint(2, size=400), -1)
+    assert fitted(X, few).role_weights_["supervised"] == pytest.approx(1)
 
 
 def test_judges_count_as_their_rows_and_classes_do():
