@@ -259,11 +259,9 @@ class BaseEBM(OODScoresMixin, CallbackSupportMixin, PortableStateMixin, BaseEsti
             chosen = rng.choice(len(train), MAX_REFERENCE_ROWS, replace=False)
             rows = train[torch.from_numpy(chosen)]
         start = time.perf_counter()
-        density = reference.fit(
-            Z[rows],
-            weight=None if weight is None else weight[rows],
-            generator=make_generator(draw_seed(rng)),
-        )
+        some = None if weight is None else weight[rows]
+        generator = make_generator(draw_seed(rng))
+        density = self._fit_reference(reference, Z[rows], some, generator)
         if self.verbose:
             seconds = time.perf_counter() - start
             print(f"reference: {type(density).__name__}, {seconds:.1f} seconds")
@@ -272,6 +270,9 @@ class BaseEBM(OODScoresMixin, CallbackSupportMixin, PortableStateMixin, BaseEsti
         self._averaging_decay = self.weight_averaging
         with isolated_rng(draw_seed(rng), device):
             self._run = self._start_run(network)
+
+    def _fit_reference(self, recipe, x, weight, generator):
+        return recipe.fit(x, weight=weight, generator=generator)
 
     def _random_layers(self, seed):
         """Return what feeds dropout and its like in a user's net, if it has any.
@@ -366,16 +367,19 @@ class BaseEBM(OODScoresMixin, CallbackSupportMixin, PortableStateMixin, BaseEsti
     def _make_monitor(self, Z, codes, weight, held_out, noise_scale, seed):
         """Return what early stopping watches on the held-out rows."""
 
-    def _density_monitor(self, Z, weight, held_out, noise_scale, seed):
+    def _density_monitor(
+        self, Z, weight, held_out, noise_scale, seed, monitor=DensityMonitor, **options
+    ):
         """Return the density's; held-out rows get the noise that training rows get."""
         x = Z[held_out]
         if noise_scale is not None:
             x = x + noise_scale * normal_like(x, make_generator(seed))
-        return DensityMonitor(
+        return monitor(
             self.reference_.inside(x.to(self._device)),
             None if weight is None else weight[held_out],
             self.reference_,
             make_generator(seed, self._device),
+            **options,
         )
 
     @abstractmethod
@@ -432,7 +436,7 @@ class BaseEBM(OODScoresMixin, CallbackSupportMixin, PortableStateMixin, BaseEsti
         check_is_fitted(self, "network_")
         if self._stale is None:
             return
-        train, held_out, seed = self._stale
+        train, held_out, seed = self._rows_to_judge_by()
         start = time.perf_counter()
         normalizer = self._resolve_normalizer()
         judged = train if held_out is None else held_out
@@ -457,6 +461,10 @@ class BaseEBM(OODScoresMixin, CallbackSupportMixin, PortableStateMixin, BaseEsti
                 )
         self._fit_ood_scores(train, held_out, seed)
         self._stale = None
+
+    def _rows_to_judge_by(self):
+        """Return the rows that `_mark_stale` kept, None or held-out ones, a seed."""
+        return self._stale
 
     def _resolve_normalizer(self):
         return resolve_normalizer(self.normalizer)

@@ -108,8 +108,10 @@ class CategoryTable:
         return X
 
 
-def as_frame(estimator, X, *, reset, allow_nan, min_rows=1):
+def as_frame(estimator, X, *, reset, allow_nan, min_rows=1, advice=""):
     """Return X as a data frame; set or check its columns' number and names.
+
+    ``advice`` ends the message on NaN.
 
     Raises
     ------
@@ -143,7 +145,7 @@ def as_frame(estimator, X, *, reset, allow_nan, min_rows=1):
     missing = X.isna().to_numpy().any(axis=0)
     if missing.any() and not allow_nan:
         where = column_names(names, missing)
-        raise ValueError(f"Input X contains NaN in column {where}.")
+        raise ValueError(f"Input X contains NaN in column {where}. {advice}".strip())
     return X
 
 

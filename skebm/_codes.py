@@ -10,6 +10,11 @@ from skebm._categories import CategoryTable, as_frame
 from skebm._mixed_table import MixedStandardizer
 from skebm._table import Standardizer, check_finite, check_numbers
 
+COMPLETE = (
+    "A table with categories or atoms must be complete: impute or drop these rows "
+    "first, set atoms=None, or make missing entries of a column of categories one of "
+    "them."
+)
 KNOW_THEM = "Fit on pandas category columns that list all values."
 
 
@@ -29,12 +34,15 @@ class CategoricalColumnsMixin:
         if reset:
             mask = categorical_mask(X, self.categorical_features)
             self.is_categorical_ = mask if mask.any() else None
-        allow_nan = allow_nan and self._standardizer.cells is None
         if self.is_categorical_ is None:
-            return super()._read_table(
+            X = super()._read_table(
                 X, reset=reset, min_rows=min_rows, allow_nan=allow_nan
             )
-        X = as_frame(self, X, reset=reset, allow_nan=False, min_rows=min_rows)
+            if self.atoms if reset else self._standardizer.cells:
+                check_finite(self, X, advice=COMPLETE)
+            return X
+        options = {"reset": reset, "min_rows": min_rows, "advice": COMPLETE}
+        X = as_frame(self, X, allow_nan=False, **options)
         if reset:
             self._coded = CodedColumns(X, self.is_categorical_)
         table = self._coded.encode(X)

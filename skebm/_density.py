@@ -20,6 +20,7 @@ from skebm._base import (
 from skebm._coarser import CoarserReferenceMixin
 from skebm._codes import CategoricalColumnsMixin
 from skebm._conditionals import ConditionalsMixin
+from skebm._gaps import IncompleteRowsMixin, keep_observed
 from skebm._table import keep_weighted
 from skebm.exceptions import DivergenceError, NormalizerWarning
 from skebm.utils._sklearn import StrOptions, with_callbacks
@@ -32,6 +33,7 @@ class EBMDensityEstimator(
     CategoricalColumnsMixin,
     ConditionalsMixin,
     CoarserReferenceMixin,
+    IncompleteRowsMixin,
     DensityMixin,
     BaseEBM,
 ):
@@ -244,7 +246,8 @@ class EBMDensityEstimator(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows; finite numbers.
+            Rows; NaN where an entry is missing: then the likelihood of the others is
+            what is climbed, by stochastic EM. Rows of NaN alone are left out.
         y : None
             Ignored.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -257,11 +260,17 @@ class EBMDensityEstimator(
         del y
         self._validate_params()
         going_on = self.warm_start and self._is_trained
-        table = self._read_table(X, reset=not going_on, min_rows=2)
-        table, _, weight = keep_weighted(table, None, sample_weight)
+        table, weight = self._read_rows(X, sample_weight, not going_on, 2)
         self._fit(table, None, weight, n_outputs=1, raw=(X, None))
         self._check_gain(table[:MAX_HELD_OUT])
         return self
+
+    def _read_rows(self, X, sample_weight, reset, min_rows):
+        """Return the rows that count, and their weights or None."""
+        X = self._read_table(X, reset=reset, min_rows=min_rows, allow_nan=True)
+        X, _, weight = keep_weighted(X, None, sample_weight, min_rows)
+        names = getattr(self, "feature_names_in_", None)
+        return keep_observed(X, weight, names, min_rows)
 
     def _check_gain(self, X):
         """Raise DivergenceError where q0 alone is better by far than what was learnt.
@@ -302,8 +311,8 @@ class EBMDensityEstimator(
         del y
         self._validate_params()
         min_rows = 1 if self._is_trained else 2
-        X = self._read_table(X, reset=not self._is_trained, min_rows=min_rows)
-        X, _, weight = keep_weighted(X, None, sample_weight, min_rows)
+        reset = not self._is_trained
+        X, weight = self._read_rows(X, sample_weight, reset, min_rows)
         return self._partial_fit(X, None, weight, n_outputs=1)
 
     def score(self, X, y=None):
@@ -338,7 +347,7 @@ class EBMDensityEstimator(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows.
+            Rows; NaN where an entry is missing.
 
         Returns
         -------
@@ -353,7 +362,7 @@ class EBMDensityEstimator(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows.
+            Rows; NaN where an entry is missing.
 
         Returns
         -------

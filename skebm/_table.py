@@ -10,6 +10,7 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 
 CHUNK_ROWS = 8192
 MAX_STANDARDIZED = 1e15  # beyond it squares overflow, and scores become NaN
+IMPUTE = "Impute or drop these rows first."
 MAX_FLOOR = 8.0  # standard deviations; an outlier may not hide the rest of a column
 
 
@@ -87,7 +88,7 @@ def check_numbers(X):
             raise type(error)(f"{problem}: {error}; {advice}") from error
 
 
-def check_finite(estimator, X, allow_nan=False):
+def check_finite(estimator, X, allow_nan=False, advice=IMPUTE):
     """Raise ValueError naming the columns with NaN, infinity or overflowing values."""
     for kind, is_bad in (("NaN", np.isnan), ("infinity", np.isinf)):
         if allow_nan and kind == "NaN":
@@ -100,8 +101,7 @@ def check_finite(estimator, X, allow_nan=False):
             accepted = "finite values and NaN" if allow_nan else "finite values"
             raise ValueError(
                 f"Input X contains {kind} in column {column_names(names, bad)}; "
-                f"{type(estimator).__name__} accepts {accepted} only. Impute or "
-                "drop these rows first."
+                f"{type(estimator).__name__} accepts {accepted} only. {advice}"
             )
 
 
@@ -121,8 +121,8 @@ class Standardizer:
     With a range share rho above zero a column that hardly ever moves is not blown up:
     distances between rows stay meaningful. One factor for all columns then brings
     their mean variance to one. Moments are weighted, over the training rows, in float64
-    whatever X's dtype, and taken in chunks, so that no copy of X is made on the way. A
-    constant column has s = 1.
+    whatever X's dtype, and taken in chunks, so that no copy of X is made on the way;
+    entries that are NaN are left out. A constant column has s = 1.
 
     Parameters
     ----------
@@ -154,10 +154,20 @@ class Standardizer:
         chunks = [slice(i, i + CHUNK_ROWS) for i in range(0, len(X), CHUNK_ROWS)]
         # Moments about the first row: no cancellation for columns far from zero.
         origin = X[0].astype(np.float64)
+        if gaps := any(np.isnan(X[c]).any() for c in chunks):
+            total = sum(weight[c] @ ~np.isnan(X[c]) for c in chunks)
+            first = np.isnan(X).argmin(axis=0)
+            origin = X[first, np.arange(X.shape[1])].astype(np.float64)
+
+        def deviations(rows, centre):
+            difference = rows - centre
+            return np.where(np.isnan(rows), 0.0, difference) if gaps else difference
+
         with np.errstate(over="ignore", invalid="ignore"):
-            shift = sum(weight[c] @ (X[c] - origin) for c in chunks) / total
+            shift = sum(weight[c] @ deviations(X[c], origin) for c in chunks) / total
             mean = origin + shift
-            variance = sum(weight[c] @ (X[c] - mean) ** 2 for c in chunks) / total
+            squares = (weight[c] @ deviations(X[c], mean) ** 2 for c in chunks)
+            variance = sum(squares) / total
         if not np.isfinite(variance).all():
             bad = column_names(names, ~np.isfinite(variance))
             raise ValueError(

@@ -74,23 +74,7 @@ def with_value(value, column=1):
 
 
 BAD_TABLES = {
-    "NaN": (with_value(np.nan), ValueError, "contains NaN in column 1"),
     "inf": (with_value(-np.inf, 2), ValueError, "contains infinity in column 2"),
-    "NaN in a frame": (
-        pd.DataFrame(with_value(np.nan), columns=["a", "b", "c"]),
-        ValueError,
-        "contains NaN in column 'b'",
-    ),
-    "pd.NA": (
-        pd.DataFrame({"a": pd.array([1, None] * 30, dtype="Int64"), "b": labels()}),
-        ValueError,
-        "contains NaN in column 'a'",
-    ),
-    "None among objects": (
-        pd.DataFrame({"a": labels(), "b": [1, None] * 30}, dtype=object),
-        ValueError,
-        "contains NaN in column 'b'",
-    ),
     "an array of objects": (
         np.array([[1, 2], [3, "y"]] * 30, dtype=object),
         ValueError,
@@ -121,6 +105,27 @@ BAD_TABLES = {
 }
 
 
+#: A classifier's; a density learns from the other entries.
+GAPS = {
+    "NaN": (with_value(np.nan), ValueError, "contains NaN in column 1"),
+    "NaN in a frame": (
+        pd.DataFrame(with_value(np.nan), columns=["a", "b", "c"]),
+        ValueError,
+        "contains NaN in column 'b'",
+    ),
+    "pd.NA": (
+        pd.DataFrame({"a": pd.array([1, None] * 30, dtype="Int64"), "b": labels()}),
+        ValueError,
+        "contains NaN in column 'a'",
+    ),
+    "None among objects": (
+        pd.DataFrame({"a": labels(), "b": [1, None] * 30}, dtype=object),
+        ValueError,
+        "contains NaN in column 'b'",
+    ),
+}
+
+
 #: A classifier's; a density takes columns of categories.
 CATEGORIES = {
     "words": (
@@ -143,9 +148,9 @@ CATEGORIES = {
 
 @pytest.mark.usefixtures("no_training")
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
-@pytest.mark.parametrize("case", CATEGORIES)
-def test_a_classifier_refuses_categories_by_name(case, method):
-    X, error, message = CATEGORIES[case]
+@pytest.mark.parametrize("case", CATEGORIES | GAPS)
+def test_a_classifier_refuses_categories_and_gaps_by_name(case, method):
+    X, error, message = (CATEGORIES | GAPS)[case]
     with pytest.raises(error, match=message):
         getattr(make("classifier"), method)(X, labels())
 
@@ -157,6 +162,14 @@ def test_bad_x_is_refused_by_name(case, method, face):
     X, error, message = BAD_TABLES[case]
     with pytest.raises(error, match=message):
         getattr(make(face), method)(X, labels()[: X.shape[0]])
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@pytest.mark.parametrize("case", GAPS)
+def test_a_density_takes_gaps(case, method):
+    X, *_ = GAPS[case]
+    model = getattr(make("density", max_iter=1), method)(X)
+    assert np.isfinite(model.score_samples(X)).all()
 
 
 annealing = AnnealedImportanceSampling
@@ -357,7 +370,7 @@ def test_scoring_refuses_other_columns(face):
             call(good[["b", "a", "c"]])
         with pytest.raises(ValueError, match="contains infinity in column 'b'"):
             call(pd.DataFrame(with_value(np.inf), columns=names))
-        if method != "score_samples":  # there it asks for a marginal
+        if method == "energy" or (face == "classifier" and method != "score_samples"):
             with pytest.raises(ValueError, match="contains NaN in column 'b'"):
                 call(pd.DataFrame(with_value(np.nan), columns=names))
         with pytest.raises(ValueError, match=r"0 sample\(s\)"):

@@ -236,7 +236,8 @@ def test_tags():
     assert classifier.target_tags.required and not density.target_tags.required
     for tags in (density, classifier):
         assert not tags.non_deterministic
-        assert not tags.input_tags.sparse and not tags.input_tags.allow_nan
+        assert not tags.input_tags.sparse
+    assert density.input_tags.allow_nan and not classifier.input_tags.allow_nan
 
 
 # ------------------------------------------------------------------ callbacks

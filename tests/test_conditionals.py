@@ -310,7 +310,7 @@ def test_bad_options_are_refused(model_of_three):
     with pytest.raises(ValueError, match="'n_samples'"):
         model_of_three.sample(0, given=X)
     with pytest.raises(ValueError, match="contains NaN"):
-        model_of_three.predict(X)
+        model_of_three.energy(X)
     with pytest.raises(ValueError, match="infinity in column 1"):
         model_of_three.impute([[np.nan, np.inf, 0.0]])
 

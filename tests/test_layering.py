@@ -35,6 +35,7 @@ FLOORS = [
         "_base",
         "_coarser",
         "_conditionals",
+        "_gaps",
         "_density",
         "_classifier",
         "_rbm",

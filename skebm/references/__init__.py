@@ -6,6 +6,12 @@ from skebm.references._base import Density, Reference
 from skebm.references._box import BoxReference, UniformBox
 from skebm.references._fitted import EstimatorReference
 from skebm.references._flow import FlowDensity, FlowMixtureDensity, FlowReference
+from skebm.references._incomplete import (
+    MixtureConditionals,
+    TiedValues,
+    fit_incomplete,
+    hot_deck,
+)
 from skebm.references._kde import KernelDensity, KernelDensityReference
 from skebm.references._mixture import GaussianMixtureDensity, GaussianReference
 from skebm.references._stacking import GaussianMixtureReference
@@ -23,8 +29,12 @@ __all__ = [
     "GaussianReference",
     "KernelDensity",
     "KernelDensityReference",
+    "MixtureConditionals",
     "Reference",
+    "TiedValues",
     "UniformBox",
+    "fit_incomplete",
+    "hot_deck",
 ]
 
 #: A name for each reference; None is the uniform density on a box.

@@ -1,6 +1,7 @@
 """Floor 4: one loop over any objective."""
 
 from skebm.training._batches import RowGraph, TableBatches
+from skebm.training._gaps import GapFilling, IncompleteRowsMonitor
 from skebm.training._guard import StabilityGuard
 from skebm.training._labeled import LabeledBatches
 from skebm.training._machine import GaussianTraining, MachineBatches, MachineTraining
@@ -17,7 +18,9 @@ from skebm.training._trainer import Trainer
 __all__ = [
     "DensityMonitor",
     "Evaluation",
+    "GapFilling",
     "GaussianTraining",
+    "IncompleteRowsMonitor",
     "LabelMonitor",
     "LabeledBatches",
     "MachineBatches",

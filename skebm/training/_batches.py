@@ -10,6 +10,7 @@ from torch import Tensor
 
 from skebm.objectives import Batch, RowCells
 from skebm.references import Density
+from skebm.training._gaps import GapFilling
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ class TableBatches:
         Labelled rows to draw beside each batch; 0 draws none.
     graph : RowGraph or None, default=None
         Soft labels and neighbours of the rows.
+    gaps : GapFilling or None, default=None
+        Of rows that miss entries, in the place of ``x``.
     """
 
     def __init__(
@@ -82,10 +85,11 @@ class TableBatches:
         cells: RowCells | None = None,
         n_labeled: int = 0,
         graph: RowGraph | None = None,
+        gaps: GapFilling | None = None,
     ) -> None:
         self.device = device
         self.home = device if _fits(x, device) else torch.device("cpu")
-        self.x = x.to(self.home)
+        self.x = (x if gaps is None else gaps.x).to(self.home)
         self.y = None if y is None else y.to(self.home)
         self.weight = None if weight is None else weight.to(self.home)
         self.rows = rows.to(self.home)
@@ -97,6 +101,7 @@ class TableBatches:
             known = y if y.dim() == 1 else y.amax(dim=1)
             self.labeled = rows[known[rows] >= 0].to(self.home)
         self.graph = None if graph is None else graph.to(self.home)
+        self.gaps = gaps
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -120,6 +125,9 @@ class TableBatches:
         n_steps = self.n_steps(batch_size)
         for step in range(n_steps):
             rows = order[step * batch_size : (step + 1) * batch_size]
+            if self.gaps is not None:
+                renewed = self.gaps.renew(rows.to(self.device), generator)
+                self.x[rows] = renewed.to(self.home)
             yield replace(
                 self._take(rows),
                 labeled=self._draw_labeled(generator),

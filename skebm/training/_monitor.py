@@ -116,7 +116,7 @@ class DensityMonitor(Monitor):
     def evaluate(self, model: EnergyModel) -> Evaluation:
         """Return held-out log-likelihood; where Z is lost or q0 has walls, both."""
         with torch.no_grad():
-            energy = _energies(model, self.x)
+            energy = self.energies(model)
             held_out = float((self.weight * (self.reference_score - energy)).sum())
             log_normalizer, n_effective = self._log_normalizer(model)
         evaluation = Evaluation(
@@ -131,7 +131,11 @@ class DensityMonitor(Monitor):
     def log_prob_unnormalized(self, model: EnergyModel) -> Tensor:
         """Return log q0 - E of each held-out row."""
         with torch.no_grad():
-            return self.reference_score - _energies(model, self.x)
+            return self.reference_score - self.energies(model)
+
+    def energies(self, model: EnergyModel) -> Tensor:
+        """Return E of each held-out row."""
+        return energies_of(model, self.x)
 
     def standard_error(self, values: Tensor) -> float:
         """Return that of the weighted mean of values of the held-out rows."""
@@ -182,13 +186,14 @@ def _has_lost_z(evaluation: Evaluation) -> bool:
     return evaluation.effective_share <= MIN_EFFECTIVE_SHARE
 
 
-def _energies(model: EnergyModel, rows: Tensor) -> Tensor:
+def energies_of(model: EnergyModel, rows: Tensor) -> Tensor:
+    """Return E of rows, some at a time."""
     return torch.cat([model.energy(part) for part in rows.split(CHUNK_ROWS)])
 
 
 def _importance_estimate(model: EnergyModel, draws: Tensor) -> tuple[float, float]:
     """Return log Z by the reference's draws, and the effective number of them."""
-    log_weight = -_energies(model, draws).double()
+    log_weight = -energies_of(model, draws).double()
     log_sum = torch.logsumexp(log_weight, 0)
     n_effective = torch.exp(2 * log_sum - torch.logsumexp(2 * log_weight, 0))
     return float(log_sum) - math.log(len(draws)), float(n_effective)

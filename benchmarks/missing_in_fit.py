@@ -1,0 +1,102 @@
+"""Gaps in the training rows: `fit` as it is, against filling them in first.
+
+A quarter of the training entries is missing at random, one at least left in each row;
+test rows are complete, and scored by a held-out log-likelihood in nats. The density
+estimator, by its defaults, is fitted to the table with its gaps, to the table filled
+by scikit-learn's `IterativeImputer` (BayesianRidge, 20 rounds; also with draws from its
+posterior) and by column means, to the complete rows alone, and to the table before
+entries went missing. Beside each fit stands its reference alone.
+
+``--data`` names a folder as in references.py; the data are not part of the project.
+
+    python benchmarks/missing_in_fit.py --data DATA
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from _report import parser, report
+from imputation import MISSING, punch
+from references import load_protocol, load_rows
+from sklearn.experimental import enable_iterative_imputer  # noqa: F401
+from sklearn.impute import IterativeImputer, SimpleImputer
+
+from skebm import EBMDensityEstimator
+
+TABLES = ("keel/phoneme", "keel/magic", "keel/vehicle")
+
+
+def iterative(holes, sample_posterior):
+    imputer = IterativeImputer(
+        max_iter=20, random_state=0, sample_posterior=sample_posterior
+    )
+    return imputer.fit_transform(holes)
+
+
+METHODS = {
+    "fit on the table with gaps": lambda train, holes: holes,
+    "IterativeImputer, then fit": lambda train, holes: iterative(holes, False),
+    "IterativeImputer by draws, then fit": lambda train, holes: iterative(holes, True),
+    "SimpleImputer, then fit": lambda train, holes: SimpleImputer().fit_transform(
+        holes
+    ),
+    "fit on complete rows": lambda train, holes: holes[~np.isnan(holes).any(axis=1)],
+    "fit on the table without gaps": lambda train, holes: train,
+}
+
+
+def main():
+    options = parser(__doc__, seeds=1)
+    options.add_argument("--data", type=Path, help="folder of tables")
+    options.add_argument("--tables", nargs="+", default=TABLES)
+    options.add_argument("--max-rows", type=int, default=3000)
+    arguments = options.parse_args()
+    if arguments.data is None:
+        print("missing_in_fit.py: no --data, nothing measured")
+        return
+    torch.set_num_threads(arguments.threads)
+    density_table = load_protocol(arguments.data)
+    rows = []
+    for table in arguments.tables:
+        X = load_rows(arguments.data, table)
+        for seed in range(arguments.seeds):
+            train, test = density_table(X, arguments.max_rows, seed)
+            holes = punch(train, np.random.default_rng(seed))
+            for name, prepare in METHODS.items():
+                started = time.process_time()
+                prepared = prepare(train, holes)
+                model = EBMDensityEstimator(ood_score="log_density", random_state=seed)
+                model.fit(prepared)
+                seconds = time.process_time() - started
+                log_tilt = -model.energy(test).mean() - model.log_normalizer_
+                row = {
+                    "table": table,
+                    "n_train": len(prepared),
+                    "n_test": len(test),
+                    "n_features": train.shape[1],
+                    "seed": seed,
+                    "method": name,
+                    "log_likelihood": model.score(test),
+                    "reference_alone": model.score(test) - log_tilt,
+                    "log_normalizer_se": model.log_normalizer_se_,
+                    "best_epoch": model.best_epoch_,
+                    "cpu_seconds": seconds,
+                }
+                rows.append(row)
+                print(f"{table} {name} {row['log_likelihood']:.3f}", flush=True)
+    report(
+        "missing_in_fit",
+        rows,
+        tables=list(arguments.tables),
+        seeds=arguments.seeds,
+        max_rows=arguments.max_rows,
+        missing=MISSING,
+    )
+
+
+if __name__ == "__main__":
+    main()

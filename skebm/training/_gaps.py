@@ -1,0 +1,161 @@
+"""Rows with gaps: filled anew as the model learns, and judged by what they hold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from skebm.networks import EnergyModel
+from skebm.references import (
+    Density,
+    GaussianMixtureDensity,
+    MixtureConditionals,
+    TiedValues,
+)
+from skebm.training._monitor import DensityMonitor, energies_of
+from skebm.utils import uniform_like
+
+#: Draws that compete with a row's present completion.
+N_RIVALS = 3
+#: Of completions where the density is zero, so that there is one of four to keep.
+LEAST_LOG_RATIO = -1e9
+#: Completions of all held-out rows together, and the least and most of one.
+N_COMPLETIONS, MIN_COMPLETIONS, MAX_COMPLETIONS = 16_384, 8, 64
+
+
+class GapFilling:
+    r"""A Markov chain a row over what it misses, one step whenever the row is drawn.
+
+    .. math:: x_M^{(0)} \text{ the present one}, \quad x_M^{(1..3)} \sim r(x_M | x_O),
+              \qquad P(k) \propto \frac{q_0(x^{(k)}) e^{-E(x^{(k)})}}{r(x^{(k)})}
+
+    One of the four is kept: iterated sampling importance resampling, which leaves
+    :math:`p(x_M | x_O)` as it is, however few the draws. What is trained on the rows so
+    filled thus climbs, as by stochastic EM, the likelihood of what is observed.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n, n_features)
+        Rows, NaN where missing, on the device.
+    proposal : GaussianMixtureDensity
+        r; the reference itself where it is a mixture.
+    model : callable, () -> EnergyModel
+        Returns the present model.
+    tied : TiedValues
+        Values that completions are moved to.
+    generator : torch.Generator
+
+    References
+    ----------
+    Andrieu, Lee, Vihola. Uniform ergodicity of the iterated conditional SMC and
+    geometric ergodicity of particle Gibbs samplers. Bernoulli 24, 2018. Rhodes,
+    Gutmann. Variational noise-contrastive estimation. AISTATS 2019.
+    """
+
+    def __init__(
+        self,
+        x: Tensor,
+        proposal: GaussianMixtureDensity,
+        model: Callable[[], EnergyModel],
+        tied: TiedValues,
+        generator: torch.Generator,
+    ) -> None:
+        self._model, self._proposal, self._tied = model, proposal, tied
+        rows = x.isnan().any(1).nonzero()[:, 0]
+        self._place = torch.full((len(x),), -1, device=x.device)
+        self._place[rows] = torch.arange(len(rows), device=x.device)
+        self._missing = x[rows].isnan()
+        self._given = MixtureConditionals(proposal, x[rows], generator)
+        self.x = x.clone()
+        self.x[rows] = self._draw(self._place[rows], 1, generator)[:, 0]
+
+    def renew(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """Make a step of the chains of rows of these numbers; return all these rows."""
+        gappy = rows[self._place[rows] >= 0]
+        if len(gappy):
+            rivals = self._draw(self._place[gappy], N_RIVALS, generator)
+            candidates = torch.cat([self.x[gappy].unsqueeze(1), rivals], dim=1)
+            with torch.no_grad():
+                log_weight = log_ratio(self._model(), self._proposal, candidates)
+            levels = log_weight.softmax(1).cumsum(1)
+            uniform = uniform_like(levels[:, :1], generator) * levels[:, -1:]
+            chosen = torch.searchsorted(levels, uniform)[:, 0]
+            chosen = chosen.clamp(max=N_RIVALS)
+            everyone = torch.arange(len(gappy), device=rows.device)
+            self.x[gappy] = candidates[everyone, chosen]
+        return self.x[rows]
+
+    def _draw(self, places: Tensor, n_draws: int, generator: torch.Generator) -> Tensor:
+        drawn = self._given.draw(places, n_draws, generator)
+        missing = self._missing[places].unsqueeze(1)
+        return torch.where(missing, self._tied.snap(drawn), drawn)
+
+
+def log_ratio(
+    model: EnergyModel, proposal: GaussianMixtureDensity, x: Tensor
+) -> Tensor:
+    """Return log q0 - E - log r of completions x (n, n_draws, n_features)."""
+    rows = x.flatten(0, 1)
+    log_ratio = -energies_of(model, rows).double()
+    if proposal is not model.reference:
+        log_ratio += model.reference.log_prob(rows) - proposal.log_prob(rows)
+    return log_ratio.clamp(min=LEAST_LOG_RATIO).unflatten(0, x.shape[:2])
+
+
+class IncompleteRowsMonitor(DensityMonitor):
+    r"""`DensityMonitor` of rows with gaps: by the density of what they hold.
+
+    .. math:: \log p(x_O) = \log r(x_O) + \log \frac1K \sum_k
+              \frac{q_0(x^k) e^{-E(x^k)}}{r(x^k)} - \log Z, \qquad x_M^k \sim r(x_M|x_O)
+
+    with 8 to 64 fixed completions of a row: of many held-out rows, fewer.
+
+    Parameters
+    ----------
+    x, weight, reference, generator, **options
+        As of `DensityMonitor`; NaN where an entry is missing.
+    proposal : GaussianMixtureDensity
+        r.
+    """
+
+    def __init__(
+        self,
+        x: Tensor,
+        weight: Tensor | None,
+        reference: Density,
+        generator: torch.Generator,
+        *,
+        proposal: GaussianMixtureDensity,
+        max_rows: int = 4096,
+    ) -> None:
+        x, weight = x[:max_rows], None if weight is None else weight[:max_rows]
+        gaps = x.isnan().any(1)
+        order = gaps.int().argsort(stable=True)  # complete rows come first
+        x, weight = x[order], None if weight is None else weight[order.cpu()]
+        self.n_complete = int((~gaps).sum())
+        given = MixtureConditionals(proposal, x[self.n_complete :], generator)
+        n_gaps = len(given.log_marginal)
+        n_draws = min(max(N_COMPLETIONS // n_gaps, MIN_COMPLETIONS), MAX_COMPLETIONS)
+        rows = torch.arange(n_gaps, device=x.device)
+        self.completions = given.draw(rows, n_draws, generator)
+        x[self.n_complete :] = self.completions[:, 0]
+        super().__init__(x, weight, reference, generator, max_rows=max_rows)
+        flat = self.completions.flatten(0, 1)
+        self.log_offset = reference.log_prob(flat) - proposal.log_prob(flat)
+        self.untilted = self._log_means(self.log_offset)
+        self.reference_score[self.n_complete :] = (
+            given.log_marginal + self.untilted
+        ).to(self.reference_score)
+
+    def energies(self, model: EnergyModel) -> Tensor:
+        """Return E of complete rows, what a tilt takes off log q0(x_O) of others."""
+        complete = energies_of(model, self.x[: self.n_complete])
+        tilted = self.log_offset - energies_of(model, self.completions.flatten(0, 1))
+        return torch.cat([complete, self.untilted - self._log_means(tilted)])
+
+    def _log_means(self, values: Tensor) -> Tensor:
+        n_draws = self.completions.shape[1]
+        return values.unflatten(0, (-1, n_draws)).logsumexp(1) - math.log(n_draws)

@@ -1,0 +1,153 @@
+"""Mixtures and rows with gaps: closed forms, and EM by hand."""
+
+import numpy as np
+import pytest
+import torch
+
+from skebm.references import (
+    GaussianMixtureDensity,
+    GaussianMixtureReference,
+    GaussianReference,
+    MixtureConditionals,
+    TiedValues,
+    fit_incomplete,
+)
+
+
+@pytest.fixture
+def rng():
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def mixture(rng):
+    roots = torch.randn(3, 4, 4, generator=rng)
+    factors = torch.linalg.cholesky(roots @ roots.mT + 0.3 * torch.eye(4))
+    means = torch.randn(3, 4, generator=rng)
+    return GaussianMixtureDensity(torch.tensor([0.2, 0.3, 0.5]), means, factors)
+
+
+def test_marginals_are_those_of_partition(mixture, rng):
+    x = mixture.sample(40, rng)
+    x[torch.rand(40, 4, generator=rng) < 0.4] = torch.nan
+    x[0], x[1] = torch.nan, mixture.sample(1, rng)
+    given = MixtureConditionals(mixture, x, rng)
+    assert given.log_marginal[0].abs() < 1e-6
+    assert (given.log_marginal[1] - mixture.log_prob(x[1:2])).abs() < 1e-4
+    for row, log_marginal in zip(x[2:], given.log_marginal[2:], strict=True):
+        observed = ~row.isnan()
+        if not observed.all() and observed.any():
+            marginal, _ = mixture.partition(observed)
+            exact = marginal.log_prob(row[observed][None].double())
+            torch.testing.assert_close(log_marginal[None], exact, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("missing", [[0], [1, 3], [0, 1, 2]])
+def test_draws_follow_the_conditional_of_partition(mixture, rng, missing):
+    row = mixture.sample(1, rng)[0]
+    row[missing] = torch.nan
+    observed = ~row.isnan()
+    rows = row.expand(4000, -1)  # each with a stock of components of its own
+    drawn = MixtureConditionals(mixture, rows, rng).draw(torch.arange(4000), 5, rng)
+    assert (drawn[..., observed] == row[observed]).all()
+    drawn = drawn.flatten(0, 1)[:, missing]
+    exact = mixture.partition(observed)[1](row[observed]).sample(20_000, rng)
+    scale = exact.std(0)
+    assert ((drawn.mean(0) - exact.mean(0)).abs() < 0.04 * scale).all()
+    assert ((drawn.std(0) / scale - 1).abs() < 0.04).all()
+    between = torch.corrcoef(drawn.mT) - torch.corrcoef(exact.mT)
+    assert (between.abs() < 0.05).all()
+
+
+def missing_at_random(n_rows, seed=0):
+    """Return rows of a Gaussian, gaps in two columns where the first is high."""
+    rng = np.random.default_rng(seed)
+    covariance = np.array([[1.0, 0.8, 0.5], [0.8, 1.0, 0.2], [0.5, 0.2, 1.0]])
+    X = rng.multivariate_normal(np.zeros(3), covariance, n_rows)
+    holes = X.copy()
+    holes[(X[:, 0] > 0) & (rng.uniform(size=n_rows) < 0.8), 1] = np.nan
+    holes[(X[:, 0] > 0.5) & (rng.uniform(size=n_rows) < 0.5), 2] = np.nan
+    return X, holes
+
+
+def em_of_gaussian(X, weight, n_steps=200):
+    """Return mean and covariance of the greatest likelihood, by EM in closed form."""
+    mean, covariance = np.nanmean(X, axis=0), np.diag(np.nanvar(X, axis=0))
+    for _ in range(n_steps):
+        filled, spread = X.copy(), np.zeros_like(covariance)
+        for i, row in enumerate(X):
+            m = np.isnan(row)
+            slope = covariance[np.ix_(m, ~m)] @ np.linalg.inv(
+                covariance[np.ix_(~m, ~m)]
+            )
+            filled[i, m] = mean[m] + slope @ (row - mean)[~m]
+            rest = covariance[np.ix_(m, m)] - slope @ covariance[np.ix_(~m, m)]
+            spread[np.ix_(m, m)] += weight[i] * rest
+        mean = np.average(filled, axis=0, weights=weight)
+        centred = filled - mean
+        covariance = (centred.T * weight) @ centred + spread
+        covariance /= weight.sum()
+    return mean, covariance
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_gaussian_is_that_of_em(weighted):
+    _, holes = missing_at_random(600)
+    weight = np.ones(len(holes))
+    if weighted:
+        weight = np.where(holes[:, 0] > 1, 3.0, 1.0)
+    mean, covariance = em_of_gaussian(holes, weight, n_steps=40)
+    rows = torch.from_numpy(holes).float()
+    means, covariances = [], []
+    for seed in range(8):
+        density = fit_incomplete(
+            GaussianReference(),
+            rows,
+            weight=torch.from_numpy(weight) if weighted else None,
+            generator=torch.Generator().manual_seed(seed),
+        )
+        means.append(density.means[0].numpy())
+        covariances.append((density.cholesky[0] @ density.cholesky[0].T).numpy())
+    # A fill is a draw: its error, a quarter of the estimate's own, averages out.
+    np.testing.assert_allclose(np.mean(means, axis=0), mean, atol=0.03)
+    np.testing.assert_allclose(np.mean(covariances, axis=0), covariance, atol=0.05)
+    complete = holes[~np.isnan(holes).any(axis=1)]
+    assert abs(complete.mean(axis=0) - mean).max() > 0.3
+
+
+def test_a_mixture_of_rows_with_gaps_is_near_to_that_of_all_rows(rng):
+    def rows(n):
+        side = torch.randint(2, (n, 1), generator=rng) * 2.0 - 1
+        return side + 0.2 * torch.randn(n, 3, generator=rng)
+
+    x, test = rows(400), rows(1000)
+    holes = x.clone()
+    holes[torch.rand(400, 3, generator=rng) < 0.25] = torch.nan
+    holes = holes[~holes.isnan().all(1)]
+    recipe = GaussianMixtureReference((2, 4))
+    density = fit_incomplete(recipe, holes, weight=None, generator=rng)
+    best = recipe.fit(x, weight=None, generator=rng).log_prob(test).mean()
+    assert density.log_prob(test).mean() > best - 0.15
+
+
+def test_fills_of_a_grid_are_on_it():
+    x = torch.tensor([[0.0, 0.1], [1.0, 0.2], [3.0, torch.nan], [torch.nan, 0.7]])
+    tied = TiedValues(x, torch.tensor([True, False]))
+    filled = torch.tensor([[-5.0, 0.3], [0.6, 0.3], [1.9, 0.3], [9.0, 0.3]])
+    snapped = tied.snap(filled)
+    assert snapped[:, 0].tolist() == [0, 1, 1, 3]
+    assert (snapped[:, 1] == filled[:, 1]).all()
+    assert filled[0, 0] == -5
+
+
+def test_a_grid_with_gaps_keeps_its_width(rng):
+    """A column of integers is a grid still once it is filled, and no set of spikes."""
+    x = torch.randint(4, (600, 1), generator=rng).float()
+    x = torch.cat([x, torch.randn(600, 1, generator=rng)], dim=1)
+    holes = x.clone()
+    holes[torch.rand(600, 2, generator=rng) < 0.25] = torch.nan
+    holes = holes[~holes.isnan().all(1)]
+    recipe = GaussianMixtureReference((2, 4))
+    complete = recipe.fit(x, weight=None, generator=rng)
+    density = fit_incomplete(recipe, holes, weight=None, generator=rng)
+    assert density.narrowest_scale > 0.7 * complete.narrowest_scale
