@@ -168,7 +168,8 @@ class TiedValues:
         if not self._values:
             return x
         x = x.clone()
-        for j, values in self._values.items():
+        for j, on_cpu in self._values.items():
+            values = on_cpu.to(x.device)
             middles = (values[1:] + values[:-1]) / 2
             place = torch.searchsorted(middles, x[..., j].contiguous())
             x[..., j] = values[place]
