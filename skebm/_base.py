@@ -477,11 +477,14 @@ class BaseEBM(OODScoresMixin, CallbackSupportMixin, PortableStateMixin, BaseEsti
         model = self._make_model(network)
         if model.is_normalized:
             return NORMALIZED
+        if Z is not None:
+            Z = self.reference_.coordinates(torch.from_numpy(Z).to(self._device))
+        model = model.in_coordinates()
         return normalizer and normalizer.estimate(
             model.energy,
-            self.reference_,
+            model.reference,
             generator=make_generator(seed, self._device),
-            rows=None if Z is None else torch.from_numpy(Z).to(self._device),
+            rows=Z,
         )
 
     # ------------------------------------------------------------------ scoring

@@ -137,14 +137,23 @@ class ConditionalsMixin:
         if model.is_normalized:
             Z = self.network_.sample(n_samples, generator)
         else:
-            Z = annealed_samples(
-                _tilted(model.energy, log_tilt),
-                self.reference_,
-                n_samples,
-                generator=generator,
-                min_particles=MIN_PARTICLES,
-            )
+            Z = self._draw_annealed(model.in_coordinates(), n_samples, log_tilt, generator)
         return self._standardizer.inverse_transform(Z.cpu().numpy())
+
+    def _draw_annealed(self, model, n_samples, log_tilt, generator):
+        """Draw standardised rows by way of the reference's coordinates."""
+        to_rows = self.reference_.from_coordinates
+        if log_tilt is not None:
+            of_rows = log_tilt
+            log_tilt = lambda z: of_rows(to_rows(z))  # noqa: E731
+        draws = annealed_samples(
+            _tilted(model.energy, log_tilt),
+            model.reference,
+            n_samples,
+            generator=generator,
+            min_particles=MIN_PARTICLES,
+        )
+        return to_rows(draws)
 
     def _fill(self, X, n_copies, values_of, log_tilt=None):
         """Return each row n_copies times, its gaps filled by what `values_of` says."""

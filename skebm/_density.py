@@ -193,7 +193,7 @@ class EBMDensityEstimator(
         self,
         objective="nce",
         network="auto",
-        reference="gmm",
+        reference="copula",
         normalizer="auto",
         *,
         categorical_features="from_dtype",

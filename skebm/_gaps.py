@@ -7,7 +7,6 @@ import torch
 
 from skebm._table import column_names
 from skebm.references import (
-    GaussianMixtureDensity,
     TiedValues,
     fit_incomplete,
     hot_deck,
@@ -126,9 +125,7 @@ class IncompleteRowsMixin:
 
     def _gap_proposal(self):
         """Return a mixture whose conditionals propose what is missing."""
-        if isinstance(self.reference_, GaussianMixtureDensity):
-            return self.reference_
-        return self._proposal_density()
+        return self.reference_.plain_mixture or self._proposal_density()
 
 
 def _completions(row):

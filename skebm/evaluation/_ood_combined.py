@@ -33,8 +33,8 @@ class MixtureDensity(OODScore):
 
     .. math:: s(x) = \log \sum_k \pi_k N(z; \mu_k, C_k)
 
-    in standardised columns: the model's reference where that is a mixture, else one
-    fitted anew. The energy's tilt is left out.
+    in standardised columns: what the model's reference is or holds, else one fitted
+    anew. The energy's tilt is left out.
 
     Parameters
     ----------
@@ -61,8 +61,8 @@ class MixtureDensity(OODScore):
     ) -> Self:
         """Take or fit the mixture; its convolution with the blur is exact."""
         del held_out, max_steps
-        mixture = scored.model.reference
-        if not isinstance(mixture, GaussianMixtureDensity):
+        mixture = scored.model.reference.plain_mixture
+        if mixture is None:
             recipe, rng = GaussianMixtureReference(), make_generator(_seed(generator))
             mixture = recipe.fit(train.cpu(), weight=None, generator=rng)
         if not cls.blur:

@@ -57,9 +57,14 @@ class EnergyModel(nn.Module):
         """Whether the net is a log density by itself, so that log Z = 0."""
         return is_normalized(self.network)
 
+    def in_coordinates(self) -> EnergyModel:
+        """Return the model of the reference's coordinates, of the same log Z."""
+        reference = self.reference.in_coordinates()
+        return EnergyModel(self.network, reference, self.entropy_weight)
+
     def logits(self, x: Tensor) -> Tensor:
         """Return g(x), shape (n, n_outputs)."""
-        return self.network(x)
+        return self.network(self.reference.coordinates(x))
 
     def member_logits(self, x: Tensor, which: slice = slice(None)) -> Tensor:
         """Return the class logits of each member, shape (n_members, n, n_outputs).
@@ -82,10 +87,10 @@ class EnergyModel(nn.Module):
         """Return c(x), shape (n,)."""
         if isinstance(self.network, EnsembleMLP):
             return self.network.critic(x)
-        logits = self.network(x)
         if self.is_normalized:
-            log_tilt = logits[:, 0] - self.reference.extended_log_prob(x)
+            log_tilt = self.network(x)[:, 0] - self.reference.extended_log_prob(x)
             return self.entropy_weight * log_tilt
+        logits = self.logits(x)
         if logits.shape[1] == 1:
             return logits[:, 0]
         return torch.logsumexp(logits, dim=1)

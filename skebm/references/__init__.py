@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from skebm.references._base import Density, Reference
 from skebm.references._box import BoxReference, UniformBox
+from skebm.references._copula import (
+    CopulaMixtureDensity,
+    CopulaMixtureReference,
+    MappedMixtureDensity,
+)
 from skebm.references._fitted import EstimatorReference
 from skebm.references._flow import FlowDensity, FlowMixtureDensity, FlowReference
 from skebm.references._incomplete import (
@@ -13,12 +18,15 @@ from skebm.references._incomplete import (
     hot_deck,
 )
 from skebm.references._kde import KernelDensity, KernelDensityReference
+from skebm.references._marginals import MarginalMaps, fit_marginals
 from skebm.references._mixture import GaussianMixtureDensity, GaussianReference
 from skebm.references._stacking import GaussianMixtureReference
 
 __all__ = [
     "REFERENCES",
     "BoxReference",
+    "CopulaMixtureDensity",
+    "CopulaMixtureReference",
     "Density",
     "EstimatorReference",
     "FlowDensity",
@@ -29,17 +37,21 @@ __all__ = [
     "GaussianReference",
     "KernelDensity",
     "KernelDensityReference",
+    "MappedMixtureDensity",
+    "MarginalMaps",
     "MixtureConditionals",
     "Reference",
     "TiedValues",
     "UniformBox",
     "fit_incomplete",
+    "fit_marginals",
     "hot_deck",
 ]
 
 #: A name for each reference; None is the uniform density on a box.
 REFERENCES: dict[str | None, type[Reference]] = {
     None: BoxReference,
+    "copula": CopulaMixtureReference,
     "flow": FlowReference,
     "gaussian": GaussianReference,
     "gmm": GaussianMixtureReference,

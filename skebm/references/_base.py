@@ -59,6 +59,23 @@ class Density(nn.Module, ABC):
         raise NotImplementedError(f"{type(self).__name__} has no closed forms.")
 
     @property
+    def plain_mixture(self) -> Density | None:
+        """The mixture of Gaussians that it is or holds, of the same rows; or None."""
+        return None
+
+    def coordinates(self, x: Tensor) -> Tensor:
+        """Return rows in columns over which they are spread evenly: what a net sees."""
+        return x
+
+    def from_coordinates(self, z: Tensor) -> Tensor:
+        """Return the rows of these coordinates."""
+        return z
+
+    def in_coordinates(self) -> Density:
+        """Return the density of the coordinates, in which chains move easily."""
+        return self
+
+    @property
     def narrowest_scale(self) -> float:
         """Least standard deviation that log q0 curves with; inf where it is flat."""
         return math.inf

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from skebm.references._base import Density, Reference
 from skebm.references._mixture import GaussianMixtureDensity, GaussianReference
+from skebm.references._stacked import StackedDensity
 from skebm.references._stacking import GaussianMixtureReference, stacking_weights
 from skebm.references._stock import StockedDensity
 from skebm.utils import (
@@ -25,7 +26,6 @@ from skebm.utils import (
     is_sequence,
     isolated_rng,
     normal_like,
-    uniform_like,
     warming_average,
 )
 from skebm.utils._zuko import import_zuko
@@ -106,7 +106,7 @@ class FlowDensity(Density):
         return z
 
 
-class FlowMixtureDensity(Density):
+class FlowMixtureDensity(StackedDensity):
     r"""A flow, mixed with Gaussians that hold the tails.
 
     .. math:: q_0(x) = a \, q_{flow}(x) + (1 - a) \, q_{gmm}(x)
@@ -120,44 +120,14 @@ class FlowMixtureDensity(Density):
         `GaussianMixtureDensity`, ``mixture.*``.
     """
 
-    def __init__(self, share: Tensor, **state: Tensor) -> None:
-        super().__init__()
-        self.share: Tensor
-        self.register_buffer("share", share)
-        self.flow = FlowDensity(**_part_of(state, "flow."))
-        self.mixture = GaussianMixtureDensity(**_part_of(state, "mixture."))
+    part_types: ClassVar[dict[str, type[Density]]] = {
+        "flow": FlowDensity,
+        "mixture": GaussianMixtureDensity,
+    }
 
     def for_training(self, seed: int) -> Density:
         """Return this with draws from a stock."""
         return StockedDensity(self, seed)
-
-    def log_prob(self, x: Tensor) -> Tensor:
-        """Return log q0(x) in nats, shape (n,)."""
-        return torch.logaddexp(
-            self.share.log() + self.flow.log_prob(x),
-            torch.log1p(-self.share) + self.mixture.log_prob(x),
-        )
-
-    @property
-    def narrowest_scale(self) -> float:
-        """Least standard deviation of a component of the mixture."""
-        return self.mixture.narrowest_scale
-
-    @torch.no_grad()
-    def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
-        """Return draws of shape (n_samples, n_features)."""
-        x = self.mixture.sample(n_samples, generator)
-        of_flow = uniform_like(x[:, 0], generator) < self.share
-        x[of_flow] = self.flow.sample(int(of_flow.sum()), generator)
-        return x
-
-
-def _prefixed(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {prefix + name: value for name, value in state.items()}
-
-
-def _part_of(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
 
 def _inverse(transform: Any, y: Tensor) -> Tensor:
@@ -301,15 +271,14 @@ class FlowReference(Reference):
         sizes = self._sizes(x.shape[1])
         flow = _build_flow(sizes, int(torch.randint(2**31, (), generator=generator)))
         state = self._train(flow, x[train], weight[train], noise, score, generator)
-        density = FlowDensity(sizes, **_prefixed("flow.", state))
+        state = {f"flow.{name}": tensor for name, tensor in state.items()}
+        density = FlowDensity(sizes, **state)
         gaussians = self.mixture or GaussianMixtureReference()
         mixture = gaussians.fit(x[train], weight=weight[train], generator=generator)
         log_density = torch.stack([density.log_prob(judged), mixture.log_prob(judged)])
         share = torch.tensor(stacking_weights(log_density.double().numpy())[0]).float()
         mixture = gaussians.fit(x, weight=weight, generator=generator)
-        parts = _prefixed("flow.", density.arrays())
-        parts |= _prefixed("mixture.", mixture.arrays())
-        return FlowMixtureDensity(share, **parts)
+        return FlowMixtureDensity.of(share, density, mixture)
 
     def _sizes(self, n_features: int) -> Tensor:
         passes = min(self.passes or n_features, n_features)

@@ -124,6 +124,11 @@ class GaussianMixtureDensity(Density):
         return marginal, conditional
 
     @property
+    def plain_mixture(self) -> GaussianMixtureDensity:
+        """This."""
+        return self
+
+    @property
     def narrowest_scale(self) -> float:
         """Least standard deviation of a component, in any direction."""
         return float(torch.linalg.svdvals(self.cholesky.double()).min())

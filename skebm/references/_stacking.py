@@ -15,11 +15,13 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
-from skebm.references._base import Reference
+from skebm.references._base import Density, Reference
 from skebm.references._mixture import GaussianMixtureDensity, make_mixture
 from skebm.utils import VARIANCE_FLOOR, check_range, column_units, is_count
 
 Array = NDArray[np.float64]
+#: Rows to fit to, and rows to judge by.
+Split = tuple[Array, Array]
 
 SHRINKAGES = (1 / 16, 1 / 4, 1.0)
 FEW_ROWS = 1000
@@ -153,8 +155,15 @@ class GaussianMixtureReference(Reference):
 
     def fit(
         self, x: Tensor, *, weight: Tensor | None, generator: torch.Generator
-    ) -> GaussianMixtureDensity:
+    ) -> Density:
         """Return the mixture of the rows, resampled where they have weights."""
+        rows, folds, seed = self._choose_rows(x, weight, generator)
+        return self._fit_stack(rows, split_rows(rows, folds), seed)[0]
+
+    def _choose_rows(
+        self, x: Tensor, weight: Tensor | None, generator: torch.Generator
+    ) -> tuple[Array, list[NDArray[np.int64]], int]:
+        """Return the rows to fit to, which of them are left out in turn, and a seed."""
         seed = int(torch.randint(2**31 - 1, (1,), generator=generator))
         rng = np.random.RandomState(seed)
         rows = x.double().numpy()
@@ -166,19 +175,21 @@ class GaussianMixtureReference(Reference):
         # By the row it came from, so that no fold holds copies of another's rows.
         fold_of_row = rng.permutation(len(rows)) % N_FOLDS
         folds = [np.flatnonzero(fold_of_row[order] == k) for k in range(N_FOLDS)]
-        unit = column_units(rows[order])
-        members = self._stack(rows[order] / unit, folds, seed)
-        weights, means, factors = _merge(members)
-        return make_mixture(weights, means * unit, factors * unit[:, None])
-
-    def _stack(
-        self, x: Array, folds: list[NDArray[np.int64]], seed: int
-    ) -> list[tuple[float, Components]]:
-        """Return the members and their weights, refitted to all rows."""
         folds = [fold for fold in folds if len(fold)]
-        cross_validated = len(x) < FEW_ROWS
-        held_out, first_fits = self._judge(x, folds if cross_validated else folds[:1])
-        stack_weights = stacking_weights(np.array(list(held_out.values())))
+        return rows[order], folds if len(order) < FEW_ROWS else folds[:1], seed
+
+    def _fit_stack(
+        self, x: Array, splits: list[Split], seed: int
+    ) -> tuple[GaussianMixtureDensity, Array]:
+        """Return the stacked members as one mixture, fitted to the rows x.
+
+        And its log densities of the rows that the splits leave out.
+        """
+        unit = column_units(x)
+        splits = [(train / unit, held_out / unit) for train, held_out in splits]
+        held_out, first_fits = self._judge(splits, x.shape)
+        log_densities = np.array(list(held_out.values()))
+        stack_weights = stacking_weights(log_densities)
         fitted: dict[Candidate, Components] = {}
         members = []
         for candidate, share in zip(held_out, stack_weights, strict=True):
@@ -186,22 +197,25 @@ class GaussianMixtureReference(Reference):
                 continue
             key = Candidate(candidate.kind, candidate.n_components, candidate.seed)
             if key not in fitted:
-                start = None if cross_validated else first_fits[key]
-                fitted[key] = _fit_components(x, key, seed, start)
+                start = first_fits[key] if len(splits) == 1 else None
+                fitted[key] = _fit_components(x / unit, key, seed, start)
             members.append((share, fitted[key].shrunk(len(x), candidate.strength)))
-        return members
+        weights, means, factors = _merge(members)
+        mixture = make_mixture(weights, means * unit, factors * unit[:, None])
+        stacked = logsumexp(log_densities, b=stack_weights[:, None], axis=0)
+        return mixture, np.asarray(stacked - np.log(unit).sum())
 
     def _judge(
-        self, x: Array, folds: list[NDArray[np.int64]]
+        self, splits: list[Split], shape: tuple[int, ...]
     ) -> tuple[dict[Candidate, Array], dict[Candidate, Components]]:
         """Return each candidate's held-out log densities, and its fits."""
         held_out: dict[Candidate, Array] = {}
         fits: dict[Candidate, Components] = {}
         best, n_without_gain = -np.inf, 0
-        for group in self._plan(*x.shape):
+        for group in self._plan(*shape):
             level = -np.inf
             for base in group:
-                scores, fits[base] = _cross_validate(x, folds, base)
+                scores, fits[base] = _cross_validate(splits, base)
                 held_out |= scores
                 level = max(level, *(values.mean() for values in scores.values()))
             if group[0].kind == "full":
@@ -225,18 +239,22 @@ class GaussianMixtureReference(Reference):
         return groups + [[Candidate("full", k, r) for r in repeats] for k in sizes]
 
 
+def split_rows(x: Array, folds: list[NDArray[np.int64]]) -> list[Split]:
+    """Return, for each fold, the rows without it and those of it."""
+    return [(np.delete(x, fold, axis=0), x[fold]) for fold in folds]
+
+
 def _cross_validate(
-    x: Array, folds: list[NDArray[np.int64]], base: Candidate
+    splits: list[Split], base: Candidate
 ) -> tuple[dict[Candidate, Array], Components]:
     """Return held-out log densities at each strength, and the last fold's fit."""
     strengths = SHRINKAGES if base.n_components > 1 else (0.0,)
     parts: dict[float, list[Array]] = {strength: [] for strength in strengths}
-    for number, fold in enumerate(folds):
-        train = np.delete(x, fold, axis=0)
+    for number, (train, held_out) in enumerate(splits):
         fit = _fit_components(train, base, number)
         for strength in strengths:
             shrunk = fit.shrunk(len(train), strength)
-            parts[strength].append(shrunk.log_prob(x[fold]))
+            parts[strength].append(shrunk.log_prob(held_out))
     scores = {
         Candidate(base.kind, base.n_components, base.seed, strength): np.concatenate(p)
         for strength, p in parts.items()

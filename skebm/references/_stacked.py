@@ -1,0 +1,81 @@
+"""A density of two parts."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from skebm.references._base import Density
+from skebm.utils import uniform_like
+
+
+class StackedDensity(Density):
+    r"""Mixture of two densities, of the classes that a subclass names.
+
+    .. math:: q_0(x) = a \, q_1(x) + (1 - a) \, q_2(x)
+
+    Parameters
+    ----------
+    share : Tensor of shape ()
+        a.
+    **state : Tensor
+        The tensors of both parts, after their names and a dot.
+    """
+
+    #: Names and classes of the parts.
+    part_types: ClassVar[dict[str, type[Density]]]
+
+    def __init__(self, share: Tensor, **state: Tensor) -> None:
+        super().__init__()
+        self.share: Tensor
+        self.register_buffer("share", share)
+        for name, part_type in self.part_types.items():
+            prefix = f"{name}."
+            own = {
+                key.removeprefix(prefix): tensor
+                for key, tensor in state.items()
+                if key.startswith(prefix)
+            }
+            self.add_module(name, part_type(**own))
+
+    @classmethod
+    def of(cls, share: Tensor, *parts: Density) -> Self:
+        """Return the mixture of these parts."""
+        state = {
+            f"{name}.{key}": tensor
+            for name, part in zip(cls.part_types, parts, strict=True)
+            for key, tensor in part.arrays().items()
+        }
+        return cls(share, **state)
+
+    @property
+    def parts(self) -> tuple[Density, ...]:
+        """Both parts."""
+        return tuple(self.get_submodule(name) for name in self.part_types)  # type: ignore[misc]
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Return log q0(x) in nats, shape (n,)."""
+        return self.stack(*(part.log_prob(x) for part in self.parts))
+
+    def stack(self, first: Tensor, second: Tensor) -> Tensor:
+        """Return the log density where those of the parts are known."""
+        return torch.logaddexp(
+            self.share.log() + first, torch.log1p(-self.share) + second
+        )
+
+    @property
+    def narrowest_scale(self) -> float:
+        """Least standard deviation of either part."""
+        return min(part.narrowest_scale for part in self.parts)
+
+    @torch.no_grad()
+    def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
+        """Return draws of shape (n_samples, n_features)."""
+        first, second = self.parts
+        x = second.sample(n_samples, generator)
+        of_first = uniform_like(x[:, 0], generator) < self.share
+        if n_first := int(of_first.sum()):
+            x[of_first] = first.sample(n_first, generator)
+        return x
