@@ -137,7 +137,9 @@ class ConditionalsMixin:
         if model.is_normalized:
             Z = self.network_.sample(n_samples, generator)
         else:
-            Z = self._draw_annealed(model.in_coordinates(), n_samples, log_tilt, generator)
+            Z = self._draw_annealed(
+                model.in_coordinates(), n_samples, log_tilt, generator
+            )
         return self._standardizer.inverse_transform(Z.cpu().numpy())
 
     def _draw_annealed(self, model, n_samples, log_tilt, generator):

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from skebm.references._mixture import GaussianMixtureDensity
 
 
 class Density(nn.Module, ABC):
@@ -59,7 +62,7 @@ class Density(nn.Module, ABC):
         raise NotImplementedError(f"{type(self).__name__} has no closed forms.")
 
     @property
-    def plain_mixture(self) -> Density | None:
+    def plain_mixture(self) -> GaussianMixtureDensity | None:
         """The mixture of Gaussians that it is or holds, of the same rows; or None."""
         return None
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 from torch import Tensor
 
-from skebm.references._base import Conditional, Density
+from skebm.references._base import Conditional, Density, Reference
 from skebm.references._marginals import MarginalMaps, fit_marginals
 from skebm.references._mixture import GaussianMixtureDensity
 from skebm.references._stacked import StackedDensity
@@ -20,6 +20,7 @@ from skebm.references._stacking import (
     split_rows,
     stacking_weights,
 )
+from skebm.utils import check_range
 
 Array = NDArray[np.float64]
 
@@ -105,6 +106,8 @@ class CopulaMixtureDensity(StackedDensity):
         `GaussianMixtureDensity`, ``plain.*``.
     """
 
+    mapped: MappedMixtureDensity
+    plain: GaussianMixtureDensity
     has_conditionals: ClassVar[bool] = True
     part_types: ClassVar[dict[str, type[Density]]] = {
         "mapped": MappedMixtureDensity,
@@ -124,9 +127,9 @@ class CopulaMixtureDensity(StackedDensity):
         return _MappedRowsDensity(self)
 
     @property
-    def plain_mixture(self) -> Density:
+    def plain_mixture(self) -> GaussianMixtureDensity:
         """The mixture of columns as they are, fitted to all rows."""
-        return self.parts[1]
+        return self.plain
 
     @property
     def maps(self) -> MarginalMaps:
@@ -159,12 +162,11 @@ class _MappedRowsDensity(Density):
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Return the log density of z in nats, shape (n,)."""
-        mapped, plain = self.density.parts
-        log_prob = mapped.mixture.log_prob(x)
+        log_prob = self.density.mapped.mixture.log_prob(x)
         if self.density.share == 1:
             return log_prob
         rows = self.density.maps.inverse(x)
-        second = plain.log_prob(rows) - self.density.maps(rows)[1]
+        second = self.density.plain.log_prob(rows) - self.density.maps(rows)[1]
         return self.density.stack(log_prob, second)
 
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
@@ -177,7 +179,7 @@ class _MappedRowsDensity(Density):
         return self.density.mapped.mixture.narrowest_scale
 
 
-class CopulaMixtureReference(GaussianMixtureReference):
+class CopulaMixtureReference(Reference):
     r"""Stacked mixtures of Gaussians, some of columns made normal by monotone maps.
 
     .. math:: q_0(x) = (1 - a) \sum_k \pi_k N(x; \mu_k, C_k)
@@ -192,8 +194,8 @@ class CopulaMixtureReference(GaussianMixtureReference):
 
     Parameters
     ----------
-    n_components, n_repeats, max_rows
-        As in `GaussianMixtureReference`, for both mixtures.
+    mixture : GaussianMixtureReference or None, default=None
+        How both mixtures are fitted; None takes a `GaussianMixtureReference`.
 
     References
     ----------
@@ -203,27 +205,38 @@ class CopulaMixtureReference(GaussianMixtureReference):
     Examples
     --------
     >>> import torch
-    >>> from skebm.references import CopulaMixtureReference
+    >>> from skebm.references import CopulaMixtureReference, GaussianMixtureReference
     >>> rng = torch.Generator().manual_seed(0)
     >>> x = torch.randn(200, 2, generator=rng).exp()
-    >>> density = CopulaMixtureReference(n_components=(2,)).fit(
-    ...     x, weight=None, generator=rng
-    ... )
+    >>> recipe = CopulaMixtureReference(GaussianMixtureReference(n_components=(2,)))
+    >>> density = recipe.fit(x, weight=None, generator=rng)
     >>> density.log_prob(x).shape
     torch.Size([200])
     """
+
+    def __init__(self, mixture: GaussianMixtureReference | None = None) -> None:
+        self.mixture = mixture
+
+    def check_options(self) -> None:
+        """Raise ValueError naming an option that is out of its range."""
+        right = self.mixture is None
+        right = right or isinstance(self.mixture, GaussianMixtureReference)
+        check_range(self, "mixture", right, "a GaussianMixtureReference or None")
+        if self.mixture is not None:
+            self.mixture.check_options()
 
     def fit(
         self, x: Tensor, *, weight: Tensor | None, generator: torch.Generator
     ) -> Density:
         """Return the stack of both mixtures of the rows."""
-        rows, folds, seed = self._choose_rows(x, weight, generator)
+        recipe = self.mixture or GaussianMixtureReference()
+        rows, folds, seed = recipe.choose_rows(x, weight, generator)
         splits = split_rows(rows, folds)
-        plain, plain_scores = self._fit_stack(rows, splits, seed)
+        plain, plain_scores = recipe.fit_stack(rows, splits, seed)
         maps = fit_marginals(rows)
         mapped_splits, log_slopes = zip(*map(_map_split, splits), strict=True)
         z = _map(maps, rows)[0]
-        mapped, mapped_scores = self._fit_stack(z, list(mapped_splits), seed)
+        mapped, mapped_scores = recipe.fit_stack(z, list(mapped_splits), seed)
         mapped_scores = mapped_scores + np.concatenate(log_slopes)
         scores = np.stack([mapped_scores, plain_scores])
         shares = stacking_weights(scores)

@@ -125,7 +125,7 @@ class GaussianMixtureDensity(Density):
 
     @property
     def plain_mixture(self) -> GaussianMixtureDensity:
-        """This."""
+        """The density itself."""
         return self
 
     @property

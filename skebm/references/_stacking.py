@@ -15,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
-from skebm.references._base import Density, Reference
+from skebm.references._base import Reference
 from skebm.references._mixture import GaussianMixtureDensity, make_mixture
 from skebm.utils import VARIANCE_FLOOR, check_range, column_units, is_count
 
@@ -155,12 +155,12 @@ class GaussianMixtureReference(Reference):
 
     def fit(
         self, x: Tensor, *, weight: Tensor | None, generator: torch.Generator
-    ) -> Density:
+    ) -> GaussianMixtureDensity:
         """Return the mixture of the rows, resampled where they have weights."""
-        rows, folds, seed = self._choose_rows(x, weight, generator)
-        return self._fit_stack(rows, split_rows(rows, folds), seed)[0]
+        rows, folds, seed = self.choose_rows(x, weight, generator)
+        return self.fit_stack(rows, split_rows(rows, folds), seed)[0]
 
-    def _choose_rows(
+    def choose_rows(
         self, x: Tensor, weight: Tensor | None, generator: torch.Generator
     ) -> tuple[Array, list[NDArray[np.int64]], int]:
         """Return the rows to fit to, which of them are left out in turn, and a seed."""
@@ -178,7 +178,7 @@ class GaussianMixtureReference(Reference):
         folds = [fold for fold in folds if len(fold)]
         return rows[order], folds if len(order) < FEW_ROWS else folds[:1], seed
 
-    def _fit_stack(
+    def fit_stack(
         self, x: Array, splits: list[Split], seed: int
     ) -> tuple[GaussianMixtureDensity, Array]:
         """Return the stacked members as one mixture, fitted to the rows x.
