@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar, Self
 
 import torch
@@ -43,17 +44,18 @@ class StackedDensity(Density):
     @classmethod
     def of(cls, share: Tensor, *parts: Density) -> Self:
         """Return the mixture of these parts."""
-        state = {
-            f"{name}.{key}": tensor
-            for name, part in zip(cls.part_types, parts, strict=True)
-            for key, tensor in part.arrays().items()
-        }
-        return cls(share, **state)
+        named = zip(cls.part_types, parts, strict=True)
+        return cls(share, **_prefixed(named))
 
     @property
     def parts(self) -> tuple[Density, ...]:
         """Both parts."""
         return tuple(self.get_submodule(name) for name in self.part_types)  # type: ignore[misc]
+
+    def arrays(self) -> dict[str, Tensor]:
+        """Return the tensors that `__init__` takes, by name."""
+        named = zip(self.part_types, self.parts, strict=True)
+        return {"share": self.share, **_prefixed(named)}
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Return log q0(x) in nats, shape (n,)."""
@@ -79,3 +81,12 @@ class StackedDensity(Density):
         if n_first := int(of_first.sum()):
             x[of_first] = first.sample(n_first, generator)
         return x
+
+
+def _prefixed(parts: Iterable[tuple[str, Density]]) -> dict[str, Tensor]:
+    """Return the tensors of all parts, after their names and a dot."""
+    return {
+        f"{name}.{key}": tensor
+        for name, part in parts
+        for key, tensor in part.arrays().items()
+    }
