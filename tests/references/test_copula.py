@@ -17,7 +17,10 @@ from skebm.references import (
     MappedMixtureDensity,
     fit_marginals,
 )
+from skebm.utils import isolated_rng
 
+#: Of the logarithms of log-normal columns.
+SPREAD = 1.5
 SMALL = CopulaMixtureReference(GaussianMixtureReference((2,), n_repeats=1))
 
 
@@ -30,7 +33,8 @@ def log_normal_rows(n, seed=0, correlation=0.7):
     covariance = [[1, correlation], [correlation, 1]]
     normal = stats.multivariate_normal([0, 0], covariance)
     z = normal.rvs(n, random_state=seed)
-    return np.exp(z), normal.logpdf(z) - z.sum(axis=1)
+    log_slope = math.log(SPREAD) + SPREAD * z
+    return np.exp(SPREAD * z), normal.logpdf(z) - log_slope.sum(axis=1)
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +118,8 @@ def test_coordinates_keep_the_measure(density):
     )
     torch.testing.assert_close(density.from_coordinates(z), x, atol=1e-4, rtol=1e-3)
     torch.testing.assert_close(inside.sample(500, rng(4)), z, atol=1e-4, rtol=1e-3)
-    model = EnergyModel(MLP(3, 1, hidden_features=(8,)), density)
+    with isolated_rng(0, x.device):
+        model = EnergyModel(MLP(3, 1, hidden_features=(8,)), density)
     torch.testing.assert_close(model.in_coordinates().energy(z), model.energy(x))
 
 
@@ -197,7 +202,9 @@ def test_columns_without_a_smooth_distribution_are_mapped_finitely(kind):
 
 
 def test_options_are_checked():
-    with pytest.raises(ValueError, match="'mixture' parameter must be"):
+    with pytest.raises(
+        ValueError, match="'mixture' parameter of CopulaMixtureReference must"
+    ):
         EBMDensityEstimator(reference=CopulaMixtureReference("gmm")).fit(np.eye(3))
 
 
@@ -209,9 +216,9 @@ def test_estimator_on_log_normal_columns():
     assert isinstance(model.reference_, CopulaMixtureDensity)
     assert truth.mean() - model.score(fresh) < 0.12
     draws = np.log(np.maximum(model.sample(2000, random_state=0), 1e-9))
-    assert np.median(draws, axis=0) == pytest.approx(0, abs=0.15)
-    assert np.quantile(draws, 0.95, axis=0) == pytest.approx(1.645, abs=0.3)
+    assert np.median(draws, axis=0) == pytest.approx(0, abs=0.2)
+    assert np.quantile(draws, 0.95, axis=0) == pytest.approx(1.645 * SPREAD, abs=0.4)
     # log p(x_1) of a standard log-normal column, the other missing.
     points = np.array([[0.3, np.nan], [1.0, np.nan], [4.0, np.nan]])
-    expected = stats.lognorm(1).logpdf(points[:, 0])
-    assert model.score_samples(points) == pytest.approx(expected, abs=0.25)
+    expected = stats.lognorm(SPREAD).logpdf(points[:, 0])
+    assert model.score_samples(points) == pytest.approx(expected, abs=0.35)
