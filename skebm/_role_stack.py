@@ -28,9 +28,10 @@ PRIOR = {role: 0.2 for role in ROLES} | {"supervised": 0.4}
 PRIOR_STRENGTH = 3.0
 #: Largest factor between the class shares of judges and of unlabelled rows.
 MAX_RATIO = 5.0
-#: Judges enough to tell that no role knows anything, and nats a row that are nothing.
+#: Judges enough to tell that no role knows anything, and the share of the classes'
+#: entropy that is next to nothing.
 ENOUGH_JUDGES = 100
-NO_INFORMATION = 0.05
+LITTLE_KNOWN = 0.07
 #: Chance that a label is wrong, whatever a member says.
 MISTAKE = 0.05
 #: What log T is without evidence, and the deviation of that prior: few judges cannot
@@ -76,8 +77,8 @@ def stack_roles(
     rows. Each p_r is first taken to the power of 1 / T, with the T that maximises its
     likelihood under a normal prior of mean 0.5, deviation 0.4 on log T; for the weights
     alone: in the end the mean of the p_r as they are gets a temperature likewise. Where
-    a hundred rows or more find no role 0.05 nats better than the class shares, the
-    supervised role is alone.
+    a hundred rows or more find that no role knows more than a fourteenth of the classes'
+    entropy, the supervised role is alone.
 
     Parameters
     ----------
@@ -139,8 +140,8 @@ def stack_roles(
     tempered = np.stack([_tempered(guess, labels, counting) for guess in guesses])
     likelihoods = tempered[:, np.arange(len(labels)), labels]
     weights = _stack(likelihoods, prior, n_classes, counting)
-    granted = _grant_mistakes(likelihoods, n_classes)
-    if "supervised" in active and _know_nothing(granted, labels, counting):
+    nothing = _know_nothing(likelihoods, labels, counting, n_classes)
+    if "supervised" in active and nothing:
         weights = np.array([float(role == "supervised") for role in active])
     weights = _carried(dict(zip(active, weights.tolist(), strict=True)), n_members)
     mean = np.tensordot([weights[role] for role in active], guesses, 1)
@@ -158,16 +159,17 @@ def _tempered(guess, labels, counting):
     return softmax(log_prob / temperature, axis=1)
 
 
-def _know_nothing(likelihoods, labels, counting):
+def _know_nothing(likelihoods, labels, counting, n_classes):
     """Tell whether many judges find each role little better than the class shares.
 
     Then none of them can show that unlabelled rows help, and the prior doesn't count.
     """
-    n_judges, n_classes = len(labels), labels.max() + 1
-    shares = np.bincount(labels, counting, minlength=n_classes) / counting.sum()
-    by_shares = np.log(np.maximum(shares, 1e-12))[labels] @ counting / n_judges
-    best = (np.log(likelihoods) @ counting / n_judges).max()
-    return n_judges >= ENOUGH_JUDGES and best - by_shares < NO_INFORMATION
+    n_judges = len(labels)
+    shares = np.bincount(labels, counting, minlength=n_classes) / n_judges
+    by_shares = np.log(_grant_mistakes(shares[labels], n_classes)) @ counting
+    best = (np.log(_grant_mistakes(likelihoods, n_classes)) @ counting).max()
+    # The first is minus the entropy of the classes, all that there is to know.
+    return n_judges >= ENOUGH_JUDGES and best < (1 - LITTLE_KNOWN) * by_shares
 
 
 def _counting(weight, class_weights, judges, labels):

@@ -13,7 +13,7 @@ from skebm import JEMClassifier
 from skebm._judges import choose_judges, fold_numbers
 from skebm._role_stack import (
     LOG_TEMPERATURE,
-    NO_INFORMATION,
+    LITTLE_KNOWN,
     PRIOR_STRENGTH,
     _at_judges_shares,
     _carried,
@@ -87,8 +87,18 @@ def test_where_many_judges_find_nothing_the_prior_does_not_count(
     likelihoods = np.where(np.arange(n_judges) < share * n_judges, share, 1 - share)
     likelihoods = np.stack([likelihoods, np.full(n_judges, 0.5)])
     entropy = -share * np.log(share) - (1 - share) * np.log(1 - share)
-    assert (np.log(2) - entropy > NO_INFORMATION) == (share == 0.7)
-    assert _know_nothing(likelihoods, labels, np.ones(n_judges)) == alone
+    assert (1 - entropy / np.log(2) > LITTLE_KNOWN) == (share == 0.7)
+    assert _know_nothing(likelihoods, labels, np.ones(n_judges), 2) == alone
+
+
+@pytest.mark.parametrize("n_rare", [2, 20, 100])
+@pytest.mark.parametrize("knows", [True, False])
+def test_what_is_nothing_goes_by_what_there_is_to_know(n_rare, knows):
+    """A rare class has little entropy; who knows it knows something."""
+    labels = (np.arange(200) < n_rare).astype(int)
+    shares = np.bincount(labels)[labels] / 200
+    likelihoods = np.full((1, 200), 0.97) if knows else shares[None]
+    assert _know_nothing(likelihoods, labels, np.ones(200), 2) == (not knows)
 
 
 def test_noise_with_many_labels_is_left_to_the_labels():
