@@ -181,7 +181,7 @@ class BaseEBM(OODScoresMixin, CallbackSupportMixin, PortableStateMixin, BaseEsti
         resolve_normalizer(self.normalizer)
         return {
             "objective": objective,
-            "reference": resolve_reference(self.reference),
+            "reference": resolve_reference(self._option("reference", objective)),
             "device": resolve_device(self.device),
             "network": network,
             "builder": builder,

@@ -42,7 +42,7 @@ class CoarserReferenceMixin:
     def _wants_coarser(self, trainer, n_features):
         return (
             isinstance(self.reference, str)
-            and self.reference in ("gmm", "copula")
+            and self.reference in ("auto", "copula", "gmm")
             and n_features <= MAX_COLUMNS
             and not self.warm_start
             and not self._run.model.is_normalized

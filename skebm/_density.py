@@ -55,14 +55,16 @@ class EBMDensityEstimator(
         "ppca", "mixture", "nice", which are normalised by themselves; or
         ``(n_features, n_outputs) -> nn.Module``; here n_outputs is 1. See
         `skebm.networks`.
-    reference : {"gmm", "gaussian", "kde", "flow", None}, Reference or estimator, \
-            default="gmm"
-        :math:`q_0`: a Gaussian mixture, one Gaussian, kernels about the rows, a neural
-        spline flow (needs zuko), or None: a uniform box, the training range widened by
-        a fifth on each side (-inf outside); or scikit-learn's `GaussianMixture` or
-        `KernelDensity`, taken as it is where it is fitted, in the units of X. In up to
-        four columns, where tilting "gmm" gains next to nothing, a coarser mixture is
-        tilted as well, and stays where it is better. With a
+    reference : {"auto", "copula", "gmm", "gaussian", "kde", "flow", None}, Reference \
+            or estimator, default="auto"
+        :math:`q_0`: a Gaussian mixture stacked with one of columns made normal by
+        monotone maps, where that gains on held-out rows; the mixture alone; one
+        Gaussian; kernels about the rows; a neural spline flow (needs zuko); or None: a
+        uniform box, the training range widened by a fifth on each side (-inf outside);
+        or scikit-learn's `GaussianMixture` or `KernelDensity`, taken as it is where it
+        is fitted, in the units of X. "auto" is the recipe's: "copula" for "nce", else
+        "gmm". In up to four columns, where tilting these gains next to nothing, a
+        coarser mixture is tilted as well, and stays where it is better. With a
         normalised network it changes no score: chains and noise start there, and None
         is one Gaussian.
     normalizer : {"auto", "importance", "ais", None} or instance, default="auto"
@@ -193,7 +195,7 @@ class EBMDensityEstimator(
         self,
         objective="nce",
         network="auto",
-        reference="copula",
+        reference="auto",
         normalizer="auto",
         *,
         categorical_features="from_dtype",

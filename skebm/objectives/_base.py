@@ -131,12 +131,16 @@ class Recipe:
         About how many steps a fit makes.
     n_iter_no_change : int
         Epochs without improvement after which it stops.
+    reference : str
+        Name of what is tilted; the maps of "copula" have kinks, which chains, scores
+        and generators meet.
     """
 
     network: str = "wave_mlp"
     learning_rate: float = 1e-3
     n_steps: int = 4000
     n_iter_no_change: int = 50
+    reference: str = "gmm"
 
 
 class Objective(BaseEstimator, ABC):

@@ -68,7 +68,7 @@ class NCE(Objective):
     (150,)
     """
 
-    recipe: ClassVar[Recipe] = Recipe("column_mlp", 3e-3, 3000, 20)
+    recipe: ClassVar[Recipe] = Recipe("column_mlp", 3e-3, 3000, 20, "copula")
 
     def __init__(self, noise_ratio: int = 8) -> None:
         self.noise_ratio = noise_ratio
