@@ -77,8 +77,8 @@ def stack_roles(
     rows. Each p_r is first taken to the power of 1 / T, with the T that maximises its
     likelihood under a normal prior of mean 0.5, deviation 0.4 on log T; for the weights
     alone: in the end the mean of the p_r as they are gets a temperature likewise. Where
-    a hundred rows or more find that no role knows more than a fourteenth of the classes'
-    entropy, the supervised role is alone.
+    a hundred rows or more find that no role knows more than a fourteenth of the
+    classes' entropy, the supervised role is alone.
 
     Parameters
     ----------

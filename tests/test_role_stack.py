@@ -12,8 +12,8 @@ from sklearn.base import clone
 from skebm import JEMClassifier
 from skebm._judges import choose_judges, fold_numbers
 from skebm._role_stack import (
-    LOG_TEMPERATURE,
     LITTLE_KNOWN,
+    LOG_TEMPERATURE,
     PRIOR_STRENGTH,
     _at_judges_shares,
     _carried,
