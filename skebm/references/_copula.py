@@ -24,9 +24,9 @@ from skebm.utils import check_range
 
 Array = NDArray[np.float64]
 
-#: Held-out gain of the maps, in nats a row and a column, or in all, below which the
-#: plain mixture stays: what is less a net learns as well, from a smoother start.
-MIN_GAIN_PER_COLUMN, MIN_GAIN = 0.1, 0.3
+#: Held-out gain of the maps, in nats a row, below which the plain mixture stays: it
+#: costs a third as much.
+MIN_GAIN = 0.05
 
 
 class MappedMixtureDensity(Density):
@@ -190,7 +190,7 @@ class CopulaMixtureReference(Reference):
     by one curve and the mixture has only to tell how columns go together. Elsewhere the
     plain mixture is better; both are what `GaussianMixtureReference` fits, and the
     share a is the best for rows held out from maps and mixtures alike. Where that gains
-    less than 0.3 nats, or 0.1 a column, the plain mixture is returned.
+    less than 0.05 nats the plain mixture is returned.
 
     Parameters
     ----------
@@ -241,8 +241,7 @@ class CopulaMixtureReference(Reference):
         scores = np.stack([mapped_scores, plain_scores])
         shares = stacking_weights(scores)
         stacked = logsumexp(scores, b=shares[:, None], axis=0)
-        enough = min(MIN_GAIN, MIN_GAIN_PER_COLUMN * rows.shape[1])
-        if np.mean(stacked - plain_scores) < enough:
+        if np.mean(stacked - plain_scores) < MIN_GAIN:
             return plain
         parts = _mapped(mapped, maps), plain
         return CopulaMixtureDensity.of(torch.tensor(shares[0]).float(), *parts)
