@@ -27,6 +27,8 @@ Array = NDArray[np.float64]
 #: Held-out gain of the maps, in nats a row, below which the plain mixture stays: it
 #: costs a third as much.
 MIN_GAIN = 0.05
+#: Largest share of the mapped part: the other holds rows between piles of values.
+MAX_SHARE = 0.99
 
 
 class MappedMixtureDensity(Density):
@@ -163,8 +165,6 @@ class _MappedRowsDensity(Density):
     def log_prob(self, x: Tensor) -> Tensor:
         """Return the log density of z in nats, shape (n,)."""
         log_prob = self.density.mapped.mixture.log_prob(x)
-        if self.density.share == 1:
-            return log_prob
         rows = self.density.maps.inverse(x)
         second = self.density.plain.log_prob(rows) - self.density.maps(rows)[1]
         return self.density.stack(log_prob, second)
@@ -186,11 +186,11 @@ class CopulaMixtureReference(Reference):
               + a \, \Big[ \sum_k \rho_k N(T(x); \nu_k, D_k) \Big] \prod_j T_j'(x_j)
 
     Each map :math:`T_j` takes its column's estimated distribution to a standard normal
-    one (`fit_marginals`), so that piles of equal values, long tails and walls are met
-    by one curve and the mixture has only to tell how columns go together. Elsewhere the
+    one (`fit_marginals`), so that long tails, walls and narrow peaks are met by
+    one curve and the mixture has only to tell how columns go together. Elsewhere the
     plain mixture is better; both are what `GaussianMixtureReference` fits, and the
-    share a is the best for rows held out from maps and mixtures alike. Where that gains
-    less than 0.05 nats the plain mixture is returned.
+    share a is the best for rows held out from maps and mixtures alike, at most 0.99.
+    Where that gains less than 0.05 nats the plain mixture is returned.
 
     Parameters
     ----------
@@ -239,12 +239,12 @@ class CopulaMixtureReference(Reference):
         mapped, mapped_scores = recipe.fit_stack(z, list(mapped_splits), seed)
         mapped_scores = mapped_scores + np.concatenate(log_slopes)
         scores = np.stack([mapped_scores, plain_scores])
-        shares = stacking_weights(scores)
-        stacked = logsumexp(scores, b=shares[:, None], axis=0)
+        share = min(stacking_weights(scores)[0], MAX_SHARE)
+        stacked = logsumexp(scores, b=[[share], [1 - share]], axis=0)
         if np.mean(stacked - plain_scores) < MIN_GAIN:
             return plain
         parts = _mapped(mapped, maps), plain
-        return CopulaMixtureDensity.of(torch.tensor(shares[0]).float(), *parts)
+        return CopulaMixtureDensity.of(torch.tensor(share).float(), *parts)
 
 
 def _map(maps: MarginalMaps, x: Array) -> tuple[Array, Array]:

@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 from scipy.special import log_ndtr, logsumexp, ndtri_exp
 from torch import Tensor, nn
 
-from skebm.utils import dequantization_scale
-
 Array = NDArray[np.float64]
 
 #: Kernels a column are this many times the root of the number of rows, at most so many.
@@ -20,6 +18,8 @@ KERNELS_PER_ROOT, MAX_KERNELS = 4, 256
 RELATIVE_WIDTH = 4.0
 #: Least width in standard deviations, so that no density is infinite.
 LEAST_WIDTH = 1e-3
+#: Share of its values that differ in a column without ties, and of rows that are alike.
+MIN_DISTINCT, MAX_TIES = 0.9, 0.02
 #: Ratio of neighbouring ranks at which the outermost rows are knots.
 TAIL_RATIO = 1.7
 
@@ -115,26 +115,35 @@ def fit_marginals(x: Array) -> MarginalMaps:
 
     at the knots of a spline: a column's density is estimated by kernels at m of its
     quantiles :math:`q_i`, each as wide as the rows lie apart there, so that peaks stay
-    narrow and tails wide. A column on a grid has kernels of the grid's width at least.
+    narrow and tails wide. Columns with ties (a tenth of the values are repeated, or a
+    fiftieth of the rows have the same one) are standardised only: each of their values
+    would be a spike, which a net learns to tell from all that is drawn beside it.
 
     Parameters
     ----------
     x : ndarray of shape (n, n_features)
         At least two rows.
     """
-    least = np.maximum(dequantization_scale(x), LEAST_WIDTH * x.std(axis=0))
-    columns = [
-        _fit_column(np.sort(column), width)
-        for column, width in zip(x.T, least, strict=True)
-    ]
+    columns = [_fit_column(np.sort(column)) for column in x.T]
     n_knots = max(len(knots) for knots, _, _ in columns)
     parts = zip(*(_lengthened(*column, n_knots) for column in columns), strict=True)
     return MarginalMaps(*(torch.tensor(np.stack(part)).float() for part in parts))
 
 
-def _fit_column(ordered: Array, least: float) -> tuple[Array, Array, Array]:
-    """Return knots, the map there and its slopes."""
+def _is_tied(ordered: Array) -> bool:
+    """Tell whether many values are repeated, or one is by many rows."""
+    _, counts = np.unique(ordered, return_counts=True)
     n = len(ordered)
+    return bool(len(counts) < MIN_DISTINCT * n or counts.max() > max(1, MAX_TIES * n))
+
+
+def _fit_column(ordered: Array) -> tuple[Array, Array, Array]:
+    """Return knots, the map there and its slopes."""
+    n, spread = len(ordered), ordered.std() or 1.0
+    if _is_tied(ordered):
+        ends = np.array([-1.0, 1.0])
+        return ordered.mean() + spread * ends, ends, np.full(2, 1 / spread)
+    least = LEAST_WIDTH * spread
     m = min(MAX_KERNELS, max(8, round(KERNELS_PER_ROOT * math.sqrt(n))))
     centres = np.quantile(ordered, (np.arange(m) + 0.5) / m)
     gaps = np.gradient(centres)

@@ -57,8 +57,9 @@ def _factors(k):
 
 def test_maps_make_columns_normal_and_go_back():
     x = np.random.default_rng(0).gamma(0.7, size=(4000, 2))
-    x[:, 1] = np.where(x[:, 1] < 0.3, 0.0, x[:, 1])  # a third of the rows
-    x[:, 1] += np.random.default_rng(1).uniform(-0.01, 0.01, 4000)
+    # A third of the rows in a narrow peak.
+    noise = np.random.default_rng(1).uniform(-0.01, 0.01, 4000)
+    x[:, 1] = np.where(x[:, 1] < 0.3, 0.0, x[:, 1]) + noise
     maps = fit_marginals(x).double()
     rows = torch.from_numpy(x)
     z, log_slope = maps(rows)
@@ -196,9 +197,9 @@ def test_columns_without_a_smooth_distribution_are_mapped_finitely(kind):
     z, log_slope = maps(torch.from_numpy(x).float())
     assert z.isfinite().all() and log_slope.isfinite().all()
     assert (maps.slopes > 0).all() and (maps.knots.diff(dim=1) > 0).all()
-    if kind == "integers":  # no spike a value
-        steepness = maps.slopes[1].max() / maps.slopes[1].min()
-        assert steepness < 20
+    if kind != "two rows":  # values that are repeated are no spikes: a straight line
+        assert maps.slopes[1].max() == pytest.approx(maps.slopes[1].min().item())
+        assert maps.slopes[1, 0] == pytest.approx(1 / (x[:, 1].std() or 1), rel=1e-4)
 
 
 def test_options_are_checked():
