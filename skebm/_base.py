@@ -478,11 +478,13 @@ class BaseEBM(OODScoresMixin, CallbackSupportMixin, PortableStateMixin, BaseEsti
         if model.is_normalized:
             return NORMALIZED
         if Z is not None:
-            Z = self.reference_.coordinates(torch.from_numpy(Z).to(self._device))
-        model = model.in_coordinates()
+            Z = torch.from_numpy(Z).to(self._device)
+        moved = model.in_coordinates()
+        if Z is not None and moved is not model:
+            Z = model.reference.coordinates(Z)
         return normalizer and normalizer.estimate(
-            model.energy,
-            model.reference,
+            moved.energy,
+            moved.reference,
             generator=make_generator(seed, self._device),
             rows=Z,
         )

@@ -137,20 +137,22 @@ class ConditionalsMixin:
         if model.is_normalized:
             Z = self.network_.sample(n_samples, generator)
         else:
-            Z = self._draw_annealed(
-                model.in_coordinates(), n_samples, log_tilt, generator
-            )
+            Z = self._draw_annealed(model, n_samples, log_tilt, generator)
         return self._standardizer.inverse_transform(Z.cpu().numpy())
 
     def _draw_annealed(self, model, n_samples, log_tilt, generator):
-        """Draw standardised rows by way of the reference's coordinates."""
-        to_rows = self.reference_.from_coordinates
-        if log_tilt is not None:
-            of_rows = log_tilt
-            log_tilt = lambda z: of_rows(to_rows(z))  # noqa: E731
+        """Draw standardised rows, by way of the reference's coordinates."""
+        moved = model.in_coordinates()
+
+        def to_rows(z):
+            return z if moved is model else model.reference.from_coordinates(z)
+
+        def log_tilt_there(z):
+            return log_tilt(to_rows(z))
+
         draws = annealed_samples(
-            _tilted(model.energy, log_tilt),
-            model.reference,
+            _tilted(moved.energy, log_tilt and log_tilt_there),
+            moved.reference,
             n_samples,
             generator=generator,
             min_particles=MIN_PARTICLES,

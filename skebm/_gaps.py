@@ -11,7 +11,7 @@ from skebm.references import (
     fit_incomplete,
     hot_deck,
 )
-from skebm.training import GapFilling, IncompleteRowsMonitor
+from skebm.training import MAX_MONITORED, GapFilling, IncompleteRowsMonitor
 from skebm.utils import draw_seed, make_generator
 
 #: Steps of the chains that fill the rows kept for log Z and the threshold.
@@ -83,7 +83,7 @@ class IncompleteRowsMixin:
         return super()._batches(Z, codes, weight, rows, options)
 
     def _density_monitor(self, Z, weight, held_out, noise_scale, seed):
-        if not Z[held_out].isnan().any():
+        if not Z[held_out[:MAX_MONITORED]].isnan().any():
             return super()._density_monitor(Z, weight, held_out, noise_scale, seed)
         return super()._density_monitor(
             Z,

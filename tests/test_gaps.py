@@ -13,6 +13,7 @@ import skebm._gaps
 from skebm import EBMDensityEstimator
 from skebm._table import Standardizer
 from skebm.networks import MLP
+from skebm.references import CopulaMixtureDensity
 
 COVARIANCE = np.array([[1.0, 0.8, 0.5], [0.8, 1.0, 0.2], [0.5, 0.2, 1.0]])
 TRUTH = stats.multivariate_normal([10.0, 0.0, -5.0], COVARIANCE)
@@ -244,3 +245,25 @@ def a_gap_in(values):
 def test_tables_that_nothing_can_be_learnt_from(X, options, message):
     with pytest.raises(ValueError, match=message):
         make(**options).fit(X)
+
+
+def test_long_tails_with_gaps_under_the_default_reference():
+    """Log-normal columns, a fifth missing: near the truth, by the copula."""
+    rng = np.random.default_rng(0)
+    z = rng.multivariate_normal([0, 0], [[1, 0.7], [0.7, 1]], size=1500)
+    X, test = np.exp(1.5 * z[:900]), z[900:]
+    model = make(reference="auto", network="auto", max_iter=5).fit(with_gaps(X, 0.2))
+    assert isinstance(model.reference_, CopulaMixtureDensity)
+    truth = stats.multivariate_normal([0, 0], [[1, 0.7], [0.7, 1]]).logpdf(test)
+    truth = truth - (1.5 * test + np.log(1.5)).sum(axis=1)
+    assert model.score(np.exp(1.5 * test)) > truth.mean() - 0.3
+
+
+def test_one_gap_past_the_rows_that_are_watched():
+    X = np.random.default_rng(0).normal(size=(400, 2))
+    X[:, 1] += X[:, 0]
+    X[3, 1] = np.nan
+    model = make(max_iter=2, normalizer=None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(skebm._gaps, "MAX_MONITORED", 0)
+        assert model.fit(X).score_samples(X).shape == (400,)

@@ -58,8 +58,10 @@ class EnergyModel(nn.Module):
         return is_normalized(self.network)
 
     def in_coordinates(self) -> EnergyModel:
-        """Return the model of the reference's coordinates, of the same log Z."""
+        """Return the model of the coordinates, of the same log Z; or itself."""
         reference = self.reference.in_coordinates()
+        if reference is self.reference:
+            return self
         return EnergyModel(self.network, reference, self.entropy_weight)
 
     def logits(self, x: Tensor) -> Tensor:
@@ -72,9 +74,10 @@ class EnergyModel(nn.Module):
         x has shape (n_members, n, n_features), of those members only that are asked; a
         net that is no ensemble has a member.
         """
+        z = self.reference.coordinates(x.flatten(0, 1))
         if isinstance(self.network, EnsembleMLP):
-            return self.network.members(x, which)
-        return self.network(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+            return self.network.members(z.unflatten(0, x.shape[:2]), which)
+        return self.network(z).unflatten(0, x.shape[:2])
 
     @property
     def n_members(self) -> int:
@@ -86,7 +89,7 @@ class EnergyModel(nn.Module):
     def critic(self, x: Tensor) -> Tensor:
         """Return c(x), shape (n,)."""
         if isinstance(self.network, EnsembleMLP):
-            return self.network.critic(x)
+            return self.network.critic(self.reference.coordinates(x))
         if self.is_normalized:
             log_tilt = self.network(x)[:, 0] - self.reference.extended_log_prob(x)
             return self.entropy_weight * log_tilt

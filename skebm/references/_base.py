@@ -67,7 +67,7 @@ class Density(nn.Module, ABC):
         return None
 
     def coordinates(self, x: Tensor) -> Tensor:
-        """Return rows in columns over which they are spread evenly: what a net sees."""
+        """Return rows in columns that are about normal: what a net sees."""
         return x
 
     def from_coordinates(self, z: Tensor) -> Tensor:
@@ -75,7 +75,10 @@ class Density(nn.Module, ABC):
         return z
 
     def in_coordinates(self) -> Density:
-        """Return the density of the coordinates, in which chains move easily."""
+        """Return the density of the coordinates, its Jacobian counted, for chains.
+
+        Or the density itself, where chains had better move among the rows.
+        """
         return self
 
     @property

@@ -11,7 +11,7 @@ from scipy.special import logsumexp
 from torch import Tensor
 
 from skebm.references._base import Conditional, Density, Reference
-from skebm.references._marginals import MarginalMaps, fit_marginals
+from skebm.references._marginals import MarginalMaps, fit_marginals, tied_columns
 from skebm.references._mixture import GaussianMixtureDensity
 from skebm.references._stacked import StackedDensity
 from skebm.references._stacking import (
@@ -27,7 +27,7 @@ Array = NDArray[np.float64]
 #: Held-out gain of the maps, in nats a row, below which the plain mixture stays: it
 #: costs a third as much.
 MIN_GAIN = 0.05
-#: Largest share of the mapped part: the other holds rows between piles of values.
+#: Largest share of the mapped part: the other holds rows between narrow peaks.
 MAX_SHARE = 0.99
 
 
@@ -125,8 +125,8 @@ class CopulaMixtureDensity(StackedDensity):
         return self.maps.inverse(z)
 
     def in_coordinates(self) -> Density:
-        """Return the density of mapped rows."""
-        return _MappedRowsDensity(self)
+        """Return the density of mapped rows, where most are of the mapped part."""
+        return _MappedRowsDensity(self) if self.share >= 0.5 else self
 
     @property
     def plain_mixture(self) -> GaussianMixtureDensity:
@@ -233,8 +233,13 @@ class CopulaMixtureReference(Reference):
         rows, folds, seed = recipe.choose_rows(x, weight, generator)
         splits = split_rows(rows, folds)
         plain, plain_scores = recipe.fit_stack(rows, splits, seed)
-        maps = fit_marginals(rows)
-        mapped_splits, log_slopes = zip(*map(_map_split, splits), strict=True)
+        tied = tied_columns(x.numpy())  # rows drawn by their weights are repeated
+        if tied.all():
+            return plain
+        maps = fit_marginals(rows, tied)
+        mapped_splits, log_slopes = zip(
+            *(_map_split(split, tied) for split in splits), strict=True
+        )
         z = _map(maps, rows)[0]
         mapped, mapped_scores = recipe.fit_stack(z, list(mapped_splits), seed)
         mapped_scores = mapped_scores + np.concatenate(log_slopes)
@@ -254,9 +259,9 @@ def _map(maps: MarginalMaps, x: Array) -> tuple[Array, Array]:
     return z.numpy(), log_slope.numpy()
 
 
-def _map_split(split: Split) -> tuple[Split, Array]:
+def _map_split(split: Split, tied: NDArray[np.bool_]) -> tuple[Split, Array]:
     """Return a split whose rows are mapped as those to fit to tell, and log slopes."""
     train, held_out = split
-    maps = fit_marginals(train)
+    maps = fit_marginals(train, tied)
     z, log_slope = _map(maps, held_out)
     return (_map(maps, train)[0], z), log_slope

@@ -205,7 +205,7 @@ def fit_incomplete(
     is observed. Values of other rows fill the gaps first. Eight rounds of a Gaussian
     follow, then, unless that is what is asked for, eight of a mixture, of a cheap
     recipe. The reference asked for is fitted to the rows as they then are; where it is
-    a mixture itself, once more to rows filled by it.
+    or holds a mixture, once more to rows filled by that.
 
     Parameters
     ----------
@@ -233,6 +233,8 @@ def fit_incomplete(
 
     def refill(density: GaussianMixtureDensity, rows: Tensor) -> None:
         rows = rows[x[rows].isnan().any(1)]
+        if not len(rows):
+            return
         given = MixtureConditionals(density, x[rows], generator)
         drawn = given.draw(torch.arange(len(rows)), 1, generator)[:, 0]
         filled[rows] = torch.where(x[rows].isnan(), tied.snap(drawn), x[rows])
@@ -243,18 +245,19 @@ def fit_incomplete(
 
     recipes: list[Reference] = [GaussianReference()] * N_GAUSSIAN_ROUNDS
     if not isinstance(reference, GaussianReference):
-        mixture = GaussianMixtureReference(n_components=ROUND_SIZES, n_repeats=1)
-        recipes += [mixture] * N_MIXTURE_ROUNDS
+        cheap = GaussianMixtureReference(n_components=ROUND_SIZES, n_repeats=1)
+        recipes += [cheap] * N_MIXTURE_ROUNDS
     some = torch.randperm(len(x), generator=generator)[:MAX_ROUND_ROWS]
-    for recipe in recipes:
+    for number, recipe in enumerate(recipes, 1):
         density = fit(recipe, some)
         assert isinstance(density, GaussianMixtureDensity)
-        refill(density, gaps if recipe is recipes[-1] else some)
+        refill(density, gaps if number == len(recipes) else some)
     everyone = torch.arange(len(x))
     density = fit(reference, everyone)
     for _ in range(N_LAST_ROUNDS):
-        if not isinstance(density, GaussianMixtureDensity):
+        mixture = density.plain_mixture
+        if mixture is None:
             break
-        refill(density, gaps)
+        refill(mixture, gaps)
         density = fit(reference, everyone)
     return density

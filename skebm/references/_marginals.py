@@ -107,7 +107,15 @@ class MarginalMaps(nn.Module):
         )
 
 
-def fit_marginals(x: Array) -> MarginalMaps:
+def tied_columns(x: Array) -> NDArray[np.bool_]:
+    """Tell in which columns many values are repeated, or one is by many rows."""
+    n = len(x)
+    counts = [np.unique(column, return_counts=True)[1] for column in x.T]
+    few = [len(c) < MIN_DISTINCT * n or c.max() > max(1, MAX_TIES * n) for c in counts]
+    return np.array(few)
+
+
+def fit_marginals(x: Array, tied: NDArray[np.bool_] | None = None) -> MarginalMaps:
     r"""Return maps after which each column is about standard normal.
 
     .. math:: T(x) = \Phi^{-1}\Big(\frac1m \sum_i \Phi\Big(\frac{x - q_i}{h_i}
@@ -122,28 +130,29 @@ def fit_marginals(x: Array) -> MarginalMaps:
     Parameters
     ----------
     x : ndarray of shape (n, n_features)
-        At least two rows.
+        Rows.
+    tied : ndarray of bool of shape (n_features,) or None, default=None
+        Columns with ties; None looks for them.
     """
-    columns = [_fit_column(np.sort(column)) for column in x.T]
+    tied = tied_columns(x) if tied is None else tied
+    columns = [
+        _straight(column) if is_tied else _fit_column(np.sort(column))
+        for column, is_tied in zip(x.T, tied, strict=True)
+    ]
     n_knots = max(len(knots) for knots, _, _ in columns)
     parts = zip(*(_lengthened(*column, n_knots) for column in columns), strict=True)
     return MarginalMaps(*(torch.tensor(np.stack(part)).float() for part in parts))
 
 
-def _is_tied(ordered: Array) -> bool:
-    """Tell whether many values are repeated, or one is by many rows."""
-    _, counts = np.unique(ordered, return_counts=True)
-    n = len(ordered)
-    return bool(len(counts) < MIN_DISTINCT * n or counts.max() > max(1, MAX_TIES * n))
+def _straight(column: Array) -> tuple[Array, Array, Array]:
+    """Return what `_fit_column` does, of a map that standardises."""
+    spread, ends = column.std() or 1.0, np.array([-1.0, 1.0])
+    return column.mean() + spread * ends, ends, np.full(2, 1 / spread)
 
 
 def _fit_column(ordered: Array) -> tuple[Array, Array, Array]:
     """Return knots, the map there and its slopes."""
-    n, spread = len(ordered), ordered.std() or 1.0
-    if _is_tied(ordered):
-        ends = np.array([-1.0, 1.0])
-        return ordered.mean() + spread * ends, ends, np.full(2, 1 / spread)
-    least = LEAST_WIDTH * spread
+    n, least = len(ordered), LEAST_WIDTH * (ordered.std() or 1.0)
     m = min(MAX_KERNELS, max(8, round(KERNELS_PER_ROOT * math.sqrt(n))))
     centres = np.quantile(ordered, (np.arange(m) + 0.5) / m)
     gaps = np.gradient(centres)

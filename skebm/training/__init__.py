@@ -6,6 +6,7 @@ from skebm.training._guard import StabilityGuard
 from skebm.training._labeled import LabeledBatches
 from skebm.training._machine import GaussianTraining, MachineBatches, MachineTraining
 from skebm.training._monitor import (
+    MAX_MONITORED,
     DensityMonitor,
     Evaluation,
     LabelMonitor,
@@ -16,6 +17,7 @@ from skebm.training._schedule import Schedule
 from skebm.training._trainer import Trainer
 
 __all__ = [
+    "MAX_MONITORED",
     "DensityMonitor",
     "Evaluation",
     "GapFilling",

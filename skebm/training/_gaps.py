@@ -15,7 +15,7 @@ from skebm.references import (
     MixtureConditionals,
     TiedValues,
 )
-from skebm.training._monitor import DensityMonitor, energies_of
+from skebm.training._monitor import MAX_MONITORED, DensityMonitor, energies_of
 from skebm.utils import uniform_like
 
 #: Draws that compete with a row's present completion.
@@ -129,7 +129,7 @@ class IncompleteRowsMonitor(DensityMonitor):
         generator: torch.Generator,
         *,
         proposal: GaussianMixtureDensity,
-        max_rows: int = 4096,
+        max_rows: int = MAX_MONITORED,
     ) -> None:
         x, weight = x[:max_rows], None if weight is None else weight[:max_rows]
         gaps = x.isnan().any(1)

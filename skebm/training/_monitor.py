@@ -15,6 +15,7 @@ from skebm.references import Density
 
 MIN_EFFECTIVE_SHARE = 0.05
 MORE_DRAWS = 16
+MAX_MONITORED = 4096  # held-out rows
 CHUNK_ROWS = 1024  # an embedding's waves take many times a row's memory
 
 
@@ -94,7 +95,7 @@ class DensityMonitor(Monitor):
         reference: Density,
         generator: torch.Generator,
         n_draws: int = 4096,
-        max_rows: int = 4096,
+        max_rows: int = MAX_MONITORED,
     ) -> None:
         self.x = x[:max_rows]
         weight = torch.ones(len(self.x)) if weight is None else weight[:max_rows]

@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 
 from skebm import EBMDensityEstimator
-from skebm.networks import MLP, EnergyModel
+from skebm.networks import MLP, EnergyModel, EnsembleMLP
 from skebm.references import (
     CopulaMixtureDensity,
     CopulaMixtureReference,
@@ -119,9 +119,41 @@ def test_coordinates_keep_the_measure(density):
     )
     torch.testing.assert_close(density.from_coordinates(z), x, atol=1e-4, rtol=1e-3)
     torch.testing.assert_close(inside.sample(500, rng(4)), z, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("kind", [MLP, EnsembleMLP])
+def test_whatever_asks_a_net_asks_it_about_coordinates(density, kind):
+    x = density.sample(100, rng(4))
+    z = density.coordinates(x)
     with isolated_rng(0, x.device):
-        model = EnergyModel(MLP(3, 1, hidden_features=(8,)), density)
-    torch.testing.assert_close(model.in_coordinates().energy(z), model.energy(x))
+        network = kind(3, 2)
+        for parameter in network.parameters():
+            torch.nn.init.normal_(parameter, std=0.3)
+    model = EnergyModel(network.eval(), density)
+    energy, inside = model.energy(x), model.in_coordinates()
+    assert energy.std() > 0.1
+    torch.testing.assert_close(inside.energy(z), energy)
+    torch.testing.assert_close(inside.logits(z), model.logits(x))
+    members = x.expand(model.n_members, -1, -1)
+    torch.testing.assert_close(
+        inside.member_logits(z.expand_as(members)), model.member_logits(members)
+    )
+
+
+def test_rows_of_weights_are_mapped_too():
+    """Rows drawn by their weights are repeated, which makes no column tied."""
+    x, _ = log_normal_rows(1000)
+    x = torch.from_numpy(x).float()
+    weight = 0.5 + torch.rand(1000, generator=rng())
+    density = SMALL.fit(x, weight=weight, generator=rng())
+    assert isinstance(density, CopulaMixtureDensity)
+    assert (density.maps.slopes.amax(1) > 2 * density.maps.slopes.amin(1)).all()
+
+
+def test_tied_columns_alone_leave_the_plain_mixture():
+    x = torch.randn(500, 2, generator=rng()).round()
+    density = SMALL.fit(x, weight=None, generator=rng())
+    assert isinstance(density, GaussianMixtureDensity)
 
 
 def test_is_rebuilt_from_its_arrays(density):

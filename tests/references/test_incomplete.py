@@ -159,3 +159,12 @@ def test_a_grid_with_gaps_is_one_when_it_is_filled(rng):
     assert set(rows[:, 0].tolist()) == {0, 1, 2, 3}
     assert len(rows[:, 1].unique()) == len(rows)
     assert (rows == holes)[~holes.isnan()].all()
+
+
+def test_few_gaps_among_many_rows(rng):
+    """The rounds' subset may hold no row with a gap."""
+    x = torch.randn(5200, 2, generator=rng)
+    x[3, 1] = torch.nan
+    density = fit_incomplete(GaussianReference(), x, weight=None, generator=rng)
+    complete = x[~x.isnan().any(1)]
+    torch.testing.assert_close(density.means[0], complete.mean(0), atol=1e-3, rtol=0)
