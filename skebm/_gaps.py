@@ -10,6 +10,7 @@ from skebm.references import (
     TiedValues,
     fit_incomplete,
     hot_deck,
+    plain_mixture,
 )
 from skebm.training import MAX_MONITORED, GapFilling, IncompleteRowsMonitor
 from skebm.utils import draw_seed, make_generator
@@ -125,7 +126,7 @@ class IncompleteRowsMixin:
 
     def _gap_proposal(self):
         """Return a mixture whose conditionals propose what is missing."""
-        return self.reference_.plain_mixture or self._proposal_density()
+        return plain_mixture(self.reference_) or self._proposal_density()
 
 
 def _completions(row):

@@ -14,6 +14,7 @@ from skebm.references import (
     GaussianMixtureDensity,
     GaussianMixtureReference,
     GaussianReference,
+    plain_mixture,
 )
 from skebm.utils import isolated_rng, make_generator, normal_like
 
@@ -61,7 +62,7 @@ class MixtureDensity(OODScore):
     ) -> Self:
         """Take or fit the mixture; its convolution with the blur is exact."""
         del held_out, max_steps
-        mixture = scored.model.reference.plain_mixture
+        mixture = plain_mixture(scored.model.reference)
         if mixture is None:
             recipe, rng = GaussianMixtureReference(), make_generator(_seed(generator))
             mixture = recipe.fit(train.cpu(), weight=None, generator=rng)

@@ -8,6 +8,7 @@ from skebm.references._copula import (
     CopulaMixtureDensity,
     CopulaMixtureReference,
     MappedMixtureDensity,
+    plain_mixture,
 )
 from skebm.references._fitted import EstimatorReference
 from skebm.references._flow import FlowDensity, FlowMixtureDensity, FlowReference
@@ -46,6 +47,7 @@ __all__ = [
     "fit_incomplete",
     "fit_marginals",
     "hot_deck",
+    "plain_mixture",
 ]
 
 #: A name for each reference; None is the uniform density on a box.

@@ -5,16 +5,13 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from torch import Tensor, nn
-
-if TYPE_CHECKING:
-    from skebm.references._mixture import GaussianMixtureDensity
 
 
 class Density(nn.Module, ABC):
@@ -60,11 +57,6 @@ class Density(nn.Module, ABC):
             Takes x_O to q0(x_M | x_O).
         """
         raise NotImplementedError(f"{type(self).__name__} has no closed forms.")
-
-    @property
-    def plain_mixture(self) -> GaussianMixtureDensity | None:
-        """The mixture of Gaussians that it is or holds, of the same rows; or None."""
-        return None
 
     def coordinates(self, x: Tensor) -> Tensor:
         """Return rows in columns that are about normal: what a net sees."""

@@ -129,11 +129,6 @@ class CopulaMixtureDensity(StackedDensity):
         return _MappedRowsDensity(self) if self.share >= 0.5 else self
 
     @property
-    def plain_mixture(self) -> GaussianMixtureDensity:
-        """The mixture of columns as they are, fitted to all rows."""
-        return self.plain
-
-    @property
     def maps(self) -> MarginalMaps:
         """The maps of the columns."""
         return self.mapped.maps
@@ -153,6 +148,13 @@ class CopulaMixtureDensity(StackedDensity):
             return CopulaMixtureDensity.of(share, *parts)
 
         return marginal, conditional
+
+
+def plain_mixture(density: Density) -> GaussianMixtureDensity | None:
+    """Return the mixture of columns as they are that a density is or holds, or None."""
+    if isinstance(density, CopulaMixtureDensity):
+        return density.plain
+    return density if isinstance(density, GaussianMixtureDensity) else None
 
 
 class _MappedRowsDensity(Density):

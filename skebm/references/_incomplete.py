@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from skebm.references._base import Density, Reference
+from skebm.references._copula import plain_mixture
 from skebm.references._mixture import GaussianMixtureDensity, GaussianReference
 from skebm.references._stacking import GaussianMixtureReference
 from skebm.utils import dequantization_scale, normal_like, uniform_like
@@ -255,7 +256,7 @@ def fit_incomplete(
     everyone = torch.arange(len(x))
     density = fit(reference, everyone)
     for _ in range(N_LAST_ROUNDS):
-        mixture = density.plain_mixture
+        mixture = plain_mixture(density)
         if mixture is None:
             break
         refill(mixture, gaps)

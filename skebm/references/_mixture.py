@@ -124,11 +124,6 @@ class GaussianMixtureDensity(Density):
         return marginal, conditional
 
     @property
-    def plain_mixture(self) -> GaussianMixtureDensity:
-        """The density itself."""
-        return self
-
-    @property
     def narrowest_scale(self) -> float:
         """Least standard deviation of a component, in any direction."""
         return float(torch.linalg.svdvals(self.cholesky.double()).min())
