@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from skebm.networks import EnergyModel
-from skebm.references import GaussianMixtureDensity
+from skebm.references import GaussianMixtureDensity, UniformBox
 from skebm.training import DensityMonitor, Evaluation, LabelMonitor
 
 
@@ -112,8 +112,9 @@ def test_label_monitor_is_accuracy_with_ties_broken():
 
     x = torch.tensor([[-1.0], [-1.0], [1.0], [1.0]])
     monitor = LabelMonitor(x, torch.tensor([0, 0, 1, 0]), None)
-    mild = monitor.evaluate(EnergyModel(Fixed(1.0), None))
-    sharp = monitor.evaluate(EnergyModel(Fixed(5.0), None))
+    box = UniformBox(-torch.ones(1), torch.ones(1))
+    mild = monitor.evaluate(EnergyModel(Fixed(1.0), box))
+    sharp = monitor.evaluate(EnergyModel(Fixed(5.0), box))
     assert round(mild.scores["accuracy"], 2) == 0.75
     assert monitor.improvement(mild, sharp) > 0  # as accurate, less surely wrong
     assert isinstance(mild, Evaluation)
