@@ -72,7 +72,7 @@ class ConditionalsMixin:
         """Fill missing entries by what the model knows of them given the others.
 
         Importance sampling from the reference's conditional, worth 400 draws at least;
-        where that takes too many, sequential Monte Carlo with HMC moves, in two
+        where that takes too many, sequential Monte Carlo, in two
         populations whose R-hat judges them.
 
         Parameters

@@ -39,19 +39,26 @@ class AnnealedImportanceSampling(AbstractNormalizer):
     and the standard error honest. As many particles go the way back, from rows of data
     where there are some, else from the pilot's particles.
 
+    A reference that has transitions of its own (`Density.transition`) moves the
+    particles first, by fresh draws and by steps that are as long in each direction as
+    its components are wide, accepted by the energy alone: no gradient is asked for.
+    Where three quarters of the steps are accepted the sampler is left out.
+
     Parameters
     ----------
     n_particles : int, default=512
         n, the number of independent particles.
     sampler : {"hmc", "mala"} or AbstractSampler, default="hmc"
-        What moves the particles; its step size is adapted, in whitened coordinates.
+        What moves the particles where the reference doesn't, or not far enough; its
+        step size is adapted, in whitened coordinates.
     n_temperatures : int or "auto", default="auto"
         K. "auto" takes the squared thermodynamic length over `log_weight_variance`.
     log_weight_variance : float, default=0.35
         The variance of the log weights, in nats squared, that "auto" aims at, were
         every particle in equilibrium at each temperature.
     n_moves : int, default=1
-        Steps of the sampler at each temperature.
+        Steps of the sampler at each temperature; the reference makes four times as
+        many.
     n_pilot_particles : int, default=512
         Particles of the pilot run.
 
@@ -59,7 +66,9 @@ class AnnealedImportanceSampling(AbstractNormalizer):
     ----------
     R. M. Neal, "Annealed importance sampling", Statistics and Computing 11 (2001).
     P. Del Moral, A. Doucet and A. Jasra, "Sequential Monte Carlo samplers", JRSS B 68
-    (2006), for the adaptive temperatures.
+    (2006), for the adaptive temperatures. S. L. Cotter, G. O. Roberts, A. M. Stuart and
+    D. White, "MCMC methods for functions", Statistical Science 28 (2013), for steps
+    that a reference leaves invariant.
 
     Examples
     --------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 import torch
@@ -15,14 +15,19 @@ from skebm.evaluation._log_weights import ReferenceDensity, energies
 from skebm.evaluation._particles import (
     covariance_factor,
     efficiency,
+    has_transitions,
     move,
     resample,
     resolve_sampler,
+    step_by_reference,
 )
 from skebm.samplers import AbstractSampler
 from skebm.samplers._point import Energy
 
 _MAX_TEMPERATURES = 200
+#: Share of the reference's transitions accepted from which the sampler is left out: it
+#: would be most of the cost.
+ENOUGH_ACCEPTED = 0.75
 
 
 @dataclass(frozen=True)
@@ -40,12 +45,15 @@ class Rung:
         Of the sampler, in whitened coordinates.
     factor : Tensor of shape (d, d)
         Cholesky factor of the particles' covariance.
+    acceptance : float
+        Share of the reference's transitions that are accepted; 0 where it has none.
     """
 
     beta: float
     length: float
     step_size: float
     factor: Tensor
+    acceptance: float = 0.0
 
     def move(
         self,
@@ -57,7 +65,13 @@ class Rung:
         *,
         generator: torch.Generator,
     ) -> Tensor:
-        """Move x by a sampler that leaves this density invariant."""
+        """Move x, leaving this density invariant: by the reference, by a sampler."""
+        if self.acceptance and has_transitions(reference):
+            x, _ = step_by_reference(
+                energy, reference, self.beta, x, n_moves, generator
+            )
+        if self.acceptance >= ENOUGH_ACCEPTED:
+            return x
         fixed = clone(sampler).set_params(step_size=self.step_size, n_adapt=0)
         target = tempered(energy, reference, self.beta)
         return move(target, x, self.factor, fixed, n_moves, generator)[0]
@@ -86,8 +100,8 @@ class Annealed:
             rung, low = self.rungs[i], self.rungs[i - 1].beta if i else 0.0
             share = 1 - (ends[i] - goal) / rung.length if rung.length else 1.0
             beta = low + share * (rung.beta - low)
-            rungs.append(Rung(beta, 0.0, rung.step_size, rung.factor))
-        rungs[-1] = Rung(1.0, 0.0, rungs[-1].step_size, rungs[-1].factor)
+            rungs.append(replace(rung, beta=beta, length=0.0))
+        rungs[-1] = replace(rungs[-1], beta=1.0)
         return rungs
 
 
@@ -132,11 +146,16 @@ def anneal(
         length = math.sqrt(max(-math.log(max(efficiency(log_weights), 1e-300)), 0.0))
         x = x[resample(log_weights, generator)]
         factor = covariance_factor(x)
-        x, step_size = move(
-            tempered(energy, reference, beta), x, factor, sampler, n_moves, generator
-        )
-        sampler.set_params(step_size=step_size)
-        rungs.append(Rung(beta, length, step_size, factor))
+        acceptance = 0.0
+        if has_transitions(reference):
+            x, acceptance = step_by_reference(
+                energy, reference, beta, x, n_moves, generator
+            )
+        if acceptance < ENOUGH_ACCEPTED:
+            target = tempered(energy, reference, beta)
+            x, step_size = move(target, x, factor, sampler, n_moves, generator)
+            sampler.set_params(step_size=step_size)
+        rungs.append(Rung(beta, length, sampler.step_size, factor, acceptance))
     return Annealed(x, rungs, log_normalizer)
 
 
@@ -192,12 +211,14 @@ def annealed_samples(
     generator : torch.Generator
         The only source of randomness.
     sampler : {"hmc", "mala"} or AbstractSampler, default="hmc"
-        What moves the particles; its step size is adapted in whitened coordinates.
+        What moves the particles where the reference has no transitions or too few are
+        accepted; its step size is adapted in whitened coordinates.
     min_particles : int, default=1000
         Fewer samples than this are thinned from as many particles, so that the masses
         of modes are right for one draw, too.
     n_moves : int, default=3
-        Steps of the sampler at each temperature.
+        Steps of the sampler at each temperature; the reference makes four times as
+        many.
     n_final_moves : int, default=10
         Further steps at the end.
     target_efficiency : float, default=0.8

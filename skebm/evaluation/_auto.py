@@ -23,6 +23,9 @@ MAX_QUADRATURE = 2
 #: Columns up to which a round may take all its moves.
 NARROW = 64
 MIN_PARTICLES = 128
+#: Temperatures on the way back from rows: by the few that a short way needs, what rows
+#: and model differ in would look like a larger Z.
+MIN_RETURN_TEMPERATURES = 16
 
 
 def _unchecked(estimate: LogNormalizer, n_features: int) -> LogNormalizer:
@@ -120,9 +123,10 @@ class AutoNormalizer(AbstractNormalizer):
         annealing.set_params(n_particles=fewer, n_pilot_particles=fewer)
         pilot = annealing.pilot(energy, reference, generator)
         if best.trusted and best.standard_error <= min(0.02, self.tolerance):
-            return bracket(
-                best, annealing.return_(pilot, energy, reference, generator, rows)
-            )
+            n = max(annealing.resolve_n_temperatures(pilot), MIN_RETURN_TEMPERATURES)
+            annealing.set_params(n_temperatures=n)
+            backward = annealing.return_(pilot, energy, reference, generator, rows)
+            return bracket(best, backward)
         n_particles = annealing.n_particles
         n_temperatures = self._n_temperatures(
             annealing, pilot, energy, reference, generator, max_moves

@@ -151,7 +151,6 @@ def _distrust(log_normalizer: float, error: float, fraction: float, n: int) -> s
     return ""
 
 
-@torch.no_grad()
 def energies(energy: Energy, x: Tensor) -> Tensor:
     """Energies in float64, shape (n,), in bounded memory.
 
@@ -162,11 +161,17 @@ def energies(energy: Energy, x: Tensor) -> Tensor:
     ValueError
         Where the energy has not shape (n,).
     """
-    chunks = x.split(chunk_rows(x.shape[1]))
-    values = torch.cat([checked(energy(rows), len(rows)) for rows in chunks]).double()
+    values = any_energies(energy, x)
     n_bad = int((values.isnan() | values.isneginf()).sum())
     if n_bad:
         raise FloatingPointError(
             f"the energy is NaN or -inf at {n_bad} of {len(x)} points."
         )
     return values
+
+
+@torch.no_grad()
+def any_energies(energy: Energy, x: Tensor) -> Tensor:
+    """Energies as `energies` returns them, whatever they are."""
+    chunks = x.split(chunk_rows(x.shape[1]))
+    return torch.cat([checked(energy(rows), len(rows)) for rows in chunks]).double()

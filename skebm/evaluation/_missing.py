@@ -76,7 +76,7 @@ class IncompleteRow:
 
     The expectation is that of a normaliser, with q0(x_M | x_O) for a reference. Draws
     from it are weighted; where 32 768 would not be worth `N_EFFECTIVE`, particles are
-    taken to the model through :math:`q_0(x_M | x_O) e^{-\beta E}` by HMC.
+    taken to the model through :math:`q_0(x_M | x_O) e^{-\beta E}`.
 
     Attributes
     ----------

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import math
+from typing import TypeGuard
+
 import torch
 from sklearn.base import clone
 from torch import Tensor
 
+from skebm.evaluation._log_weights import ReferenceDensity, any_energies, energies
+from skebm.references import Density
 from skebm.samplers import HMC, MALA, AbstractMetropolisSampler, AbstractSampler
 from skebm.samplers._point import Energy
+from skebm.utils import uniform_like
 
 # In whitened coordinates a trajectory of a quarter period, about 1.5, mixes best.
 _SAMPLERS: dict[str, AbstractSampler] = {
     "hmc": HMC(step_size=0.5, n_leapfrog_steps=3, target_acceptance=0.9),
     "mala": MALA(step_size=0.5),
 }
+
+#: Transitions of the reference beside a step of the sampler: they ask no gradients.
+N_TRANSITIONS = 3
+_SHORTEST_STEP = 0.05
 
 
 def move(
@@ -32,6 +42,46 @@ def move(
     # A particle that stayed keeps its very x: rounding must not push it off a box.
     stayed = (moved == z).all(1, keepdim=True)
     return torch.where(stayed, x, moved @ factor.mT), diagnostics["step_size"]
+
+
+def has_transitions(reference: ReferenceDensity) -> TypeGuard[Density]:
+    """Tell whether chains can move by transitions of the reference."""
+    return getattr(reference, "has_transitions", False)
+
+
+def step_by_reference(
+    energy: Energy,
+    reference: Density,
+    beta: float,
+    x: Tensor,
+    n_rounds: int,
+    generator: torch.Generator,
+) -> tuple[Tensor, float]:
+    """Move x by Metropolis steps for q0 exp(-beta E) that q0 itself proposes.
+
+    A round is a fresh draw of q0, which may lead to any component, and three of its
+    transitions. Also the share of transitions accepted. Their scales are log-uniform,
+    so that nothing is to be tuned: long ones change what a row is in, short ones are
+    seldom refused.
+    """
+    values, accepted = energies(energy, x), 0.0
+    for i in range(n_rounds * (1 + N_TRANSITIONS)):
+        is_fresh = i % (1 + N_TRANSITIONS) == 0
+        if is_fresh:
+            proposal = reference.sample(len(x), generator)
+        else:
+            height = uniform_like(x[:, 0], generator)
+            scale = torch.exp(math.log(_SHORTEST_STEP) * height)
+            proposal = reference.transition(x, scale, generator)
+        proposed = any_energies(energy, proposal)
+        log_ratio = beta * (values - proposed)
+        log_uniform = uniform_like(log_ratio, generator).log()
+        taken = proposed.isfinite() & (log_uniform < log_ratio)
+        x = torch.where(taken.unsqueeze(1), proposal, x)
+        values = torch.where(taken, proposed, values)
+        if not is_fresh:
+            accepted += float(taken.double().mean())
+    return x, accepted / (n_rounds * N_TRANSITIONS)
 
 
 def covariance_factor(x: Tensor) -> Tensor:

@@ -88,6 +88,8 @@ def _model_draws(
     x = starts[chosen.to(starts.device)]
     target = tempered(energy, reference, 1.0)
     x = x[evaluate(target, x).energy.isfinite()]
+    if not len(x):
+        return pilot.x
     x = pilot.rungs[-1].move(
         energy, reference, x, sampler, _BURN_IN, generator=generator
     )

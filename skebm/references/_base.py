@@ -25,6 +25,8 @@ class Density(nn.Module, ABC):
     has_walls: ClassVar[bool] = False
     #: Whether marginals and conditionals are closed forms: `partition` is there.
     has_conditionals: ClassVar[bool] = False
+    #: Whether there is a `transition`: for chains, and for noise about rows.
+    has_transitions: ClassVar[bool] = False
 
     @abstractmethod
     def log_prob(self, x: Tensor) -> Tensor:
@@ -57,6 +59,27 @@ class Density(nn.Module, ABC):
             Takes x_O to q0(x_M | x_O).
         """
         raise NotImplementedError(f"{type(self).__name__} has no closed forms.")
+
+    def transition(
+        self, x: Tensor, scale: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        r"""Return rows after a step of a chain that is reversible with respect to q0.
+
+        .. math:: q_0(x) K(x' | x) = q_0(x') K(x | x')
+
+        Taken as a proposal for :math:`q_0 e^{-E}`, it is accepted with probability
+        :math:`\min(1, e^{E(x) - E(x')})`: neither q0 nor a gradient is asked for.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, n_features)
+            Where the chains are.
+        scale : Tensor of shape (n,)
+            Length of each step, above 0 and up to 1, the spread of what x is in.
+        generator : torch.Generator
+            The only source of randomness.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no transitions.")
 
     def coordinates(self, x: Tensor) -> Tensor:
         """Return rows in columns that are about normal: what a net sees."""

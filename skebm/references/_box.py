@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from skebm.references._base import Conditional, Density, Reference
-from skebm.utils import check_range, is_positive, uniform_like
+from skebm.utils import check_range, is_positive, normal_like, uniform_like
 
 
 class UniformBox(Density):
@@ -32,6 +32,7 @@ class UniformBox(Density):
 
     has_walls: ClassVar[bool] = True
     has_conditionals: ClassVar[bool] = True
+    has_transitions: ClassVar[bool] = True
 
     def __init__(self, low: Tensor, high: Tensor) -> None:
         super().__init__()
@@ -64,6 +65,13 @@ class UniformBox(Density):
         folded = (torch.remainder(x - self.low, 2 * width) - width).abs()
         # Rounding may carry a row on a wall past it.
         return torch.minimum(torch.maximum(self.high - folded, self.low), self.high)
+
+    def transition(
+        self, x: Tensor, scale: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """Return rows after a normal step, as a share of the box, with mirrors."""
+        noise = (self.high - self.low) * normal_like(x, generator)
+        return self.inside(x + scale.unsqueeze(1) * noise)
 
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Return draws of shape (n_samples, n_features)."""

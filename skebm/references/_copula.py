@@ -45,6 +45,7 @@ class MappedMixtureDensity(Density):
     """
 
     has_conditionals: ClassVar[bool] = True
+    has_transitions: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -71,6 +72,13 @@ class MappedMixtureDensity(Density):
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Return draws of shape (n_samples, n_features)."""
         return self.maps.inverse(self.mixture.sample(n_samples, generator))
+
+    def transition(
+        self, x: Tensor, scale: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """Return rows after a step of the mixture, made in mapped columns."""
+        z = self.mixture.transition(self.maps(x)[0], scale, generator)
+        return self.maps.inverse(z)
 
     def partition(self, observed: Tensor) -> tuple[Density, Conditional]:
         """Return the marginal of some columns and the conditional of the others."""
@@ -111,6 +119,7 @@ class CopulaMixtureDensity(StackedDensity):
     mapped: MappedMixtureDensity
     plain: GaussianMixtureDensity
     has_conditionals: ClassVar[bool] = True
+    has_transitions: ClassVar[bool] = True
     part_types: ClassVar[dict[str, type[Density]]] = {
         "mapped": MappedMixtureDensity,
         "plain": GaussianMixtureDensity,
@@ -160,6 +169,8 @@ def plain_mixture(density: Density) -> GaussianMixtureDensity | None:
 class _MappedRowsDensity(Density):
     """Density of the mapped rows z = T(x) where x has a `CopulaMixtureDensity`."""
 
+    has_transitions: ClassVar[bool] = True
+
     def __init__(self, density: CopulaMixtureDensity) -> None:
         super().__init__()
         self.density = density
@@ -174,6 +185,14 @@ class _MappedRowsDensity(Density):
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Return draws of shape (n_samples, n_features)."""
         return self.density.coordinates(self.density.sample(n_samples, generator))
+
+    def transition(
+        self, x: Tensor, scale: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """Return mapped rows after a step that is made by the rows."""
+        rows = self.density.from_coordinates(x)
+        moved = self.density.transition(rows, scale, generator)
+        return self.density.coordinates(moved)
 
     @property
     def narrowest_scale(self) -> float:

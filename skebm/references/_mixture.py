@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skebm.references._base import Conditional, Density, Reference
-from skebm.utils import VARIANCE_FLOOR, column_units
+from skebm.utils import VARIANCE_FLOOR, column_units, normal_like
 
 #: Elements of factors gathered a row, up to which that is faster than a loop.
 MAX_GATHERED = 1_000_000
@@ -46,6 +47,7 @@ class GaussianMixtureDensity(Density):
     """
 
     has_conditionals: ClassVar[bool] = True
+    has_transitions: ClassVar[bool] = True
 
     def __init__(self, weights: Tensor, means: Tensor, cholesky: Tensor) -> None:
         super().__init__()
@@ -82,9 +84,11 @@ class GaussianMixtureDensity(Density):
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Return log q0(x) in nats, shape (n,)."""
-        n_rows = max(1, CACHED_ELEMENTS // max(1, len(self.shift)))
-        parts = [torch.logsumexp(self._log_joint(z), dim=1) for z in x.split(n_rows)]
-        return torch.cat(parts)
+        return torch.cat([self._log_joint(z).logsumexp(dim=1) for z in self._cut(x)])
+
+    def _cut(self, x: Tensor) -> Sequence[Tensor]:
+        """Return parts of the rows, whose joint densities need little memory."""
+        return x.split(max(1, CACHED_ELEMENTS // max(1, len(self.shift))))
 
     def _log_joint(self, x: Tensor) -> Tensor:
         """Return log pi_k N(x; mu_k, L_k L_k'), shape (n, n_components)."""
@@ -133,19 +137,45 @@ class GaussianMixtureDensity(Density):
         component = torch.multinomial(
             self.weights, n_samples, replacement=True, generator=generator
         )
-        noise = torch.randn(
-            (n_samples, self.means.shape[1]),
-            generator=generator,
-            device=self.means.device,
-            dtype=self.means.dtype,
-        )
-        if n_samples * self.means.shape[1] ** 2 <= MAX_GATHERED:
-            scaled = self.cholesky[component] @ noise.unsqueeze(2)
-            return self.means[component] + scaled[:, :, 0]
+        return self.means[component] + self._deviations(component, generator)
+
+    def transition(
+        self, x: Tensor, scale: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        r"""Return rows after a Crank-Nicolson step within a component of theirs.
+
+        .. math:: x' = \mu_k + \sqrt{1 - s^2} (x - \mu_k) + s L_k \varepsilon, \qquad
+            k \sim p(k | x)
+
+        It is as long in each direction as the component is wide there.
+
+        References
+        ----------
+        Cotter, Roberts, Stuart, White. MCMC methods for functions: modifying old
+        algorithms to make them faster. Statistical Science 2013.
+        """
+        component = torch.cat([self._classify(z, generator) for z in self._cut(x)])
+        centre, scale = self.means[component], scale.unsqueeze(1)
+        kept = (1 - scale.square()).sqrt() * (x - centre)
+        return centre + kept + scale * self._deviations(component, generator)
+
+    def _classify(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw the component that each row is of, shape (n,)."""
+        shares = self._log_joint(x).softmax(dim=1)
+        # Of a row too far from all of them for a density above zero nothing is known.
+        shares = torch.where(shares.isnan(), self.weights, shares)
+        return torch.multinomial(shares, 1, generator=generator)[:, 0]
+
+    def _deviations(self, component: Tensor, generator: torch.Generator) -> Tensor:
+        """Return draws of the given components, less their means."""
+        shape = len(component), self.means.shape[1]
+        noise = normal_like(self.means.new_empty(shape), generator)
+        if noise.numel() * noise.shape[1] <= MAX_GATHERED:
+            return (self.cholesky[component] @ noise.unsqueeze(2))[:, :, 0]
         x = torch.empty_like(noise)
         for k in range(len(self.weights)):
             rows = component == k
-            x[rows] = self.means[k] + noise[rows] @ self.cholesky[k].T
+            x[rows] = noise[rows] @ self.cholesky[k].T
         return x
 
 

@@ -67,6 +67,19 @@ class StackedDensity(Density):
             self.share.log() + first, torch.log1p(-self.share) + second
         )
 
+    def transition(
+        self, x: Tensor, scale: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """Return rows after a step of the part that each is of, drawn by its share."""
+        first, second = self.parts
+        log_odds = torch.logit(self.share) + first.log_prob(x) - second.log_prob(x)
+        of_first = uniform_like(log_odds, generator) < log_odds.sigmoid()
+        moved = torch.empty_like(x)
+        for part, chosen in ((first, of_first), (second, ~of_first)):
+            if chosen.any():
+                moved[chosen] = part.transition(x[chosen], scale[chosen], generator)
+        return moved
+
     @property
     def narrowest_scale(self) -> float:
         """Least standard deviation of either part."""
