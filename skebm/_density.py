@@ -46,12 +46,12 @@ class EBMDensityEstimator(
 
     Parameters
     ----------
-    objective : str or Objective, default="nce"
+    objective : str or Objective, default="stratified_nce"
         What is minimised: a name of `skebm.objectives.OBJECTIVES` or an instance.
     network : str, class or builder, default="auto"
         "auto" is the one of the objective's `skebm.objectives.Recipe`, as are other
-        options that say so: "column_mlp" for "nce", else "wave_mlp". Also "column_mlp",
-        "wave_mlp", "periodic_mlp", "fourier_mlp", "mlp", "resmlp";
+        options that say so: "column_mlp" for `skebm.objectives.NCE`, else "wave_mlp".
+        Also "column_mlp", "wave_mlp", "periodic_mlp", "fourier_mlp", "mlp", "resmlp";
         "ppca", "mixture", "nice", which are normalised by themselves; or
         ``(n_features, n_outputs) -> nn.Module``; here n_outputs is 1. See
         `skebm.networks`.
@@ -62,7 +62,7 @@ class EBMDensityEstimator(
         Gaussian; kernels about the rows; a neural spline flow (needs zuko); or None: a
         uniform box, the training range widened by a fifth on each side (-inf outside);
         or scikit-learn's `GaussianMixture` or `KernelDensity`, taken as it is where it
-        is fitted, in the units of X. "auto" is the recipe's: "copula" for "nce", else
+        is fitted, in the units of X. "auto" is the recipe's: "copula" for NCE, else
         "gmm". In up to four columns, where tilting these gains next to nothing, a
         coarser mixture is tilted as well, and stays where it is better. With a
         normalised network it changes no score: chains and noise start there, and None
@@ -79,7 +79,7 @@ class EBMDensityEstimator(
         density of the others: "auto" takes those of at least a tenth of the rows that
         are five times as frequent as any other, as the zeros of a zero-inflated column.
     max_iter : int or "auto", default="auto"
-        Epochs; "auto" takes as many as make the recipe's steps: 3000 for "nce", else
+        Epochs; "auto" takes as many as make the recipe's steps: 3000 for NCE, else
         4000.
     batch_size : int, default=100
         Rows a step.
@@ -87,7 +87,7 @@ class EBMDensityEstimator(
         The last epoch's batch size as a multiple of the first one's.
     learning_rate : float or "auto", default="auto"
         Adam's rate after warm-up; it decays along a cosine. "auto" is the recipe's:
-        3e-3 for "nce", else 1e-3.
+        3e-3 for NCE, else 1e-3.
     gradient_clip : float or None, default=None
         Largest norm of the gradient of a net.
     weight_averaging : float, default=0.99
@@ -101,7 +101,7 @@ class EBMDensityEstimator(
         Share of the rows held out, at most 10 000 rows.
     n_iter_no_change : int or "auto", default="auto"
         Epochs without improvement after which training stops. "auto" is the recipe's:
-        20 for "nce", else 50.
+        20 for NCE, else 50.
     tol : float, default=0.0
         Least improvement that counts, in nats.
     contamination : float or "auto", default=0.05
@@ -193,7 +193,7 @@ class EBMDensityEstimator(
 
     def __init__(
         self,
-        objective="nce",
+        objective="stratified_nce",
         network="auto",
         reference="auto",
         normalizer="auto",
@@ -375,8 +375,8 @@ class EBMDensityEstimator(
     def sample(self, n_samples=1, random_state=None, *, given=None):
         """Draw rows from the model's density, or from p(missing | given).
 
-        By sequential Monte Carlo from the reference, with importance weights and HMC
-        moves (`skebm.evaluation.annealed_samples`): draws follow p(x), not the
+        By sequential Monte Carlo from the reference, with importance weights and moves
+        of chains (`skebm.evaluation.annealed_samples`): draws follow p(x), not the
         generator that trained it. A normalised network draws by itself, exactly.
 
         Parameters

@@ -98,6 +98,7 @@ OBJECTIVES: dict[str, Callable[[], Objective]] = {
     "short_run": ShortRun,
     "sliced_score_matching": SlicedScoreMatching,
     "stein": SteinDiscrepancy,
+    "stratified_nce": NCE.stratified,
     "telescoping": Telescoping,
     "vera": VERA,
     "vera_ardae": VERAArdae,

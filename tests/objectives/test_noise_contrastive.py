@@ -20,7 +20,7 @@ from skebm.objectives import (
     Joint,
     Telescoping,
 )
-from skebm.references import GaussianMixtureDensity, UniformBox
+from skebm.references import GaussianMixtureDensity, KernelDensity, UniformBox
 
 pytestmark = pytest.mark.usefixtures("seeded")
 
@@ -152,6 +152,56 @@ def test_nce_is_at_rest_where_the_model_is_the_data_and_normalised(offset):
     (loss,) = NCE(noise_ratio=3).step(model, batch, nn.Module(), torch.Generator())
     norm = gradient_of(loss.value, list(model.network.parameters())).norm()
     assert norm < 1e-4 if offset == 0 else norm > 0.05
+
+
+def test_nce_within_components_is_unbiased():
+    """A double integral over rows, components and draws of the component."""
+    reference = two_modes()
+    model = make_model(reference)
+    objective = NCE(noise_ratio=2, component_weight=3.0)
+    shares = reference._log_joint(GRID).softmax(dim=1)
+    critic = model.critic(GRID)
+    losses = softplus(critic - critic.unsqueeze(1))  # of row i and draw j
+    parts = [gaussian(-1.5, 0.6), gaussian(1.0, 0.8)]
+    means = torch.stack(
+        [STEP * losses @ part.log_prob(GRID).exp() for part in parts], dim=1
+    )
+    pairs = integral(two_modes().log_prob(GRID).exp() * (shares * means).sum(dim=1))
+    exact = exact_nce(model, two_modes().log_prob, 2) + 3 * pairs
+    assert_agrees(objective, model, nn.Module(), exact)
+
+
+def test_nce_within_components_is_at_rest_where_the_model_is_the_data():
+    """The critic log(p / q0) of a reference that is off: neither term pulls."""
+    data, reference = gaussian(0.5, 1.0), gaussian(0.0, 1.0)
+    network = Quadratic()  # log N(x; 0.5, 1) - log N(x; 0, 1)
+    network.layer.weight.data = torch.tensor([[-0.125, 0.5, 0.0]]).double()
+    model = EnergyModel(network, reference)
+    rng = torch.Generator().manual_seed(0)
+    objective = NCE(noise_ratio=2, component_weight=3.0)
+    gradients = []
+    for _ in range(100):
+        batch = Batch(data.sample(400, rng))
+        (loss,) = objective.step(model, batch, nn.Module(), rng)
+        gradients.append(gradient_of(loss.value, list(network.parameters())))
+    gradients = torch.stack(gradients)
+    error = gradients.std(dim=0) / 10
+    assert (gradients.mean(dim=0).abs() < 3.5 * error).all()
+
+
+def test_references_without_transitions_are_told_from_noise_alone():
+    reference = KernelDensity(
+        torch.tensor([[-1.0], [1.0]]), torch.ones(2) / 2, torch.ones(1)
+    )
+    losses = []
+    for objective in (NCE(), NCE.stratified()):
+        model = make_model(reference.double(), Quadratic())
+        rng = torch.Generator().manual_seed(0)
+        model.network.layer.weight.data.fill_(0.1)
+        batch = Batch(two_modes().sample(50, rng))
+        (loss,) = objective.step(model, batch, nn.Module(), rng)
+        losses.append(loss.value.item())
+    assert losses[0] == losses[1]
 
 
 # ------------------------------------------------------------------ conditional NCE

@@ -78,6 +78,7 @@ CASES = {
     ),
     "joint with pcd": (Joint(PCD()), True),
     "nce": (NCE(), False),
+    "stratified_nce": (NCE.stratified(), False),
     "conditional nce": (ConditionalNCE(), False),
     "flow-contrastive": (FlowContrastive(), False),
     "flow-contrastive, warming up": (FlowContrastive(warmup=1.0), False),
