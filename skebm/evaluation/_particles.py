@@ -64,7 +64,7 @@ def step_by_reference(
     so that nothing is to be tuned: long ones change what a row is in, short ones are
     seldom refused.
     """
-    values, accepted = energies(energy, x), 0.0
+    values, accepted = energies(energy, x), torch.zeros((), device=x.device)
     for i in range(n_rounds * (1 + N_TRANSITIONS)):
         is_fresh = i % (1 + N_TRANSITIONS) == 0
         if is_fresh:
@@ -80,8 +80,8 @@ def step_by_reference(
         x = torch.where(taken.unsqueeze(1), proposal, x)
         values = torch.where(taken, proposed, values)
         if not is_fresh:
-            accepted += float(taken.double().mean())
-    return x, accepted / (n_rounds * N_TRANSITIONS)
+            accepted += taken.float().mean()
+    return x, float(accepted) / (n_rounds * N_TRANSITIONS)
 
 
 def covariance_factor(x: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from skebm.references._base import Density, Reference
 from skebm.references._copula import plain_mixture
 from skebm.references._mixture import GaussianMixtureDensity, GaussianReference
 from skebm.references._stacking import GaussianMixtureReference
-from skebm.utils import dequantization_scale, normal_like, uniform_like
+from skebm.utils import dequantization_scale, normal_like, pick, uniform_like
 
 #: Elements of the matrices that are worked on at a time.
 CHUNK_ELEMENTS = 2**22
@@ -79,9 +79,7 @@ class MixtureConditionals:
         for part in rows.split(self._chunk_rows(len(self._means))):
             log_joint = self._log_joint(part)
             self.log_marginal[part] = log_joint.logsumexp(1)
-            levels = log_joint.softmax(1).cumsum(1)
-            uniform = uniform_like(levels.new_empty(len(part), N_STOCKED), generator)
-            picked = torch.searchsorted(levels, uniform * levels[:, -1:])
+            picked = pick(log_joint.softmax(1), generator, N_STOCKED)
             self._stock[part] = picked.to(torch.int16)
 
     def draw(self, rows: Tensor, n_draws: int, generator: torch.Generator) -> Tensor:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from skebm.utils import normal_like, uniform_like
+from skebm.utils import normal_like, pick
 
 LOG_2_PI = math.log(2 * math.pi)
 LOG_TINY = -40.0  # smaller weights are cut: denormal numbers are slow
@@ -79,10 +79,7 @@ class RoundMixture:
 
     def pick(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """Return for each x a component by its posterior, shape (n,)."""
-        # torch.multinomial draws a number for each component and takes far longer.
-        levels = self._kernels(x)[0].cumsum(1)
-        uniform = uniform_like(x[:, :1], generator)
-        return torch.searchsorted(levels, uniform * levels[:, -1:])[:, 0]
+        return pick(self._kernels(x)[0], generator)
 
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Draw rows, shape (n_samples, n_features)."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skebm.references._base import Conditional, Density, Reference
-from skebm.utils import VARIANCE_FLOOR, column_units, normal_like
+from skebm.utils import VARIANCE_FLOOR, column_units, normal_like, pick
 
 #: Elements of factors gathered a row, up to which that is faster than a loop.
 MAX_GATHERED = 1_000_000
@@ -164,7 +164,7 @@ class GaussianMixtureDensity(Density):
         shares = self._log_joint(x).softmax(dim=1)
         # Of a row too far from all of them for a density above zero nothing is known.
         shares = torch.where(shares.isnan(), self.weights, shares)
-        return torch.multinomial(shares, 1, generator=generator)[:, 0]
+        return pick(shares, generator)
 
     def _deviations(self, component: Tensor, generator: torch.Generator) -> Tensor:
         """Return draws of the given components, less their means."""

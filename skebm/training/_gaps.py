@@ -16,7 +16,7 @@ from skebm.references import (
     TiedValues,
 )
 from skebm.training._monitor import MAX_MONITORED, DensityMonitor, energies_of
-from skebm.utils import uniform_like
+from skebm.utils import pick
 
 #: Draws that compete with a row's present completion.
 N_RIVALS = 3
@@ -80,10 +80,7 @@ class GapFilling:
             candidates = torch.cat([self.x[gappy].unsqueeze(1), rivals], dim=1)
             with torch.no_grad():
                 log_weight = log_ratio(self._model(), self._proposal, candidates)
-            levels = log_weight.softmax(1).cumsum(1)
-            uniform = uniform_like(levels[:, :1], generator) * levels[:, -1:]
-            chosen = torch.searchsorted(levels, uniform)[:, 0]
-            chosen = chosen.clamp(max=N_RIVALS)
+            chosen = pick(log_weight.softmax(1), generator)
             everyone = torch.arange(len(gappy), device=rows.device)
             self.x[gappy] = candidates[everyone, chosen]
         return self.x[rows]

@@ -75,6 +75,24 @@ def uniform_like(x: Tensor, generator: torch.Generator) -> Tensor:
     return noise.to(x.device)
 
 
+def pick(
+    weights: Tensor, generator: torch.Generator, n_draws: int | None = None
+) -> Tensor:
+    """Draw columns of each row by the weights in it, shape (n,) or (n, n_draws).
+
+    Weights are finite and no less than zero; they need not sum to one.
+    """
+    # torch.multinomial draws a number for each column and takes far longer.
+    levels = weights.cumsum(1)
+    uniform = uniform_like(levels.new_empty(len(levels), n_draws or 1), generator)
+    # Rounded up to the last level, a product would lead past the last column of weight.
+    below = levels[:, -1:].nextafter(levels.new_zeros(()))
+    drawn = torch.searchsorted(
+        levels, (uniform * levels[:, -1:]).minimum(below), right=True
+    )
+    return drawn[:, 0] if n_draws is None else drawn
+
+
 @contextmanager
 def isolated_rng(seed: int, device: torch.device) -> Iterator[None]:
     """Seed torch's global generators inside the block and put them back after it.
