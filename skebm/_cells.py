@@ -10,7 +10,8 @@ import torch
 from numpy.polynomial.legendre import leggauss
 from scipy.special import ndtr, ndtri
 
-from skebm.utils import uniform_like
+from skebm.references import Density
+from skebm.utils import normal_like, uniform_like
 
 #: Points of the rule by which a density is integrated over a cell.
 N_NODES = 64
@@ -126,8 +127,22 @@ class Cells:
         found = self._look_up(torch.from_numpy(numbers), z.device)
         return self._place(z, found, torch.tensor(0.5))[0].numpy()
 
+    def noise(self, z):
+        """Return the noise in the cells of a row, NaN where it misses an entry.
+
+        As the columns of the row in which there is some, a `CellNoise` of these, and
+        the sum of what they add to a log density in the units of X.
+        """
+        _, found = self._find(z[None])
+        *tables, log_unit = (table[0] for table in found)
+        observed = ~z[self.columns].isnan()
+        kept = observed & (tables[3] > 0)
+        columns = torch.from_numpy(self.columns).to(z.device)[kept]
+        noise = CellNoise(*(table[kept].double() for table in tables))
+        return columns, noise, float(log_unit[kept].sum())
+
     def redraw(self, z, generator):
-        """Return rows of points drawn anew within their cells."""
+        """Return rows of points drawn anew within their cells; NaN stays NaN."""
         points = z[:, self.columns].double()
         _, found = self._find(z)
         return self._place(z, found, uniform_like(points, generator))[0]
@@ -165,15 +180,76 @@ class Cells:
     def _place(self, z, found, place):
         """Return z at a quantile of each cell's noise, and the log of its density."""
         first, last, centre, scale, quantile, share, _ = found
-        noisy = scale > 0
-        u = (quantile + place * share).clamp(LEAST_SHARE, 1 - LEAST_SHARE)
-        noise = torch.special.ndtri(u)
+        noisy = (scale > 0) & ~z[:, self.columns].isnan()
+        noise = _normal_score(quantile + place * share)
         points = torch.where(noisy, centre + scale * noise, z[:, self.columns].double())
         points = torch.maximum(torch.minimum(points.float(), last), first)
         placed = z.clone()
         placed[:, self.columns] = points.to(z.dtype)
         log_noise = -0.5 * (noise.square() + math.log(2 * math.pi)) - scale.log()
         return placed, torch.where(noisy, log_noise, 0.0).sum(dim=1)
+
+
+class CellNoise(Density):
+    r"""Normal densities, each cut off at the ends of a cell.
+
+    .. math:: b_j(z) = \frac{1}{f_j s_j} \varphi\Big(\frac{z - c_j}{s_j}\Big), \qquad
+              z \in C_j
+
+    Parameters
+    ----------
+    first, last : Tensor of shape (n_cells,)
+        The outermost points of each.
+    centre, scale, quantile, share : Tensor of shape (n_cells,)
+        As in `Pieces`: c, s, where the cell begins, and f.
+    """
+
+    has_walls = True
+    has_transitions = True
+
+    def __init__(self, first, last, centre, scale, quantile, share):
+        super().__init__()
+        self.register_buffer("first", first)
+        self.register_buffer("last", last)
+        self.register_buffer("centre", centre)
+        self.register_buffer("scale", scale)
+        self.register_buffer("quantile", quantile)
+        self.register_buffer("share", share)
+
+    def log_prob(self, x):
+        """Return log b(x) in nats, -inf outside the cells."""
+        inside = ((x >= self.first) & (x <= self.last)).all(dim=1)
+        return torch.where(inside, self.extended_log_prob(x), -math.inf)
+
+    def extended_log_prob(self, x):
+        """Return log b(x) as if the normal densities were not cut off."""
+        squares = ((x - self.centre) / self.scale).square()
+        constant = 0.5 * math.log(2 * math.pi) + (self.scale * self.share).log()
+        return -(0.5 * squares + constant).sum(dim=1)
+
+    def sample(self, n_samples, generator):
+        """Return draws of shape (n_samples, n_cells)."""
+        return self._place(uniform_like(self.centre.expand(n_samples, -1), generator))
+
+    def transition(self, x, scale, generator):
+        """Return points after a Crank-Nicolson step of their normal scores."""
+        scale = scale.unsqueeze(1).double()
+        quantile = torch.special.ndtr((x.double() - self.centre) / self.scale)
+        score = _normal_score((quantile - self.quantile) / self.share)
+        noise = normal_like(score, generator)
+        moved = (1 - scale.square()).sqrt() * score + scale * noise
+        return self._place(torch.special.ndtr(moved)).to(x)
+
+    def _place(self, place):
+        """Return the points at these quantiles of the noise in the cells."""
+        noise = _normal_score(self.quantile + place * self.share)
+        points = self.centre + self.scale * noise
+        return torch.maximum(torch.minimum(points, self.last), self.first)
+
+
+def _normal_score(quantile):
+    """Return the normal quantile, finite at 0 and 1."""
+    return torch.special.ndtri(quantile.clamp(LEAST_SHARE, 1 - LEAST_SHARE))
 
 
 def _padded(table, n_pieces, filler):

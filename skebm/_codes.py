@@ -8,13 +8,8 @@ from sklearn.utils.validation import _num_features
 
 from skebm._categories import CategoryTable, as_frame
 from skebm._mixed_table import MixedStandardizer
-from skebm._table import Standardizer, check_finite, check_numbers
+from skebm._table import IMPUTE, Standardizer, check_finite, check_numbers
 
-COMPLETE = (
-    "A table with categories or atoms must be complete: impute or drop these rows "
-    "first, set atoms=None, or make missing entries of a column of categories one of "
-    "them."
-)
 KNOW_THEM = "Fit on pandas category columns that list all values."
 
 
@@ -27,26 +22,20 @@ class CategoricalColumnsMixin:
     _coded = None
 
     def _read_table(self, X, *, reset, min_rows=1, allow_nan=False):
-        """Return X as numbers; on ``reset`` learn which columns are categories.
-
-        NaN is for numbers: a table with categories or atoms has none.
-        """
+        """Return X as numbers; on ``reset`` learn which columns are categories."""
         if reset:
             mask = categorical_mask(X, self.categorical_features)
             self.is_categorical_ = mask if mask.any() else None
         if self.is_categorical_ is None:
-            X = super()._read_table(
+            return super()._read_table(
                 X, reset=reset, min_rows=min_rows, allow_nan=allow_nan
             )
-            if self.atoms if reset else self._standardizer.cells:
-                check_finite(self, X, advice=COMPLETE)
-            return X
-        options = {"reset": reset, "min_rows": min_rows, "advice": COMPLETE}
-        X = as_frame(self, X, allow_nan=False, **options)
+        options = {"min_rows": min_rows, "allow_nan": allow_nan, "advice": IMPUTE}
+        X = as_frame(self, X, reset=reset, **options)
         if reset:
             self._coded = CodedColumns(X, self.is_categorical_)
         table = self._coded.encode(X)
-        check_finite(self, table)
+        check_finite(self, table, allow_nan)
         return table
 
     def _write_table(self, table):
@@ -83,6 +72,8 @@ class CodedColumns:
     def encode(self, X):
         """Return the frame as float64 numbers, codes where its columns are categories.
 
+        NaN where an entry is missing.
+
         Raises
         ------
         ValueError, TypeError
@@ -93,7 +84,7 @@ class CodedColumns:
         check_numbers(X.iloc[:, rest])
         table = np.empty(X.shape)
         for j in rest:
-            table[:, j] = X.iloc[:, j].to_numpy(dtype=np.float64)
+            table[:, j] = X.iloc[:, j].to_numpy(dtype=np.float64, na_value=np.nan)
         known = X.iloc[:, self.columns]
         table[:, self.columns] = self._categories.encode(known, advice=KNOW_THEM)
         return table

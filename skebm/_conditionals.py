@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from skebm._base import private_random_state
+from skebm._cell_gaps import incomplete_mixed_rows
 from skebm.evaluation import IncompleteRow, annealed_samples, incomplete_rows
 from skebm.exceptions import NormalizerWarning, TrainingWarning
 from skebm.references import GaussianMixtureReference
@@ -82,7 +84,8 @@ class ConditionalsMixin:
         strategy : {"mean", "median", "draw"}, default="mean"
             The conditional mean, of least squared error; the conditional median of each
             entry, of least absolute error; or a draw of all missing entries of the
-            row, for multiple imputation.
+            row, for multiple imputation. Of categories mean and median are the most
+            likely one.
         random_state : int, RandomState or None, default=None
             Of a draw. Mean and median are deterministic, whatever the other rows are.
 
@@ -106,10 +109,14 @@ class ConditionalsMixin:
             filled = self._draw(1, private_random_state(random_state), X)
             return self._write_table(filled)
 
-        def summary(row: IncompleteRow):
+        def summary(row: IncompleteRow, missing):
             draws = row.draws(1, row.generator())
+            draws = replace(draws, x=self._in_units(row, missing, draws.x))
             value = draws.mean() if strategy == "mean" else draws.median()
-            return value[None], draws.r_hat
+            codes = self._standardizer.code_columns
+            is_code = torch.from_numpy(np.isin(np.flatnonzero(missing), codes))
+            is_code = is_code.to(value.device)
+            return torch.where(is_code, draws.mode(), value)[None], draws.r_hat
 
         return self._write_table(self._fill(X, 1, summary))
 
@@ -128,9 +135,10 @@ class ConditionalsMixin:
         generator = make_generator(draw_seed(rng), self._device)
         if given is not None:
 
-            def sample(row: IncompleteRow):
+            def sample(row: IncompleteRow, missing):
                 draws = row.draws(n_samples, generator)
-                return draws.sample(n_samples, generator), draws.r_hat
+                x = draws.sample(n_samples, generator)
+                return self._in_units(row, missing, x), draws.r_hat
 
             return self._fill(given, n_samples, sample, log_tilt)
         model = self._make_model()
@@ -160,19 +168,20 @@ class ConditionalsMixin:
         return to_rows(draws)
 
     def _fill(self, X, n_copies, values_of, log_tilt=None):
-        """Return each row n_copies times, its gaps filled by what `values_of` says."""
+        """Return each row n_copies times, its gaps filled by what `values_of` says.
+
+        It takes a row and its missing columns to values in the units of X and to R-hat.
+        """
         filled = np.repeat(X, n_copies, axis=0)
         gaps = np.flatnonzero(np.isnan(X).any(axis=1))
         r_hats = []
         for row in self._incomplete_rows(X[gaps], log_tilt):
-            values, r_hat = values_of(row)
-            r_hats.append(r_hat)
             i = gaps[row.number]
-            Z = np.zeros((n_copies, X.shape[1]))
-            Z[:, np.isnan(X[i])] = values.cpu().numpy()
+            missing = np.isnan(X[i])
+            values, r_hat = values_of(row, missing)
+            r_hats.append(r_hat)
             copies = filled[i * n_copies : (i + 1) * n_copies]
-            drawn = self._standardizer.inverse_transform(Z)
-            copies[:] = np.where(np.isnan(copies), drawn, copies)
+            copies[:, missing] = values.cpu().numpy()
         n_bad = sum(r_hat > MAX_R_HAT for r_hat in r_hats)
         if n_bad:
             warnings.warn(
@@ -183,6 +192,13 @@ class ConditionalsMixin:
                 stacklevel=4,
             )
         return filled
+
+    def _in_units(self, row, missing, x):
+        """Return points of a row's free columns as what it misses, in units of X."""
+        Z = np.zeros((len(x), len(missing)))
+        Z[:, row.x.isnan().cpu().numpy()] = x.cpu().numpy()
+        X = self._standardizer.inverse_transform(Z)[:, missing]
+        return torch.from_numpy(X).to(x.device)
 
     def _log_marginals(self, X):
         level = self.log_normalizer_
@@ -215,7 +231,10 @@ class ConditionalsMixin:
         reference, energy = self._closed_reference()
         energy = _tilted(energy, log_tilt)
         Z = torch.from_numpy(self._standardizer.transform(X)).to(self._device)
-        return incomplete_rows(Z, energy, reference)
+        cells = self._standardizer.cells
+        if cells is None:
+            return incomplete_rows(Z, energy, reference)
+        return incomplete_mixed_rows(cells, Z, energy, reference)
 
     def _closed_reference(self):
         """Return a density of closed conditionals and the energy that tilts it to p."""

@@ -61,10 +61,16 @@ class IncompleteRowsMixin:
         if not gaps.all():
             scores[~gaps] = self._on_rows(score, X[~gaps])
         if gaps.any():
-            completions = self._fill(X[gaps], N_SCORED, _completions)
+            completions = self._fill(X[gaps], N_SCORED, self._completions)
             values = self._on_rows(score, completions)
             scores[gaps] = values.reshape(-1, N_SCORED).mean(axis=1)
         return scores
+
+    def _completions(self, row, missing):
+        generator = row.generator()
+        draws = row.draws(N_SCORED, generator)
+        x = draws.sample(N_SCORED, generator)
+        return self._in_units(row, missing, x), draws.r_hat
 
     def _fit_reference(self, recipe, x, weight, generator):
         if not x.isnan().any():
@@ -127,12 +133,6 @@ class IncompleteRowsMixin:
     def _gap_proposal(self):
         """Return a mixture whose conditionals propose what is missing."""
         return plain_mixture(self.reference_) or self._proposal_density()
-
-
-def _completions(row):
-    generator = row.generator()
-    draws = row.draws(N_SCORED, generator)
-    return draws.sample(N_SCORED, generator), draws.r_hat
 
 
 def keep_observed(X, sample_weight, names, min_rows):

@@ -30,11 +30,13 @@ class MixedStandardizer(Standardizer):
     .. math:: t(x) = x \;(x < a), \quad t(a) \in [a, a + w), \quad t(x) = x + w
               \;(x > a)
 
+    Entries that are NaN are left out, and stay NaN.
+
     Parameters
     ----------
     range_share : float
         As in `Standardizer`.
-    columns : ndarray of int
+    code_columns : ndarray of int
         Numbers of the columns of codes.
     sizes : list of int
         Their numbers of categories.
@@ -47,24 +49,25 @@ class MixedStandardizer(Standardizer):
         The atoms of columns that have some.
     """
 
-    def __init__(self, range_share, columns, sizes, find_atoms):
+    def __init__(self, range_share, code_columns, sizes, find_atoms):
         super().__init__(range_share)
-        self.columns, self.sizes, self.find_atoms = columns, sizes, find_atoms
+        self.code_columns, self.sizes = code_columns, sizes
+        self.find_atoms = find_atoms
 
     def fit(self, X, sample_weight=None, names=None):
         """Learn moments and cells from X."""
         self.atoms_, self._widths = {}, {}
         if self.find_atoms:
-            numbers = np.setdiff1d(np.arange(X.shape[1]), self.columns)
+            numbers = np.setdiff1d(np.arange(X.shape[1]), self.code_columns)
             found = {int(j): find_atoms(X[:, j], sample_weight) for j in numbers}
             self.atoms_ = {j: atoms for j, atoms in found.items() if len(atoms)}
         super().fit(X, sample_weight, names)
         if self.atoms_:
             self._widths = {j: self.scale_[j] for j in self.atoms_}
             super().fit(self._open_gaps(X), sample_weight, names)
-        self.mean_[self.columns], self.scale_[self.columns] = 0.0, 1.0
+        self.mean_[self.code_columns], self.scale_[self.code_columns] = 0.0, 1.0
         pieces = dict(
-            zip(self.columns, self._categories(X, sample_weight), strict=True)
+            zip(self.code_columns, self._categories(X, sample_weight), strict=True)
         )
         for j, atoms in self.atoms_.items():
             scale, width = self.scale_[j], self._widths[j]
@@ -76,8 +79,9 @@ class MixedStandardizer(Standardizer):
 
     def _categories(self, X, weight):
         """Yield the pieces of each column of codes."""
-        for j, size in zip(self.columns, self.sizes, strict=True):
-            counts = np.bincount(X[:, j].astype(np.int64), weight, size) + PSEUDO_ROWS
+        for j, size in zip(self.code_columns, self.sizes, strict=True):
+            codes, some = _observed(X[:, j], weight)
+            counts = np.bincount(codes.astype(np.int64), some, size) + PSEUDO_ROWS
             yield Pieces.of_categories(counts / counts.sum())
 
     def _open_gaps(self, X):
@@ -91,7 +95,8 @@ class MixedStandardizer(Standardizer):
         """Return the number of the piece that stands for each value with cells."""
         numbers = np.empty((len(X), len(self.cells.columns)), dtype=np.int64)
         for k, j in enumerate(self.cells.columns):
-            numbers[:, k] = self._passed(X, j) if j in self.atoms_ else X[:, j]
+            codes = self._passed(X, j) if j in self.atoms_ else X[:, j]
+            numbers[:, k] = np.where(np.isnan(X[:, j]), 0, codes)
         return numbers
 
     def _passed(self, X, j):
@@ -100,7 +105,7 @@ class MixedStandardizer(Standardizer):
         return sum(sides)
 
     def transform(self, X):
-        """Return standardised rows, in the middle of their cells."""
+        """Return standardised rows, in the middle of their cells; NaN stays NaN."""
         if self.cells is None:
             return super().transform(X)
         Z = super().transform(self._open_gaps(X))
@@ -129,6 +134,7 @@ class MixedStandardizer(Standardizer):
 
 def find_atoms(x, weight=None):
     """Return the values of a column that are far more frequent than the others."""
+    x, weight = _observed(x, weight)
     values, place = np.unique(x, return_inverse=True)
     if len(values) <= MIN_OTHER_VALUES:
         return values[:0]
@@ -138,3 +144,9 @@ def find_atoms(x, weight=None):
     if not atoms.any() or share[atoms].min() < ATOM_RATIO * share[~atoms].max():
         return values[:0]
     return values[atoms].astype(np.float64)
+
+
+def _observed(x, weight):
+    """Return the entries of a column that are not NaN, and their weights or None."""
+    observed = ~np.isnan(x)
+    return x[observed], None if weight is None else weight[observed]

@@ -135,8 +135,10 @@ class Standardizer:
         m and s.
     """
 
-    #: Intervals that stand for single values; `CellStandardizer` has some.
+    #: Intervals that stand for single values; `MixedStandardizer` has some.
     cells = None
+    #: Numbers of the columns of codes.
+    code_columns = ()
 
     def __init__(self, range_share=0.0):
         self.range_share = range_share

@@ -292,14 +292,6 @@ def test_masses_of_atoms_have_no_unit(scale, rain):
     )
 
 
-def test_missing_entries_beside_atoms_are_refused(with_atoms):
-    """Their marginal would be a sum over atoms besides an integral."""
-    row = np.array([[np.nan, 5.0]])
-    for method in ("score_samples", "impute"):
-        with pytest.raises(ValueError, match="contains NaN in column 0"):
-            getattr(with_atoms, method)(row)
-
-
 def test_no_atoms_found_changes_nothing(rain):
     X = rain[:, 1:]
     np.testing.assert_array_equal(scores_of(X, atoms="auto"), scores_of(X))
@@ -411,8 +403,6 @@ def test_arrays_of_words_come_back_as_such(rows):
             ValueError,
             r"unknown categories 'fog' in column 'sky'.*list all",
         ),
-        ({"sky": None}, ValueError, "contains NaN in column 'sky'"),
-        ({"warmth": np.nan}, ValueError, "contains NaN in column 'warmth'"),
         ({"warmth": np.inf}, ValueError, "contains infinity in column 'warmth'"),
         ({"warmth": "warm"}, ValueError, "must hold numbers. Got column 'warmth'"),
         ({"wet": 0.5}, ValueError, "unknown categories 0.5 in column 'wet'"),

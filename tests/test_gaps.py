@@ -216,12 +216,6 @@ def frame(**columns):
     return pd.DataFrame(values | columns, index=range(60))
 
 
-def a_gap_in(values):
-    values = list(values)
-    values[3] = None
-    return values
-
-
 @pytest.mark.parametrize(
     ("X", "options", "message"),
     [
@@ -231,13 +225,6 @@ def a_gap_in(values):
             frame(a=[1.0] + [np.nan] * 59, b=[2.0] + [np.nan] * 59),
             {},
             "at least 2 rows",
-        ),
-        (frame(b=a_gap_in(range(60))), {"atoms": "auto"}, "'b'.*set atoms=None"),
-        (frame(c=a_gap_in("xy" * 30)), {}, "NaN in column 'c'.* make missing entries"),
-        (
-            frame(b=a_gap_in(range(60)), c=list("xy" * 30)),
-            {},
-            "NaN in column 'b'.*categories or atoms must be complete",
         ),
         (frame(b=[np.inf, np.nan] * 30), {}, "infinity in column 'b'"),
     ],

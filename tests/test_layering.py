@@ -34,6 +34,7 @@ FLOORS = [
         "_outliers",
         "_base",
         "_coarser",
+        "_cell_gaps",
         "_conditionals",
         "_gaps",
         "_density",

@@ -60,6 +60,15 @@ class Draws:
         place = below.sum(0, keepdim=True).clamp(max=len(self.x) - 1)
         return values.gather(0, place)[0].double()
 
+    def mode(self) -> Tensor:
+        """Return the value of most weight in each column, shape (n_missing,)."""
+        weights, modes = self.log_weights.softmax(0), []
+        for column in self.x.T:
+            values, place = column.unique(return_inverse=True)
+            masses = weights.new_zeros(len(values)).index_add(0, place, weights)
+            modes.append(values[masses.argmax()])
+        return torch.stack(modes).double()
+
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Return rows drawn by their weights, shape (n_samples, n_missing)."""
         chosen = resample(self.log_weights, generator, n_samples)
