@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import torch
@@ -84,7 +85,8 @@ def incomplete_mixed_rows(cells, z, energy, reference):
     """
     for row in incomplete_rows(z, energy, reference):
         columns, noise, log_unit = cells.noise(row.x)
-        if len(columns):
+        # Where the reference is zero, so is the model: cells change nothing.
+        if len(columns) and math.isfinite(row.log_reference):
             row = _beside_cells(row, columns, noise, log_unit, reference)
         yield row
 

@@ -27,9 +27,12 @@ class CategoricalColumnsMixin:
             mask = categorical_mask(X, self.categorical_features)
             self.is_categorical_ = mask if mask.any() else None
         if self.is_categorical_ is None:
-            return super()._read_table(
+            X = super()._read_table(
                 X, reset=reset, min_rows=min_rows, allow_nan=allow_nan
             )
+            # So that an atom that is filled in is that very number.
+            cells = self.atoms if reset else self._standardizer.cells
+            return X.astype(np.float64) if cells else X
         options = {"min_rows": min_rows, "allow_nan": allow_nan, "advice": IMPUTE}
         X = as_frame(self, X, reset=reset, **options)
         if reset:
@@ -150,8 +153,11 @@ def _holds_categories(column):
         return True
     if not pd.api.types.is_object_dtype(dtype):
         return pd.api.types.is_string_dtype(dtype)
+    observed = column.dropna()
+    if len(observed) and all(isinstance(value, bool) for value in observed):
+        return True
     try:
-        column.to_numpy().astype(np.float64)
+        observed.to_numpy().astype(np.float64)
     except (TypeError, ValueError):
-        return any(isinstance(value, str) for value in column)
+        return any(isinstance(value, str) for value in observed)
     return False

@@ -91,8 +91,9 @@ class ConditionalsMixin:
 
         Returns
         -------
-        X_filled : ndarray of shape (n_samples, n_features)
-            Observed entries as they are.
+        X_filled : ndarray or data frame of shape (n_samples, n_features)
+            Observed entries as they are; a data frame where `fit` saw one that has
+            columns of categories.
 
         Warns
         -----
@@ -114,9 +115,9 @@ class ConditionalsMixin:
             draws = replace(draws, x=self._in_units(row, missing, draws.x))
             value = draws.mean() if strategy == "mean" else draws.median()
             codes = self._standardizer.code_columns
-            is_code = torch.from_numpy(np.isin(np.flatnonzero(missing), codes))
-            is_code = is_code.to(value.device)
-            return torch.where(is_code, draws.mode(), value)[None], draws.r_hat
+            for k in np.flatnonzero(np.isin(np.flatnonzero(missing), codes)):
+                value[k] = draws.mode(k)
+            return value[None], draws.r_hat
 
         return self._write_table(self._fill(X, 1, summary))
 
@@ -136,9 +137,7 @@ class ConditionalsMixin:
         if given is not None:
 
             def sample(row: IncompleteRow, missing):
-                draws = row.draws(n_samples, generator)
-                x = draws.sample(n_samples, generator)
-                return self._in_units(row, missing, x), draws.r_hat
+                return self._sampled(row, missing, n_samples, generator)
 
             return self._fill(given, n_samples, sample, log_tilt)
         model = self._make_model()
@@ -192,6 +191,12 @@ class ConditionalsMixin:
                 stacklevel=4,
             )
         return filled
+
+    def _sampled(self, row, missing, n_samples, generator):
+        """Return draws of what a row misses, in the units of X, and their R-hat."""
+        draws = row.draws(n_samples, generator)
+        x = draws.sample(n_samples, generator)
+        return self._in_units(row, missing, x), draws.r_hat
 
     def _in_units(self, row, missing, x):
         """Return points of a row's free columns as what it misses, in units of X."""

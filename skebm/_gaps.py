@@ -67,10 +67,7 @@ class IncompleteRowsMixin:
         return scores
 
     def _completions(self, row, missing):
-        generator = row.generator()
-        draws = row.draws(N_SCORED, generator)
-        x = draws.sample(N_SCORED, generator)
-        return self._in_units(row, missing, x), draws.r_hat
+        return self._sampled(row, missing, N_SCORED, row.generator())
 
     def _fit_reference(self, recipe, x, weight, generator):
         if not x.isnan().any():

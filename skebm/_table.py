@@ -32,6 +32,8 @@ def check_table(estimator, X, *, reset, min_rows=1, allow_nan=False):
             "Use X.toarray() to convert it."
         )
     check_numbers(X)
+    if isinstance(X, pd.DataFrame) and len(X.select_dtypes(object).columns):
+        X = X.where(X.notna(), np.nan)  # NumPy takes no pd.NA
     X = validate_data(
         estimator,
         X,
@@ -83,7 +85,7 @@ def check_numbers(X):
         if not pd.api.types.is_object_dtype(dtype):
             raise ValueError(f"{problem}: {advice}")
         try:
-            X.iloc[:, j].to_numpy().astype(np.float64)
+            X.iloc[:, j].to_numpy(dtype=np.float64, na_value=np.nan)
         except (TypeError, ValueError) as error:
             raise type(error)(f"{problem}: {error}; {advice}") from error
 

@@ -36,3 +36,9 @@ def test_pick_never_leaves_the_columns_of_weight(uniform, monkeypatch):
     scales = 10.0 ** torch.arange(-30, 30).unsqueeze(1)
     drawn = pick(WEIGHTS[:1] * scales, generator)
     assert set(drawn.tolist()) == ({1} if uniform == 0 else {4})
+
+
+@pytest.mark.parametrize("weight", [0.0, np.nan])
+def test_pick_without_weights_is_a_column_all_the_same(weight):
+    drawn = pick(torch.full((50, 3), weight), make_generator(0))
+    assert ((drawn >= 0) & (drawn < 3)).all()

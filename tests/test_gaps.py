@@ -12,6 +12,7 @@ from scipy import stats
 import skebm._gaps
 from skebm import EBMDensityEstimator
 from skebm._table import Standardizer
+from skebm.exceptions import DivergenceError
 from skebm.networks import MLP
 from skebm.references import CopulaMixtureDensity
 
@@ -254,3 +255,9 @@ def test_one_gap_past_the_rows_that_are_watched():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(skebm._gaps, "MAX_MONITORED", 0)
         assert model.fit(X).score_samples(X).shape == (400,)
+
+
+def test_divergence_with_gaps_is_told_as_such():
+    X = with_gaps(np.random.default_rng(0).normal(size=(300, 3)))
+    with pytest.raises(DivergenceError, match="Lower learning_rate"):
+        make(learning_rate=1e20, max_iter=3).fit(X)

@@ -242,6 +242,66 @@ def test_missing_marks_of_pandas_are_read():
     assert set(filled["dry"]) <= {True, False}
 
 
+def test_missing_marks_among_objects_are_read():
+    """NA among numbers, None among booleans, NaN among the words of a list."""
+    X = weather(80)[["amount", "warmth"]].astype(object)
+    X.loc[3, "amount"] = pd.NA
+    model = make(max_iter=1, normalizer=None, atoms=None).fit(X)
+    assert model.is_categorical_ is None
+    X["dry"] = (X["amount"] == 0).astype(object).mask(X.index < 5, None)
+    model = make(max_iter=1, normalizer=None, atoms=None).fit(X)
+    assert model.is_categorical_.tolist() == [False, False, True]
+    words = [["a" if i % 2 else "b", float(i)] for i in range(60)]
+    words[3][0] = np.nan
+    options = {"max_iter": 1, "normalizer": None, "atoms": None}
+    filled = make(categorical_features=[0], **options).fit(words).impute(words)
+    assert set(filled[:, 0]) == {"a", "b"}
+
+
+def test_weights_count_where_entries_are_missing():
+    """A row of weight two is two rows, to cells and atoms and moments."""
+    X = with_gaps(weather(200))
+    weight = 1 + np.arange(200) % 2
+    fits = [
+        make(max_iter=1, normalizer=None).fit(X, sample_weight=weight),
+        make(max_iter=1, normalizer=None).fit(X.loc[X.index.repeat(weight)]),
+    ]
+    one, other = (fit._standardizer for fit in fits)
+    assert list(one.atoms_) == list(other.atoms_) == [1]
+    np.testing.assert_allclose(one.mean_, other.mean_)
+    np.testing.assert_allclose(one.scale_, other.scale_)
+    np.testing.assert_allclose(one.cells._start, other.cells._start, atol=1e-6)
+
+
+def test_where_the_reference_is_zero_so_is_the_model():
+    model = make(max_iter=1, reference=None, normalizer="importance").fit(weather(200))
+    row = weather(1).assign(amount=np.nan, warmth=500.0)
+    assert model.score_samples(row).tolist() == [-np.inf]
+    assert np.isfinite(model.impute(row)["amount"]).all()
+
+
+def test_rows_that_differ_in_a_category_have_different_draws(fitted):
+    X = skies(weather(1)).assign(amount=np.nan)
+    seeds = {
+        row.seed
+        for row in fitted._incomplete_rows(
+            fitted._read_table(X, reset=False, allow_nan=True)
+        )
+    }
+    assert len(seeds) == 3
+
+
+def test_atoms_are_read_in_double_precision():
+    X = weather(300)[["amount", "warmth"]].to_numpy()
+    X = X + [0.1, 0.0]  # the atom is no longer a round number
+    X = X.astype(np.float32)
+    model = make(max_iter=1, normalizer="importance").fit(X)
+    holes = X[:20].copy()
+    holes[:, 0] = np.nan
+    drawn = model.impute(holes, strategy="draw", random_state=0)
+    assert set(drawn[:, 0]) & set(model._standardizer.atoms_[0])
+
+
 def test_columns_of_nothing_and_methods_of_complete_rows(fitted):
     X = weather(50)
     with pytest.raises(ValueError, match="NaN only in column 'amount'"):

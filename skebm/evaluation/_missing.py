@@ -60,14 +60,12 @@ class Draws:
         place = below.sum(0, keepdim=True).clamp(max=len(self.x) - 1)
         return values.gather(0, place)[0].double()
 
-    def mode(self) -> Tensor:
-        """Return the value of most weight in each column, shape (n_missing,)."""
-        weights, modes = self.log_weights.softmax(0), []
-        for column in self.x.T:
-            values, place = column.unique(return_inverse=True)
-            masses = weights.new_zeros(len(values)).index_add(0, place, weights)
-            modes.append(values[masses.argmax()])
-        return torch.stack(modes).double()
+    def mode(self, column: int) -> Tensor:
+        """Return the value of most weight in a column, shape ()."""
+        values, place = self.x[:, column].unique(return_inverse=True)
+        weights = self.log_weights.softmax(0)
+        masses = weights.new_zeros(len(values)).index_add(0, place, weights)
+        return values[masses.argmax()].double()
 
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Return rows drawn by their weights, shape (n_samples, n_missing)."""
@@ -91,10 +89,12 @@ class IncompleteRow:
     ----------
     number : int
         Of the row in its table.
+    seed : int
+        The row itself as a number.
     x : Tensor of shape (n_features,)
-        NaN where missing.
+        NaN in the columns of M: those that are missing, or free otherwise.
     log_reference : float
-        log q0(x_O).
+        log q0(x_O), or what takes its place where `conditional` is another density.
     conditional : Density
         q0(x_M | x_O).
     full_energy : callable, (n, n_features) -> (n,)
@@ -102,6 +102,7 @@ class IncompleteRow:
     """
 
     number: int
+    seed: int
     x: Tensor
     log_reference: float
     conditional: Density
@@ -109,9 +110,7 @@ class IncompleteRow:
 
     def generator(self) -> torch.Generator:
         """Return a generator that is seeded by the row itself."""
-        content = self.x.float().cpu().nan_to_num(math.nan).numpy().tobytes()
-        digest = hashlib.blake2b(content, digest_size=8).digest()
-        return make_generator(int.from_bytes(digest) >> 1, self.x.device)
+        return make_generator(self.seed, self.x.device)
 
     def energy(self, x: Tensor) -> Tensor:
         """Return E of the row completed by x, shape (n,)."""
@@ -190,7 +189,14 @@ def incomplete_rows(
             given = x[i, ~missing]
             # One row at a time: sums round differently in company.
             log_reference = marginal.log_prob(given[None].double()).item()
-            yield IncompleteRow(i, x[i], log_reference, conditional(given), energy)
+            parts = log_reference, conditional(given), energy
+            yield IncompleteRow(i, _seed(x[i]), x[i], *parts)
+
+
+def _seed(x: Tensor) -> int:
+    """Return a number that a row determines, whatever the sign of its NaN."""
+    content = x.float().cpu().nan_to_num(math.nan).numpy().tobytes()
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest()) >> 1
 
 
 def _r_hat(populations: Tensor) -> float:

@@ -80,16 +80,17 @@ def pick(
 ) -> Tensor:
     """Draw columns of each row by the weights in it, shape (n,) or (n, n_draws).
 
-    Weights are finite and no less than zero; they need not sum to one.
+    Weights are no less than zero; they need not sum to one. Where they are all zero, or
+    one is NaN, the draw is of no weight, but is a column.
     """
     # torch.multinomial draws a number for each column and takes far longer.
     levels = weights.cumsum(1)
     uniform = uniform_like(levels.new_empty(len(levels), n_draws or 1), generator)
     # Rounded up to the last level, a product would lead past the last column of weight.
     below = levels[:, -1:].nextafter(levels.new_zeros(()))
-    drawn = torch.searchsorted(
-        levels, (uniform * levels[:, -1:]).minimum(below), right=True
-    )
+    levels_drawn = (uniform * levels[:, -1:]).minimum(below)
+    drawn = torch.searchsorted(levels, levels_drawn, right=True)
+    drawn = drawn.clamp(max=levels.shape[1] - 1)
     return drawn[:, 0] if n_draws is None else drawn
 
 
