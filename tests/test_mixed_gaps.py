@@ -293,7 +293,7 @@ def test_rows_that_differ_in_a_category_have_different_draws(fitted):
 
 def test_atoms_are_read_in_double_precision():
     X = weather(300)[["amount", "warmth"]].to_numpy()
-    X = X + [0.1, 0.0]  # the atom is no longer a round number
+    X = np.add(X, [0.1, 0.0])  # the atom is no longer a round number
     X = X.astype(np.float32)
     model = make(max_iter=1, normalizer="importance").fit(X)
     holes = X[:20].copy()
