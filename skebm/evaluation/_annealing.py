@@ -46,7 +46,7 @@ class Rung:
     factor : Tensor of shape (d, d)
         Cholesky factor of the particles' covariance.
     acceptance : float
-        Share of the reference's transitions that are accepted; 0 where it has none.
+        Share of the reference's transitions that moved a particle; 0 where it has none.
     """
 
     beta: float
@@ -66,7 +66,7 @@ class Rung:
         generator: torch.Generator,
     ) -> Tensor:
         """Move x, leaving this density invariant: by the reference, by a sampler."""
-        if self.acceptance and has_transitions(reference):
+        if has_transitions(reference):
             x, _ = step_by_reference(
                 energy, reference, self.beta, x, n_moves, generator
             )

@@ -60,9 +60,9 @@ def step_by_reference(
     """Move x by Metropolis steps for q0 exp(-beta E) that q0 itself proposes.
 
     A round is a fresh draw of q0, which may lead to any component, and three of its
-    transitions. Also the share of transitions accepted. Their scales are log-uniform,
-    so that nothing is to be tuned: long ones change what a row is in, short ones are
-    seldom refused.
+    transitions. Also the share of transitions that moved a row. Their scales are
+    log-uniform, so that nothing is to be tuned: long ones change what a row is in,
+    short ones are seldom refused.
     """
     values, accepted = energies(energy, x), torch.zeros((), device=x.device)
     for i in range(n_rounds * (1 + N_TRANSITIONS)):
@@ -77,11 +77,12 @@ def step_by_reference(
         log_ratio = beta * (values - proposed)
         log_uniform = uniform_like(log_ratio, generator).log()
         taken = proposed.isfinite() & (log_uniform < log_ratio)
+        n_moved = (taken & (proposal != x).any(dim=1)).sum()
         x = torch.where(taken.unsqueeze(1), proposal, x)
         values = torch.where(taken, proposed, values)
         if not is_fresh:
-            accepted += taken.float().mean()
-    return x, float(accepted) / (n_rounds * N_TRANSITIONS)
+            accepted += n_moved
+    return x, float(accepted) / (n_rounds * N_TRANSITIONS * len(x))
 
 
 def covariance_factor(x: Tensor) -> Tensor:

@@ -79,6 +79,8 @@ class FlowDensity(Density):
         Weights and masks of the flow; none leaves the flow as it is built.
     """
 
+    has_transitions: ClassVar[bool] = True
+
     def __init__(self, sizes: Tensor, **state: Tensor) -> None:
         super().__init__()
         self.sizes: Tensor
@@ -105,6 +107,13 @@ class FlowDensity(Density):
             z = torch.cat([_inverse(transform, rows) for rows in z.split(CHUNK_ROWS)])
         return z
 
+    def transition(
+        self, x: Tensor, scale: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """Return the rows as they are: a step would take as long as a draw."""
+        del scale, generator
+        return x
+
 
 class FlowMixtureDensity(StackedDensity):
     r"""A flow, mixed with Gaussians that hold the tails.
@@ -120,14 +129,17 @@ class FlowMixtureDensity(StackedDensity):
         `GaussianMixtureDensity`, ``mixture.*``.
     """
 
+    has_transitions: ClassVar[bool] = True
     part_types: ClassVar[dict[str, type[Density]]] = {
         "flow": FlowDensity,
         "mixture": GaussianMixtureDensity,
     }
 
     def for_training(self, seed: int) -> Density:
-        """Return this with draws from a stock."""
-        return StockedDensity(self, seed)
+        """Return this with draws of the flow from a stock."""
+        stocked = self.of(self.share, *self.parts).to(self.share.device)
+        stocked.flow = StockedDensity(self.flow, seed)
+        return stocked
 
 
 def _inverse(transform: Any, y: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ class StockedDensity(Density):
         self.density = density
         self.seed = seed
         self.has_walls = density.has_walls  # type: ignore[misc]
+        self.has_transitions = density.has_transitions  # type: ignore[misc]
         self._stock: Tensor | None = None
 
     def log_prob(self, x: Tensor) -> Tensor:
@@ -36,6 +37,12 @@ class StockedDensity(Density):
     def extended_log_prob(self, x: Tensor) -> Tensor:
         """Return log q0(x), finite beyond its support."""
         return self.density.extended_log_prob(x)
+
+    def transition(
+        self, x: Tensor, scale: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """Return rows after the density's own step."""
+        return self.density.transition(x, scale, generator)
 
     @property
     def narrowest_scale(self) -> float:

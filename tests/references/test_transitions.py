@@ -10,6 +10,7 @@ from skebm.evaluation import AnnealedImportanceSampling, annealed_samples
 from skebm.evaluation._particles import step_by_reference
 from skebm.references import (
     CopulaMixtureDensity,
+    FlowDensity,
     FlowMixtureDensity,
     GaussianMixtureDensity,
     KernelDensity,
@@ -84,9 +85,32 @@ def test_scale_says_how_far_a_row_goes():
         assert (moved - x).square().sum(1).mean() == pytest.approx(expected, rel=0.03)
 
 
-def test_flows_and_kernels_have_none():
-    for kind in (FlowMixtureDensity, KernelDensity):
-        assert not kind.has_transitions
+def flow_and_mixture(share):
+    """Return both, the flow as it is built, which is not far from normal."""
+    sizes = torch.tensor([2, 1, 2, 4, 8])  # columns, transforms, passes, bins, widths
+    return FlowMixtureDensity.of(torch.tensor(share), FlowDensity(sizes), mixture())
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_rows_of_a_flow_stay_and_those_of_its_mixture_move(training):
+    density = flow_and_mixture(0.6)
+    if training:
+        density = density.for_training(0)
+    x = density.sample(20_000, rng())
+    moved = density.transition(x, torch.full((len(x),), 0.7), rng(1))
+    assert (moved != x).any(dim=1).double().mean() == pytest.approx(0.4, abs=0.02)
+    worst, n = 0.0, len(x)
+    for j in range(2):
+        gap = x[:, j].square() * moved[:, j] - moved[:, j].square() * x[:, j]
+        worst = max(worst, float(gap.mean().abs() / gap.std() * math.sqrt(n)))
+    assert worst < 4.5
+    # Chains count the rows that moved, so that a sampler is still asked for the rest.
+    _, accepted = step_by_reference(lambda x: 0 * x[:, 0], density, 1.0, x, 2, rng(2))
+    assert accepted == pytest.approx(0.4, abs=0.02)
+
+
+def test_kernels_have_none():
+    assert not KernelDensity.has_transitions
     kernels = KernelDensity(torch.zeros(2, 1), torch.ones(2) / 2, torch.ones(1))
     with pytest.raises(NotImplementedError, match="KernelDensity has no transitions"):
         kernels.transition(torch.zeros(1, 1), torch.ones(1), rng())
