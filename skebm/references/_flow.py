@@ -138,7 +138,7 @@ class FlowMixtureDensity(StackedDensity):
     def for_training(self, seed: int) -> Density:
         """Return this with draws of the flow from a stock."""
         stocked = self.of(self.share, *self.parts).to(self.share.device)
-        stocked.flow = StockedDensity(self.flow, seed)
+        stocked.flow = StockedDensity(self.parts[0], seed)
         return stocked
 
 
