@@ -57,8 +57,9 @@ class NCE(Objective):
 
     conditional noise-contrastive estimation whose noise is reversible with respect to
     q0, so that nothing but the critic is left of the ratio; it has the same optimum. In
-    a box, which has one component, y is a step as long as the box. For references
-    without `Density.transition` ("flow", "kde") the term is left out.
+    a box, which has one component, y is a step as long as the box. Of a flow it is the
+    Gaussians beside it that count; rows of the flow itself add a constant. For a
+    reference without `Density.transition` ("kde") the term is left out.
 
     Parameters
     ----------
