@@ -133,10 +133,10 @@ def score_imputations(model, test, holes, seed):
 
 
 def main():
-    options = parser(__doc__, seeds=1)
+    options = parser(__doc__, seeds=3)
     options.add_argument("--data", type=Path, help="folder of adult.npz")
-    options.add_argument("--max-rows", type=int, default=5000)
-    options.add_argument("--n-imputed", type=int, default=300)
+    options.add_argument("--max-rows", type=int, default=8000)
+    options.add_argument("--n-imputed", type=int, default=500)
     arguments = options.parse_args()
     if arguments.data is None:
         print("mixed_gaps.py: no --data, nothing measured")

@@ -1,80 +1,93 @@
-"""Rows of a mixed table that miss entries: one integral over gaps and over cells."""
+"""Rows of a mixed table that miss entries: sums over cells, integrals over gaps."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import replace
-
 import torch
 
-from skebm.evaluation import incomplete_rows
+from skebm.evaluation import IncompleteRow, by_pattern, row_seed
 from skebm.references import Density
+from skebm.utils import pick
 
 
-class BesideCells(Density):
-    r"""Noise in the cells that a row has, beside a density of what it misses.
+class NodesAndRest(Density):
+    r"""Some columns at one of a few nodes, the others by a density of each.
 
-    .. math:: r(z_C, z_M) = \prod_{j \in C} b_j(z_j) \; q(z_M)
+    .. math:: r(z_C = c_m, z_M) = \omega_m \, q_m(z_M)
 
     Parameters
     ----------
-    in_cell : Tensor of bool of shape (n_free,)
+    is_node : Tensor of bool of shape (n_free,)
         Which of the columns, those of C and M in their order, are of C.
-    noise : CellNoise
-        The product of the b, each zero outside its cell.
-    rest : Density
-        q.
+    nodes : Tensor of shape (n_nodes, n_node_columns)
+        The c.
+    shares : Tensor of shape (n_nodes,)
+        omega.
+    rests : list of Density
+        The q.
     """
 
-    has_walls = True
+    #: Chains move by transitions alone: between nodes there is nothing.
+    is_discrete = True
 
-    def __init__(self, in_cell, noise, rest):
+    def __init__(self, is_node, nodes, shares, rests):
         super().__init__()
-        self.register_buffer("in_cell", in_cell)
-        self.noise, self.rest = noise, rest
-        self.has_transitions = rest.has_transitions
+        self.register_buffer("is_node", is_node)
+        self.register_buffer("nodes", nodes)
+        self.register_buffer("shares", shares)
+        self.rests = rests
+        self.has_transitions = rests[0].has_transitions
 
     def log_prob(self, x):
-        """Return log r(x) in nats, -inf outside the cells."""
-        return self.noise.log_prob(x[:, self.in_cell]) + self.rest.log_prob(
-            x[:, ~self.in_cell]
-        )
-
-    def extended_log_prob(self, x):
-        """Return log r(x) as if the cells had no ends."""
-        return self.noise.extended_log_prob(
-            x[:, self.in_cell]
-        ) + self.rest.extended_log_prob(x[:, ~self.in_cell])
+        """Return log r(x) in nats, of rows at nodes."""
+        number, result = self._numbers(x), x.new_empty(len(x))
+        for m, rows in _groups(number):
+            result[rows] = self.rests[m].log_prob(x[rows][:, ~self.is_node]).to(result)
+        return result + self.shares.log()[number]
 
     def sample(self, n_samples, generator):
         """Return draws of shape (n_samples, n_free)."""
-        return self._join(
-            self.noise.sample(n_samples, generator),
-            self.rest.sample(n_samples, generator),
-        )
+        number = pick(self.shares[None], generator, n_samples)[0]
+        x = self.nodes.new_empty(n_samples, len(self.is_node))
+        x[:, self.is_node] = self.nodes[number]
+        return self._fill(x, number, lambda q, z: q.sample(len(z), generator))
 
     def transition(self, x, scale, generator):
-        """Return rows after a step in the cells and one of the rest."""
-        return self._join(
-            self.noise.transition(x[:, self.in_cell], scale, generator),
-            self.rest.transition(x[:, ~self.in_cell], scale, generator),
-        )
+        """Return rows after a step of the density at their node."""
+        by_row = torch.cat([x[:, ~self.is_node], scale.unsqueeze(1)], dim=1)
 
-    def _join(self, in_cells, others):
-        x = others.new_empty(len(others), len(self.in_cell))
-        x[:, self.in_cell], x[:, ~self.in_cell] = in_cells.to(others), others
+        def step(density, rows):
+            return density.transition(rows[:, :-1], rows[:, -1], generator)
+
+        return self._fill(x.clone(), self._numbers(x), step, by_row)
+
+    def _fill(self, x, number, values_of, by_row=None):
+        """Write into the other columns of x what densities make of rows at nodes."""
+        by_row = x if by_row is None else by_row
+        for m, rows in _groups(number):
+            values = values_of(self.rests[m], by_row[rows])
+            x[rows[:, None], (~self.is_node).nonzero()[:, 0]] = values.to(x)
         return x
+
+    def _numbers(self, x):
+        """Return the number of the node that each row is at."""
+        return torch.cdist(x[:, self.is_node], self.nodes).argmin(dim=1)
+
+
+def _groups(number):
+    """Yield each node's number with the rows that are at it."""
+    for m in number.unique().tolist():
+        yield m, (number == m).nonzero()[:, 0]
 
 
 def incomplete_mixed_rows(cells, z, energy, reference):
     r"""Yield rows as `incomplete_rows` does, the points in their cells left free too.
 
-    .. math:: \int_C \int p(z_O, z_C, z_M) \, dz_M \, dz_C
-              = E_r \Big[ \frac{p(z_O, z_C, z_M)}{r(z_C, z_M)} \Big], \qquad
-              r = b(z_C) \, q_0(z_M | z_O, \bar z_C)
+    .. math:: \log p(x_O) = \log \sum_m w_m q_0(z_O, c_m) + \log E_r[e^{-E}] - \log Z,
+              \qquad r = \omega_m \, q_0(z_M | z_O, c_m), \qquad
+              \omega_m \propto w_m q_0(z_O, c_m)
 
-    with the noise b by which points are drawn in the cells, and the reference's
-    conditional at their middles. So a mass is summed over what else the row may be.
+    with the nodes c and weights w by which `Cells.log_mass` integrates over the cells
+    of a complete row. So what is left to the draws is the energy, as elsewhere.
 
     Parameters
     ----------
@@ -83,30 +96,17 @@ def incomplete_mixed_rows(cells, z, energy, reference):
     z, energy, reference
         As for `incomplete_rows`; observed cells are given by their middles.
     """
-    for row in incomplete_rows(z, energy, reference):
-        columns, noise, log_unit = cells.noise(row.x)
-        # Where the reference is zero, so is the model: cells change nothing.
-        if len(columns) and math.isfinite(row.log_reference):
-            row = _beside_cells(row, columns, noise, log_unit, reference)
-        yield row
-
-
-def _beside_cells(row, columns, noise, log_unit, reference):
-    """Return the row with its points in those columns free, and their noise."""
-    in_cell = torch.zeros_like(row.x, dtype=torch.bool)
-    in_cell[columns] = True
-    free = in_cell | row.x.isnan()
-    start = BesideCells(in_cell[free], noise, row.conditional)
-    energy = row.full_energy
-
-    def mixed_energy(z):
-        # Without walls: where r is zero, so is the tempered density, whatever this is.
-        return start.extended_log_prob(z[:, free]) - reference.log_prob(z) + energy(z)
-
-    return replace(
-        row,
-        x=row.x.masked_fill(in_cell, torch.nan),
-        log_reference=log_unit,
-        conditional=start,
-        full_energy=mixed_energy,
-    )
+    for i, observed, marginal, conditional in by_pattern(z, reference):
+        in_cell, points, log_weights = cells.nodes(z[i])
+        given = points[:, observed]
+        log_terms = log_weights + marginal.log_prob(given.double())
+        log_reference = log_terms.logsumexp(0).item()
+        start = conditional(given[0])
+        if in_cell.any():
+            # Where the reference is zero all nodes are alike.
+            shares = log_terms.softmax(0).nan_to_num(1 / len(points))
+            rests = [conditional(node) for node in given]
+            free = in_cell | ~observed
+            start = NodesAndRest(in_cell[free], points[:, in_cell], shares, rests)
+        x = z[i].masked_fill(in_cell, torch.nan)
+        yield IncompleteRow(i, row_seed(z[i]), x, log_reference, start, energy)

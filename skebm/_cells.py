@@ -10,8 +10,7 @@ import torch
 from numpy.polynomial.legendre import leggauss
 from scipy.special import ndtr, ndtri
 
-from skebm.references import Density
-from skebm.utils import normal_like, uniform_like
+from skebm.utils import uniform_like
 
 #: Points of the rule by which a density is integrated over a cell.
 N_NODES = 64
@@ -127,19 +126,42 @@ class Cells:
         found = self._look_up(torch.from_numpy(numbers), z.device)
         return self._place(z, found, torch.tensor(0.5))[0].numpy()
 
-    def noise(self, z):
-        """Return the noise in the cells of a row, NaN where it misses an entry.
+    def nodes(self, z):
+        """Return where in its cells a row may be: the points of `log_mass`.
 
-        As the columns of the row in which there is some, a `CellNoise` of these, and
-        the sum of what they add to a log density in the units of X.
+        Parameters
+        ----------
+        z : Tensor of shape (n_features,)
+            A row, NaN where it misses an entry.
+
+        Returns
+        -------
+        in_cell : Tensor of bool of shape (n_features,)
+            The columns in which it has a cell with noise.
+        points : Tensor of shape (n_nodes, n_features)
+            The row at each node.
+        log_weights : Tensor of shape (n_nodes,)
+            The log of the weight of p there, in the units of X.
         """
-        _, found = self._find(z[None])
-        *tables, log_unit = (table[0] for table in found)
-        observed = ~z[self.columns].isnan()
-        kept = observed & (tables[3] > 0)
-        columns = torch.from_numpy(self.columns).to(z.device)[kept]
-        noise = CellNoise(*(table[kept].double() for table in tables))
-        return columns, noise, float(log_unit[kept].sum())
+        row = z[None]
+        _, found = self._find(row)
+        kept = (found[3][0] > 0) & ~z[self.columns].isnan()
+        in_cell = torch.zeros_like(z, dtype=torch.bool)
+        in_cell[self.columns] = kept
+        points, weights = [], []
+        for place, log_weight in zip(*self._rule, strict=True):
+            placed, log_noise = self._place(
+                row, found, torch.from_numpy(place).to(z.device)
+            )
+            points.append(placed)
+            weights.append(log_weight - log_noise)
+        # Nodes that differ in missing columns alone are one.
+        points, number = torch.cat(points).unique(dim=0, return_inverse=True)
+        weights = torch.cat(weights)
+        mass = (weights - weights.max()).exp()
+        total = mass.new_zeros(len(points)).index_add(0, number, mass).log()
+        share, log_unit = (table[0, kept] for table in found[-2:])
+        return in_cell, points, total + weights.max() + (share.log() + log_unit).sum()
 
     def redraw(self, z, generator):
         """Return rows of points drawn anew within their cells; NaN stays NaN."""
@@ -188,63 +210,6 @@ class Cells:
         placed[:, self.columns] = points.to(z.dtype)
         log_noise = -0.5 * (noise.square() + math.log(2 * math.pi)) - scale.log()
         return placed, torch.where(noisy, log_noise, 0.0).sum(dim=1)
-
-
-class CellNoise(Density):
-    r"""Normal densities, each cut off at the ends of a cell.
-
-    .. math:: b_j(z) = \frac{1}{f_j s_j} \varphi\Big(\frac{z - c_j}{s_j}\Big), \qquad
-              z \in C_j
-
-    Parameters
-    ----------
-    first, last : Tensor of shape (n_cells,)
-        The outermost points of each.
-    centre, scale, quantile, share : Tensor of shape (n_cells,)
-        As in `Pieces`: c, s, where the cell begins, and f.
-    """
-
-    has_walls = True
-    has_transitions = True
-
-    def __init__(self, first, last, centre, scale, quantile, share):
-        super().__init__()
-        self.register_buffer("first", first)
-        self.register_buffer("last", last)
-        self.register_buffer("centre", centre)
-        self.register_buffer("scale", scale)
-        self.register_buffer("quantile", quantile)
-        self.register_buffer("share", share)
-
-    def log_prob(self, x):
-        """Return log b(x) in nats, -inf outside the cells."""
-        inside = ((x >= self.first) & (x <= self.last)).all(dim=1)
-        return torch.where(inside, self.extended_log_prob(x), -math.inf)
-
-    def extended_log_prob(self, x):
-        """Return log b(x) as if the normal densities were not cut off."""
-        squares = ((x - self.centre) / self.scale).square()
-        constant = 0.5 * math.log(2 * math.pi) + (self.scale * self.share).log()
-        return -(0.5 * squares + constant).sum(dim=1)
-
-    def sample(self, n_samples, generator):
-        """Return draws of shape (n_samples, n_cells)."""
-        return self._place(uniform_like(self.centre.expand(n_samples, -1), generator))
-
-    def transition(self, x, scale, generator):
-        """Return points after a Crank-Nicolson step of their normal scores."""
-        scale = scale.unsqueeze(1).double()
-        quantile = torch.special.ndtr((x.double() - self.centre) / self.scale)
-        score = _normal_score((quantile - self.quantile) / self.share)
-        noise = normal_like(score, generator)
-        moved = (1 - scale.square()).sqrt() * score + scale * noise
-        return self._place(torch.special.ndtr(moved)).to(x)
-
-    def _place(self, place):
-        """Return the points at these quantiles of the noise in the cells."""
-        noise = _normal_score(self.quantile + place * self.share)
-        points = self.centre + self.scale * noise
-        return torch.maximum(torch.minimum(points, self.last), self.first)
 
 
 def _normal_score(quantile):

@@ -32,7 +32,7 @@ class CategoricalColumnsMixin:
             )
             # So that an atom that is filled in is that very number.
             cells = self.atoms if reset else self._standardizer.cells
-            return X.astype(np.float64) if cells else X
+            return X.astype(np.float64, copy=False) if cells else X
         options = {"min_rows": min_rows, "allow_nan": allow_nan, "advice": IMPUTE}
         X = as_frame(self, X, reset=reset, **options)
         if reset:
@@ -154,7 +154,7 @@ def _holds_categories(column):
     if not pd.api.types.is_object_dtype(dtype):
         return pd.api.types.is_string_dtype(dtype)
     observed = column.dropna()
-    if len(observed) and all(isinstance(value, bool) for value in observed):
+    if len(observed) and all(isinstance(value, (bool, np.bool_)) for value in observed):
         return True
     try:
         observed.to_numpy().astype(np.float64)

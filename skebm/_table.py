@@ -32,8 +32,11 @@ def check_table(estimator, X, *, reset, min_rows=1, allow_nan=False):
             "Use X.toarray() to convert it."
         )
     check_numbers(X)
+    # NumPy takes no pd.NA among objects.
     if isinstance(X, pd.DataFrame) and len(X.select_dtypes(object).columns):
-        X = X.where(X.notna(), np.nan)  # NumPy takes no pd.NA
+        X = X.where(X.notna(), np.nan)
+    elif isinstance(X, np.ndarray) and X.dtype == object:
+        X = np.where(pd.isna(X), np.nan, X)
     X = validate_data(
         estimator,
         X,

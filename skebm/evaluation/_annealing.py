@@ -151,6 +151,8 @@ def anneal(
             x, acceptance = step_by_reference(
                 energy, reference, beta, x, n_moves, generator
             )
+        if getattr(reference, "is_discrete", False):
+            acceptance = 1.0  # in part; a sampler would leave its values
         if acceptance < ENOUGH_ACCEPTED:
             target = tempered(energy, reference, beta)
             x, step_size = move(target, x, factor, sampler, n_moves, generator)

@@ -16,6 +16,7 @@ from skebm.evaluation._log_weights import LogNormalizer, energies, summarize
 from skebm.evaluation._normalizer import ImportanceSampling
 from skebm.evaluation._particles import efficiency, resample
 from skebm.references import Density
+from skebm.references._base import Conditional
 from skebm.samplers._point import Energy
 from skebm.utils import make_generator
 
@@ -182,18 +183,26 @@ def incomplete_rows(
     reference : Density
         q0, of closed marginals and conditionals.
     """
+    for i, observed, marginal, conditional in by_pattern(x, reference):
+        given = x[i, observed]
+        # One row at a time: sums round differently in company.
+        log_reference = marginal.log_prob(given[None].double()).item()
+        parts = log_reference, conditional(given), energy
+        yield IncompleteRow(i, row_seed(x[i]), x[i], *parts)
+
+
+def by_pattern(
+    x: Tensor, reference: Density
+) -> Iterator[tuple[int, Tensor, Density, Conditional]]:
+    """Yield each row's number, what it has, and `Density.partition` by that."""
     patterns, pattern_of_row = x.isnan().unique(dim=0, return_inverse=True)
     for k, missing in enumerate(patterns):
-        marginal, conditional = reference.partition(~missing)
+        parts = reference.partition(~missing)
         for i in (pattern_of_row == k).nonzero()[:, 0].tolist():
-            given = x[i, ~missing]
-            # One row at a time: sums round differently in company.
-            log_reference = marginal.log_prob(given[None].double()).item()
-            parts = log_reference, conditional(given), energy
-            yield IncompleteRow(i, _seed(x[i]), x[i], *parts)
+            yield i, ~missing, *parts
 
 
-def _seed(x: Tensor) -> int:
+def row_seed(x: Tensor) -> int:
     """Return a number that a row determines, whatever the sign of its NaN."""
     content = x.float().cpu().nan_to_num(math.nan).numpy().tobytes()
     return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest()) >> 1
