@@ -128,8 +128,8 @@ def as_frame(estimator, X, *, reset, allow_nan, min_rows=1, advice=""):
         # for its messages on empty tables
         check_array(np.zeros(X.shape), ensure_min_samples=min_rows)
     else:
-        if not hasattr(X, "dtype"):
-            X = np.asarray(X, dtype=object)  # else NaN beside words becomes a word
+        if isinstance(X, list) and np.asarray(X).dtype.kind == "U":
+            X = np.array(X, dtype=object)  # else NaN beside words becomes a word
         X = validate_data(
             estimator,
             X,

@@ -154,8 +154,9 @@ def _holds_categories(column):
     if not pd.api.types.is_object_dtype(dtype):
         return pd.api.types.is_string_dtype(dtype)
     observed = column.dropna()
-    if len(observed) and all(isinstance(value, (bool, np.bool_)) for value in observed):
-        return True
+    if 0 < len(observed) < len(column):  # what pandas makes of booleans with gaps
+        if all(isinstance(value, (bool, np.bool_)) for value in observed):
+            return True
     try:
         observed.to_numpy().astype(np.float64)
     except (TypeError, ValueError):
