@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from skebm.evaluation import IncompleteRow, by_pattern, row_seed
+from skebm.evaluation import IncompleteRow
+from skebm.evaluation._missing import by_pattern, row_seed
 from skebm.references import Density
 from skebm.utils import pick
 

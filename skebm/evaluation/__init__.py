@@ -17,12 +17,7 @@ from skebm.evaluation._machine import (
     pseudo_log_likelihood,
 )
 from skebm.evaluation._mass import ProbabilityMass, probability_mass
-from skebm.evaluation._missing import (
-    IncompleteRow,
-    by_pattern,
-    incomplete_rows,
-    row_seed,
-)
+from skebm.evaluation._missing import IncompleteRow, incomplete_rows
 from skebm.evaluation._normalizer import AbstractNormalizer, ImportanceSampling
 from skebm.evaluation._ood import (
     GradientNorm,
@@ -79,7 +74,6 @@ __all__ = [
     "RBMAnnealing",
     "ScoredModel",
     "annealed_samples",
-    "by_pattern",
     "can_enumerate",
     "conditional_means",
     "conformal_p_values",
@@ -90,5 +84,4 @@ __all__ = [
     "log_marginal_unnormalized",
     "probability_mass",
     "pseudo_log_likelihood",
-    "row_seed",
 ]
