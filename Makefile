@@ -13,8 +13,9 @@ SOURCES := setup.cfg pyproject.toml constraints.txt
 demo: $(VENV)/.skebm-plot
 	$(BIN)/python examples/demo.py
 
+# Two workers share the cores: a thread each, or they wait for each other.
 test: $(VENV)/.skebm-test
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(VENV)/.skebm-lint
 	$(BIN)/python -m ruff check .
