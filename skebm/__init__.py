@@ -2,9 +2,9 @@
 
 from importlib.metadata import version
 
-from skebm._classifier import JEMClassifier
-from skebm._density import EBMDensityEstimator
-from skebm._rbm import (
+from skebm.estimators._density import EBMDensityEstimator
+from skebm.estimators._jem import JEMClassifier
+from skebm.estimators.boltzmann import (
     BernoulliRBM,
     DeepBeliefNetwork,
     GaussianRBM,

@@ -1,25 +1,32 @@
 """What a fitted model is worth: log Z, draws, outliers found, calibration."""
 
-from skebm.evaluation._ais import AnnealedImportanceSampling
-from skebm.evaluation._annealing import annealed_samples
-from skebm.evaluation._auto import AutoNormalizer
-from skebm.evaluation._calibration import expected_calibration_error
-from skebm.evaluation._conditional import (
+from skebm.evaluation.conditionals._incomplete import IncompleteRow, incomplete_rows
+from skebm.evaluation.conditionals._rbm import (
     conditional_means,
     log_marginal_unnormalized,
 )
-from skebm.evaluation._detection import Detection, conformal_p_values, detection
-from skebm.evaluation._log_weights import NORMALIZED, LogNormalizer
-from skebm.evaluation._machine import (
+from skebm.evaluation.metrics._calibration import expected_calibration_error
+from skebm.evaluation.metrics._detection import Detection, conformal_p_values, detection
+from skebm.evaluation.metrics._mass import ProbabilityMass, probability_mass
+from skebm.evaluation.normalizers._ais import AnnealedImportanceSampling
+from skebm.evaluation.normalizers._annealing import annealed_samples
+from skebm.evaluation.normalizers._auto import AutoNormalizer
+from skebm.evaluation.normalizers._base import AbstractNormalizer, ImportanceSampling
+from skebm.evaluation.normalizers._log_weights import NORMALIZED, LogNormalizer
+from skebm.evaluation.normalizers._quadrature import Quadrature
+from skebm.evaluation.normalizers._rbm import (
     RBMAnnealing,
     can_enumerate,
     enumerated_log_normalizer,
     pseudo_log_likelihood,
 )
-from skebm.evaluation._mass import ProbabilityMass, probability_mass
-from skebm.evaluation._missing import IncompleteRow, incomplete_rows
-from skebm.evaluation._normalizer import AbstractNormalizer, ImportanceSampling
-from skebm.evaluation._ood import (
+from skebm.evaluation.outliers._combined import (
+    BlurredDensity,
+    Combined,
+    MixtureDensity,
+    NoiseContrast,
+)
+from skebm.evaluation.outliers._score import (
     GradientNorm,
     LogDensity,
     NegativeEnergy,
@@ -27,13 +34,6 @@ from skebm.evaluation._ood import (
     ScoredModel,
     Typicality,
 )
-from skebm.evaluation._ood_combined import (
-    BlurredDensity,
-    Combined,
-    MixtureDensity,
-    NoiseContrast,
-)
-from skebm.evaluation._quadrature import Quadrature
 
 NORMALIZERS: dict[str, type[AbstractNormalizer]] = {
     "ais": AnnealedImportanceSampling,

@@ -9,7 +9,7 @@ from sklearn.metrics import get_scorer
 from sklearn.utils import _safe_indexing, check_consistent_length
 from sklearn.utils.metadata_routing import get_routing_for_object
 
-from skebm._labels import split_marker
+from skebm.tables._labels import split_marker
 
 
 def ignore_unlabeled(scorer, *, unlabeled=-1):

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.model_selection import BaseCrossValidator, StratifiedKFold
 from sklearn.utils import indexable
 
-from skebm._labels import split_marker
+from skebm.tables._labels import split_marker
 
 
 class SemiSupervisedSplit(BaseCrossValidator):

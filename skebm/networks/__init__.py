@@ -7,24 +7,24 @@ from functools import partial
 
 from torch import nn
 
-from skebm.networks._deep_belief import DeepBeliefNet, DirectedLayer
 from skebm.networks._embeddings import (
     ColumnEmbedding,
     FourierEmbedding,
     PeriodicEmbedding,
     WaveEmbedding,
 )
+from skebm.networks._energy_model import EnergyModel
 from skebm.networks._ensemble import EnsembleMLP
 from skebm.networks._generator import GeneratorMLP
-from skebm.networks._labeled import LabeledRBM, LabeledUnits
 from skebm.networks._mixture import MixtureOfGaussians
 from skebm.networks._mlp import MLP, ResidualMLP
-from skebm.networks._model import EnergyModel
 from skebm.networks._nice import NICE
 from skebm.networks._normalized import NormalizedNetwork, is_normalized
 from skebm.networks._ppca import PPCA
-from skebm.networks._rbm import RBM, BernoulliUnits, VisibleUnits
-from skebm.networks._rbm_units import GaussianUnits, SoftmaxUnits
+from skebm.networks.boltzmann._deep_belief import DeepBeliefNet, DirectedLayer
+from skebm.networks.boltzmann._labeled import LabeledRBM, LabeledUnits
+from skebm.networks.boltzmann._rbm import RBM, BernoulliUnits, VisibleUnits
+from skebm.networks.boltzmann._units import GaussianUnits, SoftmaxUnits
 
 __all__ = [
     "MLP",

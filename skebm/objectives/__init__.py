@@ -14,8 +14,8 @@ from skebm.objectives._base import (
 )
 from skebm.objectives._mle import MLE
 from skebm.objectives._stein import SteinDiscrepancy
-from skebm.objectives._up_down import UpDown
 from skebm.objectives.amortized import MEG, VERA, VERAHMC, VERAArdae, WakeSleep
+from skebm.objectives.boltzmann._up_down import UpDown
 from skebm.objectives.contrastive_divergence import (
     CD,
     PCD,

@@ -16,8 +16,8 @@ from skebm.samplers._gibbs import BlockConditionals, BlockGibbs
 from skebm.samplers._hmc import HMC
 from skebm.samplers._langevin import Langevin
 from skebm.samplers._latent import LatentLangevin
-from skebm.samplers._machine import Clamped, TemperedGibbs
 from skebm.samplers._mala import MALA
+from skebm.samplers._rbm import Clamped, TemperedGibbs
 from skebm.samplers._replay_buffer import REPLACEMENTS, ReplayBuffer
 from skebm.samplers._tempering import ParallelTempering
 from skebm.samplers._transitions import (

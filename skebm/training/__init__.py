@@ -1,10 +1,11 @@
 """Floor 4: one loop over any objective."""
 
+from skebm.training._ascent import GaussianTraining, MachineBatches, MachineTraining
 from skebm.training._batches import RowGraph, TableBatches
-from skebm.training._gaps import GapFilling, IncompleteRowsMonitor
 from skebm.training._guard import StabilityGuard
 from skebm.training._labeled import LabeledBatches
-from skebm.training._machine import GaussianTraining, MachineBatches, MachineTraining
+from skebm.training._loop import Trainer
+from skebm.training._missing import GapFilling, IncompleteRowsMonitor
 from skebm.training._monitor import (
     MAX_MONITORED,
     DensityMonitor,
@@ -14,7 +15,6 @@ from skebm.training._monitor import (
 )
 from skebm.training._run import TrainingRun
 from skebm.training._schedule import Schedule
-from skebm.training._trainer import Trainer
 
 __all__ = [
     "MAX_MONITORED",

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from skebm.objectives import Batch, RowCells
 from skebm.references import Density
-from skebm.training._gaps import GapFilling
+from skebm.training._missing import GapFilling
 
 
 @dataclass(frozen=True)

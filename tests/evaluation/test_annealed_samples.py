@@ -7,7 +7,7 @@ import torch
 from scipy import stats
 
 from skebm.evaluation import annealed_samples
-from skebm.evaluation._particles import covariance_factor, resample
+from skebm.evaluation.normalizers._particles import covariance_factor, resample
 
 
 class Normal:

@@ -13,7 +13,7 @@ from skebm.evaluation import (
     AutoNormalizer,
     ImportanceSampling,
 )
-from skebm.evaluation._log_weights import summarize
+from skebm.evaluation.normalizers._log_weights import summarize
 
 LOG_Z = -1.5
 

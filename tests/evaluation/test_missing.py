@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 
 from skebm.evaluation import incomplete_rows
-from skebm.evaluation._missing import Draws, _r_hat
+from skebm.evaluation.conditionals._incomplete import Draws, _r_hat
 from skebm.references import GaussianMixtureDensity
 
 NAN = math.nan
@@ -73,7 +73,7 @@ class TiltedGaussian:
 def model(request, monkeypatch):
     if request.param == "annealing":  # as where no draw from the reference counts
         monkeypatch.setattr(
-            "skebm.evaluation._missing.IncompleteRow._importance_draws",
+            "skebm.evaluation.conditionals._incomplete.IncompleteRow._importance_draws",
             lambda *_: None,
         )
     return TiltedGaussian(1.0)

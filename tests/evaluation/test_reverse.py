@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from skebm.evaluation import NORMALIZED, AnnealedImportanceSampling
-from skebm.evaluation._log_weights import LogNormalizer, bracket
+from skebm.evaluation.normalizers._log_weights import LogNormalizer, bracket
 
 LOG_Z = -1.5
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from skebm.evaluation import AnnealedImportanceSampling, annealed_samples
-from skebm.evaluation._particles import step_by_reference
+from skebm.evaluation.normalizers._particles import step_by_reference
 from skebm.references import (
     CopulaMixtureDensity,
     FlowDensity,

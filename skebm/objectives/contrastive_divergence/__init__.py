@@ -1,12 +1,12 @@
 """Likelihood by Markov chains, which differ in where they start."""
 
-from skebm.objectives.contrastive_divergence._cd import CD
-from skebm.objectives.contrastive_divergence._improved_cd import ImprovedCD
-from skebm.objectives.contrastive_divergence._labeled import (
+from skebm.objectives.boltzmann._gradient import ContrastiveGradient
+from skebm.objectives.boltzmann._labeled import (
     LabeledGradient,
     LabeledRows,
 )
-from skebm.objectives.contrastive_divergence._machine import ContrastiveGradient
+from skebm.objectives.contrastive_divergence._cd import CD
+from skebm.objectives.contrastive_divergence._improved_cd import ImprovedCD
 from skebm.objectives.contrastive_divergence._pcd import PCD
 from skebm.objectives.contrastive_divergence._short_run import ShortRun
 

@@ -1,0 +1,221 @@
+"""The machine of binary visible and hidden units."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from skebm.estimators.boltzmann._base import BaseRBM
+from skebm.estimators.boltzmann._visible import BinaryRowsMixin
+from skebm.evaluation import pseudo_log_likelihood
+from skebm.networks import BernoulliUnits
+from skebm.utils._sklearn import StrOptions
+
+
+class BernoulliRBM(BinaryRowsMixin, BaseRBM):
+    r"""Bernoulli restricted Boltzmann machine, with its likelihood.
+
+    .. math:: p(v) = \frac1Z \sum_{h \in \{0, 1\}^m} e^{b \cdot v + c \cdot h + h^T W v}
+
+    A drop-in for `sklearn.neural_network.BernoulliRBM` that divides each phase of the
+    gradient by its own number of rows, scores by log p(v) instead of a stochastic
+    pseudo-likelihood, trains in float32 whatever X's dtype, and makes one pass in
+    batches of `batch_size` in each `partial_fit`.
+
+    Parameters
+    ----------
+    n_components : int, default=256
+        Number of hidden units, m.
+    learning_rate : float, default=0.1
+        The largest one; see `learning_rate_schedule`.
+    batch_size : int, default=10
+        Rows a step.
+    n_iter : int, default=10
+        Epochs of `fit`.
+    verbose : int, default=0
+        Whether to print a line an epoch.
+    random_state : int, RandomState or None, default=None
+        One int gives one result on one device. None is seeded by the system.
+    method : {"pcd", "cd", "tempering"}, default="pcd"
+        Chains that persist from step to step, that start at data in each step, or that
+        persist at ten temperatures and swap places.
+    n_gibbs_steps : int, default=1
+        Steps of the chains at each step of training.
+    n_chains : int, default=None
+        Number of persistent chains; None takes `batch_size`.
+    momentum : float, default=0.5
+        Decay of the running sum of gradients that is followed.
+    weight_decay : float or None, default=0.0
+        Rate at which weights shrink, relative to the learning rate. None takes two over
+        the number of rows seen, as a normal prior of W with variance 1/2 would.
+    centered : bool, default=True
+        Whether to take the gradient in centred units.
+    learning_rate_schedule : {"constant", "linear"}, default="linear"
+        Of `fit`: the same in all steps, or rising from 0 over the first tenth of them
+        and falling back over the second half.
+    weight_averaging : float, default=0.99
+        Decay, once in ten steps, of the average of the parameters that is used in the
+        end; 0 uses the last ones.
+    normalizer : {"auto", "exact", "ais", None} or instance, default="auto"
+        How log Z is had: "auto" sums over a layer of at most 20 units exactly, else
+        takes `skebm.evaluation.RBMAnnealing`. None leaves scores unnormalised and saves
+        the time.
+    check_range : {"warn", "raise"}, default="warn"
+        What to do about values outside of [0, 1]. The machine computes on them as they
+        are.
+    contamination : float or "auto", default=0.05
+        Share of training rows that `predict` may call outliers; "auto" as in
+        `EBMDensityEstimator`.
+    device : str or torch.device, default="auto"
+        "auto" takes CUDA where it is there.
+
+    Attributes
+    ----------
+    components_ : ndarray of shape (n_components, n_features)
+        W.
+    intercept_hidden_ : ndarray of shape (n_components,)
+        c.
+    intercept_visible_ : ndarray of shape (n_features,)
+        b.
+    h_samples_ : ndarray of shape (n_chains, n_components)
+        Hidden states of the persistent chains.
+    log_normalizer_, log_normalizer_se_ : float or None
+        log Z and its standard error, in nats. NaN after `partial_fit`, until the next
+        scoring.
+    normalizer_result_ : skebm.evaluation.LogNormalizer or None
+        The whole result, with the reverse estimate of annealing.
+    offset_ : float
+        Threshold of `predict` on `score_samples`.
+    history_ : dict of str to list
+        Pseudo-likelihood (a stochastic estimate on the last batch) and learning rate,
+        one entry an epoch.
+    n_iter_ : int
+        Epochs of the last fit.
+    n_features_in_ : int
+        Columns seen in fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where X had string names.
+
+    Notes
+    -----
+    For grey values in (0, 1), taken as probabilities in training, the score is
+    -F(v) - log Z: no density of such values, though it orders them.
+
+    References
+    ----------
+    G. E. Hinton, S. Osindero and Y.-W. Teh, "A fast learning algorithm for deep belief
+    nets", Neural Computation 18 (2006). T. Tieleman, "Training restricted Boltzmann
+    machines using approximations to the likelihood gradient", ICML 2008.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skebm import BernoulliRBM
+    >>> X = np.array([[0, 0, 0], [0, 1, 1], [1, 0, 1], [1, 1, 1]])
+    >>> model = BernoulliRBM(n_components=2, random_state=0).fit(X)
+    >>> model.transform(X).shape
+    (4, 2)
+    >>> states = [[a, b, c] for a in (0, 1) for b in (0, 1) for c in (0, 1)]
+    >>> round(float(np.exp(model.score_samples(states)).sum()), 6)
+    1.0
+    """
+
+    _parameter_constraints = {  # noqa: RUF012
+        **BaseRBM._parameter_constraints,
+        "check_range": [StrOptions({"warn", "raise"})],
+    }
+
+    _figure_name = "pseudo_likelihood"
+
+    def __init__(
+        self,
+        n_components=256,
+        *,
+        learning_rate=0.1,
+        batch_size=10,
+        n_iter=10,
+        verbose=0,
+        random_state=None,
+        method="pcd",
+        n_gibbs_steps=1,
+        n_chains=None,
+        momentum=0.5,
+        weight_decay=0.0,
+        centered=True,
+        learning_rate_schedule="linear",
+        weight_averaging=0.99,
+        normalizer="auto",
+        check_range="warn",
+        contamination=0.05,
+        device="auto",
+    ):
+        self.n_components = n_components
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.n_iter = n_iter
+        self.verbose = verbose
+        self.random_state = random_state
+        self.method = method
+        self.n_gibbs_steps = n_gibbs_steps
+        self.n_chains = n_chains
+        self.momentum = momentum
+        self.weight_decay = weight_decay
+        self.centered = centered
+        self.learning_rate_schedule = learning_rate_schedule
+        self.weight_averaging = weight_averaging
+        self.normalizer = normalizer
+        self.check_range = check_range
+        self.contamination = contamination
+        self.device = device
+
+    def gibbs(self, v):
+        """Make one Gibbs step: hidden units given v, then visible ones given those.
+
+        Parameters
+        ----------
+        v : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows to start from.
+
+        Returns
+        -------
+        v_new : ndarray of bool of shape (n_samples, n_features)
+            Draws; each call goes on with the random numbers.
+        """
+        return super().gibbs(v).astype(bool)
+
+    def pseudo_likelihood(self, X):
+        r"""Log pseudo-likelihood of each row, in nats, over all columns.
+
+        .. math:: \sum_i \log p(v_i \mid v_{-i})
+
+        What scikit-learn's `score_samples` estimates from one random column a row.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Binary rows.
+
+        Returns
+        -------
+        pseudo_likelihood : ndarray of shape (n_samples,)
+            float64; deterministic.
+        """
+        check_is_fitted(self)
+        v = self._check_rows(X, reset=False)
+        rbm = self._machine(np.float64)
+        return self._on_rows(lambda x: pseudo_log_likelihood(rbm, x), v)
+
+    def _sample_hiddens(self, v, rng):
+        """Draw hidden units by NumPy's random numbers, as scikit-learn's method."""
+        probability = self._mean_hiddens(v)
+        return rng.uniform(size=probability.shape) < probability
+
+    def _units(self):
+        return BernoulliUnits()
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags

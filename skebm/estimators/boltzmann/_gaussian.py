@@ -1,0 +1,275 @@
+"""The machine of real visible and binary hidden units."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy import sparse
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.validation import validate_data
+
+from skebm.estimators.boltzmann._base import BaseRBM
+from skebm.models.boltzmann._rows import refuse_missing
+from skebm.networks import GaussianUnits
+from skebm.tables._standardizer import check_numbers, column_names
+from skebm.training import GaussianTraining, MachineTraining
+from skebm.utils import VARIANCE_FLOOR, column_units
+from skebm.utils._sklearn import StrOptions
+
+
+class GaussianRBM(BaseRBM):
+    r"""Gaussian-Bernoulli restricted Boltzmann machine, a density of real columns.
+
+    .. math:: p(v, h) \propto N(v; 0, \Sigma) \, e^{b \cdot s + c \cdot h + h^T W s},
+        \qquad s = D^{-1} V^T v, \qquad \Sigma = V D^2 V^T
+
+    so that p(v | h) = N(V D (b + h W), Sigma), and p(v) is a mixture of 2^m Gaussians
+    with a common covariance; P(h = 1 | v) = sigma(c + W s). The columns v are
+    standardised inside, V are their principal axes, and training starts near the
+    Gaussian of full covariance.
+
+    Parameters
+    ----------
+    n_components : int, default=16
+        Number of hidden units, m. log Z is exact up to 20.
+    learning_rate : float, default=0.05
+        Of the first step; see `learning_rate_schedule`.
+    batch_size : int, default=25
+        Rows a step.
+    n_iter : int, default=200
+        Epochs of `fit`.
+    verbose : int, default=0
+        Whether to print a line an epoch.
+    random_state : int, RandomState or None, default=None
+        One int gives one result on one device. None is seeded by the system.
+    whiten : bool, default=True
+        Whether V are the principal axes. False takes the columns themselves: given h
+        they are then independent.
+    variance : {"learned", "fixed"}, default="learned"
+        Whether the scales D are learnt, or stay the standard deviations of the data.
+    method : {"pcd", "cd", "tempering"}, default="pcd"
+        Chains that persist from step to step, that start at data in each step, or that
+        persist at ten temperatures and swap places.
+    n_gibbs_steps : int, default=1
+        Steps of the chains at each step of training.
+    n_chains : int, default=100
+        Number of persistent chains; None takes `batch_size`.
+    momentum : float, default=0.7
+        Decay of the running sum of gradients that is followed.
+    weight_decay : float, default=None
+        Rate at which weights shrink, relative to the learning rate. None takes two over
+        the number of rows seen, as a normal prior of W with variance 1/2 would.
+    centered : bool, default=True
+        Whether to take the gradient in centred units.
+    learning_rate_schedule : {"constant", "linear"}, default="linear"
+        Of `fit`: the same in all steps, or rising from 0 over the first tenth of them
+        and falling back over the second half.
+    weight_averaging : float, default=0.99
+        Decay, once in ten steps, of the average of the parameters that is used in the
+        end; 0 uses the last ones.
+    normalizer : {"auto", "exact", "ais", None} or instance, default="auto"
+        How log Z is had: "auto" sums over at most 20 hidden units exactly, else takes
+        `skebm.evaluation.RBMAnnealing`. None leaves scores unnormalised.
+    contamination : float or "auto", default=0.05
+        Share of training rows that `predict` may call outliers; "auto" as in
+        `EBMDensityEstimator`.
+    device : str or torch.device, default="auto"
+        "auto" takes CUDA where it is there.
+
+    Attributes
+    ----------
+    components_ : ndarray of shape (n_components, n_features)
+        W, an axis a column.
+    intercept_hidden_ : ndarray of shape (n_components,)
+        c.
+    intercept_visible_ : ndarray of shape (n_features,)
+        b.
+    covariance_ : ndarray of shape (n_features, n_features)
+        Sigma, of v given h, in units of X.
+    h_samples_ : ndarray of shape (n_chains, n_components)
+        Hidden states of the persistent chains.
+    log_normalizer_, log_normalizer_se_ : float or None
+        log Z and its standard error, in nats. NaN after `partial_fit`, until the next
+        scoring.
+    normalizer_result_ : skebm.evaluation.LogNormalizer or None
+        The whole result, with the reverse estimate of annealing.
+    offset_ : float
+        Threshold of `predict` on `score_samples`.
+    history_ : dict of str to list
+        Mean of -F over the last batch and learning rate, one entry an epoch.
+    n_iter_ : int
+        Epochs of the last fit.
+    n_features_in_ : int
+        Columns seen in fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where X had string names.
+
+    Notes
+    -----
+    `score_samples` is a log density in the units of X. No variance falls below a
+    thousandth of a column's, or the width of two steps of its grid, so that no density
+    is infinite where values repeat.
+
+    `partial_fit` standardises by the rows of its first call.
+
+    References
+    ----------
+    K. Cho, A. Ilin and T. Raiko, "Improved learning of Gaussian-Bernoulli restricted
+    Boltzmann machines", ICANN 2011. J. Melchior, N. Wang and L. Wiskott,
+    "Gaussian-binary restricted Boltzmann machines for modeling natural image
+    statistics", PLoS ONE 12 (2017). R. Liao, S. Kornblith, M. Ren, D. J. Fleet and G.
+    Hinton, "Gaussian-Bernoulli RBMs without tears", arXiv 2210.10318 (2022).
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from skebm import GaussianRBM
+    >>> X = load_iris().data
+    >>> model = GaussianRBM(4, n_iter=50, random_state=0).fit(X)
+    >>> model.score(X) > -2.6  # one Gaussian has -2.53
+    True
+    >>> model.sample(3, random_state=0).shape
+    (3, 4)
+    """
+
+    _parameter_constraints = {  # noqa: RUF012
+        **BaseRBM._parameter_constraints,
+        "whiten": ["boolean"],
+        "variance": [StrOptions({"learned", "fixed"})],
+    }
+
+    #: A Gaussian of the rows' covariance has no gradient towards hidden units.
+    _initial_spread = 2.0
+
+    def __init__(
+        self,
+        n_components=16,
+        *,
+        learning_rate=0.05,
+        batch_size=25,
+        n_iter=200,
+        verbose=0,
+        random_state=None,
+        whiten=True,
+        variance="learned",
+        method="pcd",
+        n_gibbs_steps=1,
+        n_chains=100,
+        momentum=0.7,
+        weight_decay=None,
+        centered=True,
+        learning_rate_schedule="linear",
+        weight_averaging=0.99,
+        normalizer="auto",
+        contamination=0.05,
+        device="auto",
+    ):
+        self.n_components = n_components
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.n_iter = n_iter
+        self.verbose = verbose
+        self.random_state = random_state
+        self.whiten = whiten
+        self.variance = variance
+        self.method = method
+        self.n_gibbs_steps = n_gibbs_steps
+        self.n_chains = n_chains
+        self.momentum = momentum
+        self.weight_decay = weight_decay
+        self.centered = centered
+        self.learning_rate_schedule = learning_rate_schedule
+        self.weight_averaging = weight_averaging
+        self.normalizer = normalizer
+        self.contamination = contamination
+        self.device = device
+
+    @property
+    def covariance_(self):
+        """Sigma, of v given h, in units of X."""
+        scale = self._scaler.scale_
+        return scale[:, None] * self._units().covariance().numpy() * scale
+
+    def _units(self):
+        parts = (self._scale, self._axes, self._min_scale)
+        return GaussianUnits(*(p if p is None else torch.from_numpy(p) for p in parts))
+
+    def _trainer(self):
+        return {"learned": GaussianTraining, "fixed": MachineTraining}[self.variance]
+
+    def _check_rows(self, X, *, reset, allow_nan=False, fitting=False):
+        if sparse.issparse(X):
+            raise TypeError(
+                "Sparse data was passed for X, but dense data is required. "
+                "Use X.toarray() to convert it."
+            )
+        check_numbers(X)
+        X = validate_data(
+            self,
+            X,
+            reset=reset,
+            dtype=(np.float64, np.float32),
+            ensure_all_finite="allow-nan",
+        )
+        if not allow_nan:
+            refuse_missing(self, X)
+        if fitting:
+            empty = np.isnan(X).all(axis=0)
+            if empty.any():
+                names = column_names(getattr(self, "feature_names_in_", None), empty)
+                raise ValueError(f"No value of column {names} is observed; drop it.")
+        if reset:
+            self._scaler = StandardScaler().fit(X.astype(np.float64))
+        return X
+
+    def _encode(self, X):
+        mean, scale = self._scaler.mean_, self._scaler.scale_
+        return ((X - mean) / scale).astype(X.dtype, copy=False)
+
+    def _decode(self, v):
+        x = self._scaler.mean_ + self._scaler.scale_ * v.astype(np.float64)
+        return x.astype(v.dtype, copy=False)
+
+    def _begin(self, v, rng):
+        """Find the axes of the units, then set up parameters for their statistics."""
+        floor = VARIANCE_FLOOR * column_units(_filled(v)) ** 2
+        covariance = pd.DataFrame(v).cov(ddof=0).fillna(0.0).to_numpy(np.float64)
+        covariance = covariance + np.diag(floor)
+        if self.whiten:
+            variance, axes = np.linalg.eigh(covariance)
+            self._axes, floor = axes, floor @ axes**2
+        else:
+            variance, self._axes = np.diag(covariance), None
+        # A covariance of pairwise complete rows need not be positive.
+        self._scale = np.sqrt(np.maximum(variance, floor))
+        self._min_scale = np.sqrt(floor)
+        rows = torch.from_numpy(np.nan_to_num(v, nan=0.0))
+        s = self._units().to(rows.dtype).statistic(rows)
+        super()._begin(s.numpy(), rng)
+
+    def _published(self, state, dtype):
+        scale = state.training.average.visible.scale
+        published = super()._published(state, dtype)
+        return {**published, "_scale": scale.cpu().numpy().astype(np.float64)}
+
+    def _log_prob(self, v):
+        return super()._log_prob(v) - self._log_scale(v)
+
+    def _log_scale(self, v):
+        """Return the log of the columns' scales, summed over observed entries."""
+        return (~np.isnan(v)) @ np.log(self._scaler.scale_)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+
+def _filled(v):
+    """Return rows whose missing entries are other values of their column."""
+    if not np.isnan(v.min()):
+        return v.astype(np.float64)
+    columns = [np.resize(column[~np.isnan(column)], len(v)) for column in v.T]
+    return np.column_stack(columns).astype(np.float64)

@@ -1,0 +1,216 @@
+"""The machine of categorical visible and binary hidden units."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy import sparse
+
+from skebm.estimators.boltzmann._base import BaseRBM
+from skebm.models.boltzmann._rows import dense
+from skebm.networks import SoftmaxUnits
+from skebm.tables._categories import CategoryTable, as_frame
+from skebm.utils._sklearn import StrOptions
+
+#: One-hot tables of more numbers are sparse, unless entries are missing.
+MAX_DENSE = 2**24
+
+
+class SoftmaxRBM(BaseRBM):
+    r"""Restricted Boltzmann machine of categorical columns.
+
+    .. math:: p(v) = \frac1Z \sum_{h \in \{0, 1\}^m} e^{b \cdot v + c \cdot h + h^T W v}
+
+    where v has a one-hot block for each column of X, so that given h the columns are
+    independent, each a softmax of its block of b + h W.
+
+    Parameters
+    ----------
+    n_components : int, default=64
+        Number of hidden units, m.
+    learning_rate : float, default=0.1
+        Of the first step; see `learning_rate_schedule`.
+    batch_size : int, default=25
+        Rows a step.
+    n_iter : int, default=50
+        Epochs of `fit`.
+    verbose : int, default=0
+        Whether to print a line an epoch.
+    random_state : int, RandomState or None, default=None
+        One int gives one result on one device. None is seeded by the system.
+    categories : "auto" or list of array-like, default="auto"
+        The categories of each column. "auto" takes those of pandas ``category`` columns
+        and the sorted values in `fit` of others: ints, strings, bools, floats.
+    handle_unknown : {"error", "missing"}, default="error"
+        Whether a value that is no category is refused or marginalised.
+    method : {"pcd", "cd", "tempering"}, default="pcd"
+        Chains that persist from step to step, that start at data in each step, or that
+        persist at ten temperatures and swap places.
+    n_gibbs_steps : int, default=1
+        Steps of the chains at each step of training.
+    n_chains : int, default=100
+        Number of persistent chains; None takes `batch_size`.
+    momentum : float, default=0.7
+        Decay of the running sum of gradients that is followed.
+    weight_decay : float, default=0.0
+        Rate at which weights shrink, relative to the learning rate.
+    centered : bool, default=True
+        Whether to take the gradient in centred units.
+    learning_rate_schedule : {"constant", "linear"}, default="linear"
+        Of `fit`: the same in all steps, or rising from 0 over the first tenth of them
+        and falling back over the second half.
+    weight_averaging : float, default=0.99
+        Decay, once in ten steps, of the average of the parameters that is used in the
+        end; 0 uses the last ones.
+    normalizer : {"auto", "exact", "ais", None} or instance, default="auto"
+        How log Z is had: "auto" sums over a layer of at most 2^20 states exactly, else
+        takes `skebm.evaluation.RBMAnnealing`. None leaves scores unnormalised.
+    contamination : float or "auto", default=0.05
+        Share of training rows that `predict` may call outliers; "auto" as in
+        `EBMDensityEstimator`.
+    device : str or torch.device, default="auto"
+        "auto" takes CUDA where it is there.
+
+    Attributes
+    ----------
+    categories_ : list of ndarray
+        The categories of each column.
+    components_ : ndarray of shape (n_components, n_categories)
+        W; n_categories is the sum over columns.
+    intercept_hidden_ : ndarray of shape (n_components,)
+        c.
+    intercept_visible_ : ndarray of shape (n_categories,)
+        b.
+    h_samples_ : ndarray of shape (n_chains, n_components)
+        Hidden states of the persistent chains.
+    log_normalizer_, log_normalizer_se_ : float or None
+        log Z and its standard error, in nats. NaN after `partial_fit`, until the next
+        scoring.
+    normalizer_result_ : skebm.evaluation.LogNormalizer or None
+        The whole result, with the reverse estimate of annealing.
+    offset_ : float
+        Threshold of `predict` on `score_samples`.
+    history_ : dict of str to list
+        Mean of -F over the last batch and learning rate, one entry an epoch.
+    n_iter_ : int
+        Epochs of the last fit.
+    n_features_in_ : int
+        Columns seen in fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where X had string names.
+
+    Notes
+    -----
+    Missing entries (NaN, None, pd.NA) are marginalised; `impute` fills in their
+    likeliest categories. `sample`, `gibbs` and `impute` return a data frame after a fit
+    on one with string names, else an array. Later calls of `partial_fit` bring no new
+    categories.
+
+    References
+    ----------
+    R. Salakhutdinov, A. Mnih and G. Hinton, "Restricted Boltzmann machines for
+    collaborative filtering", ICML 2007.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from skebm import SoftmaxRBM
+    >>> sky, road = ["sun", "rain", "rain", "sun"], ["dry", "wet", "wet", "dry"]
+    >>> X = pd.DataFrame({"sky": sky * 25, "road": road * 25})
+    >>> model = SoftmaxRBM(2, random_state=0).fit(X)
+    >>> model.impute(pd.DataFrame({"sky": ["rain"], "road": [None]}))
+        sky road
+    0  rain  wet
+    """
+
+    _parameter_constraints = {  # noqa: RUF012
+        **BaseRBM._parameter_constraints,
+        "categories": [StrOptions({"auto"}), list],
+        "handle_unknown": [StrOptions({"error", "missing"})],
+    }
+
+    def __init__(
+        self,
+        n_components=64,
+        *,
+        learning_rate=0.1,
+        batch_size=25,
+        n_iter=50,
+        verbose=0,
+        random_state=None,
+        categories="auto",
+        handle_unknown="error",
+        method="pcd",
+        n_gibbs_steps=1,
+        n_chains=100,
+        momentum=0.7,
+        weight_decay=0.0,
+        centered=True,
+        learning_rate_schedule="linear",
+        weight_averaging=0.99,
+        normalizer="auto",
+        contamination=0.05,
+        device="auto",
+    ):
+        self.n_components = n_components
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.n_iter = n_iter
+        self.verbose = verbose
+        self.random_state = random_state
+        self.categories = categories
+        self.handle_unknown = handle_unknown
+        self.method = method
+        self.n_gibbs_steps = n_gibbs_steps
+        self.n_chains = n_chains
+        self.momentum = momentum
+        self.weight_decay = weight_decay
+        self.centered = centered
+        self.learning_rate_schedule = learning_rate_schedule
+        self.weight_averaging = weight_averaging
+        self.normalizer = normalizer
+        self.contamination = contamination
+        self.device = device
+
+    def _units(self):
+        return SoftmaxUnits(self._table.sizes())
+
+    def _check_rows(self, X, *, reset, allow_nan=False, fitting=False):
+        """Return codes, NaN where missing."""
+        X = as_frame(self, X, reset=reset, allow_nan=allow_nan)
+        if reset:
+            self._table = CategoryTable(X, self.categories)
+            self.categories_ = [np.asarray(values) for values in self._table.values]
+        codes = self._table.encode(X, self.handle_unknown)
+        if not allow_nan and np.isnan(codes).any():
+            raise ValueError("Input X contains unknown categories, which count as NaN.")
+        return codes
+
+    def _encode(self, codes):
+        """Return one-hot rows; sparse ones where they would be large."""
+        n, sizes = len(codes), np.array(self._table.sizes())
+        missing = np.isnan(codes)
+        starts = np.cumsum(sizes) - sizes
+        columns = np.where(missing, 0, codes).astype(np.int64) + starts
+        if n * sizes.sum() > MAX_DENSE and not missing.any():
+            ends = np.arange(n + 1) * len(sizes)
+            parts = (np.ones(columns.size), columns.ravel(), ends)
+            return sparse.csr_matrix(parts, shape=(n, sizes.sum()))
+        v = np.zeros((n, sizes.sum()))
+        np.put_along_axis(v, columns, 1.0, axis=1)
+        v[np.repeat(missing, sizes, axis=1)] = np.nan
+        return v
+
+    def _decode(self, v):
+        """Return the likeliest categories of one-hot rows, or of probabilities."""
+        units = self._units()
+        scores = units.by_unit(torch.from_numpy(dense(v)), -1.0)
+        X = self._table.decode(scores.argmax(-1).numpy())
+        return X if hasattr(self, "feature_names_in_") else X.to_numpy()
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
+        tags.input_tags.string = True
+        return tags

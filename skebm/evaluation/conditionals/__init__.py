@@ -1,0 +1,1 @@
+"""Conditional densities of missing entries, given the observed ones."""

@@ -1,0 +1,1 @@
+"""Scores of how normal a row is."""

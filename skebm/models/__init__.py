@@ -1,0 +1,1 @@
+"""The model of a table: fitting, scoring, sampling and calibration of rows."""

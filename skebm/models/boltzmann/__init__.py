@@ -1,0 +1,1 @@
+"""The model of a table by a restricted Boltzmann machine."""

@@ -1,0 +1,239 @@
+"""Real and categorical visible units of restricted Boltzmann machines."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from skebm.networks.boltzmann._rbm import hold
+
+
+@dataclass(frozen=True)
+class GaussianUnits:
+    r"""Real units with a common covariance, along given axes.
+
+    .. math:: p(v \mid \theta) = N(v; V D \theta, V D^2 V^T), \qquad
+        s(v) = D^{-1} V^T v, \qquad A(\theta) = |\theta|^2 / 2
+
+    with D = diag(scale) and orthonormal axes V, so that a unit's statistic and natural
+    parameter are in standard deviations along its axis.
+
+    Parameters
+    ----------
+    scale : Tensor of shape (d,)
+        Standard deviations along the axes.
+    axes : Tensor of shape (d, d), default=None
+        V, an axis a column; None is the identity.
+    min_scale : Tensor of shape (d,), default=None
+        Below which training lets no scale fall; None is zero.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skebm.networks import GaussianUnits
+    >>> units = GaussianUnits(torch.tensor([2.0]))
+    >>> units.log_base(torch.zeros(1, 1))  # log N(0; 0, 4)
+    tensor([-1.6121])
+    """
+
+    scale: Tensor
+    axes: Tensor | None = None
+    min_scale: Tensor | None = None
+
+    def to(self, place: torch.device | torch.dtype) -> GaussianUnits:
+        """Return units on a device or of a dtype."""
+        parts = (self.scale, self.axes, self.min_scale)
+        scale, axes, floor = (p if p is None else p.to(place) for p in parts)
+        assert scale is not None
+        return GaussianUnits(scale, axes, floor)
+
+    def statistic(self, v: Tensor) -> Tensor:
+        """Return s(v), in standard deviations along the axes."""
+        return (v if self.axes is None else v @ self.axes) / self.scale
+
+    def log_base(self, v: Tensor) -> Tensor:
+        """Return log N(v; 0, V D^2 V^T)."""
+        level = self.scale.log().sum() + len(self.scale) * math.log(2 * math.pi) / 2
+        return -(self.statistic(v) ** 2).sum(-1) / 2 - level
+
+    def log_partition(self, theta: Tensor) -> Tensor:
+        """Return half the squared norm of theta."""
+        return (theta**2).sum(-1) / 2
+
+    def mean_(self, theta: Tensor) -> Tensor:
+        """Turn natural parameters, in place where that can be, into means."""
+        v = theta.mul_(self.scale)
+        return v if self.axes is None else v @ self.axes.mT
+
+    def draw_(self, theta: Tensor, noise: Tensor, generator: torch.Generator) -> Tensor:
+        """Turn natural parameters into draws; `noise` is scratch of that shape."""
+        return self.mean_(theta.add_(noise.normal_(generator=generator)))
+
+    def bias(self, mean: Tensor, n: Tensor | float) -> Tensor:
+        """Return natural parameters of units with this mean."""
+        del n
+        return self.to(mean.dtype).statistic(mean)
+
+    def n_states(self, n_statistics: int) -> float:
+        """Return infinity, or one for no units."""
+        return math.inf if n_statistics else 1.0
+
+    def states(self, numbers: Tensor, n_statistics: int) -> Tensor:
+        """Return the one state of no units."""
+        return numbers.new_empty((len(numbers), n_statistics))
+
+    def subset(self, kept: Tensor) -> GaussianUnits:
+        """Return the units of some columns; their scale means little with axes."""
+        return GaussianUnits(self.scale[kept])
+
+    def covariance(self) -> Tensor:
+        """Return V D^2 V^T, shape (d, d)."""
+        if self.axes is None:
+            return torch.diag(self.scale**2)
+        return (self.axes * self.scale**2) @ self.axes.mT
+
+    def log_density(self, observed: Tensor, theta: Tensor) -> Tensor:
+        """Return log p(v_O | theta) of one row, NaN where missing, for each theta."""
+        seen = ~observed.isnan()
+        if not seen.any():
+            return theta.new_zeros(len(theta))
+        mean = self.mean_(theta.clone())[:, seen]
+        covariance = self.covariance()[seen][:, seen]
+        distribution = torch.distributions.MultivariateNormal(
+            mean, covariance, validate_args=False
+        )
+        return distribution.log_prob(observed[seen])
+
+    def clamp(self, observed: Tensor) -> Callable[[Tensor], Tensor]:
+        r"""Return a function that turns draws of v into draws given v_O.
+
+        .. math:: v_F + \Sigma_{FO} \Sigma_{OO}^{-1} (\bar v_O - v_O)
+
+        after Matheron, for draws v given theta; likewise means into means.
+        """
+        if self.axes is None:
+            return hold(observed)
+        missing = observed.isnan()
+        patterns, which = missing.unique(dim=0, return_inverse=True)
+        covariance = self.covariance()
+        gains = []
+        for free in patterns:
+            gain = torch.eye(len(free)).to(covariance)
+            gain[:, free] = 0.0
+            held = covariance[~free][:, ~free]
+            cross = covariance[free][:, ~free]
+            block = torch.linalg.solve(held, cross, left=False)
+            gain[free.nonzero(), (~free).nonzero()[:, 0]] = block
+            gains.append(gain.mT)
+        rows = [(which == k).nonzero()[:, 0] for k in range(len(patterns))]
+        put_back = hold(observed)
+
+        def condition(v: Tensor) -> Tensor:
+            error = torch.where(missing, 0.0, observed - v)
+            moved = v.clone()
+            for chosen, gain in zip(rows, gains, strict=True):
+                moved[chosen] += error[chosen] @ gain
+            return put_back(moved)
+
+        return condition
+
+
+class SoftmaxUnits:
+    r"""Categorical units, one-hot: s(v) = v, A(theta) = sum of logsumexps, m = 1.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Number of categories of each unit, whose one-hot columns follow one another.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skebm.networks import SoftmaxUnits
+    >>> SoftmaxUnits([2, 3]).mean_(torch.zeros(1, 5))
+    tensor([[0.5000, 0.5000, 0.3333, 0.3333, 0.3333]])
+    """
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        self.sizes = [int(size) for size in sizes]
+        size = torch.tensor(self.sizes, dtype=torch.long)
+        places = torch.arange(max(self.sizes, default=0))
+        start = size.cumsum(0) - size
+        #: Units by categories: which of them there are, and their columns.
+        self.exists = places < size[:, None]
+        self.columns = (start[:, None] + places).where(self.exists, 0)
+
+    def to(self, place: torch.device | torch.dtype) -> SoftmaxUnits:
+        """Return units on a device; they have no dtype."""
+        if isinstance(place, torch.dtype) or place == self.exists.device:
+            return self
+        moved = SoftmaxUnits(self.sizes)
+        moved.exists, moved.columns = self.exists.to(place), self.columns.to(place)
+        return moved
+
+    def by_unit(self, x: Tensor, fill: float) -> Tensor:
+        """Return columns as (..., units, categories), filled up where there is none."""
+        return x[..., self.columns].masked_fill(~self.exists, fill)
+
+    def statistic(self, v: Tensor) -> Tensor:
+        """Return v."""
+        return v
+
+    def log_base(self, v: Tensor) -> float:
+        """Return 0."""
+        return 0.0
+
+    def log_partition(self, theta: Tensor) -> Tensor:
+        """Return the sum over units of the logsumexp of their natural parameters."""
+        return self.by_unit(theta, -math.inf).logsumexp(-1).sum(-1)
+
+    def mean_(self, theta: Tensor) -> Tensor:
+        """Turn natural parameters, in place, into probabilities."""
+        probability = self.by_unit(theta, -math.inf).softmax(-1)
+        return theta.copy_(probability[..., self.exists])
+
+    def draw_(self, theta: Tensor, noise: Tensor, generator: torch.Generator) -> Tensor:
+        """Turn natural parameters, in place, into one-hot draws, after Gumbel."""
+        noise.exponential_(generator=generator)
+        return self.most_likely(theta.sub_(noise.log_()))
+
+    def most_likely(self, theta: Tensor) -> Tensor:
+        """Turn natural parameters, in place, into their likeliest one-hot rows."""
+        best = self.by_unit(theta, -math.inf).argmax(-1, keepdim=True)
+        chosen = best == torch.arange(self.exists.shape[1], device=theta.device)
+        return theta.copy_(chosen[..., self.exists])
+
+    def bias(self, mean: Tensor, n: Tensor | float) -> Tensor:
+        """Return log frequencies, smoothed by one row of each category."""
+        return (mean.clamp(min=0) * n + 1).log()
+
+    def n_states(self, n_statistics: int) -> float:
+        """Return the product of the sizes."""
+        return float(math.prod(map(float, self.sizes)))
+
+    def states(self, numbers: Tensor, n_statistics: int) -> Tensor:
+        """Return the states v of these numbers, in the digits of mixed radices."""
+        parts = []
+        for size in self.sizes:
+            parts.append(torch.nn.functional.one_hot(numbers % size, size))
+            numbers = numbers // size
+        return torch.cat([numbers.new_empty((len(numbers), 0)), *parts], 1)
+
+    def subset(self, kept: Tensor) -> SoftmaxUnits:
+        """Return the units of some columns, each whole."""
+        first = kept[self.columns[:, 0]].tolist()
+        return SoftmaxUnits([s for s, k in zip(self.sizes, first, strict=True) if k])
+
+    def log_density(self, observed: Tensor, theta: Tensor) -> Tensor:
+        """Return log p(v_O | theta) of one row, NaN where missing, for each theta."""
+        log_sums = self.by_unit(theta, -math.inf).logsumexp(-1)
+        seen = ~observed[self.columns[:, 0]].isnan()
+        return theta @ observed.nan_to_num(0.0) - log_sums[:, seen].sum(-1)
+
+    def clamp(self, observed: Tensor) -> Callable[[Tensor], Tensor]:
+        """Return a function that puts observed units back."""
+        return hold(observed)

@@ -1,0 +1,1 @@
+"""Gradients and losses of restricted Boltzmann machines."""

@@ -1,0 +1,1 @@
+"""What unlabelled rows add to a classifier."""

@@ -1,0 +1,1 @@
+"""Tables of users, encoded as standardised rows and decoded again."""

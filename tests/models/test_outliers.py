@@ -1,0 +1,198 @@
+"""Outliers at the face: scores, thresholds, p-values."""
+
+import pickle
+from functools import partial
+
+import numpy as np
+import pytest
+
+from skebm import BernoulliRBM, EBMDensityEstimator, JEMClassifier
+from skebm.evaluation import OOD_SCORES
+from skebm.evaluation.outliers._detector import threshold
+from skebm.networks import MLP
+
+FREE = [name for name, kind in OOD_SCORES.items() if kind.is_free]
+
+
+def make(**options):
+    defaults = {
+        "network": partial(MLP, hidden_features=(8,)),
+        "reference": "gaussian",
+        "normalizer": "importance",
+        "max_iter": 3,
+        "random_state": 0,
+    }
+    return EBMDensityEstimator(**(defaults | options))
+
+
+def draw(n_rows, seed):
+    return np.random.RandomState(seed).normal(size=(n_rows, 2)) * [1.0, 30.0] + 5.0
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return draw(600, 0)
+
+
+@pytest.fixture(scope="module")
+def trained(rows):
+    return make(validation_fraction=0.5).fit(rows)
+
+
+@pytest.fixture(params=OOD_SCORES)
+def scoring(request, trained, rows):
+    if request.param in FREE:
+        copied = pickle.loads(pickle.dumps(trained))
+        return copied.set_params(ood_score=request.param)
+    model = make(validation_fraction=0.5, ood_score=request.param).fit(rows)
+    copied = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(copied.ood_scores(rows), model.ood_scores(rows))
+    return copied
+
+
+def test_scores_are_what_they_are_called(trained, rows):
+    model = pickle.loads(pickle.dumps(trained))
+    log_density = model.score_samples(rows)
+    expected = {
+        "log_density": log_density,
+        "negative_energy": -model.energy(rows),
+        # The mean of the held-out rows, which is somewhere near that of all.
+        "typicality": -np.abs(log_density - log_density.mean()),
+    }
+    for name, scores in expected.items():
+        found = model.set_params(ood_score=name).ood_scores(rows)
+        atol = 0.2 if name == "typicality" else 1e-9
+        np.testing.assert_allclose(found, scores, atol=atol)
+
+
+@pytest.mark.parametrize("ood_score", FREE)
+@pytest.mark.parametrize("contamination", [0.05, 0.3])
+def test_outliers_are_the_contaminated_share(rows, ood_score, contamination):
+    model = make(contamination=contamination, early_stopping=False).fit(rows)
+    scores = model.set_params(ood_score=ood_score).ood_scores(rows)
+    assert model.offset_ == pytest.approx(np.quantile(scores, contamination), abs=1e-6)
+    decision = model.decision_function(rows)
+    np.testing.assert_array_equal(decision, scores - model.offset_)
+    predicted = model.predict(rows)
+    assert set(predicted) == {-1, 1}
+    np.testing.assert_array_equal(predicted == 1, decision >= 0)
+    assert (predicted == -1).mean() == pytest.approx(contamination, abs=0.005)
+
+
+def test_the_offset_comes_from_held_out_rows(rows):
+    """The quantile of some tenth of the rows: not that of all."""
+    model = make(validation_fraction=0.1, contamination=0.5).fit(rows)
+    scores = np.sort(model.ood_scores(rows))
+    assert model.offset_ != pytest.approx(np.quantile(scores, 0.5), abs=1e-4)
+    assert scores[200] < model.offset_ < scores[400]
+
+
+@pytest.mark.parametrize("face", ["density", "classifier", "machine"])
+def test_automatic_contamination_is_a_fence(face, rows):
+    if face == "density":
+        model = make(contamination="auto", early_stopping=False).fit(rows)
+        scores = model.ood_scores(rows)
+    elif face == "classifier":
+        y = (rows[:, 0] > 5).astype(int)
+        model = JEMClassifier(
+            contamination="auto", max_iter=2, normalizer=None, random_state=0
+        ).fit(rows, y)
+        scores = model.ood_scores(rows)
+    else:
+        patterns = (rows[:, :1] + np.arange(6) > 8).astype(float)
+        model = BernoulliRBM(
+            n_components=2, contamination="auto", n_iter=2, random_state=0
+        ).fit(patterns)
+        scores = model.score_samples(patterns)
+    low, high = np.quantile(scores, [0.25, 0.75])
+    assert model.offset_ == pytest.approx(low - 1.5 * (high - low), abs=1e-5)
+
+
+def test_the_fence_does_not_follow_the_outliers():
+    """A tenth of far scores among the others: the quantile lies amid them."""
+    scores = np.random.RandomState(0).normal(size=1000)
+    mixed = np.concatenate([scores, np.full(100, -50.0)])
+    assert threshold(mixed, "auto") == pytest.approx(threshold(scores, "auto"), abs=0.5)
+    assert threshold(mixed, 0.05) == -50.0
+
+
+# ------------------------------------------------------------------ p-values
+
+
+def test_p_values_are_valid(scoring):
+    """Fresh calibration rows: P(p <= level) is level, up to 4 standard errors.
+
+    Or less, where a tilt that was not worth keeping gives all rows one energy.
+    """
+    n = 4000
+    p = scoring.p_values(draw(n, 2), calibration=draw(n, 3))
+    levels = np.array([0.01, 0.05, 0.2, 0.5, 0.9])
+    reached = (p[:, None] <= levels).mean(axis=0)
+    error = np.sqrt(levels * (1 - levels) * 2 / n)
+    assert (reached - levels < 4 * error).all()
+    if len(np.unique(p)) > 1:
+        assert (levels - reached < 4 * error).all()
+
+
+def test_p_values_by_held_out_rows(trained, rows):
+    model = pickle.loads(pickle.dumps(trained))
+    p = model.p_values(draw(4000, 2))
+    assert p.min() >= 1 / 301
+    for level in (0.05, 0.2, 0.5):
+        error = np.sqrt(level * (1 - level) / 300)
+        assert (p <= level).mean() == pytest.approx(level, abs=4 * error)
+    assert model.p_values([[500.0, 5.0]]) == pytest.approx(1 / 301)
+    order = np.argsort(model.ood_scores(rows))
+    assert (np.diff(model.p_values(rows)[order]) >= 0).all()
+
+
+def test_p_values_need_rows_that_training_has_not_seen(rows):
+    model = make(early_stopping=False).fit(rows)
+    with pytest.raises(ValueError, match=r"calibration=, or .*early_stopping=True"):
+        model.p_values(rows)
+    assert model.p_values(rows[:3], calibration=draw(99, 1)).min() >= 0.01
+
+
+def test_p_values_after_partial_fit_need_other_rows(trained, rows):
+    model = pickle.loads(pickle.dumps(trained)).partial_fit(rows)
+    with pytest.raises(ValueError, match="calibration"):
+        model.p_values(rows)
+    assert len(model.p_values(rows, calibration=draw(50, 1))) == len(rows)
+
+
+# ------------------------------------------------------------------ learnt scores
+
+
+def test_a_learnt_score_is_learnt_by_fit_where_it_is_chosen(rows):
+    model = make(ood_score="log_density").fit(rows)
+    model.set_params(ood_score="noise_contrast")
+    assert np.isnan(model.offset_)
+    with pytest.raises(ValueError, match=r"'noise_contrast' is not ready.*Fit with it"):
+        model.predict(rows)
+    model.fit(rows)
+    assert (model.predict(rows) == -1).mean() == pytest.approx(0.05, abs=0.05)
+
+
+@pytest.mark.parametrize("early_stopping", [True, False])
+def test_a_learnt_score_does_not_change_the_density(rows, early_stopping):
+    density, scores = [], []
+    for name in ("log_density", "combined"):
+        model = make(ood_score=name, early_stopping=early_stopping).fit(rows)
+        density.append(model.score_samples(rows))
+        scores.append(model.ood_scores(rows))
+    np.testing.assert_array_equal(*density)
+    assert not np.array_equal(*scores)
+
+
+def test_a_learnt_score_is_learnt_anew_after_partial_fit(rows):
+    model = make(ood_score="combined").fit(rows)
+    before = model.ood_scores(rows)
+    after = model.partial_fit(rows).ood_scores(rows)
+    assert np.isfinite(after).all()
+    assert not np.array_equal(after, before)
+
+
+def test_far_rows_are_outliers_by_the_combined_score(rows):
+    model = make(ood_score="combined", max_iter=60).fit(rows)
+    far = [[5.0, 500.0], [25.0, 5.0], [5.0, 5.0]]
+    assert model.predict(far).tolist() == [-1, -1, 1]
