@@ -6,7 +6,8 @@ import functools
 import numpy as np
 import pytest
 
-from skebm import EBMDensityEstimator, _coarser
+from skebm import EBMDensityEstimator
+from skebm.models import _coarse_to_fine
 from skebm.datasets import Checkerboard
 from skebm.references import GaussianMixtureReference
 
@@ -32,7 +33,7 @@ def test_edges_that_a_fine_mixture_hides_are_learnt_from_a_coarse_one(board, mod
     fresh = truth.sample(5000, random_state=1)
     gap = truth.score_samples(fresh).mean() - model.score(fresh)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_coarser, "MAX_COLUMNS", 0)
+        patch.setattr(_coarse_to_fine, "MAX_COLUMNS", 0)
         once = fitted(X, n_iter_no_change=5)
     assert gap < 0.6 * (truth.score_samples(fresh).mean() - once.score(fresh))
     assert model.best_epoch_ > 0
@@ -57,17 +58,17 @@ def test_training_goes_on_from_the_kept_model(board, model):
     ids=["an instance", "no held-out rows", "warm start", "normalised"],
 )
 def test_there_is_no_second_try_without_need(board, options, monkeypatch):
-    monkeypatch.setattr(_coarser, "GaussianMixtureReference", None)
+    monkeypatch.setattr(_coarse_to_fine, "GaussianMixtureReference", None)
     fitted(board[1][:200], max_iter=2, **options)
 
 
 def test_the_first_model_stays_where_it_is_better():
     X = np.random.default_rng(0).normal(size=(400, 2))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_coarser, "MAX_COLUMNS", 0)
+        patch.setattr(_coarse_to_fine, "MAX_COLUMNS", 0)
         first = fitted(X, max_iter=3)
     with pytest.MonkeyPatch.context() as patch:
         of_few_rows = functools.partial(GaussianMixtureReference, max_rows=5)
-        patch.setattr(_coarser, "GaussianMixtureReference", of_few_rows)
+        patch.setattr(_coarse_to_fine, "GaussianMixtureReference", of_few_rows)
         kept = fitted(X, max_iter=3)
     np.testing.assert_array_equal(kept.score_samples(X), first.score_samples(X))

@@ -5,7 +5,7 @@ import pytest
 from scipy import sparse
 from sklearn.datasets import make_moons
 
-from skebm import _graph
+from skebm.semi_supervised import _graph
 from skebm.objectives.joint._joint import graph_fade
 from skebm.semi_supervised._graph import build_graph
 from skebm.semi_supervised._label_shift import estimate_shares
