@@ -125,10 +125,17 @@ class Calibration:
         }
 
     @classmethod
+    def known(
+        cls, estimate: LogNormalizer | None, detector: OutlierDetector, seed: int = 0
+    ) -> Calibration:
+        """Return a calibration of which nothing is left to compute."""
+        calibration = cls(None, seed)
+        calibration._estimate, calibration._detector = estimate, detector
+        calibration._is_estimated = True
+        return calibration
+
+    @classmethod
     def from_arrays(cls, arrays: dict[str, Any], device: Any) -> Calibration:
         """Return the calibration that `to_arrays` described."""
-        calibration = cls(None, arrays["seed"])
-        calibration._estimate = arrays["log_normalizer"]
-        calibration._is_estimated = calibration._are_complete = True
-        calibration._detector = OutlierDetector.from_arrays(arrays["detector"], device)
-        return calibration
+        detector = OutlierDetector.from_arrays(arrays["detector"], device)
+        return cls.known(arrays["log_normalizer"], detector, arrays["seed"])
