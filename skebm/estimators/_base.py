@@ -43,10 +43,10 @@ from skebm.references import (
 from skebm.tables._standardizer import Standardizer, check_table, column_names
 from skebm.training import (
     DensityMonitor,
+    GradientRun,
+    Loop,
     Schedule,
     TableBatches,
-    Trainer,
-    TrainingRun,
 )
 from skebm.utils import (
     dequantization_scale,
@@ -137,8 +137,8 @@ class BaseEBM(OODScoresMixin, CallbackSupportMixin, PortableStateMixin, BaseEsti
         if not going_on:
             self._assemble(parts, Z, train, weight, n_outputs, rng)
         with self._random_layers(draw_seed(rng)):
-            trainer = self._train(Z, codes, weight, train, held_out, options, rng, raw)
-        self._expose(trainer)
+            loop = self._train(Z, codes, weight, train, held_out, options, rng, raw)
+        self._expose(loop)
         self._mark_stale(*stale)
         try:
             self._refresh()
@@ -156,13 +156,13 @@ class BaseEBM(OODScoresMixin, CallbackSupportMixin, PortableStateMixin, BaseEsti
         options = self._prepare(Z, codes, weight, rows, rng, keep=going_on)
         if not going_on:
             self._assemble(parts, Z, rows, weight, n_outputs, rng)
-        trainer = self._make_trainer(None, None, warmup=0.0, final_rate=1.0)
+        loop = self._make_loop(None, None)
         if going_on:
-            trainer.progress = LATER_PASSES
+            loop.progress = LATER_PASSES
         batches = self._batches(Z, codes, weight, rows, options)
         with self._random_layers(draw_seed(rng)):
-            trainer.fit(self._run, batches, 1)
-        self._expose(trainer)
+            loop.fit(self._configured_run(warmup=0.0, final_rate=1.0), batches, 1)
+        self._expose(loop)
         self._mark_stale(_some_rows(Z, rows, rng), None, draw_seed(rng))
         return self
 
@@ -288,7 +288,7 @@ class BaseEBM(OODScoresMixin, CallbackSupportMixin, PortableStateMixin, BaseEsti
         model, objective = self._make_model(network), self._training_objective()
         model.reference = self.reference_.for_training(self._run_seed)
         objective.check_model(model, self.n_features_in_)
-        return TrainingRun(
+        return GradientRun(
             model,
             objective,
             make_generator(self._run_seed, self._device),
@@ -303,27 +303,30 @@ class BaseEBM(OODScoresMixin, CallbackSupportMixin, PortableStateMixin, BaseEsti
                 Z, codes, weight, held_out, options["noise_scale"], draw_seed(rng)
             )
         progress = FitProgress(
-            self, max_iter, *raw, lambda: self._fitted_attributes(trainer.history)
+            self, max_iter, *raw, lambda: self._fitted_attributes(loop.history)
         )
-        trainer = self._make_trainer(monitor, progress.on_epoch)
+        loop = self._make_loop(monitor, progress.on_epoch)
         batches = self._batches(Z, codes, weight, train, options)
-        trainer.fit(self._run, batches, max_iter)
+        loop.fit(self._configured_run(), batches, max_iter)
         progress.end()
-        return trainer
+        return loop
 
-    def _make_trainer(self, monitor, on_epoch, **schedule):
-        return Trainer(
-            self._training_objective(),
-            Schedule(
-                self._option("learning_rate", self.objective_),
-                batch_size=self.batch_size,
-                batch_growth=self.batch_growth,
-                **schedule,
-            ),
+    def _configured_run(self, **schedule):
+        """Return the run, set up to train by the present options."""
+        plan = Schedule(
+            self._option("learning_rate", self.objective_),
+            batch_size=self.batch_size,
+            batch_growth=self.batch_growth,
+            **schedule,
+        )
+        objective = self._training_objective()
+        return self._run.configure(objective, plan, self.gradient_clip)
+
+    def _make_loop(self, monitor, on_epoch):
+        return Loop(
             monitor=monitor,
             n_iter_no_change=self._option("n_iter_no_change", self.objective_),
             tol=self.tol,
-            gradient_clip=self.gradient_clip,
             on_epoch=on_epoch,
             verbose=int(self.verbose),
         )
@@ -393,13 +396,13 @@ class BaseEBM(OODScoresMixin, CallbackSupportMixin, PortableStateMixin, BaseEsti
         network = self.network_ if network is None else network
         return EnergyModel(network, self.reference_, scale)
 
-    def _expose(self, trainer):
-        self.network_ = self._run.served.network.eval()
-        self.history_ = trainer.history
-        self.n_iter_, self.best_epoch_ = max(1, trainer.n_epochs), trainer.best_epoch
-        if trainer.interrupted:
+    def _expose(self, loop):
+        self.network_ = self._run.averaged_model.network.eval()
+        self.history_ = loop.history
+        self.n_iter_, self.best_epoch_ = max(1, loop.n_epochs), loop.best_epoch
+        if loop.interrupted:
             self._warn_of_interrupt(
-                f"training after {trainer.n_epochs} epochs; the estimator is in its "
+                f"training after {loop.n_epochs} epochs; the estimator is in its "
                 "best state so far"
             )
 
@@ -410,7 +413,7 @@ class BaseEBM(OODScoresMixin, CallbackSupportMixin, PortableStateMixin, BaseEsti
 
     def _fitted_attributes(self, history):
         """Return what makes a copy of this estimator usable in mid-fit."""
-        network = copy.deepcopy(self._run.served.network).eval()
+        network = copy.deepcopy(self._run.averaged_model.network).eval()
         normalizer = None if self.normalizer is None else ImportanceSampling(4096)
         estimate = self._estimate_log_normalizer(network, normalizer, 0)
         return {

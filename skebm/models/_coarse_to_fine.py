@@ -25,13 +25,14 @@ class CoarserReferenceMixin:
         first = super()._train(*given, raw)
         if not self._wants_coarser(first, Z.shape[1]):
             return first
-        rows = first.monitor.log_prob_unnormalized(self._run.served)
+        rows = first.monitor.log_prob_unnormalized(self._run.averaged_model)
         before, recipe = self.__dict__.copy(), self._reference_recipe
         coarser = {"reference": GaussianMixtureReference(COARSER_SIZES)}
         self._assemble(self._resolve_parts(1) | coarser, Z, train, weight, 1, rng)
         self._reference_recipe = recipe
         second = super()._train(*given, raw=(None, None))  # callbacks saw the first
-        difference = second.monitor.log_prob_unnormalized(self._run.served) - rows
+        model = self._run.averaged_model
+        difference = second.monitor.log_prob_unnormalized(model) - rows
         doubt = second.monitor.standard_error(difference)
         if _log_likelihood(second) - _log_likelihood(first) > doubt:
             return second

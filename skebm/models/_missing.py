@@ -82,7 +82,8 @@ class IncompleteRowsMixin:
 
     def _batches(self, Z, codes, weight, rows, options):
         if Z.isnan().any():
-            filling = self._gap_filling(Z, self._run_seed, lambda: self._run.served)
+            run = self._run
+            filling = self._gap_filling(Z, self._run_seed, lambda: run.averaged_model)
             options = options | {"gaps": filling}
         return super()._batches(Z, codes, weight, rows, options)
 

@@ -57,7 +57,7 @@ class PortableStateMixin:
             for name, packed in scores
         }
         self._run = self._rebuild_run(to_tensor_tree(state["_run"]), device)
-        self.network_ = self._run.served.network.eval()
+        self.network_ = self._run.averaged_model.network.eval()
 
     def _rebuild_run(self, snapshot, device):
         with isolated_rng(0, device):

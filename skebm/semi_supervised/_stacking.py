@@ -16,7 +16,7 @@ from skebm.networks import EnergyModel, EnsembleMLP
 from skebm.objectives import ROLES, Roles, share_out
 from skebm.references import UniformBox
 from skebm.semi_supervised._held_out_labels import choose_judges, fold_numbers
-from skebm.training import TableBatches, Trainer, TrainingRun
+from skebm.training import GradientRun, Loop, TableBatches
 from skebm.utils import draw_seed, isolated_rng, make_generator
 
 HIDDEN_FEATURES = (128, 128)
@@ -207,7 +207,7 @@ def _train(
     box = UniformBox(x.amin(dim=0) - 1, x.amax(dim=0) + 1)
     generator = make_generator(draw_seed(rng), device)
     model = EnergyModel(network.to(device), box.to(device))
-    run = TrainingRun(model, objective, generator, AVERAGING)
+    run = GradientRun(model, objective, generator, AVERAGING)
     n_dealt = max(roles.n_consistent, roles.n_on_graph, 1)
     schedule = replace(schedule, batch_size=ROWS_PER_MEMBER * n_dealt, batch_growth=1.0)
     batches = TableBatches(
@@ -219,14 +219,14 @@ def _train(
         n_labeled=ROWS_PER_MEMBER,
         graph=rows,
     )
-    trainer = Trainer(objective, schedule)
+    loop = Loop()
     n_epochs = -(
         -min(n_steps, N_STEPS) // batches.n_steps(min(schedule.batch_size, len(x)))
     )
-    trainer.fit(run, batches, n_epochs)
-    if trainer.interrupted:
+    loop.fit(run.configure(objective, schedule), batches, n_epochs)
+    if loop.interrupted:
         raise KeyboardInterrupt
-    return run.served
+    return run.averaged_model
 
 
 @torch.no_grad()
