@@ -1,4 +1,4 @@
-"""Shares of the classes among rows without a label."""
+"""Class priors of the unlabelled rows under label shift."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ N_RESAMPLES = 40
 CAUTION = 3.0
 
 
-def estimate_shares(
+def estimate_priors(
     predictions: Array,
     labels: Indices,
-    prospect: Array,
+    mean_prediction: Array,
     counts: Indices,
     rng: np.random.RandomState,
 ) -> Array:
-    r"""Estimate the class shares of unlabelled rows by a classifier's predictions.
+    r"""Estimate the class priors of unlabelled rows from a classifier's predictions.
 
     .. math:: m_j = \sum_k \pi_k C_{kj}, \qquad \pi_k \leftarrow
               \pi_k \sum_j C_{kj} \frac{m_j}{\sum_l \pi_l C_{lj}}
 
     with m the mean prediction over the unlabelled rows and :math:`C_k` that over the
-    labelled rows of class k, each left out when it was predicted; the steps start at
-    the labelled shares. What comes out is shrunk towards these by their variances,
+    labelled rows of class k, each held out when it was predicted; the steps start at
+    the class priors of the labelled rows. The estimate is shrunk towards these by the
+    variances of both,
 
     .. math:: \pi_0 + w (\pi - \pi_0), \qquad w = \max\Big(
               \frac{v_0}{v_0 + v}, \; 1 - \frac{v}{|\pi - \pi_0|^2}, \; 0\Big)
@@ -44,8 +45,8 @@ def estimate_shares(
     predictions : ndarray of shape (n_labeled, n_outputs)
         Nonnegative, of sum one; several classifiers' side by side if need be.
     labels : ndarray of shape (n_labeled,)
-        Class numbers.
-    prospect : ndarray of shape (n_outputs,)
+        Class indices.
+    mean_prediction : ndarray of shape (n_outputs,)
         m.
     counts : ndarray of shape (n_classes,)
         Labels of each class; two at least.
@@ -54,7 +55,7 @@ def estimate_shares(
 
     Returns
     -------
-    shares : ndarray of shape (n_classes,)
+    class_priors : ndarray of shape (n_classes,)
 
     References
     ----------
@@ -66,13 +67,13 @@ def estimate_shares(
     known = counts / counts.sum()
     members = [np.flatnonzero(labels == k) for k in range(len(counts))]
     class_means = _class_means(predictions, members, predictions.mean(axis=0))
-    found = _solve(class_means, prospect, known)
+    found = _solve(class_means, mean_prediction, known)
     resampled = []
     for _ in range(N_RESAMPLES):
         drawn = [rng.choice(rows, len(rows)) for rows in members]
         any_row = predictions[rng.randint(len(labels), size=len(counts))]
         class_means = _class_means(predictions, drawn, any_row)
-        resampled.append(_solve(class_means, prospect, known))
+        resampled.append(_solve(class_means, mean_prediction, known))
     variance = CAUTION * np.var(resampled, axis=0).sum() + 1e-12
     at_random = np.ptp(counts) > 1
     known_variance = at_random * (known * (1 - known)).sum() / counts.sum()
@@ -90,10 +91,10 @@ def _class_means(predictions: Array, members: Sequence[Indices], extra: Array) -
     return (totals + extra) / sizes[:, None]
 
 
-def _solve(class_means: Array, prospect: Array, start: Array) -> Array:
-    """Return the shares after a few steps of expectation maximisation."""
-    shares = start
+def _solve(class_means: Array, mean_prediction: Array, start: Array) -> Array:
+    """Return the class priors after a few steps of expectation maximisation."""
+    priors = start
     for _ in range(N_STEPS):
-        mixed = np.maximum(shares @ class_means, 1e-12)
-        shares = shares * (class_means @ (prospect / mixed))
-    return shares / shares.sum()
+        mixed = np.maximum(priors @ class_means, 1e-12)
+        priors = priors * (class_means @ (mean_prediction / mixed))
+    return priors / priors.sum()

@@ -1,49 +1,59 @@
-"""How far to listen to unlabelled rows: roles stacked by cross-validation."""
+"""Stacking weights of ensemble members that differ in their unsupervised losses.
+
+They are fitted on held-out labels.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
+from numpy.typing import NDArray
 from sklearn.base import clone
+from torch import Tensor
 
-from skebm.models._specification import build_network
 from skebm.networks import EnergyModel, EnsembleMLP
-from skebm.objectives import ROLES, Roles, share_out
+from skebm.networks._build import build_network
+from skebm.objectives import ROLES, Joint, Roles, share_out
 from skebm.references import UniformBox
-from skebm.semi_supervised._held_out_labels import choose_judges, fold_numbers
-from skebm.training import GradientRun, Loop, TableBatches
+from skebm.semi_supervised._graph import LabelGraph
+from skebm.semi_supervised._held_out_labels import HeldOutLabels
+from skebm.semi_supervised._temperature import (
+    LOG_TEMPERATURE,
+    fit_temperature,
+    scale_by_own_temperature,
+)
+from skebm.training import GradientRun, Loop, Schedule, TableBatches
 from skebm.utils import draw_seed, isolated_rng, make_generator
 
+Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
 HIDDEN_FEATURES = (128, 128)
-N_STEPS = 400
+MAX_STEPS = 400
 ROWS_PER_MEMBER = 64
-#: What roles weigh without evidence: the supervised twice as much as any other.
-PRIOR = {role: 0.2 for role in ROLES} | {"supervised": 0.4}
-#: How many judges that is worth.
-PRIOR_STRENGTH = 3.0
-#: Largest factor between the class shares of judges and of unlabelled rows.
-MAX_RATIO = 5.0
-#: Judges enough to tell that no role knows anything, and the share of the classes'
-#: entropy that is next to nothing.
-ENOUGH_JUDGES = 100
-LITTLE_KNOWN = 0.07
-#: Chance that a label is wrong, whatever a member says.
-MISTAKE = 0.05
-#: What log T is without evidence, and the deviation of that prior: few judges cannot
-#: see how sure of themselves nets of few labels are.
-LOG_TEMPERATURE = 0.5
-LOG_TEMPERATURE_SPREAD = 0.4
 AVERAGING = 0.98
+#: Prior weights of the roles: the supervised one twice as much as any other.
+PRIOR = {role: 0.2 for role in ROLES} | {"supervised": 0.4}
+#: How many held-out labels the prior is worth.
+PRIOR_STRENGTH = 3.0
+#: Largest factor between the class priors of labelled and of unlabelled rows.
+MAX_RATIO = 5.0
+#: Held-out labels that are enough to show that no role is informative, and the share of
+#: the classes' entropy below which it is not.
+ENOUGH_LABELS = 100
+LITTLE_INFORMATION = 0.07
+#: Probability that a label is wrong, whatever a member predicts.
+LABEL_NOISE = 0.05
 
 
 @dataclass(frozen=True)
-class RoleStack:
-    """What the judges think of each role.
+class StackingWeights:
+    """Weights of the roles in the mean of p(y|x), and the temperature of the mean.
 
     Attributes
     ----------
@@ -57,55 +67,42 @@ class RoleStack:
     temperature: float = 1.0
 
 
-def prior_stack(active):
-    """Return the stack of the active roles without evidence."""
+def prior_weights(active: Sequence[str]) -> dict[str, float]:
+    """Return the weights of the active roles without any held-out label."""
     total = sum(PRIOR[role] for role in active)
-    return RoleStack({r: PRIOR[r] / total if r in active else 0.0 for r in ROLES})
+    return {role: PRIOR[role] / total if role in active else 0.0 for role in ROLES}
 
 
-def stack_roles(
-    Z, weight, graph, objective, active, schedule, n_steps, n_members, device, rng
-):
-    r"""Weigh the roles by labelled rows that are left out in turn.
+@dataclass(frozen=True)
+class Stacking:
+    r"""Stacking by cross-validation over the labelled rows.
 
     .. math:: \max_w \sum_i v_i \log \sum_r w_r \, p_r(y_i | x_i)
               + a \sum_r \pi_r \log w_r
 
-    with p_r of a small net of role r that a fifth of the labelled rows, row i among
-    them, was hidden from, and :math:`v_i` the weight of row and class, of mean one;
-    all nets of all folds are trained at once. :math:`\pi` is the prior, worth a = 3
-    rows. Each p_r is first taken to the power of 1 / T, with the T that maximises its
-    likelihood under a normal prior of mean 0.5, deviation 0.4 on log T; for the weights
-    alone: in the end the mean of the p_r as they are gets a temperature likewise. Where
-    a hundred rows or more find that no role knows more than a fourteenth of the
-    classes' entropy, the supervised role is alone.
+    with p_r of a small net of role r, trained without a fifth of the labels, that of
+    row i among them, and :math:`v_i` the weight of row and class, of mean one; all nets
+    of all folds are trained at once. :math:`\pi` is the prior, worth a = 3 rows. Each
+    p_r is first taken to the power of 1 / T, with the T that maximises its likelihood
+    under a normal prior of mean 0.5, deviation 0.4 on log T; for the weights alone: in
+    the end the mean of the p_r as they are gets a temperature likewise. Where a hundred
+    labels or more show that no role has more than a fourteenth of the classes' entropy
+    as information, the supervised role is alone.
 
-    Parameters
+    Attributes
     ----------
-    Z : Tensor of shape (n, n_features)
-        Standardised rows.
-    weight : Tensor of shape (n,) or None
-        Weights of the rows.
-    graph : LabelGraph
-        Names the rows to learn from, and says what their neighbours tell.
     objective : Joint
-        The classifier's, without density.
+        The classifier's, without density and roles.
     active : sequence of str
         The roles to weigh.
-    schedule : Schedule
-        Learning rate.
-    n_steps : int
-        Steps of the fit; the judges' nets make 400 at most.
     n_members : int
         Of the net that the weights are for; one takes the heaviest role.
+    learning_rate : float
+        Of the small nets.
+    n_steps : int
+        Steps of the fit; the small nets make 400 at most.
     device : torch.device
-        Where the nets are trained.
-    rng : RandomState
-        Seeds nets and folds.
-
-    Returns
-    -------
-    stack : RoleStack
+        Where the small nets are trained.
 
     References
     ----------
@@ -114,177 +111,241 @@ def stack_roles(
     Analysis 2018. Guo, Pleiss, Sun, Weinberger. On calibration of modern neural
     networks. ICML 2017.
     """
-    n_classes = len(graph.shares)
-    judges = choose_judges(graph.codes, n_classes, rng)
-    if judges is None:
-        weights = _carried(prior_stack(active).weights, n_members)
-        return RoleStack(weights, float(np.exp(LOG_TEMPERATURE)))
-    folds = fold_numbers(graph.codes[judges])
-    versions = []
-    for fold in np.unique(folds):
-        versions.append(graph.codes.copy())
-        versions[-1][judges[folds == fold]] = -1
-    x = Z[torch.from_numpy(graph.numbers)]
-    weight = None if weight is None else weight[torch.from_numpy(graph.numbers)]
-    model = _train(
-        x, weight, graph, versions, objective, active, schedule, n_steps, device, rng
-    )
-    guesses = _guess(model, x[torch.from_numpy(judges)], folds, len(versions))
-    labels = graph.codes[judges]
-    counting = _counting(weight, objective.class_weights, judges, labels)
-    if objective.class_shares is not None:
-        told = [_is_told_shares(role, objective) for role in active]
-        present = np.bincount(labels, counting, minlength=n_classes)
-        guesses = _at_judges_shares(guesses, np.array(told), present, graph.shares)
-    prior = np.array([prior_stack(active).weights[role] for role in active])
-    tempered = np.stack([_tempered(guess, labels, counting) for guess in guesses])
-    likelihoods = tempered[:, np.arange(len(labels)), labels]
-    weights = _stack(likelihoods, prior, n_classes, counting)
-    nothing = _know_nothing(likelihoods, labels, counting, n_classes)
-    if "supervised" in active and nothing:
-        weights = np.array([float(role == "supervised") for role in active])
-    weights = _carried(dict(zip(active, weights.tolist(), strict=True)), n_members)
-    mean = np.tensordot([weights[role] for role in active], guesses, 1)
-    return RoleStack(weights, fit_temperature(np.log(mean + 1e-12), labels, counting))
+
+    objective: Joint
+    active: Sequence[str]
+    n_members: int
+    learning_rate: float
+    n_steps: int
+    device: torch.device
+
+    def fit(
+        self,
+        z: Tensor,
+        weight: Tensor | None,
+        graph: LabelGraph,
+        rng: np.random.RandomState,
+    ) -> StackingWeights:
+        """Train the small nets and return the weights that held-out labels give.
+
+        Parameters
+        ----------
+        z : Tensor of shape (n, n_features)
+            Standardised rows.
+        weight : Tensor of shape (n,) or None
+            Sample weights.
+        graph : LabelGraph
+            Graph of the training rows, with their labels.
+        rng : RandomState
+            Draws the folds and the seeds of the nets.
+        """
+        held_out = HeldOutLabels.choose(graph.y, len(graph.class_priors), rng)
+        if held_out is None:
+            weights = realizable_weights(prior_weights(self.active), self.n_members)
+            return StackingWeights(weights, float(np.exp(LOG_TEMPERATURE)))
+        rows = torch.from_numpy(graph.rows)
+        x, weight = z[rows], None if weight is None else weight[rows]
+        model = self._train(x, weight, graph, held_out, rng)
+        predicted = _predict_held_out(model, x, held_out)
+        sample_weight = weigh_labels(weight, self.objective.class_weights, held_out)
+        if self.objective.class_shares is not None:
+            n_classes = len(graph.class_priors)
+            counts = np.bincount(held_out.labels, sample_weight, minlength=n_classes)
+            estimated = [uses_estimated_priors(r, self.objective) for r in self.active]
+            ratio = counts / counts.sum() / np.maximum(graph.class_priors, 1e-12)
+            predicted = reweight_classes(predicted, np.array(estimated), ratio)
+        return self._combine(predicted, held_out.labels, sample_weight)
+
+    def _train(
+        self,
+        x: Tensor,
+        weight: Tensor | None,
+        graph: LabelGraph,
+        held_out: HeldOutLabels,
+        rng: np.random.RandomState,
+    ) -> EnergyModel:
+        """Train a net for each role and fold; return the model."""
+        n_folds = held_out.n_folds
+        versions = [held_out.hide(graph.y, fold) for fold in range(n_folds)]
+        counts = [n_folds * (role in self.active) for role in ROLES]
+        roles = Roles((counts[0], counts[1], counts[2], counts[3]))
+        row_graph = None
+        if graph.edges is not None and roles.n_on_graph:
+            row_graph = graph.of_versions(versions)
+        objective = clone(self.objective).set_params(roles=roles)
+        model = self._build_nets(x, roles, len(graph.class_priors), rng)
+        generator = make_generator(draw_seed(rng), self.device)
+        run = GradientRun(model, objective, generator, AVERAGING)
+        n_dealt = max(roles.n_consistent, roles.n_on_graph, 1)
+        schedule = Schedule(self.learning_rate, batch_size=ROWS_PER_MEMBER * n_dealt)
+        batches = TableBatches(
+            x,
+            torch.from_numpy(np.stack(versions, axis=1)),
+            weight,
+            torch.arange(len(x)),
+            device=self.device,
+            n_labeled=ROWS_PER_MEMBER,
+            graph=row_graph,
+        )
+        steps_per_epoch = batches.n_steps(min(schedule.batch_size, len(x)))
+        loop = Loop()
+        loop.fit(
+            run.configure(objective, schedule),
+            batches,
+            -(-min(self.n_steps, MAX_STEPS) // steps_per_epoch),
+        )
+        if loop.interrupted:
+            raise KeyboardInterrupt
+        return run.averaged_model
+
+    def _build_nets(
+        self, x: Tensor, roles: Roles, n_classes: int, rng: np.random.RandomState
+    ) -> EnergyModel:
+        builder = partial(
+            EnsembleMLP, hidden_features=HIDDEN_FEATURES, n_members=roles.n_members
+        )
+        with isolated_rng(draw_seed(rng), self.device):
+            network = build_network(builder, x.shape[1], n_classes)
+        box = UniformBox(x.amin(dim=0) - 1, x.amax(dim=0) + 1)
+        return EnergyModel(network.to(self.device), box.to(self.device))
+
+    def _combine(
+        self, predicted: Array, labels: Indices, sample_weight: Array
+    ) -> StackingWeights:
+        """Return weights and temperature by predictions (n_roles, n, n_classes)."""
+        n_classes = predicted.shape[2]
+        scaled = np.stack(
+            [scale_by_own_temperature(p, labels, sample_weight) for p in predicted]
+        )
+        likelihoods = scaled[:, np.arange(len(labels)), labels]
+        prior = np.array([prior_weights(self.active)[role] for role in self.active])
+        found = fit_weights(likelihoods, prior, n_classes, sample_weight)
+        useless = is_uninformative(likelihoods, labels, sample_weight, n_classes)
+        if "supervised" in self.active and useless:
+            found = np.array([float(role == "supervised") for role in self.active])
+        by_role = dict(zip(self.active, found.tolist(), strict=True))
+        weights = realizable_weights(by_role, self.n_members)
+        mean = np.tensordot([weights[role] for role in self.active], predicted, 1)
+        temperature = fit_temperature(np.log(mean + 1e-12), labels, sample_weight)
+        return StackingWeights(weights, temperature)
 
 
-def _tempered(guess, labels, counting):
-    """Return a role's guesses at its own temperature.
-
-    Without, a role that knows more but is too sure of it would weigh less than one that
-    knows nothing.
-    """
-    log_prob = np.log(guess + 1e-12)
-    temperature = fit_temperature(log_prob, labels, counting)
-    return softmax(log_prob / temperature, axis=1)
-
-
-def _know_nothing(likelihoods, labels, counting, n_classes):
-    """Tell whether many judges find each role little better than the class shares.
-
-    Then none of them can show that unlabelled rows help, and the prior doesn't count.
-    """
-    n_judges = len(labels)
-    shares = np.bincount(labels, counting, minlength=n_classes) / n_judges
-    by_shares = np.log(_grant_mistakes(shares[labels], n_classes)) @ counting
-    best = (np.log(_grant_mistakes(likelihoods, n_classes)) @ counting).max()
-    # The first is minus the entropy of the classes, all that there is to know.
-    return n_judges >= ENOUGH_JUDGES and best < (1 - LITTLE_KNOWN) * by_shares
+@torch.no_grad()
+def _predict_held_out(model: EnergyModel, x: Tensor, held_out: HeldOutLabels) -> Array:
+    """Return p(y | x) of held-out rows by each role, (n_roles, n, n_classes)."""
+    device = next(model.parameters()).device
+    rows = x[torch.from_numpy(held_out.rows)].to(device)
+    logits = model.member_logits(rows.expand(model.n_members, -1, -1))
+    probability = logits.double().softmax(dim=2)
+    by_role = probability.unflatten(0, (-1, held_out.n_folds)).cpu().numpy()
+    return by_role[:, held_out.folds, np.arange(len(held_out))]
 
 
-def _counting(weight, class_weights, judges, labels):
-    """Return how much each judge counts, of mean one: as it does in training."""
-    counting = np.ones(len(judges)) if weight is None else weight.numpy()[judges]
+def weigh_labels(
+    weight: Tensor | None,
+    class_weights: tuple[float, ...] | None,
+    held_out: HeldOutLabels,
+) -> Array:
+    """Return the weights of held-out labels, of mean one, as they are in training."""
+    n_labels = len(held_out)
+    weights = np.ones(n_labels) if weight is None else weight.numpy()[held_out.rows]
     if class_weights is not None:
-        counting = counting * np.array(class_weights)[labels]
-    total = counting.sum()
-    return counting * len(judges) / total if total else np.ones(len(judges))
+        weights = weights * np.array(class_weights)[held_out.labels]
+    total = weights.sum()
+    return weights * n_labels / total if total else np.ones(n_labels)
 
 
-def _carried(weights, n_members):
-    """Return the weights of all roles as so many members can carry them."""
-    roles, of_member = share_out([weights.get(role, 0.0) for role in ROLES], n_members)
+def uses_estimated_priors(role: str, objective: Joint) -> bool:
+    """Return True if a role learns from the class priors of the unlabelled rows."""
+    by_balance = "consistency" in role and objective.balance_weight > 0
+    return by_balance or "graph" in role
+
+
+def reweight_classes(predicted: Array, which: NDArray[np.bool_], ratio: Array) -> Array:
+    """Change some roles' predictions to other class priors, by Bayes' theorem.
+
+    Parameters
+    ----------
+    predicted : ndarray of shape (n_roles, n, n_classes)
+        Class probabilities.
+    which : ndarray of bool of shape (n_roles,)
+        The roles to change.
+    ratio : ndarray of shape (n_classes,)
+        The new class priors over those that the predictions were made with.
+    """
+    # Predictions hardly follow an estimated prior near zero.
+    ratio = np.clip(ratio, 1 / MAX_RATIO, MAX_RATIO)
+    predicted = predicted * np.where(which[:, None, None], ratio, 1.0)
+    return predicted / predicted.sum(axis=2, keepdims=True)
+
+
+def fit_weights(
+    likelihoods: Array, prior: Array, n_classes: int, sample_weight: Array
+) -> Array:
+    """Return the weights of the roles by expectation maximisation.
+
+    Parameters
+    ----------
+    likelihoods : ndarray of shape (n_roles, n)
+        Probabilities of the held-out labels.
+    prior : ndarray of shape (n_roles,)
+        Mean of the Dirichlet prior.
+    n_classes : int
+        Number of classes.
+    sample_weight : ndarray of shape (n,)
+        Weights of the labels.
+    """
+    likelihoods = _allow_for_noise(likelihoods, n_classes)
+    weights = prior
+    for _ in range(200):
+        joint = weights[:, None] * likelihoods
+        weights = joint / joint.sum(axis=0) @ sample_weight + PRIOR_STRENGTH * prior
+        weights /= weights.sum()
+    return weights
+
+
+def is_uninformative(
+    likelihoods: Array, labels: Indices, sample_weight: Array, n_classes: int
+) -> bool:
+    """Return True if, on enough held-out labels, no role beats the class frequencies.
+
+    Then none can show that unlabelled rows help, and the prior doesn't count.
+    """
+    n_labels = len(labels)
+    counts = np.bincount(labels, sample_weight, minlength=n_classes)
+    of_label = (counts / n_labels)[labels]
+    by_frequency = np.log(_allow_for_noise(of_label, n_classes)) @ sample_weight
+    best = (np.log(_allow_for_noise(likelihoods, n_classes)) @ sample_weight).max()
+    # The first is minus the entropy of the classes, all the information there is.
+    enough = n_labels >= ENOUGH_LABELS
+    return bool(enough and best < (1 - LITTLE_INFORMATION) * by_frequency)
+
+
+def realizable_weights(
+    weights: Mapping[str, float], n_members: int
+) -> dict[str, float]:
+    """Return the weights of all roles that an ensemble of so many members can have."""
+    wanted = [weights.get(role, 0.0) for role in ROLES]
+    roles, of_member = share_out(wanted, n_members)
     ends = np.cumsum(roles.counts)
     parts = np.split(np.array(of_member), ends[:-1])
     return {role: float(part.sum()) for role, part in zip(ROLES, parts, strict=True)}
 
 
-def _train(
-    x, weight, graph, versions, objective, active, schedule, n_steps, device, rng
-):
-    """Train a net for each role and version; return the model."""
-    counts = tuple(len(versions) * (role in active) for role in ROLES)
-    roles = Roles(counts)
-    rows = None
-    if graph.weights is not None and roles.n_on_graph:
-        rows = graph.of_versions(versions)
-    objective = clone(objective).set_params(roles=roles)
-    builder = partial(
-        EnsembleMLP, hidden_features=HIDDEN_FEATURES, n_members=roles.n_members
-    )
-    with isolated_rng(draw_seed(rng), device):
-        network = build_network(builder, x.shape[1], len(graph.shares))
-    box = UniformBox(x.amin(dim=0) - 1, x.amax(dim=0) + 1)
-    generator = make_generator(draw_seed(rng), device)
-    model = EnergyModel(network.to(device), box.to(device))
-    run = GradientRun(model, objective, generator, AVERAGING)
-    n_dealt = max(roles.n_consistent, roles.n_on_graph, 1)
-    schedule = replace(schedule, batch_size=ROWS_PER_MEMBER * n_dealt, batch_growth=1.0)
-    batches = TableBatches(
-        x,
-        torch.from_numpy(np.stack(versions, axis=1)),
-        weight,
-        torch.arange(len(x)),
-        device=device,
-        n_labeled=ROWS_PER_MEMBER,
-        graph=rows,
-    )
-    loop = Loop()
-    n_epochs = -(
-        -min(n_steps, N_STEPS) // batches.n_steps(min(schedule.batch_size, len(x)))
-    )
-    loop.fit(run.configure(objective, schedule), batches, n_epochs)
-    if loop.interrupted:
-        raise KeyboardInterrupt
-    return run.averaged_model
+def _allow_for_noise(likelihoods: Array, n_classes: int) -> Array:
+    return (1 - LABEL_NOISE) * likelihoods + LABEL_NOISE / n_classes
 
 
-@torch.no_grad()
-def _guess(model, x, folds, n_versions):
-    """Return p(y | x) of hidden rows by each role, (n_roles, n, n_classes)."""
-    device = next(model.parameters()).device
-    logits = model.member_logits(x.to(device).expand(model.n_members, -1, -1))
-    by_role = logits.double().softmax(dim=2).unflatten(0, (-1, n_versions))
-    return by_role.cpu().numpy()[:, folds, np.arange(len(folds))]
+def prior_stack(active: Sequence[str]) -> StackingWeights:
+    """Return `prior_weights` as JEMClassifier takes them until it uses the plan."""
+    return StackingWeights(prior_weights(active))
 
 
-def _is_told_shares(role, objective):
-    """Tell whether a role's guesses are by the shares of the unlabelled rows."""
-    by_balance = "consistency" in role and objective.balance_weight > 0
-    return by_balance or "graph" in role
-
-
-def _at_judges_shares(guesses, told, present, shares):
-    """Return guesses by the judges' class shares, of the roles told other ones."""
-    ratio = present / present.sum() / np.maximum(shares, 1e-12)
-    # The guesses hardly follow an estimate of next to nothing.
-    ratio = np.clip(ratio, 1 / MAX_RATIO, MAX_RATIO)
-    guesses = guesses * np.where(told[:, None, None], ratio, 1.0)
-    return guesses / guesses.sum(axis=2, keepdims=True)
-
-
-def _grant_mistakes(likelihoods, n_classes):
-    return (1 - MISTAKE) * likelihoods + MISTAKE / n_classes
-
-
-def _stack(likelihoods, prior, n_classes, counting):
-    """Return the weights of the roles by expectation maximisation."""
-    likelihoods = _grant_mistakes(likelihoods, n_classes)
-    weights = prior
-    for _ in range(200):
-        shares = weights[:, None] * likelihoods
-        weights = shares / shares.sum(axis=0) @ counting + PRIOR_STRENGTH * prior
-        weights /= weights.sum()
-    return weights
-
-
-def fit_temperature(log_prob, labels, weight=1.0):
-    """Return T of the likeliest softmax(log_prob / T), shrunk towards its prior's.
-
-    Parameters
-    ----------
-    log_prob : ndarray of shape (n, n_classes)
-        Of rows that were not learnt from.
-    labels : ndarray of int of shape (n,)
-        Their class numbers.
-    weight : float or ndarray of shape (n,), default=1.0
-        How much each counts.
-    """
-    rows = np.arange(len(labels))
-
-    def loss(log_temperature):
-        scaled = log_softmax(log_prob / np.exp(log_temperature), axis=1)
-        deviation = (log_temperature - LOG_TEMPERATURE) / LOG_TEMPERATURE_SPREAD
-        return 0.5 * deviation**2 - (weight * scaled[rows, labels]).sum()
-
-    return float(np.exp(minimize_scalar(loss, bounds=(-2, 2), method="bounded").x))
+def stack_roles(
+    z: Tensor, weight: Tensor | None, graph: LabelGraph, objective: Joint, *options: Any
+) -> StackingWeights:
+    """Run `Stacking` as JEMClassifier calls it until it uses the plan."""
+    active, schedule, n_steps, n_members, device, rng = options
+    rate = schedule.learning_rate
+    stacking = Stacking(objective, active, n_members, rate, n_steps, device)
+    return stacking.fit(z, weight, graph, rng)

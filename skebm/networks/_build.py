@@ -1,0 +1,106 @@
+"""Networks by name, class or builder: resolved, built and checked."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from skebm.networks import NETWORKS
+from skebm.utils import isolated_rng
+
+Builder = Callable[[int, int], nn.Module]
+
+
+def resolve_network(network: Any) -> Builder:
+    """Return the builder of the net that ``network`` names or is.
+
+    Raises
+    ------
+    ValueError
+        Where the name is unknown or a built net is given where a builder is needed.
+    """
+    if isinstance(network, nn.Module):
+        raise ValueError(
+            "The 'network' parameter must be a name, a class or a builder "
+            "(n_features, n_outputs) -> nn.Module, so that each fit starts afresh. Got "
+            f"a built {type(network).__name__} instead; pass for example "
+            "functools.partial(MLP, hidden_features=(64, 64))."
+        )
+    if isinstance(network, str) and network in NETWORKS:
+        network = NETWORKS[network]
+    if not callable(network):
+        names = sorted(map(repr, NETWORKS))
+        raise ValueError(
+            f"The 'network' parameter must be one of {{{', '.join(names)}}}, a class or"
+            f" a builder (n_features, n_outputs) -> nn.Module. Got {network!r} instead."
+        )
+    return network
+
+
+def build_network(network: Any, n_features: int, n_outputs: int) -> nn.Module:
+    """Return the net that ``network`` names or builds, checked for its shape.
+
+    Raises
+    ------
+    ValueError
+        As in `resolve_network`, or where the net doesn't map (n, n_features) to
+        (n, n_outputs).
+    """
+    built = resolve_network(network)(n_features, n_outputs)
+    if not isinstance(built, nn.Module):
+        raise ValueError(
+            f"The 'network' builder must return an nn.Module. Got {built!r} instead."
+        )
+    built = built.float()  # as rows are, whatever torch's default is
+    with torch.no_grad():
+        shape = tuple(built(torch.zeros(2, n_features).float()).shape)
+    if shape != (2, n_outputs):
+        raise ValueError(
+            f"The 'network' must map rows of shape (n, {n_features}) to outputs of "
+            f"shape (n, {n_outputs}). Got outputs of shape {shape} for 2 rows."
+        )
+    return built
+
+
+def draws_globally(network: nn.Module, n_features: int) -> bool:
+    """Return True if the net, in training, draws from torch's global generator."""
+    before = torch.default_generator.get_state()
+    with torch.no_grad():
+        copy.deepcopy(network).train()(torch.zeros(2, n_features).float())
+    return not torch.equal(torch.default_generator.get_state(), before)
+
+
+def count_members(builder: Builder, n_features: int, n_outputs: int) -> int:
+    """Return the number of classifiers in the net of a builder; 1 if no ensemble.
+
+    An ensemble's class, or a `functools.partial` of it, names the number in its
+    signature. The net of any other builder is built, which also checks it.
+
+    Raises
+    ------
+    ValueError
+        As in `build_network`.
+    """
+    constructor = builder.func if isinstance(builder, partial) else builder
+    if is_ensemble(constructor):
+        parameter = inspect.signature(builder).parameters.get("n_members")
+        n_members = None if parameter is None else parameter.default
+        if isinstance(n_members, int) and n_members > 0:
+            return n_members
+    with isolated_rng(0, torch.device("cpu")):
+        network = build_network(builder, n_features, n_outputs)
+    if not is_ensemble(network):
+        return 1
+    assert isinstance(network.n_members, int)
+    return network.n_members
+
+
+def is_ensemble(network: Any) -> bool:
+    """Return True if a net, or a class of nets, has several members."""
+    return getattr(network, "is_ensemble", False)

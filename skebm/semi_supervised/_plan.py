@@ -1,0 +1,316 @@
+"""Everything that a classifier learns from unlabelled rows before it is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from skebm.objectives import ROLES, Joint, Objective, Roles, share_out
+from skebm.semi_supervised._graph import LabelGraph, build
+from skebm.semi_supervised._stacking import Stacking, StackingWeights, prior_weights
+from skebm.training import RowGraph
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+MIN_LABELED_PER_STEP = 64
+LABELED_PASSES = 20
+
+
+@dataclass(frozen=True)
+class TermWeights:
+    """Weights of the terms of the joint objective, as options give them.
+
+    Attributes
+    ----------
+    classification : float
+        Of the cross-entropy on labelled rows.
+    graph : float or "auto"
+        Of the cross-entropy with the soft labels of the graph; "auto" becomes the
+        weight of the classification.
+    prediction_entropy, vat, balance : float
+        Of the terms of consistency.
+    vat_radius : float or "auto"
+        Length of the virtual adversarial perturbation; "auto" is the graph's.
+    stacking : bool, default=True
+        Whether held-out labels weigh the roles.
+    class_weights : tuple of float or None, default=None
+        Weights of the classes in the cross-entropy.
+    """
+
+    classification: float
+    graph: float | str
+    prediction_entropy: float
+    vat: float
+    vat_radius: float | str
+    balance: float
+    stacking: bool = True
+    class_weights: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.graph == "auto":
+            object.__setattr__(self, "graph", self.classification)
+
+    @property
+    def given_radius(self) -> float | None:
+        """Length of the perturbation where it is given, None where it is learnt."""
+        return None if self.vat_radius == "auto" else float(self.vat_radius)
+
+    def roles(self, has_graph: bool) -> list[str]:
+        """Return the roles whose losses the weights, and the graph, allow.
+
+        Parameters
+        ----------
+        has_graph : bool
+            Whether the graph has edges.
+        """
+        has_terms = {
+            "graph": has_graph and self.graph != 0,
+            "consistency": any((self.prediction_entropy, self.vat, self.balance)),
+        }
+        lacking = [name for name, there in has_terms.items() if not there]
+        return [role for role in ROLES if not any(name in role for name in lacking)]
+
+
+@dataclass(frozen=True)
+class SemiSupervision:
+    """What labelled and unlabelled rows together say, before the net is trained.
+
+    Attributes
+    ----------
+    class_priors : ndarray of shape (n_classes,)
+        Estimated class frequencies of the unlabelled rows.
+    believed_priors : tuple of float or None
+        The same where they differ from those of the labelled rows, for the balance
+        term; None leaves the class priors to the net.
+    radius : float
+        Length of the virtual adversarial perturbation, in standardised units.
+    shape : ndarray of shape (n_features, n_features) or None
+        Matrix that shapes the perturbation; None keeps the ball round.
+    role_weights : dict of str to float
+        Weights of the roles of ensemble members, in the order of `ROLES`; of sum one.
+    temperature : float
+        By which the logits are divided in p(y|x).
+    """
+
+    class_priors: Array
+    believed_priors: tuple[float, ...] | None
+    radius: float
+    shape: NDArray[np.float32] | None
+    role_weights: dict[str, float]
+    temperature: float
+
+    @classmethod
+    def learn(
+        cls,
+        z: Tensor,
+        y: Tensor | Indices,
+        weight: Tensor | None,
+        train: Tensor,
+        *,
+        n_classes: int,
+        terms: TermWeights,
+        n_members: int,
+        learning_rate: float,
+        n_steps: int,
+        device: torch.device,
+        rng: np.random.RandomState,
+    ) -> tuple[SemiSupervision, LabelGraph]:
+        """Build the graph of the training rows, and weigh the roles by held-out labels.
+
+        Parameters
+        ----------
+        z : Tensor of shape (n, n_features)
+            Standardised rows, on the CPU.
+        y : Tensor or ndarray of int of shape (n,)
+            Class indices, -1 where unlabelled.
+        weight : Tensor of shape (n,) or None
+            Sample weights, of mean one.
+        train : Tensor of int of shape (n_train,)
+            Indices of the training rows.
+        n_classes : int
+            Number of classes.
+        terms : TermWeights
+            Weights of the objective's terms.
+        n_members : int
+            Number of classifiers in the net to be trained.
+        learning_rate : float
+            Of the small nets that are stacked.
+        n_steps : int
+            Steps that the net will be trained for.
+        device : torch.device
+            Where the small nets are trained.
+        rng : RandomState
+            Seeds the graph, then the stacking.
+
+        Returns
+        -------
+        semi_supervision : SemiSupervision
+        graph : LabelGraph
+            Of the training rows; see `row_graph`.
+        """
+        graph = build(z.numpy(), np.asarray(y), np.asarray(train), n_classes, rng)
+        radius = terms.given_radius
+        learnt = cls(
+            class_priors=graph.class_priors,
+            believed_priors=_differing_priors(graph),
+            radius=graph.radius if radius is None else radius,
+            shape=graph.shape,
+            role_weights=dict.fromkeys(ROLES, 0.0),
+            temperature=1.0,
+        )
+        active = terms.roles(has_graph=graph.edges is not None)
+        if terms.stacking:
+            stacking = Stacking(
+                learnt._joint(None, terms, None),
+                active,
+                n_members,
+                learning_rate,
+                n_steps,
+                device,
+            )
+            stacked = stacking.fit(z, weight, graph, rng)
+        else:
+            stacked = StackingWeights(prior_weights([_fullest_role(active)]))
+        learnt = replace(
+            learnt,
+            role_weights=stacked.weights,
+            temperature=stacked.temperature,
+        )
+        return learnt, graph
+
+    def with_terms(self, terms: TermWeights) -> SemiSupervision:
+        """Return the same with the radius that other terms give; "auto" keeps it."""
+        radius = terms.given_radius
+        return self if radius is None else replace(self, radius=radius)
+
+    def row_graph(
+        self, graph: LabelGraph, n_rows: int, n_members: int
+    ) -> RowGraph | None:
+        """Return the graph by row indices of the table, None where no member uses it.
+
+        Parameters
+        ----------
+        graph : LabelGraph
+            Of the training rows.
+        n_rows : int
+            Rows of the table.
+        n_members : int
+            Number of classifiers in the net.
+        """
+        if not self.roles(n_members).n_on_graph:
+            return None
+        return graph.of_table(n_rows)
+
+    def graph_of(
+        self,
+        z: Tensor,
+        y: Tensor | Indices,
+        train: Tensor,
+        *,
+        n_members: int,
+        rng: np.random.RandomState,
+    ) -> RowGraph | None:
+        """Build the graph of other rows, to go on training; learn nothing else.
+
+        Parameters
+        ----------
+        z, y, train, n_members, rng
+            As in `learn`; nothing is drawn from rng where no graph is needed.
+        """
+        y = np.asarray(y)
+        if (y >= 0).all() or not self.roles(n_members).n_on_graph:
+            return None
+        n_classes = len(self.class_priors)
+        graph = build(z.numpy(), y, np.asarray(train), n_classes, rng)
+        return self.row_graph(graph, len(z), n_members)
+
+    def objective(
+        self, density: Objective | None, terms: TermWeights, n_members: int
+    ) -> Joint:
+        """Return the joint objective of the net.
+
+        Parameters
+        ----------
+        density : Objective or None
+            Objective of the density; None trains the classifier alone.
+        terms : TermWeights
+            Weights of the terms; a radius given here takes the place of the learnt one.
+        n_members : int
+            Number of classifiers in the net.
+        """
+        return self.with_terms(terms)._joint(density, terms, self.roles(n_members))
+
+    def _joint(
+        self, density: Objective | None, terms: TermWeights, roles: Roles | None
+    ) -> Joint:
+        return Joint(
+            density,
+            classification_weight=terms.classification,
+            graph_weight=float(terms.graph),
+            prediction_entropy_weight=terms.prediction_entropy,
+            vat_weight=terms.vat,
+            vat_radius=self.radius,
+            vat_shape=None if self.shape is None else torch.from_numpy(self.shape),
+            balance_weight=terms.balance,
+            class_shares=self.believed_priors,
+            class_weights=terms.class_weights,
+            roles=roles,
+        )
+
+    def roles(self, n_members: int) -> Roles:
+        """Return the roles of so many members."""
+        return self._share_out(n_members)[0]
+
+    def member_weights(self, n_members: int) -> list[float]:
+        """Return the weights of so many members in the mean of p(y|x)."""
+        return self._share_out(n_members)[1]
+
+    def _share_out(self, n_members: int) -> tuple[Roles, list[float]]:
+        return share_out([self.role_weights[role] for role in ROLES], n_members)
+
+    def to_arrays(self) -> dict[str, Any]:
+        """Return the fields as arrays, numbers, lists and dicts."""
+        priors = self.believed_priors
+        listed = None if priors is None else list(priors)
+        return asdict(self) | {"believed_priors": listed}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Any]) -> SemiSupervision:
+        """Return the value that `to_arrays` took apart."""
+        priors = arrays["believed_priors"]
+        believed = None if priors is None else tuple(priors)
+        return cls(**{**arrays, "believed_priors": believed})
+
+
+def _differing_priors(graph: LabelGraph) -> tuple[float, ...] | None:
+    """Return the graph's class priors unless those of the labelled rows are the same.
+
+    None as well where a class has no label: unlabelled rows may be of it all the same.
+    """
+    counts = np.bincount(graph.y[graph.y >= 0], minlength=len(graph.class_priors))
+    if not counts.all() or np.allclose(graph.class_priors, counts / counts.sum()):
+        return None
+    return tuple(graph.class_priors.tolist())
+
+
+def _fullest_role(active: Sequence[str]) -> str:
+    """Return the role of most terms."""
+    return ROLES[1] if ROLES[1] in active else active[0]
+
+
+def count_steps(n_rows: int, n_epochs: int, batch_size: int) -> int:
+    """Return the steps that so many epochs over the rows make."""
+    return n_epochs * max(1, n_rows // batch_size)
+
+
+def labeled_per_step(n_labels: int, n_steps: int, batch_size: int) -> int:
+    """Return how many labelled rows a step takes: each is seen twenty times."""
+    wanted = -(-LABELED_PASSES * n_labels // n_steps)
+    return max(MIN_LABELED_PER_STEP, min(wanted, batch_size))
