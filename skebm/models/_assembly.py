@@ -22,7 +22,7 @@ from skebm.networks._build import build_network, draws_globally
 from skebm.objectives import Objective
 from skebm.references import Density, GaussianMixtureDensity, Reference
 from skebm.tables import TableEncoder
-from skebm.training import TrainingRun
+from skebm.training import GradientRun
 from skebm.utils import draw_seed, isolated_rng, make_generator
 
 #: Rows that a reference is fitted to: its parameters are steady long before a copy of a
@@ -84,15 +84,15 @@ class Assembly:
         """Return the model of a net beside the reference."""
         return EnergyModel(network, self.reference, self.critic_scale)
 
-    def start_run(self, network: nn.Module, objective: Objective) -> TrainingRun:
+    def start_run(self, network: nn.Module, objective: Objective) -> GradientRun:
         """Return a run at its beginning; from one seed it has the same first draws."""
         model = self.model_of(network)
         model.reference = self.reference.for_training(self.seed)
         objective.check_model(model, self.n_features)
         generator = make_generator(self.seed, self.device)
-        return TrainingRun(model, objective, generator, self.averaging)
+        return GradientRun(model, objective, generator, self.averaging)
 
-    def rebuild_run(self, objective: Objective) -> TrainingRun:
+    def rebuild_run(self, objective: Objective) -> GradientRun:
         """Return a run of a net built anew, to be restored to a snapshot."""
         device = torch.device(self.device)
         with isolated_rng(0, device):
@@ -127,7 +127,7 @@ def assemble(
     rng: np.random.RandomState,
     prepare: Prepare | None = None,
     reference: Reference | None = None,
-) -> tuple[Assembly, TrainingRun]:
+) -> tuple[Assembly, GradientRun]:
     """Build the net, fit the reference and start a run.
 
     Parameters

@@ -42,10 +42,10 @@ def coarse_to_fine(
     coarser = specification.reference.coarser()
     if coarser is None or not _may_gain(specification, first):
         return first
-    log_prob = first.loop.monitor.log_prob_unnormalized(first.run.served)
+    log_prob = first.loop.monitor.log_prob_unnormalized(first.run.averaged_model)
     second = train_from(coarser)
     monitor = second.loop.monitor
-    difference = monitor.log_prob_unnormalized(second.run.served) - log_prob
+    difference = monitor.log_prob_unnormalized(second.run.averaged_model) - log_prob
     standard_error = monitor.standard_error(difference)
     if _log_likelihood(second) - _log_likelihood(first) > standard_error:
         return second

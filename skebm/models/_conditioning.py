@@ -101,9 +101,7 @@ def impute(model: FittedModel, X: Array, strategy: str) -> Filled:
     """
     by_mode = model.encoder.summarizes_by_mode
 
-    def summary(
-        row: IncompleteRow, missing: NDArray[np.bool_]
-    ) -> tuple[Tensor, float]:
+    def summary(row: IncompleteRow, missing: NDArray[np.bool_]) -> tuple[Tensor, float]:
         draws = row.draws(1, row.generator())
         draws = replace(draws, x=_in_units(model, row, missing, draws.x))
         value = draws.mean() if strategy == "mean" else draws.median()
@@ -137,9 +135,7 @@ def complete(
         Draws follow p(x) exp(log_tilt(x)), up to scale.
     """
 
-    def sample(
-        row: IncompleteRow, missing: NDArray[np.bool_]
-    ) -> tuple[Tensor, float]:
+    def sample(row: IncompleteRow, missing: NDArray[np.bool_]) -> tuple[Tensor, float]:
         source = row.generator() if generator is None else generator
         draws = row.draws(n_samples, source)
         x = draws.sample(n_samples, source)

@@ -21,7 +21,7 @@ from skebm.models._coarse_to_fine import coarse_to_fine
 from skebm.models._fitted import FittedModel, Outcome, estimate_log_normalizer
 from skebm.models._rows import MAX_HELD_OUT, TrainingRows
 from skebm.models._specification import Specification
-from skebm.models._train import Told, Trained, make_batches, make_loop, train
+from skebm.models._train import Told, Trained, train, train_pass
 from skebm.objectives import Objective
 from skebm.references import Reference
 from skebm.tables import TableEncoder
@@ -203,12 +203,8 @@ def _pass(
     rng: np.random.RandomState,
     progress: tuple[float, float],
 ) -> FittedModel:
-    loop = make_loop(specification, objective, warmup=0.0, final_rate=1.0)
-    loop.progress = progress
-    batches = make_batches(assembly, run, rows)
-    with assembly.random_layers(draw_seed(rng)):
-        loop.fit(run, batches, 1)
-    trained = Trained(assembly, run, loop)
+    given = specification, assembly, run, objective, rows, rng
+    trained = train_pass(*given, progress)
     calibration = _calibration(rows, rng)
     return _fitted(specification, trained, objective, calibration, len(rows.train))
 
@@ -240,7 +236,7 @@ def _fitted(
         tuple(interruptions),
     )
     if network is None:
-        network = trained.run.served.network.eval()
+        network = trained.run.averaged_model.network.eval()
     return FittedModel(
         specification,
         trained.assembly,
@@ -264,7 +260,7 @@ def _told(
 
     def told(trained: Trained) -> bool:
         def model() -> FittedModel:
-            network = copy.deepcopy(trained.run.served.network).eval()
+            network = copy.deepcopy(trained.run.averaged_model.network).eval()
             estimate = estimate_log_normalizer(
                 trained.assembly.model_of(network),
                 normalizer,

@@ -29,7 +29,7 @@ from skebm.networks import EnergyModel
 from skebm.objectives import Objective
 from skebm.references import Density
 from skebm.tables import TableEncoder
-from skebm.training import TrainingRun
+from skebm.training import GradientRun
 from skebm.utils import in_padded_batches, make_generator
 
 #: Completions over which the outlier score of an incomplete row is a mean.
@@ -75,7 +75,7 @@ class FittedModel:
         What its first fit chose.
     objective : Objective
         What it was trained by.
-    run : TrainingRun
+    run : GradientRun
         Where its training stands.
     network : nn.Module
         The trained net, of averaged weights where an average is kept.
@@ -88,7 +88,7 @@ class FittedModel:
     specification: Specification
     assembly: Assembly
     objective: Objective
-    run: TrainingRun
+    run: GradientRun
     network: nn.Module
     outcome: Outcome
     calibration: Calibration = field(repr=False)
@@ -120,7 +120,7 @@ class FittedModel:
 
     @property
     def log_normalizer(self) -> float | None:
-        """log Z in nats; None without a normaliser."""
+        """Log Z in nats; None without a normaliser."""
         estimate = self.estimate
         return None if estimate is None else estimate.log_normalizer
 

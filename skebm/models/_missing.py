@@ -85,9 +85,7 @@ def complete(
     seed: int,
 ) -> NDArray[np.float32]:
     """Return rows whose missing entries are draws from the model, by chains."""
-    chains = completion(
-        torch.from_numpy(z), proposal, lambda: model, tie_scale, seed
-    )
+    chains = completion(torch.from_numpy(z), proposal, lambda: model, tie_scale, seed)
     device = chains.x.device
     rows, generator = torch.arange(len(z), device=device), make_generator(seed, device)
     for _ in range(N_LAST_STEPS):

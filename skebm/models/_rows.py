@@ -117,7 +117,9 @@ class TrainingRows:
 
     def kept(self, rng: np.random.RandomState) -> CalibrationRows:
         """Return a sample of the rows, for calibration."""
-        train, held_out = (self._some(rows, rng) for rows in (self.train, self.held_out))
+        train, held_out = (
+            self._some(rows, rng) for rows in (self.train, self.held_out)
+        )
         assert train is not None
         return CalibrationRows(train, held_out)
 
@@ -156,9 +158,7 @@ def keep_all(n_rows: int, rng: np.random.RandomState) -> tuple[Tensor, None]:
 def split_at_random(early_stopping: bool, fraction: float) -> Split:
     """Return the split that holds out a fraction of the rows, where asked for."""
 
-    def split(
-        n_rows: int, rng: np.random.RandomState
-    ) -> tuple[Tensor, Tensor | None]:
+    def split(n_rows: int, rng: np.random.RandomState) -> tuple[Tensor, Tensor | None]:
         n_held_out = min(MAX_HELD_OUT, round(fraction * n_rows))
         if not early_stopping or min(n_held_out, n_rows - n_held_out) < 1:
             return keep_all(n_rows, rng)

@@ -76,7 +76,7 @@ def from_arrays(kind: type[FittedModel], state: dict[str, Any]) -> FittedModel:
         assembly,
         objective,
         run,
-        run.served.network.eval(),
+        run.averaged_model.network.eval(),
         state["outcome"],
         Calibration.from_arrays(state["calibration"], device),
     )

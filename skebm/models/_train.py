@@ -17,12 +17,12 @@ from skebm.objectives import Objective
 from skebm.training import (
     MAX_MONITORED,
     DensityMonitor,
+    GradientRun,
     IncompleteRowsMonitor,
     LabelMonitor,
+    Loop,
     Monitor,
     TableBatches,
-    Trainer,
-    TrainingRun,
 )
 from skebm.utils import draw_seed, make_generator, normal_like
 
@@ -32,8 +32,8 @@ class Trained:
     """An assembled model, its run, and the loop that trained it."""
 
     assembly: Assembly
-    run: TrainingRun
-    loop: Trainer
+    run: GradientRun
+    loop: Loop
 
 
 #: Told the state of a training after each epoch; returns True to stop.
@@ -43,7 +43,7 @@ Told = Callable[[Trained], bool]
 def train(
     specification: Specification,
     assembly: Assembly,
-    run: TrainingRun,
+    run: GradientRun,
     objective: Objective,
     rows: TrainingRows,
     rng: np.random.RandomState,
@@ -68,34 +68,56 @@ def train(
     monitor = None
     if rows.held_out is not None:
         monitor = _monitor(assembly, rows, draw_seed(rng), by_labels)
-    loop = make_loop(specification, objective, monitor)
+    loop = make_loop(specification, monitor)
     trained = Trained(assembly, run, loop)
     if told is not None:
         loop.on_epoch = lambda epoch, entry: told(trained)
+    schedule, clip = specification.schedule(), specification.gradient_clip
+    run.configure(objective, schedule, clip)
     loop.fit(run, make_batches(assembly, run, rows), n_epochs)
     return trained
 
 
-def make_loop(
+def train_pass(
     specification: Specification,
+    assembly: Assembly,
+    run: GradientRun,
     objective: Objective,
-    monitor: Monitor | None = None,
-    **schedule: float,
-) -> Trainer:
-    """Return the loop by a specification; ``schedule`` changes rates."""
-    return Trainer(
-        objective,
-        specification.schedule(**schedule),
+    rows: TrainingRows,
+    rng: np.random.RandomState,
+    progress: tuple[float, float],
+) -> Trained:
+    """Train a run by one pass over its rows, at a constant rate.
+
+    Parameters
+    ----------
+    specification, assembly, run, objective, rows, rng
+        As for `train`.
+    progress : tuple of float
+        Where the pass begins and ends, as shares of a whole run.
+    """
+    loop = make_loop(specification)
+    loop.progress = progress
+    schedule = specification.schedule(warmup=0.0, final_rate=1.0)
+    run.configure(objective, schedule, specification.gradient_clip)
+    batches = make_batches(assembly, run, rows)
+    with assembly.random_layers(draw_seed(rng)):
+        loop.fit(run, batches, 1)
+    return Trained(assembly, run, loop)
+
+
+def make_loop(specification: Specification, monitor: Monitor | None = None) -> Loop:
+    """Return the loop by a specification."""
+    return Loop(
         monitor=monitor,
         n_iter_no_change=specification.n_iter_no_change,
         tol=specification.tol,
-        gradient_clip=specification.gradient_clip,
         verbose=specification.verbose,
     )
 
 
 def make_batches(
-    assembly: Assembly, run: TrainingRun, rows: TrainingRows
+    assembly: Assembly, run: GradientRun, rows: TrainingRows
 ) -> TableBatches:
     """Return the batches of the rows; missing entries are completed at each visit."""
     gaps = None
@@ -103,7 +125,7 @@ def make_batches(
         gaps = completion(
             rows.z,
             assembly.proposal,
-            lambda: run.served,
+            lambda: run.averaged_model,
             assembly.tie_scale,
             assembly.seed,
         )
