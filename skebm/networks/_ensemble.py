@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -58,6 +59,10 @@ class EnsembleMLP(nn.Module):
     >>> EnsembleMLP(4, 3)(torch.zeros(7, 4)).shape
     torch.Size([7, 3])
     """
+
+    #: What the model looks at: a net with this attribute is an `EnsembleNetwork`.
+    is_ensemble: ClassVar[bool] = True
+    has_elementwise_layers: ClassVar[bool] = True
 
     def __init__(
         self,
