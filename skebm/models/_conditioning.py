@@ -13,7 +13,7 @@ from torch import Tensor
 
 from skebm.evaluation import IncompleteRow, annealed_samples, incomplete_rows
 from skebm.evaluation.conditionals._mixed import incomplete_mixed_rows
-from skebm.networks import EnergyModel, closed_form
+from skebm.networks import EnergyModel
 from skebm.references import Density
 
 if TYPE_CHECKING:
@@ -233,10 +233,9 @@ def _closed_reference(
 ) -> tuple[Density, Callable[[Tensor], Tensor]]:
     """Return a density of closed conditionals and the energy that tilts it to p."""
     energy_model = model.energy_model
-    if energy_model.is_normalized:
-        density = closed_form(model.network)
-        if density is not None:
-            return density, lambda z: z.new_zeros(len(z))
+    density = energy_model.closed_form()
+    if density is not None:
+        return density, lambda z: z.new_zeros(len(z))
     if model.reference.has_conditionals:
         return model.reference, energy_model.energy
     proposal = model.assembly.fitted_proposal

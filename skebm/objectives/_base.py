@@ -160,6 +160,8 @@ class Objective(BaseEstimator, ABC):
     recipe: ClassVar[Recipe] = Recipe()
     #: Whether the objective makes sense only for a net with one output a class.
     needs_labels: ClassVar[bool] = False
+    #: Whether it joins an objective of the density with losses of a classifier.
+    is_joint: ClassVar[bool] = False
     #: Most columns the method is practical for; None for any number.
     max_features: ClassVar[int | None] = None
     #: What to do where a table has more columns.
