@@ -12,7 +12,8 @@ ROOT = Path(skebm.__file__).parent
 #: The rooms of each floor, from the ground up. Rooms of one floor do not meet.
 FLOORS = [
     ["exceptions", "utils"],
-    ["datasets", "networks", "references", "tables"],
+    ["datasets", "references", "tables"],
+    ["networks"],
     ["samplers", "model_selection"],
     ["objectives"],
     ["training"],

@@ -347,9 +347,7 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
 
     def _prepare(self, read, before, split):
         """Return options, encoder and training rows, and where random numbers come from."""
-        specification = Specification.of(
-            self, read.table.shape[1], coarse_to_fine=True
-        )
+        specification = Specification.of(self, read.table.shape[1], coarse_to_fine=True)
         rng = private_random_state(self.random_state)
         if before is None:
             encoder, tie_scale = self._fit_encoder(read), None

@@ -399,7 +399,9 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
             read = self._known_columns(X, min_rows=min_rows)
         check_consistent_length(X, y)
         table, labels, weight = keep_weighted(read.table, y, sample_weight, min_rows)
-        return _Labeled(replace(read, table=table, weight=weight), labels, read.table, y)
+        return _Labeled(
+            replace(read, table=table, weight=weight), labels, read.table, y
+        )
 
     def _plan(self, read, indices, classes, before, split):
         """Return all that a training needs, what unlabelled rows say included."""

@@ -1,1 +1,31 @@
 """Tables of users, encoded as standardised rows and decoded again."""
+
+from skebm.tables._categories import (
+    CategoricalColumns,
+    CategoryTable,
+    categorical_mask,
+)
+from skebm.tables._cells import Cells, Intervals
+from skebm.tables._encoder import COLUMN_KINDS, TableEncoder
+from skebm.tables._kinds import ColumnKind
+from skebm.tables._labels import (
+    UNLABELED,
+    encode_known,
+    encode_labels,
+    split_marker,
+)
+
+__all__ = [
+    "COLUMN_KINDS",
+    "UNLABELED",
+    "CategoricalColumns",
+    "CategoryTable",
+    "Cells",
+    "ColumnKind",
+    "Intervals",
+    "TableEncoder",
+    "categorical_mask",
+    "encode_known",
+    "encode_labels",
+    "split_marker",
+]

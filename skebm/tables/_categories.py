@@ -1,20 +1,18 @@
-"""Columns of categories: which they are, their values, and the values' numbers."""
+"""Columns of categories of a data frame: which they are, and their values' indices."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
-from sklearn.utils.validation import check_array, validate_data
 
-from skebm.tables._standardizer import column_names
+from skebm.tables._checks import check_numbers
 
 MAX_SHOWN = 5
 NAME_THEM = "Name them by categories=, or set handle_unknown='missing'."
 
 
 class CategoryTable:
-    """Codes of categorical columns and back.
+    """The categories of columns: values to indices, and back.
 
     Parameters
     ----------
@@ -108,49 +106,120 @@ class CategoryTable:
         return X
 
 
-def as_frame(estimator, X, *, reset, allow_nan, min_rows=1, advice=""):
-    """Return X as a data frame; set or check its columns' number and names.
+KNOW_THEM = "Fit on pandas category columns that list all values."
 
-    ``advice`` ends the message on NaN.
+
+class CategoricalColumns:
+    """Some columns of a data frame are categories, the others numbers.
+
+    Parameters
+    ----------
+    X : DataFrame
+        Rows that the categories are learnt from.
+    mask : ndarray of bool of shape (n_features,)
+        Which columns are categories.
+    """
+
+    def __init__(self, X, mask):
+        self.columns, self.names = np.flatnonzero(mask), list(X.columns)
+        self._categories = CategoryTable(X.iloc[:, self.columns])
+
+    def sizes(self):
+        """Return the number of categories of each."""
+        return self._categories.sizes()
+
+    def encode(self, X):
+        """Return the frame as float64 numbers, category indices where its columns are categories.
+
+        NaN where an entry is missing.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Where a value is no category of its column, or another column has no
+            numbers.
+        """
+        rest = np.setdiff1d(np.arange(X.shape[1]), self.columns)
+        check_numbers(X.iloc[:, rest])
+        table = np.empty(X.shape)
+        for j in rest:
+            table[:, j] = X.iloc[:, j].to_numpy(dtype=np.float64, na_value=np.nan)
+        known = X.iloc[:, self.columns]
+        table[:, self.columns] = self._categories.encode(known, advice=KNOW_THEM)
+        return table
+
+    def decode(self, table):
+        """Return the data frame of such numbers."""
+        X = pd.DataFrame(table, columns=self.names)
+        values = self._categories.decode(table[:, self.columns].astype(np.int64))
+        for k, j in enumerate(self.columns):
+            X.isetitem(j, values.iloc[:, k])
+        return X
+
+
+def categorical_mask(X, features):
+    """Return which columns of X are categories.
+
+    Parameters
+    ----------
+    X : array-like
+        A table.
+    features : "from_dtype", None or array-like
+        "from_dtype" takes the columns of a data frame that are pandas categories,
+        booleans or words; else a mask, indices or names of columns.
 
     Raises
     ------
-    ValueError, TypeError
-        Where X is sparse, of a wrong shape, empty, or holds infinity.
+    ValueError
+        Where ``features`` are none of these, or name no column of X.
     """
-    if sparse.issparse(X):
-        raise TypeError(
-            "Sparse data was passed for X, but dense data is required. "
-            "Use X.toarray() to convert it."
-        )
-    if isinstance(X, pd.DataFrame):
-        validate_data(estimator, X, reset=reset, skip_check_array=True)
-        # for its messages on empty tables
-        check_array(np.zeros(X.shape), ensure_min_samples=min_rows)
-    else:
-        if isinstance(X, list) and np.asarray(X).dtype.kind == "U":
-            X = np.array(X, dtype=object)  # else NaN beside words becomes a word
-        X = validate_data(
-            estimator,
-            X,
-            reset=reset,
-            dtype=None,
-            ensure_all_finite=False,
-            ensure_min_samples=min_rows,
-        )
-        X = pd.DataFrame(X)
-    names = getattr(estimator, "feature_names_in_", None)
-    infinite = np.array([_holds_infinity(X.iloc[:, j]) for j in range(X.shape[1])])
-    if infinite.any():
-        where = column_names(names, infinite)
-        raise ValueError(f"Input X contains infinity in column {where}.")
-    missing = X.isna().to_numpy().any(axis=0)
-    if missing.any() and not allow_nan:
-        where = column_names(names, missing)
-        raise ValueError(f"Input X contains NaN in column {where}. {advice}".strip())
-    return X
+    shape = getattr(X, "shape", None)
+    n_features = _n_features(X) if shape is None or len(shape) == 2 else 0
+    mask = np.zeros(n_features, dtype=bool)
+    if features is None:
+        return mask
+    if isinstance(features, str):
+        if isinstance(X, pd.DataFrame):
+            mask[:] = [_holds_categories(X.iloc[:, j]) for j in range(n_features)]
+        return mask
+    chosen = np.asarray(features)
+    if not chosen.size:
+        return mask
+    if chosen.dtype.kind == "b" and chosen.shape == mask.shape:
+        return chosen.copy()
+    names = list(getattr(X, "columns", []))
+    for feature in chosen.ravel().tolist():
+        if chosen.dtype.kind in "iu" and 0 <= feature < n_features:
+            mask[feature] = True
+        elif chosen.dtype.kind in "OUT" and feature in names:
+            mask[names.index(feature)] = True
+        else:
+            raise ValueError(
+                "The 'categorical_features' parameter must be 'from_dtype', None, a "
+                f"mask of {n_features} booleans, or numbers from 0 to "
+                f"{n_features - 1} or names of columns of X. Got {feature!r} instead."
+            )
+    return mask
 
 
-def _holds_infinity(column):
-    is_float = isinstance(column.dtype, np.dtype) and column.dtype.kind == "f"
-    return bool(is_float and np.isinf(column.to_numpy()).any())
+def _holds_categories(column):
+    """Tell a column of categories, booleans or words from one of numbers."""
+    dtype = column.dtype
+    if isinstance(dtype, pd.CategoricalDtype) or pd.api.types.is_bool_dtype(dtype):
+        return True
+    if not pd.api.types.is_object_dtype(dtype):
+        return pd.api.types.is_string_dtype(dtype)
+    observed = column.dropna()
+    if 0 < len(observed) < len(column):  # what pandas makes of booleans with gaps
+        if all(isinstance(value, (bool, np.bool_)) for value in observed):
+            return True
+    try:
+        observed.to_numpy().astype(np.float64)
+    except (TypeError, ValueError):
+        return any(isinstance(value, str) for value in observed)
+    return False
+
+
+def _n_features(X):
+    """Return the number of columns of a sequence of rows."""
+    return len(X[0]) if len(X) and np.ndim(X[0]) else 0

@@ -1,4 +1,4 @@
-"""Intervals that stand for single values, so that a density gives them a mass."""
+"""Quantization cells: intervals that stand for single values, each of some mass."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ LEAST_SHARE = 1e-9
 
 
 @dataclass(frozen=True)
-class Pieces:
-    """The line of a column, cut into pieces that stand for values.
+class Intervals:
+    """The line of a column, cut into intervals that stand for values.
 
-    A piece has noise, a normal density cut off at its ends, or has none: then its
+    An interval has noise, a normal density cut off at its ends, or has none: then its
     points stand for themselves.
 
     Attributes
     ----------
-    start : ndarray of shape (n_pieces + 1,)
+    start : ndarray of shape (n_intervals + 1,)
         Where each begins, infinity last.
-    centre, scale : ndarray of shape (n_pieces,)
+    centre, scale : ndarray of shape (n_intervals,)
         Of the normal density; scale 0 where there is no noise.
-    quantile, share : ndarray of shape (n_pieces,)
-        Its quantile at the start of the piece, and its mass there.
-    log_unit : ndarray of shape (n_pieces,)
+    quantile, share : ndarray of shape (n_intervals,)
+        Its quantile at the start of the interval, and its mass there.
+    log_unit : ndarray of shape (n_intervals,)
         What is added to the log density in the column's units.
     """
 
@@ -50,7 +50,7 @@ class Pieces:
 
     @classmethod
     def of_categories(cls, share):
-        """Return a piece for each category, of its share of the standard normal."""
+        """Return an interval for each category, of its share of the standard normal."""
         ends = np.cumsum(share)
         start = np.r_[-np.inf, ndtri(ends[:-1]), np.inf]
         zeros, ones = np.zeros(len(share)), np.ones(len(share))
@@ -87,8 +87,8 @@ class Cells:
     Parameters
     ----------
     columns : ndarray of int of shape (n_columns,)
-        Numbers of the columns that have cells.
-    pieces : list of Pieces
+        Indices of the columns that have cells.
+    intervals : list of Intervals
         Of each.
 
     References
@@ -98,36 +98,36 @@ class Cells:
     den Oord, Bethge. A note on the evaluation of generative models. ICLR 2016.
     """
 
-    def __init__(self, columns, pieces):
+    def __init__(self, columns, intervals):
         self.columns = np.asarray(columns)
-        n_pieces = max(len(one.share) for one in pieces)
+        n_intervals = max(len(one.share) for one in intervals)
         # Padding lies beyond infinity, where no point is.
         fillers = np.inf, 0.0, 0.0, 0.0, 1.0, 0.0
         start, *rest = (
-            np.stack([_padded(table, n_pieces, filler) for table in tables])
+            np.stack([_padded(table, n_intervals, filler) for table in tables])
             for filler, tables in zip(
-                fillers, zip(*map(astuple, pieces), strict=True), strict=True
+                fillers, zip(*map(astuple, intervals), strict=True), strict=True
             )
         )
         self._start, self._tables = start.astype(np.float32), rest
-        self._rule = _rule(len(pieces))
+        self._rule = _rule(len(intervals))
 
-    def numbers(self, Z):
-        """Return the numbers of the pieces that hold the points, (n, n_columns)."""
-        numbers, _ = self._find(torch.from_numpy(Z))
-        return numbers.numpy()
+    def indices(self, Z):
+        """Return the indices of the intervals that hold the points, (n, n_columns)."""
+        indices, _ = self._find(torch.from_numpy(Z))
+        return indices.numpy()
 
-    def middles(self, Z, numbers):
-        """Return Z, its points moved into pieces of these numbers.
+    def midpoints(self, Z, indices):
+        """Return Z, its points moved into the intervals of these indices.
 
-        Into the middle, where the piece has noise; else inside, as near as can be.
+        To the midpoint, where the interval has noise; else inside, as near as can be.
         """
         z = torch.from_numpy(Z)
-        found = self._look_up(torch.from_numpy(numbers), z.device)
+        found = self._look_up(torch.from_numpy(indices), z.device)
         return self._place(z, found, torch.tensor(0.5))[0].numpy()
 
     def nodes(self, z):
-        """Return where in its cells a row may be: the points of `log_mass`.
+        """Return the quadrature nodes of a row in its cells: the points of `log_mass`.
 
         Parameters
         ----------
@@ -186,18 +186,18 @@ class Cells:
         return integrated
 
     def _find(self, z):
-        """Return the pieces of points: their numbers, and what `_look_up` returns."""
+        """Return the intervals of points: indices, and what `_look_up` returns."""
         start = torch.from_numpy(self._start[:, 1:-1].copy()).to(z.device)
         points = z[:, self.columns].float().T.contiguous()
-        numbers = torch.searchsorted(start, points, right=True).T
-        return numbers, self._look_up(numbers, z.device)
+        indices = torch.searchsorted(start, points, right=True).T
+        return indices, self._look_up(indices, z.device)
 
-    def _look_up(self, numbers, device):
-        """Return first and last point, and the tables, of pieces of these numbers."""
+    def _look_up(self, indices, device):
+        """Return first and last point, and the tables, of intervals of these indices."""
         start = torch.from_numpy(self._start)
         last = torch.nextafter(start[:, 1:], start.new_tensor(-math.inf))
         tables = [start[:, :-1], last, *map(torch.from_numpy, self._tables)]
-        return [table.to(device).gather(1, numbers.T).T for table in tables]
+        return [table.to(device).gather(1, indices.T).T for table in tables]
 
     def _place(self, z, found, place):
         """Return z at a quantile of each cell's noise, and the log of its density."""
@@ -217,9 +217,9 @@ def _normal_score(quantile):
     return torch.special.ndtri(quantile.clamp(LEAST_SHARE, 1 - LEAST_SHARE))
 
 
-def _padded(table, n_pieces, filler):
-    """Return the table of pieces lengthened to so many (starts: one more)."""
-    n_more = n_pieces + (filler == np.inf) - len(table)
+def _padded(table, n_intervals, filler):
+    """Return the table of intervals lengthened to so many (starts: one more)."""
+    n_more = n_intervals + (filler == np.inf) - len(table)
     return np.r_[table, np.full(n_more, filler)]
 
 

@@ -1,152 +1,194 @@
-"""Tables of numbers, categories and atoms, brought to one scale and back."""
+"""Tables encoded as standardised rows, and decoded."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
+
 import numpy as np
+from numpy.typing import NDArray
 
-from skebm.tables._cells import PSEUDO_ROWS, Cells, Pieces
-from skebm.tables._standardizer import Standardizer
+from skebm.tables._category_indices import CategoryIndices
+from skebm.tables._cells import Cells
+from skebm.tables._checks import CHUNK_ROWS
+from skebm.tables._kinds import Array, ColumnKind, Columns, Table
+from skebm.tables._moments import Moments
+from skebm.tables._numbers import Numbers
+from skebm.tables._point_masses import PointMasses
 
-#: An atom is a value of a column of numbers with at least this share of the rows, ...
-ATOM_SHARE = 0.1
-#: ... and this many times as frequent as any value that is none.
-ATOM_RATIO = 5
-#: A column with fewer other values is a grid, and has no atoms.
-MIN_OTHER_VALUES = 20
+#: The kinds of columns, in the order in which they claim the columns of a table.
+COLUMN_KINDS: dict[str, type[ColumnKind]] = {
+    "categories": CategoryIndices,
+    "point_masses": PointMasses,
+    "numbers": Numbers,
+}
+#: Beyond, squares overflow and scores become NaN.
+MAX_STANDARDIZED = 1e15
 
 
-class MixedStandardizer(Standardizer):
-    r"""`Standardizer` of a table that holds codes of categories, and atoms.
+class TableEncoder:
+    r"""Between the rows of a table and standardised rows z.
 
-    A category has a cell of its share of the standard normal,
+    .. math:: z_j = (t_j(x_j) - m_j) / s_j, \qquad
+              \log p(x) = \log p(z) - \sum_j \log s_j
 
-    .. math:: C_k = [\Phi^{-1}(F_{k-1}), \Phi^{-1}(F_k)), \qquad
-              F_k = \sum_{l \le k} f_l
-
-    and standard normal noise in it, so that the points of a column are standard normal.
-    At an atom a the line of a column is cut and a gap opened, one standard deviation
-    wide, which is the atom's cell:
-
-    .. math:: t(x) = x \;(x < a), \quad t(a) \in [a, a + w), \quad t(x) = x + w
-              \;(x > a)
-
-    Entries that are NaN are left out, and stay NaN.
+    The kind of a column tells where its values lie on a line, and how that line is
+    standardised. Where intervals of z stand for single values, an encoded row is at the
+    midpoints of its cell. Entries that are NaN stay NaN.
 
     Parameters
     ----------
-    range_share : float
-        As in `Standardizer`.
-    code_columns : ndarray of int
-        Numbers of the columns of codes.
-    sizes : list of int
-        Their numbers of categories.
-    find_atoms : bool
-        Whether other columns may have atoms.
+    kinds : list of ColumnKind
+        Fitted; of all columns together.
 
     Attributes
     ----------
-    atoms_ : dict of int to ndarray
-        The atoms of columns that have some.
+    location, scale : ndarray of shape (n_features,)
+        m and s.
+    cells : Cells or None
+        The quantization cells.
     """
 
-    def __init__(self, range_share, code_columns, sizes, find_atoms):
-        super().__init__(range_share)
-        self.code_columns, self.sizes = code_columns, sizes
-        self.find_atoms = find_atoms
+    def __init__(self, kinds: Sequence[ColumnKind]) -> None:
+        self.kinds = list(kinds)
+        n_features = sum(len(kind.columns) for kind in kinds)
+        self.location, self.scale = np.empty(n_features), np.empty(n_features)
+        for kind in self.kinds:
+            self.location[kind.columns] = kind.location
+            self.scale[kind.columns] = kind.scale
+        columns, intervals = [], []
+        #: The kinds that have intervals, and where these are in the cells.
+        self._with_cells: list[tuple[ColumnKind, slice]] = []
+        for kind in self.kinds:
+            if of_kind := kind.intervals():
+                start = len(columns)
+                columns.extend(kind.columns.tolist())
+                intervals.extend(of_kind)
+                self._with_cells.append((kind, slice(start, len(columns))))
+        self.cells = Cells(columns, intervals) if columns else None
 
-    def fit(self, X, sample_weight=None, names=None):
-        """Learn moments and cells from X."""
-        self.atoms_, self._widths = {}, {}
-        if self.find_atoms:
-            numbers = np.setdiff1d(np.arange(X.shape[1]), self.code_columns)
-            found = {int(j): find_atoms(X[:, j], sample_weight) for j in numbers}
-            self.atoms_ = {j: atoms for j, atoms in found.items() if len(atoms)}
-        super().fit(X, sample_weight, names)
-        if self.atoms_:
-            self._widths = {j: self.scale_[j] for j in self.atoms_}
-            super().fit(self._open_gaps(X), sample_weight, names)
-        self.mean_[self.code_columns], self.scale_[self.code_columns] = 0.0, 1.0
-        pieces = dict(
-            zip(self.code_columns, self._categories(X, sample_weight), strict=True)
-        )
-        for j, atoms in self.atoms_.items():
-            scale, width = self.scale_[j], self._widths[j]
-            low = (atoms + width * np.arange(len(atoms)) - self.mean_[j]) / scale
-            pieces[j] = Pieces.of_atoms(low, width / scale, scale)
-        if pieces:
-            self.cells = Cells(list(pieces), list(pieces.values()))
-        return self
+    @classmethod
+    def fit(
+        cls,
+        X: Array,
+        weight: Array | None = None,
+        *,
+        categories: Sequence[tuple[int, int]] = (),
+        find_atoms: bool = False,
+        range_share: float = 0.0,
+        names: Any = None,
+    ) -> Self:
+        """Learn the columns of X.
 
-    def _categories(self, X, weight):
-        """Yield the pieces of each column of codes."""
-        for j, size in zip(self.code_columns, self.sizes, strict=True):
-            codes, some = _observed(X[:, j], weight)
-            counts = np.bincount(codes.astype(np.int64), some, size) + PSEUDO_ROWS
-            yield Pieces.of_categories(counts / counts.sum())
+        Parameters
+        ----------
+        X : ndarray of shape (n, n_features)
+            Numbers, category indices, NaN where missing.
+        weight : ndarray of shape (n,) or None
+            Of the rows.
+        categories : sequence of (column, size)
+            Columns of category indices, and their numbers of categories.
+        find_atoms : bool, default=False
+            Whether columns of numbers may have values with a probability of their own.
+        range_share : float, default=0
+            Least scale of a column of numbers, as a share of its range.
+        names : array-like or None
+            Of the columns, for messages.
 
-    def _open_gaps(self, X):
-        """Return X with the values of columns moved apart where they have atoms."""
-        X = X.astype(np.float64)
-        for j in self.atoms_:
-            X[:, j] += self._widths[j] * self._passed(X, j) / 2
-        return X
+        Raises
+        ------
+        ValueError
+            Where a column's variance overflows float64.
+        """
+        moments = Moments.of(X, weight, names)
+        table = Table(X, weight, moments, dict(categories), find_atoms, range_share)
+        free, kinds = np.arange(X.shape[1]), []
+        for kind_of_column in COLUMN_KINDS.values():
+            kind = kind_of_column.claim(table, free)
+            if kind is not None:
+                kinds.append(kind)
+                free = np.setdiff1d(free, kind.columns)
+        if any(kind.moves for kind in kinds):
+            # Moments of all columns together: sums round by the shape of the table.
+            line = X.astype(np.float64)
+            for kind in kinds:
+                line[:, kind.columns] = kind.to_line(line[:, kind.columns])
+            moments = Moments.of(line, weight, names)
+        for kind in kinds:
+            x = _columns_of(X, kind.columns)
+            kind.standardize(x, moments.of_columns(kind.columns))
+        return cls(kinds)
 
-    def _numbers(self, X):
-        """Return the number of the piece that stands for each value with cells."""
-        numbers = np.empty((len(X), len(self.cells.columns)), dtype=np.int64)
-        for k, j in enumerate(self.cells.columns):
-            codes = self._passed(X, j) if j in self.atoms_ else X[:, j]
-            numbers[:, k] = np.where(np.isnan(X[:, j]), 0, codes)
-        return numbers
+    @property
+    def log_jacobian(self) -> float:
+        """The log of the density's factor from standardised units to those of X."""
+        return -np.log(self.scale).sum()
 
-    def _passed(self, X, j):
-        """Return how many ends of gaps lie below each value: odd at atoms."""
-        sides = (np.searchsorted(self.atoms_[j], X[:, j], s) for s in ("left", "right"))
-        return sum(sides)
+    @property
+    def summarizes_by_mode(self) -> NDArray[np.bool_]:
+        """Which columns are summarised by their mode, (n_features,)."""
+        by_mode = np.zeros(len(self.scale), dtype=bool)
+        for kind in self.kinds:
+            by_mode[kind.columns] = kind.by_mode
+        return by_mode
 
-    def transform(self, X):
-        """Return standardised rows, in the middle of their cells; NaN stays NaN."""
+    def encode(self, X: Array) -> NDArray[np.float32]:
+        """Return the rows of X standardised, at the midpoints of their cells."""
+        z = np.empty(X.shape, dtype=np.float32)
+        for start in range(0, len(X), CHUNK_ROWS):
+            chunk = slice(start, start + CHUNK_ROWS)
+            z[chunk] = self._encode(X[chunk])
+        return z
+
+    def _encode(self, X: Array) -> NDArray[np.float32]:
+        z = np.empty(X.shape, dtype=np.float32)
+        for kind in self.kinds:
+            t = kind.to_line(_columns_of(X, kind.columns))
+            with np.errstate(over="ignore"):
+                standardized = (t - kind.location) / kind.scale
+            np.clip(standardized, -MAX_STANDARDIZED, MAX_STANDARDIZED, out=standardized)
+            z[:, kind.columns] = standardized
         if self.cells is None:
-            return super().transform(X)
-        Z = super().transform(self._open_gaps(X))
-        return self.cells.middles(Z, self._numbers(X))
+            return z
+        return self.cells.midpoints(z, self._interval_indices(X))
 
-    def inverse_transform(self, Z):
-        """Return rows in the units of X, codes where X has codes."""
-        X = super().inverse_transform(Z)
+    def _interval_indices(self, X: Array) -> NDArray[np.int64]:
+        """Return the index of the interval of each value that has one."""
+        indices = [
+            kind.interval_indices(_columns_of(X, kind.columns))
+            for kind, _ in self._with_cells
+        ]
+        return np.concatenate(indices, axis=1)
+
+    def decode(self, z: Array) -> NDArray[np.float64]:
+        """Return rows in the units of X, indices where X has category indices."""
+        X = self.location + self.scale * np.asarray(z, dtype=np.float64)
         if self.cells is None:
             return X
-        for j, number in zip(self.cells.columns, self.cells.numbers(Z).T, strict=True):
-            if j not in self.atoms_:
-                X[:, j] = number
-                continue
-            X[:, j] -= self._widths[j] * (number // 2)
-            is_atom = number % 2 == 1
-            X[is_atom, j] = self.atoms_[j][number[is_atom] // 2]
+        indices = self.cells.indices(z)
+        for kind, place in self._with_cells:
+            line = X[:, kind.columns]
+            X[:, kind.columns] = kind.from_line(line, indices[:, place])
         return X
 
-    def log_mass(self, log_density):
+    def log_mass(self, log_density: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """Return the function of points that integrates exp(log_density) over cells."""
         if self.cells is None:
             return log_density
         return self.cells.log_mass(log_density)
 
+    def to_arrays(self) -> dict[str, Any]:
+        """Return the kinds as arrays, by their names."""
+        names = {kind: name for name, kind in COLUMN_KINDS.items()}
+        return {names[type(kind)]: kind.to_arrays() for kind in self.kinds}
 
-def find_atoms(x, weight=None):
-    """Return the values of a column that are far more frequent than the others."""
-    x, weight = _observed(x, weight)
-    values, place = np.unique(x, return_inverse=True)
-    if len(values) <= MIN_OTHER_VALUES:
-        return values[:0]
-    counts = np.bincount(place, weight)
-    share = counts / counts.sum()
-    atoms = share >= ATOM_SHARE
-    if not atoms.any() or share[atoms].min() < ATOM_RATIO * share[~atoms].max():
-        return values[:0]
-    return values[atoms].astype(np.float64)
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Any]) -> Self:
+        """Return the encoder that `to_arrays` described."""
+        parts = arrays.items()
+        return cls([COLUMN_KINDS[name].from_arrays(part) for name, part in parts])
 
 
-def _observed(x, weight):
-    """Return the entries of a column that are not NaN, and their weights or None."""
-    observed = ~np.isnan(x)
-    return x[observed], None if weight is None else weight[observed]
+def _columns_of(X: Array, columns: Columns) -> Array:
+    """Return some columns of X; X itself where they are all, so that nothing is copied."""
+    return X if len(columns) == X.shape[1] else X[:, columns]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sklearn.utils import _param_validation
+from sklearn.utils import _param_validation, column_or_1d
 
 Interval = _param_validation.Interval
 StrOptions = _param_validation.StrOptions
@@ -28,5 +28,6 @@ __all__ = [
     "HasMethods",
     "Interval",
     "StrOptions",
+    "column_or_1d",
     "with_callbacks",
 ]

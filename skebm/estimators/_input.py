@@ -1,0 +1,293 @@
+"""Tables, weights and numbers as users pass them to estimators."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from numbers import Integral
+from typing import Self
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+from sklearn.utils import _safe_indexing, check_random_state
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_array,
+    validate_data,
+)
+
+from skebm.tables import CategoricalColumns, categorical_mask
+from skebm.tables._checks import IMPUTE, check_finite, check_numbers, column_names
+
+
+@dataclass(frozen=True)
+class TableReader:
+    """Reads tables that have the columns of `fit`, and writes such tables.
+
+    Attributes
+    ----------
+    columns : CategoricalColumns or None
+        The columns of categories; None where all are numbers.
+    is_categorical : ndarray of bool of shape (n_features,) or None
+        Which they are; None where none is.
+    as_float64 : bool
+        Whether numbers are read as float64, whatever their dtype: then an atom that is
+        filled in is that very number.
+    has_names : bool
+        Whether the table had names of columns.
+    """
+
+    columns: CategoricalColumns | None
+    is_categorical: np.ndarray | None
+    as_float64: bool
+    has_names: bool
+
+    @classmethod
+    def learn(
+        cls,
+        estimator,
+        X,
+        *,
+        categorical_features=None,
+        as_float64=False,
+        min_rows=1,
+        allow_nan=False,
+    ) -> tuple[Self, np.ndarray]:
+        """Return the reader of tables like X, and X as it reads it.
+
+        Sets the number and the names of columns of the estimator.
+
+        Parameters
+        ----------
+        estimator : estimator
+            A copy of the one that is being fitted.
+        X : array-like of shape (n, n_features)
+            A table.
+        categorical_features : "from_dtype", None or array-like
+            See `skebm.tables.categorical_mask`.
+        as_float64 : bool
+            Whether numbers are read as float64.
+        min_rows : int
+            Least number of rows.
+        allow_nan : bool
+            Whether entries may be missing.
+        """
+        mask = categorical_mask(X, categorical_features)
+        options = {"reset": True, "min_rows": min_rows, "allow_nan": allow_nan}
+        columns = None
+        if mask.any():
+            frame = as_frame(estimator, X, advice=IMPUTE, **options)
+            columns = CategoricalColumns(frame, mask)
+            table = _encode(estimator, columns, frame, allow_nan)
+        else:
+            table = _as_numbers(check_table(estimator, X, **options), as_float64)
+        has_names = hasattr(estimator, "feature_names_in_")
+        mask = mask if mask.any() else None
+        return cls(columns, mask, as_float64, has_names), table
+
+    @property
+    def categories(self) -> tuple[tuple[int, int], ...]:
+        """The columns of categories, and their numbers of categories."""
+        if self.columns is None:
+            return ()
+        sizes = self.columns.sizes()
+        return tuple(zip(self.columns.columns.tolist(), sizes, strict=True))
+
+    def read(self, estimator, X, *, min_rows=1, allow_nan=False):
+        """Return X as an array of numbers and category indices.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Where X has other columns than the estimator, or what it may not hold.
+        """
+        options = {"reset": False, "min_rows": min_rows, "allow_nan": allow_nan}
+        if self.columns is None:
+            return _as_numbers(check_table(estimator, X, **options), self.as_float64)
+        frame = as_frame(estimator, X, advice=IMPUTE, **options)
+        return _encode(estimator, self.columns, frame, allow_nan)
+
+    def write(self, table):
+        """Return numbers and category indices as `fit` saw them: a frame or an array."""
+        if self.columns is None:
+            return table
+        X = self.columns.decode(table)
+        return X if self.has_names else X.infer_objects().to_numpy()
+
+
+def _encode(estimator, columns, frame, allow_nan):
+    table = columns.encode(frame)
+    check_finite(estimator, table, allow_nan)
+    return table
+
+
+def _as_numbers(table, as_float64):
+    return table.astype(np.float64, copy=False) if as_float64 else table
+
+
+def check_table(estimator, X, *, reset, min_rows=1, allow_nan=False):
+    """Return X as a 2-D float array, float32 where it came so, else float64.
+
+    Integer, boolean and nullable columns are taken as numbers; objects where they are
+    numbers. Sets or checks ``n_features_in_`` and ``feature_names_in_``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Where X is sparse, empty, not numeric, not finite, or of other columns than in
+        `fit`; the message names the columns.
+    """
+    if sparse.issparse(X):
+        raise TypeError(
+            "Sparse data was passed for X, but dense data is required. "
+            "Use X.toarray() to convert it."
+        )
+    check_numbers(X)
+    # NumPy takes no pd.NA among objects.
+    if isinstance(X, pd.DataFrame) and len(X.select_dtypes(object).columns):
+        X = X.where(X.notna(), np.nan)
+    elif isinstance(X, np.ndarray) and X.dtype == object:
+        X = np.where(pd.isna(X), np.nan, X)
+    X = validate_data(
+        estimator,
+        X,
+        reset=reset,
+        dtype=[np.float64, np.float32],
+        ensure_all_finite=False,
+        ensure_min_samples=min_rows,
+    )
+    check_finite(estimator, X, allow_nan)
+    return X
+
+
+def keep_weighted(X, y, sample_weight, min_rows=2):
+    """Return X, y and weights of the rows whose weight is above zero.
+
+    So that rows of weight zero count nowhere: not in scaling, reference or graph.
+    """
+    if sample_weight is None:
+        return X, y, None
+    weight = _check_sample_weight(
+        sample_weight, X, dtype=np.float64, ensure_non_negative=True
+    )
+    if weight.all():
+        return X, y, weight
+    rows = np.flatnonzero(weight)
+    if len(rows) < min_rows:
+        raise ValueError(
+            f"The 'sample_weight' parameter must hold at least {min_rows} weights above"
+            f" zero. Got {len(rows)} of {len(weight)}."
+        )
+    y = None if y is None else _safe_indexing(y, rows)
+    return X[rows], y, weight[rows]
+
+
+def as_frame(estimator, X, *, reset, allow_nan, min_rows=1, advice=""):
+    """Return X as a data frame; set or check its columns' number and names.
+
+    ``advice`` ends the message on NaN.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Where X is sparse, of a wrong shape, empty, or holds infinity.
+    """
+    if sparse.issparse(X):
+        raise TypeError(
+            "Sparse data was passed for X, but dense data is required. "
+            "Use X.toarray() to convert it."
+        )
+    if isinstance(X, pd.DataFrame):
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
+        # for its messages on empty tables
+        check_array(np.zeros(X.shape), ensure_min_samples=min_rows)
+    else:
+        if isinstance(X, list) and np.asarray(X).dtype.kind == "U":
+            X = np.array(X, dtype=object)  # else NaN beside words becomes a word
+        X = validate_data(
+            estimator,
+            X,
+            reset=reset,
+            dtype=None,
+            ensure_all_finite=False,
+            ensure_min_samples=min_rows,
+        )
+        X = pd.DataFrame(X)
+    names = getattr(estimator, "feature_names_in_", None)
+    infinite = np.array([_holds_infinity(X.iloc[:, j]) for j in range(X.shape[1])])
+    if infinite.any():
+        where = column_names(names, infinite)
+        raise ValueError(f"Input X contains infinity in column {where}.")
+    missing = X.isna().to_numpy().any(axis=0)
+    if missing.any() and not allow_nan:
+        where = column_names(names, missing)
+        raise ValueError(f"Input X contains NaN in column {where}. {advice}".strip())
+    return X
+
+
+def _holds_infinity(column):
+    is_float = isinstance(column.dtype, np.dtype) and column.dtype.kind == "f"
+    return bool(is_float and np.isinf(column.to_numpy()).any())
+
+
+def keep_observed(X, sample_weight, names, min_rows):
+    """Return X and weights without the rows that miss every entry.
+
+    Raises
+    ------
+    ValueError
+        Where a column misses every entry, or too few rows are left.
+    """
+    missing = np.isnan(X)
+    if not missing.any():
+        return X, sample_weight
+    if min_rows > 1 and (empty := missing.all(axis=0)).any():
+        raise ValueError(
+            f"Input X contains NaN only in column {column_names(names, empty)}. Drop "
+            "it: nothing can be learnt of it."
+        )
+    rows = np.flatnonzero(~missing.all(axis=1))
+    if len(rows) < min_rows:
+        raise ValueError(
+            f"X must hold at least {min_rows} rows with an entry that is not NaN. Got "
+            f"{len(rows)} of {len(X)}."
+        )
+    return X[rows], None if sample_weight is None else sample_weight[rows]
+
+
+def refuse_missing(estimator, X):
+    """Raise ValueError, with the columns, where whole rows are needed and X has NaN."""
+    if sparse.issparse(X) or not np.isnan(X.min()):
+        return
+    names = getattr(estimator, "feature_names_in_", None)
+    where = column_names(names, np.isnan(X).any(axis=0))
+    remedy = "its impute" if hasattr(estimator, "impute") else "BernoulliRBM.impute"
+    raise ValueError(
+        f"Input X contains NaN in column {where}, where {type(estimator).__name__} "
+        f"needs whole rows. Fill it in first, for example by {remedy}."
+    )
+
+
+def private_random_state(random_state):
+    """Return a NumPy random state that is not the global one.
+
+    None is seeded by the operating system, as the global generator may not change.
+    """
+    if random_state is None:
+        return np.random.RandomState()
+    return check_random_state(random_state)
+
+
+def check_n_samples(n_samples):
+    """Raise ValueError where n_samples is not a positive integer."""
+    if not isinstance(n_samples, Integral) or n_samples < 1:
+        raise ValueError(
+            f"The 'n_samples' parameter must be an int of at least 1. Got {n_samples!r}"
+            " instead."
+        )
+
+
+def check_n_steps(n_steps):
+    """Raise ValueError unless `n_steps` is a number of steps."""
+    if not isinstance(n_steps, Integral) or n_steps < 1:
+        raise ValueError(f"n_steps must be an int of at least 1. Got {n_steps!r}.")

@@ -1,0 +1,80 @@
+"""Columns of category indices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skebm.tables._cells import PSEUDO_ROWS, Intervals
+from skebm.tables._kinds import Array, ColumnKind, Columns, Table, observed
+from skebm.tables._moments import Moments
+
+
+class CategoryIndices(ColumnKind):
+    r"""Columns of category indices: an interval of the normal line for each category.
+
+    Each has the category's share of the standard normal,
+
+    .. math:: C_k = [\Phi^{-1}(F_{k-1}), \Phi^{-1}(F_k)), \qquad
+              F_k = \sum_{l \le k} f_l
+
+    and standard normal noise in it, so that the points of a column are standard normal.
+
+    Parameters
+    ----------
+    columns : ndarray of int
+        Indices of the columns.
+    shares : list of ndarray
+        f, of each column.
+    """
+
+    by_mode = True
+
+    def __init__(self, columns: Columns, shares: list[NDArray[np.float64]]) -> None:
+        self.columns, self.shares = columns, shares
+        self.location, self.scale = np.zeros(len(columns)), np.ones(len(columns))
+
+    @classmethod
+    def claim(cls, table: Table, free: Columns) -> Self | None:
+        """Take the columns that were said to be categories."""
+        columns = np.array([j for j in table.categories if j in free], dtype=np.int64)
+        if not len(columns):
+            return None
+        return cls(columns, [_shares(table, j) for j in columns.tolist()])
+
+    def standardize(self, x: Array, moments: Moments) -> None:
+        """Leave the points as they are: standard normal."""
+        del x, moments
+
+    def from_line(self, t: Array, indices: Array) -> Array:
+        """Return the indices."""
+        del t
+        return indices
+
+    def intervals(self) -> list[Intervals]:
+        """Return an interval for each category."""
+        return [Intervals.of_categories(shares) for shares in self.shares]
+
+    def interval_indices(self, x: Array) -> NDArray[np.int64]:
+        """Return the category indices."""
+        return np.where(np.isnan(x), 0, x).astype(np.int64)
+
+    def to_arrays(self) -> dict[str, Any]:
+        """Return columns and shares."""
+        return {"columns": self.columns, "shares": self.shares}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Any]) -> Self:
+        """Return the kind that `to_arrays` described."""
+        return cls(arrays["columns"], list(arrays["shares"]))
+
+
+def _shares(table: Table, column: int) -> NDArray[np.float64]:
+    """Return the categories' shares; one that was never seen has a little."""
+    indices, weight = observed(table.X[:, column], table.weight)
+    size = table.categories[column]
+    counts = np.bincount(indices.astype(np.int64), weight, size) + PSEUDO_ROWS
+    return counts / counts.sum()

@@ -1,0 +1,78 @@
+"""Means and standard deviations of the columns of a table."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skebm.tables._checks import CHUNK_ROWS, column_names
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Weighted means and standard deviations of columns, missing entries left out.
+
+    Attributes
+    ----------
+    mean : ndarray of shape (n_features,)
+        float64, whatever the dtype of the table.
+    spread : ndarray of shape (n_features,)
+        Standard deviations.
+    varies : ndarray of bool of shape (n_features,)
+        Where the spread is more than rounding.
+    """
+
+    mean: NDArray[np.float64]
+    spread: NDArray[np.float64]
+    varies: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, X: Array, sample_weight: Array | None, names: Any = None) -> Self:
+        """Return the moments of X, in chunks, so that no copy of X is made.
+
+        Raises
+        ------
+        ValueError
+            Where a column's variance overflows float64; ``names`` are for the message.
+        """
+        weight = np.ones(len(X)) if sample_weight is None else sample_weight
+        total = weight.sum()
+        chunks = [slice(i, i + CHUNK_ROWS) for i in range(0, len(X), CHUNK_ROWS)]
+        # Moments about the first row: no cancellation for columns far from zero.
+        origin = X[0].astype(np.float64)
+        if is_incomplete := any(np.isnan(X[c]).any() for c in chunks):
+            total = sum(weight[c] @ ~np.isnan(X[c]) for c in chunks)
+            first = np.isnan(X).argmin(axis=0)
+            origin = X[first, np.arange(X.shape[1])].astype(np.float64)
+
+        def deviations(rows: Array, centre: Array) -> Array:
+            difference = rows - centre
+            if not is_incomplete:
+                return difference
+            return np.where(np.isnan(rows), 0.0, difference)
+
+        with np.errstate(over="ignore", invalid="ignore"):
+            shift = sum(weight[c] @ deviations(X[c], origin) for c in chunks) / total
+            mean = origin + shift
+            squares = (weight[c] @ deviations(X[c], mean) ** 2 for c in chunks)
+            variance = sum(squares) / total
+        if not np.isfinite(variance).all():
+            bad = column_names(names, ~np.isfinite(variance))
+            raise ValueError(
+                f"X holds values too large for their variance to be computed in column "
+                f"{bad}; rescale or drop it."
+            )
+        # Rounding leaves a constant column with a variance of about (eps * mean)^2.
+        rounding = 10 * np.finfo(X.dtype).eps * np.abs(mean)
+        spread = np.sqrt(variance)
+        return cls(mean, spread, spread > rounding)
+
+    def of_columns(self, columns: NDArray[np.int64]) -> Self:
+        """Return the moments of some columns."""
+        parts = self.mean, self.spread, self.varies
+        return type(self)(*(part[columns] for part in parts))
