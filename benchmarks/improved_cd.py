@@ -29,11 +29,11 @@ from skebm.objectives import CD, ImprovedCD
 from skebm.references import GaussianMixtureDensity
 from skebm.training import (
     Evaluation,
+    GradientRun,
+    Loop,
     Monitor,
     Schedule,
     TableBatches,
-    Trainer,
-    TrainingRun,
 )
 from skebm.utils import make_generator
 
@@ -111,12 +111,13 @@ def curve(objective, n_features, seed):
         LEARNING_RATE, warmup=0.0, final_rate=1.0, batch_size=BATCH_SIZE
     )
     monitor = ExactDivergence()
-    trainer = Trainer(objective, schedule, monitor=monitor, n_iter_no_change=N_EPOCHS)
+    loop = Loop(monitor=monitor, n_iter_no_change=N_EPOCHS)
+    run = GradientRun(model, objective, generator, 0.99)
     first = -monitor.evaluate(model).scores["divergence"]
     started = time.perf_counter()
-    trainer.fit(TrainingRun(model, objective, generator, 0.99), batches, N_EPOCHS)
+    loop.fit(run.configure(objective, schedule), batches, N_EPOCHS)
     seconds = time.perf_counter() - started
-    later = [-score for score in trainer.history["validation_divergence"]]
+    later = [-score for score in loop.history["validation_divergence"]]
     # An epoch that diverged has no score; training then goes back to an earlier state.
     divergence = pd.Series([first, *later]).ffill()
     return divergence.tolist(), seconds

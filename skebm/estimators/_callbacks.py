@@ -19,37 +19,37 @@ class FitProgress:
         Largest number of epochs.
     X, y : array-like
         What `fit` was given. Where y is None, the callbacks get zeros: scikit-learn's
-        ScoringMonitor scores with a y only. Where X is None, they are told nothing.
-    fitted_attributes : callable
-        Returns the attributes that make a usable copy of the estimator as it is now.
-        Called only if a callback asks for it: it copies the weights.
+        ScoringMonitor scores with a y only.
+    attributes : dict
+        Attributes that make a copy of the estimator usable, beside its fitted model.
     """
 
-    def __init__(self, estimator, max_iter, X, y, fitted_attributes):
+    def __init__(self, estimator, max_iter, X, y, attributes):
         self.context = None
-        self.fitted_attributes = fitted_attributes
-        if X is None:
-            return
+        self.attributes = attributes
         y = np.zeros(_num_samples(X)) if y is None else y
         self.task = {"estimator": estimator, "X": X, "y": y}
         if hasattr(CallbackSupportMixin, "_init_callback_context"):
             self.context = estimator._init_callback_context(max_subtasks=max_iter)
             self.context.call_on_fit_task_begin(**self.task)
 
-    def on_epoch(self, epoch, entry):
-        """Report an epoch; return True where a callback wants training to stop.
+    @property
+    def on_epoch(self):
+        """What reports an epoch; None where there are no callbacks.
 
-        Figures are in the ``history_`` of the fitted copy, since what is passed as
+        It takes a function that returns the fitted model as it is then, which is called
+        only if a callback asks for it, and returns True where one wants to stop.
+        Metrics are in the ``history_`` of the fitted copy, since what is passed as
         metadata would go to scorers.
         """
-        del epoch, entry
-        if self.context is None:
-            return False
+        return None if self.context is None else self._report
+
+    def _report(self, model):
         subcontext = self.context.subcontext("epoch")
         subcontext.call_on_fit_task_begin(**self.task)
         stop = subcontext.call_on_fit_task_end(
             **self.task,
-            reconstruction_attributes=self.fitted_attributes,
+            reconstruction_attributes=lambda: {**self.attributes, "_fitted": model()},
         )
         return bool(stop)
 

@@ -2,41 +2,35 @@
 
 from __future__ import annotations
 
-import warnings
+from dataclasses import replace
 from typing import ClassVar
 
-import numpy as np
-import torch
-from sklearn.base import DensityMixin
 from sklearn.utils.validation import check_is_fitted
 
-from skebm.estimators._base import (
-    MAX_HELD_OUT,
-    BaseEBM,
+from skebm.estimators._base import BaseEBM, with_gradients
+from skebm.estimators._density_methods import DensityMethods
+from skebm.estimators._input import (
     check_n_samples,
+    keep_observed,
+    keep_weighted,
     private_random_state,
-    trains,
 )
-from skebm.exceptions import DivergenceError, NormalizerWarning
-from skebm.models._coarse_to_fine import CoarserReferenceMixin
-from skebm.models._conditioning import ConditionalsMixin
-from skebm.models._missing import IncompleteRowsMixin, keep_observed
-from skebm.tables._codes import CategoricalColumnsMixin
-from skebm.tables._standardizer import keep_weighted
+from skebm.models import (
+    Specification,
+    TrainingRows,
+    check_goes_on,
+    fit,
+    fit_pass,
+    go_on,
+    go_on_pass,
+    keep_all,
+    split_at_random,
+)
+from skebm.tables import TableEncoder
 from skebm.utils._sklearn import StrOptions, with_callbacks
 
-#: In nats: noise of training and of log Z stays well above.
-MIN_GAIN = -1.0
 
-
-class EBMDensityEstimator(
-    CategoricalColumnsMixin,
-    ConditionalsMixin,
-    CoarserReferenceMixin,
-    IncompleteRowsMixin,
-    DensityMixin,
-    BaseEBM,
-):
+class EBMDensityEstimator(DensityMethods, BaseEBM):
     r"""Density of a table by an energy-based model.
 
     .. math:: p(x) = q_0(x) e^{-E(x)} / Z, \qquad Z = E_{q_0}[e^{-E(x)}]
@@ -134,8 +128,8 @@ class EBMDensityEstimator(
     objective_ : Objective
         The objective trained by.
     log_normalizer_, log_normalizer_se_ : float or None
-        log Z and its standard error, in nats. NaN after `partial_fit`, until the next
-        scoring.
+        log Z and its standard error, in nats, estimated at the first question from a
+        seed that the fit drew.
     normalizer_result_ : skebm.evaluation.LogNormalizer or None
         The whole result, with the effective sample size.
     offset_ : float
@@ -240,7 +234,7 @@ class EBMDensityEstimator(
         self.random_state = random_state
         self.verbose = verbose
 
-    @trains
+    @with_gradients
     @with_callbacks
     def fit(self, X, y=None, sample_weight=None):
         """Fit the density to the rows of X.
@@ -249,7 +243,7 @@ class EBMDensityEstimator(
         ----------
         X : array-like of shape (n_samples, n_features)
             Rows; NaN where an entry is missing: then the likelihood of the others is
-            what is climbed, by stochastic EM. Rows of NaN alone are left out.
+            maximised, by stochastic EM. Rows of NaN alone are left out.
         y : None
             Ignored.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -261,45 +255,28 @@ class EBMDensityEstimator(
         """
         del y
         self._validate_params()
-        going_on = self.warm_start and self._is_trained
-        table, weight = self._read_rows(X, sample_weight, not going_on, 2)
-        self._fit(table, None, weight, n_outputs=1, raw=(X, None))
-        self._check_gain(table[:MAX_HELD_OUT])
-        return self
+        before = self._fitted if self.warm_start else None
+        read = self._read_rows(X, sample_weight, before, min_rows=2)
+        split = split_at_random(self.early_stopping, self.validation_fraction)
+        specification, encoder, rows, rng = self._prepare(read, before, split)
+        n_epochs = specification.n_epochs(len(rows.train))
+        progress = self._progress(X, None, n_epochs, read, **_learnt(read))
+        objective, told = specification.objective, progress.on_epoch
+        if before is None:
+            given = specification, encoder, rows, objective, rng
+            fitted = fit(*given, progress=told)
+        else:
+            given = before, specification, rows, objective, rng
+            fitted = go_on(*given, progress=told)
+        progress.end()
+        return self._publish(fitted, read, **_learnt(read))
 
-    def _read_rows(self, X, sample_weight, reset, min_rows):
-        """Return the rows that count, and their weights or None."""
-        X = self._read_table(X, reset=reset, min_rows=min_rows, allow_nan=True)
-        X, _, weight = keep_weighted(X, None, sample_weight, min_rows)
-        names = getattr(self, "feature_names_in_", None)
-        return keep_observed(X, weight, names, min_rows)
-
-    def _check_gain(self, X):
-        """Raise DivergenceError where q0 alone is better by far than what was learnt.
-
-        A held-out share would have kept a better state; without one nothing else does.
-        """
-        model = self._make_model()
-        if self.log_normalizer_ is None or model.is_normalized:
-            return
-        energy = self._on_rows(lambda Z: model.energy(Z).double(), X)
-        gain = -energy.mean() - self.log_normalizer_
-        if gain < MIN_GAIN:
-            raise DivergenceError(
-                f"Training ended, in epoch {self.n_iter_}, with a model that gives its "
-                f"own rows {-gain:.3g} nats less than the untrained reference does. "
-                "Lower learning_rate="
-                f"{self._option('learning_rate', self.objective_)}, or set "
-                "early_stopping=True."
-            )
-
-    @trains
+    @with_gradients
     def partial_fit(self, X, y=None, sample_weight=None):
         """Make one pass over the rows of X, at a constant learning rate.
 
         The first call also fits scaling and reference, so its rows must be typical.
-        log Z and the threshold are computed anew at the next scoring; until then the
-        estimator, and a pickle of it, holds rows for that, at most 10 000.
+        log Z and the threshold are computed anew at the next question that needs them.
 
         Parameters
         ----------
@@ -312,65 +289,16 @@ class EBMDensityEstimator(
         """
         del y
         self._validate_params()
-        min_rows = 1 if self._is_trained else 2
-        reset = not self._is_trained
-        X, weight = self._read_rows(X, sample_weight, reset, min_rows)
-        return self._partial_fit(X, None, weight, n_outputs=1)
-
-    def score(self, X, y=None):
-        """Mean log density of the rows of X, in nats.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows.
-        y : None
-            Ignored.
-
-        Returns
-        -------
-        score : float
-            Unnormalised, with a `NormalizerWarning`, where ``normalizer=None``.
-        """
-        del y
-        scores = self.score_samples(X)
-        if self.log_normalizer_ is None:
-            warnings.warn(
-                "normalizer=None: the score leaves out log Z and does not compare with"
-                " that of another model.",
-                NormalizerWarning,
-                stacklevel=2,
-            )
-        return float(scores.mean())
-
-    def decision_function(self, X):
-        """Return `ood_scores` less `offset_`: negative for outliers.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows; NaN where an entry is missing.
-
-        Returns
-        -------
-        decision : ndarray of shape (n_samples,)
-        """
-        scores = self.ood_scores(X)
-        return scores - self.offset_
-
-    def predict(self, X):
-        """Tell rows in distribution (+1) from outliers (-1).
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows; NaN where an entry is missing.
-
-        Returns
-        -------
-        inlier : ndarray of int of shape (n_samples,)
-        """
-        return np.where(self.decision_function(X) >= 0, 1, -1)
+        before = self._fitted
+        min_rows = 2 if before is None else 1
+        read = self._read_rows(X, sample_weight, before, min_rows)
+        specification, encoder, rows, rng = self._prepare(read, before, keep_all)
+        objective = specification.objective
+        if before is None:
+            fitted = fit_pass(specification, encoder, rows, objective, rng)
+        else:
+            fitted = go_on_pass(before, specification, rows, objective, rng)
+        return self._publish(fitted, read, **_learnt(read))
 
     def sample(self, n_samples=1, random_state=None, *, given=None):
         """Draw rows from the model's density, or from p(missing | given).
@@ -398,22 +326,62 @@ class EBMDensityEstimator(
         check_n_samples(n_samples)
         rng = private_random_state(random_state)
         if given is not None:
-            given = self._check_given(given)
-        return self._write_table(self._draw(n_samples, rng, given))
+            given = self._read_given(given)
+        return self._reader.write(self._draw(n_samples, rng, given))
 
-    @property
-    def _n_auto_steps(self):
-        return self.objective_.recipe.n_steps
+    def _read_rows(self, X, sample_weight, before, min_rows):
+        """Return the rows that count, with their weights."""
+        options = {"min_rows": min_rows, "allow_nan": True}
+        if before is None:
+            read = self._learn_columns(
+                X,
+                categorical_features=self.categorical_features,
+                as_float64=self.atoms is not None,
+                **options,
+            )
+        else:
+            read = self._known_columns(X, **options)
+        table, _, weight = keep_weighted(read.table, None, sample_weight, min_rows)
+        table, weight = keep_observed(table, weight, read.names, min_rows)
+        return replace(read, table=table, weight=weight)
 
-    def _training_objective(self):
-        return self.objective_
+    def _prepare(self, read, before, split):
+        """Return options, encoder and training rows, and where random numbers come from."""
+        specification = Specification.of(
+            self, read.table.shape[1], coarse_to_fine=True
+        )
+        rng = private_random_state(self.random_state)
+        if before is None:
+            encoder, tie_scale = self._fit_encoder(read), None
+        else:
+            encoder, tie_scale = before.encoder, before.assembly.tie_scale
+        rows = TrainingRows.of(
+            encoder,
+            read.table,
+            rng,
+            split=split,
+            sample_weight=read.weight,
+            tie_scale=tie_scale,
+        )
+        if before is not None:
+            specification = check_goes_on(before, specification, rows.z, read.names)
+        return specification, encoder, rows, rng
 
-    def _split_rows(self, codes, n_rows, rng):
-        n_held_out = min(MAX_HELD_OUT, round(self.validation_fraction * n_rows))
-        if not self.early_stopping or min(n_held_out, n_rows - n_held_out) < 1:
-            return torch.arange(n_rows), None
-        order = torch.from_numpy(rng.permutation(n_rows))
-        return order[n_held_out:], order[:n_held_out]
+    def _fit_encoder(self, read):
+        return TableEncoder.fit(
+            read.table,
+            read.weight,
+            categories=read.reader.categories,
+            find_atoms=self.atoms is not None,
+            names=read.names,
+        )
 
-    def _make_monitor(self, Z, codes, weight, held_out, noise_scale, seed):
-        return self._density_monitor(Z, weight, held_out, noise_scale, seed)
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+
+def _learnt(read):
+    """Return the public attribute that tells the columns of categories."""
+    return {"is_categorical_": read.reader.is_categorical}

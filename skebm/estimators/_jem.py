@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import ClassVar
 
@@ -11,34 +12,45 @@ from scipy.special import softmax
 from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
-from skebm.estimators._base import (
-    MAX_HELD_OUT,
-    BaseEBM,
-    check_n_samples,
-    private_random_state,
-    trains,
+from skebm.estimators._base import BaseEBM, Read, with_gradients
+from skebm.estimators._class_labels import (
+    ClassLabelsMixin,
+    class_weights,
+    known_indices,
+    learn_classes,
+    requested_indices,
 )
+from skebm.estimators._input import (
+    check_n_samples,
+    keep_weighted,
+    private_random_state,
+)
+from skebm.estimators._jem_plan import TrainingPlan, labeled_split
 from skebm.evaluation import AutoNormalizer
-from skebm.models._conditioning import ConditionalsMixin
-from skebm.models._specification import build_network
-from skebm.networks import EnsembleMLP
-from skebm.objectives import ROLES, Joint, share_out
-from skebm.semi_supervised._graph import build_graph
-from skebm.semi_supervised._stacking import prior_stack, stack_roles
-from skebm.tables._labels import ClassLabelsMixin, encode_known, encode_labels
-from skebm.tables._standardizer import check_table, keep_weighted
-from skebm.training import LabelMonitor, Schedule
-from skebm.utils import isolated_rng, resolve_device
+from skebm.models import (
+    Specification,
+    TrainingRows,
+    check_goes_on,
+    fit,
+    fit_pass,
+    go_on,
+    go_on_pass,
+    keep_all,
+)
+from skebm.semi_supervised import TermWeights
+from skebm.tables import TableEncoder, encode_known, encode_labels
 from skebm.utils._sklearn import Interval, StrOptions, with_callbacks
 
 MIN_HELD_OUT_LABELS = 20
-N_LABELED_PER_STEP = 64
-LABELED_PASSES = 20
+#: Steps of a fit whose `max_iter` is "auto".
+N_AUTO_STEPS = 1200
+#: Least scale of a column, as a share of its range.
+RANGE_SHARE = 0.5
 #: Beyond, annealing would take longer than all the rest of the fit.
 MAX_ANNEALED_COLUMNS = 128
 
 
-class JEMClassifier(ClassLabelsMixin, ConditionalsMixin, BaseEBM):
+class JEMClassifier(ClassLabelsMixin, BaseEBM):
     r"""Joint energy-based model: classes and a density from one net.
 
     .. math:: p(x) = q_0(x) e^{-E(x)} / Z, \qquad E = -\frac{1}{\lambda}
@@ -152,9 +164,6 @@ class JEMClassifier(ClassLabelsMixin, ConditionalsMixin, BaseEBM):
     ((4, 4), array([2, 2, 2, 2]))
     """
 
-    _n_auto_steps = 1200
-    _range_share = 0.5
-
     _parameter_constraints: ClassVar[dict] = {
         **BaseEBM._parameter_constraints,
         "classification_weight": [Interval(Real, 0, None, closed="neither")],
@@ -231,7 +240,7 @@ class JEMClassifier(ClassLabelsMixin, ConditionalsMixin, BaseEBM):
         self.random_state = random_state
         self.verbose = verbose
 
-    @trains
+    @with_gradients
     @with_callbacks
     def fit(self, X, y, sample_weight=None):
         """Fit classes and density.
@@ -256,34 +265,36 @@ class JEMClassifier(ClassLabelsMixin, ConditionalsMixin, BaseEBM):
             Where fewer than two classes have a label.
         """
         self._validate_params()
-        going_on = self.warm_start and self._is_trained
-        raw = X, y
-        X, y, weight = self._check_fit(X, y, sample_weight, reset=not going_on)
-        if going_on:
-            codes = self._codes_of_known_classes(y)
+        before = self._fitted if self.warm_start else None
+        labeled = self._read_labeled(X, y, sample_weight, before, min_rows=2)
+        if before is None:
+            indices, classes = encode_labels(labeled.y, self.unlabeled)
         else:
-            codes, self.classes_ = encode_labels(y, self.unlabeled)
-        self._class_weights = self._resolve_class_weights(codes)
-        self._fit(X, codes, weight, n_outputs=len(self.classes_), raw=raw)
-        given = encode_known(raw[1], self.unlabeled, self.classes_)
-        try:
-            predicted = self._logits(raw[0]).argmax(axis=1)
-        except KeyboardInterrupt:
-            self._warn_of_interrupt("the labelling of the rows; transduction_ is None")
-            self.transduction_ = None
-            return self
-        self.transduction_ = self.classes_[np.where(given < 0, predicted, given)]
+            classes = self.classes_
+            indices = known_indices(labeled.y, self.unlabeled, classes)
+        by_labels = self._has_held_out_labels(indices, len(classes))
+        split = self._split(indices, by_labels)
+        plan = self._plan(labeled.read, indices, classes, before, split)
+        n_epochs = plan.specification.n_epochs(len(plan.rows.train))
+        progress = self._progress(X, y, n_epochs, labeled.read, **plan.learnt)
+        options = {"progress": progress.on_epoch, "by_labels": by_labels}
+        if before is None:
+            fitted = fit(*plan.parts(), prepare=plan.prepare, **options)
+        else:
+            fitted = go_on(before, *plan.parts_that_go_on(), **options)
+        progress.end()
+        self._publish(fitted, labeled.read, **plan.learnt)
+        self.transduction_ = self._transduce(labeled, plan.rows)
         return self
 
-    @trains
+    @with_gradients
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Make one pass over the rows of X, at a constant learning rate.
 
         The first call also fits scaling and reference, so its rows must be typical; it
         needs ``classes`` where it doesn't hold each class. Every call needs a label;
         `role_weights_` and `temperature_` stay those of the first.
-        Until the next scoring, which computes log Z and the threshold anew, the
-        estimator, and a pickle of it, holds rows for that, at most 10 000.
+        log Z and the threshold are computed anew at the next question that needs them.
 
         Parameters
         ----------
@@ -302,14 +313,18 @@ class JEMClassifier(ClassLabelsMixin, ConditionalsMixin, BaseEBM):
             Where later ``classes`` are not those of the first call.
         """
         self._validate_params()
-        first = not self._is_trained
-        X, y, weight = self._check_fit(
-            X, y, sample_weight, reset=first, min_rows=2 if first else 1
-        )
-        self._learn_classes(y, classes, first)
-        codes = self._codes_of_known_classes(y)
-        self._class_weights = self._resolve_class_weights(codes)
-        return self._partial_fit(X, codes, weight, n_outputs=len(self.classes_))
+        before = self._fitted
+        min_rows = 2 if before is None else 1
+        labeled = self._read_labeled(X, y, sample_weight, before, min_rows)
+        known = None if before is None else self.classes_
+        classes = learn_classes(labeled.y, self.unlabeled, classes, known)
+        indices = known_indices(labeled.y, self.unlabeled, classes)
+        plan = self._plan(labeled.read, indices, classes, before, keep_all)
+        if before is None:
+            fitted = fit_pass(*plan.parts(), prepare=plan.prepare)
+        else:
+            fitted = go_on_pass(before, *plan.parts_that_go_on())
+        return self._publish(fitted, labeled.read, **plan.learnt)
 
     def sample(self, n_samples=1, random_state=None, *, y=None, given=None):
         """Draw rows and their classes.
@@ -338,7 +353,7 @@ class JEMClassifier(ClassLabelsMixin, ConditionalsMixin, BaseEBM):
         check_n_samples(n_samples)
         rng = private_random_state(random_state)
         if given is not None:
-            given = self._check_given(given)
+            given = self._read_given(given)
             if np.ndim(y):
                 raise ValueError(
                     "With 'given', the 'y' parameter must be one class, of all rows. "
@@ -346,183 +361,132 @@ class JEMClassifier(ClassLabelsMixin, ConditionalsMixin, BaseEBM):
                 )
         if y is None:
             X = self._draw(n_samples, rng, given)
-            logits = self._on_rows(self._make_model().logits, X)
+            logits = self._fitted.logits(self._fitted.encoder.encode(X))
             probability = softmax(logits / self.temperature_, axis=1)
             cumulated = probability.cumsum(axis=1)
-            codes = (cumulated < rng.uniform(size=(len(X), 1))).sum(axis=1)
-            return X, self.classes_[np.minimum(codes, len(self.classes_) - 1)]
+            indices = (cumulated < rng.uniform(size=(len(X), 1))).sum(axis=1)
+            return X, self.classes_[np.minimum(indices, len(self.classes_) - 1)]
         n_rows = n_samples * (1 if given is None else len(given))
-        codes = self._requested_codes(y, n_rows)
+        indices = requested_indices(y, n_rows, self.classes_)
         X = np.empty((n_rows, self.n_features_in_))
-        for k in np.unique(codes):
-            rows = codes == k
+        for k in np.unique(indices):
+            rows = indices == k
             n = rows.sum() if given is None else n_samples
             X[rows] = self._draw(n, rng, given, self._class_tilt(k))
-        return X, self.classes_[codes]
+        return X, self.classes_[indices]
 
     def _class_tilt(self, k):
         """Return log p(k|x), as a function of standardised rows."""
-        model = self._make_model()
-        temperature = self.temperature_
-        return lambda Z: torch.log_softmax(model.logits(Z) / temperature, dim=1)[:, k]
+        model, temperature = self._fitted.energy_model, self.temperature_
+        return lambda z: torch.log_softmax(model.logits(z) / temperature, dim=1)[:, k]
 
     def _logits(self, X):
-        X = self._check_scored(X)
-        return self._on_rows(self._make_model().logits, X)
-
-    def _tempered_logits(self, X):
-        return self._logits(X) / self.temperature_
+        """Return the logits of the classes, of rows without missing entries."""
+        return self._fitted.logits(self._fitted.encoder.encode(self._read(X)))
 
     # ------------------------------------------------------------------ training
 
-    def _check_fit(self, X, y, sample_weight, reset, min_rows=2):
+    def _read_labeled(self, X, y, sample_weight, before, min_rows):
+        """Return the rows that count, with their labels and weights, and all rows."""
         if y is None:
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is "
                 "None."
             )
-        X = check_table(self, X, reset=reset, min_rows=min_rows)
+        if before is None:
+            read = self._learn_columns(X, min_rows=min_rows)
+        else:
+            read = self._known_columns(X, min_rows=min_rows)
         check_consistent_length(X, y)
-        return keep_weighted(X, y, sample_weight, min_rows)
+        table, labels, weight = keep_weighted(read.table, y, sample_weight, min_rows)
+        return _Labeled(replace(read, table=table, weight=weight), labels, read.table, y)
 
-    def _resolve_parts(self, n_outputs):
-        parts = super()._resolve_parts(n_outputs)
-        # Other nets are trained before it is built, by the number of its members.
-        with isolated_rng(0, torch.device("cpu")):
-            network = build_network(parts["builder"], self.n_features_in_, n_outputs)
-        is_ensemble = isinstance(network, EnsembleMLP)
-        self._n_members = network.n_members if is_ensemble else 1
-        return parts
-
-    def _prepare(self, Z, codes, weight, train, rng, keep):
-        options = super()._prepare(Z, codes, weight, train, rng, keep)
-        options["n_labeled"] = self._labeled_per_step(codes, train)
-        if self.vat_radius != "auto":
-            self.vat_radius_ = self.vat_radius
-        if keep and ((codes >= 0).all() or not self._roles.n_on_graph):
-            return options
-        n_classes = len(self.classes_)
-        graph = build_graph(Z.numpy(), codes, train.numpy(), n_classes, rng)
-        if not keep:
-            self._learn_shares(graph)
-            if self.vat_radius == "auto":
-                self.vat_radius_ = graph.radius
-            self._vat_shape = graph.shape
-            n_steps = self._n_steps(len(train))
-            stack = self._weigh_roles(Z, weight, graph, n_steps, rng)
-            self.role_weights_, self.temperature_ = stack.weights, stack.temperature
-        if self._roles.n_on_graph:
-            options["graph"] = graph.of_table(len(Z))
-        return options
-
-    def _labeled_per_step(self, codes, train):
-        """Return how many labelled rows a step takes: each comes twenty times."""
-        n_labels = int((codes[train.numpy()] >= 0).sum())
-        wanted = -(-LABELED_PASSES * n_labels // self._n_steps(len(train)))
-        return max(N_LABELED_PER_STEP, min(wanted, self.batch_size))
-
-    def _n_steps(self, n_rows):
-        return self._resolve_max_iter(n_rows) * max(1, n_rows // self.batch_size)
-
-    def _learn_shares(self, graph):
-        self.class_shares_ = graph.shares
-        labels = graph.codes[graph.codes >= 0]
-        counts = np.bincount(labels, minlength=len(self.classes_))
-        # A class without a label may be there all the same.
-        told = counts.all() and not np.allclose(graph.shares, counts / counts.sum())
-        self._believed_shares = tuple(graph.shares.tolist()) if told else None
-
-    def _weigh_roles(self, Z, weight, graph, n_steps, rng):
-        """Return the weights of the roles that the options and rows allow."""
-        has_graph = graph.weights is not None and self.graph_weight != 0
-        terms = self.prediction_entropy_weight, self.vat_weight, self.balance_weight
-        lacking = [
-            name
-            for name, there in (("graph", has_graph), ("consistency", any(terms)))
-            if not there
-        ]
-        active = [role for role in ROLES if not any(name in role for name in lacking)]
-        if not self.stacking:
-            fullest = ROLES[1] if ROLES[1] in active else active[0]
-            return prior_stack([fullest])
-        return stack_roles(
-            Z,
-            weight,
-            graph,
-            self._class_objective(),
-            active,
-            Schedule(self.learning_rate),
-            n_steps,
-            self._n_members,
-            resolve_device(self.device),
+    def _plan(self, read, indices, classes, before, split):
+        """Return all that a training needs, what unlabelled rows say included."""
+        specification = Specification.of(
+            self,
+            read.table.shape[1],
+            len(classes),
+            n_auto_steps=N_AUTO_STEPS,
+            auto_normalizer=AutoNormalizer(max_features=MAX_ANNEALED_COLUMNS),
+        )
+        rng = private_random_state(self.random_state)
+        encoder, tie_scale = None, None
+        if before is not None:
+            encoder, tie_scale = before.encoder, before.assembly.tie_scale
+        else:
+            options = {"range_share": RANGE_SHARE, "names": read.names}
+            encoder = TableEncoder.fit(read.table, read.weight, **options)
+        rows = TrainingRows.of(
+            encoder,
+            read.table,
             rng,
+            split=split,
+            y=indices,
+            sample_weight=read.weight,
+            tie_scale=tie_scale,
+        )
+        if before is not None:
+            specification = check_goes_on(before, specification, rows.z, read.names)
+        terms = self._term_weights(class_weights(self.class_weight, indices, classes))
+        known = None if before is None else self._semi_supervision
+        return TrainingPlan.of(specification, encoder, rows, terms, known, classes, rng)
+
+    def _term_weights(self, class_weights):
+        return TermWeights(
+            classification=self.classification_weight,
+            graph=self.graph_weight,
+            prediction_entropy=self.prediction_entropy_weight,
+            vat=self.vat_weight,
+            vat_radius=self.vat_radius,
+            balance=self.balance_weight,
+            stacking=self.stacking,
+            class_weights=class_weights,
         )
 
-    def _class_objective(self, density=None, roles=None):
-        graph_weight, shape = self.graph_weight, self._vat_shape
-        if graph_weight == "auto":
-            graph_weight = self.classification_weight
-        return Joint(
-            density,
-            classification_weight=self.classification_weight,
-            graph_weight=graph_weight,
-            prediction_entropy_weight=self.prediction_entropy_weight,
-            vat_weight=self.vat_weight,
-            vat_radius=self.vat_radius_,
-            vat_shape=None if shape is None else torch.from_numpy(shape),
-            balance_weight=self.balance_weight,
-            class_shares=self._believed_shares,
-            class_weights=self._class_weights,
-            roles=roles,
-        )
+    def _transduce(self, labeled, rows):
+        """Return the classes of all rows: the label where there is one, else predicted.
 
-    def _resolve_normalizer(self):
-        if isinstance(self.normalizer, str) and self.normalizer == "auto":
-            return AutoNormalizer(max_features=MAX_ANNEALED_COLUMNS)
-        return super()._resolve_normalizer()
+        None where a KeyboardInterrupt comes.
+        """
+        z, y = rows.z.numpy(), rows.y
+        try:
+            if len(z) < len(labeled.all_rows):  # some have no weight
+                z = self._fitted.encoder.encode(labeled.all_rows)
+                y = encode_known(labeled.all_y, self.unlabeled, self.classes_)
+            predicted = self._fitted.logits(z).argmax(axis=1)
+        except KeyboardInterrupt:
+            self._warn_of_interrupt("the labelling of the rows; transduction_ is None")
+            return None
+        return self.classes_[np.where(y < 0, predicted, y)]
 
-    def _training_objective(self):
-        return self._class_objective(self.objective_, self._roles)
+    def _split(self, indices, by_labels):
+        """Return the split of the rows into those trained on and those held out."""
+        if not self.early_stopping or not (by_labels or self.objective is not None):
+            return keep_all
+        return labeled_split(indices, self.validation_fraction, by_labels)
 
-    @property
-    def _roles(self):
-        return share_out(list(self.role_weights_.values()), self._n_members)[0]
-
-    def _start_run(self, network):
-        if isinstance(network, EnsembleMLP):
-            shares = list(self.role_weights_.values())
-            network.weigh(share_out(shares, self._n_members)[1])
-        return super()._start_run(network)
-
-    def _split_rows(self, codes, n_rows, rng):
-        everything = torch.arange(n_rows)
-        if not self.early_stopping:
-            return everything, None
-        fraction = self.validation_fraction
-        held_out = np.zeros(n_rows, dtype=bool)
-        if self._judges_by_labels(codes):
-            for k in range(len(self.classes_)):
-                rows = rng.permutation(np.flatnonzero(codes == k))
-                share = min(max(1, round(fraction * len(rows))), MAX_HELD_OUT)
-                held_out[rows[:share]] = True
-        elif self.objective is not None:
-            order = rng.permutation(n_rows)
-            first_of_class = np.unique(codes[order], return_index=True)[1]
-            # Each stays in training; from the other end the shares of classes hold.
-            order = np.delete(order, first_of_class)[::-1]
-            held_out[order[: min(round(fraction * n_rows), MAX_HELD_OUT)]] = True
-        if not held_out.any():
-            return everything, None
-        return everything[~held_out], everything[held_out]
-
-    def _judges_by_labels(self, codes):
-        """Tell whether each class leaves enough held-out labels to judge by."""
-        counts = np.bincount(codes[codes >= 0], minlength=len(self.classes_))
+    def _has_held_out_labels(self, indices, n_classes):
+        """Return True where each class leaves enough held-out labels to judge by."""
+        counts = np.bincount(indices[indices >= 0], minlength=n_classes)
         return (self.validation_fraction * counts).min() >= MIN_HELD_OUT_LABELS
 
-    def _make_monitor(self, Z, codes, weight, held_out, noise_scale, seed):
-        if not self._judges_by_labels(codes):
-            return self._density_monitor(Z, weight, held_out, noise_scale, seed)
-        labels = torch.from_numpy(codes)[held_out].to(self._device)
-        weight = None if weight is None else weight[held_out].to(self._device)
-        return LabelMonitor(Z[held_out].to(self._device), labels, weight)
+
+@dataclass(frozen=True)
+class _Labeled:
+    """Rows and labels as `fit` reads them.
+
+    Attributes
+    ----------
+    read : Read
+        The rows that count.
+    y : array-like of shape (n,)
+        Their labels.
+    all_rows, all_y
+        Of every row, those of weight zero included.
+    """
+
+    read: Read
+    y: object
+    all_rows: np.ndarray
+    all_y: object

@@ -1,1 +1,25 @@
 """The model of a table: fitting, scoring, sampling and calibration of rows."""
+
+from skebm.models._calibration import Calibration, CalibrationRows
+from skebm.models._conditioning import MAX_R_HAT
+from skebm.models._fit import check_goes_on, fit, fit_pass, go_on, go_on_pass
+from skebm.models._fitted import FittedModel
+from skebm.models._rows import MAX_HELD_OUT, TrainingRows, keep_all, split_at_random
+from skebm.models._specification import Specification
+
+__all__ = [
+    "MAX_HELD_OUT",
+    "MAX_R_HAT",
+    "Calibration",
+    "CalibrationRows",
+    "FittedModel",
+    "Specification",
+    "TrainingRows",
+    "check_goes_on",
+    "fit",
+    "fit_pass",
+    "go_on",
+    "go_on_pass",
+    "keep_all",
+    "split_at_random",
+]

@@ -1,60 +1,68 @@
-"""A second try with a coarser reference, where the first leaves nothing to learn."""
+"""Coarse-to-fine initialisation: a second training from a coarser mixture.
+
+In few columns, what a fine mixture gets wrong, such as sharp edges, is too faint a
+signal to start from. From a coarser mixture a net first learns the features that are
+easy to see, then those.
+"""
 
 from __future__ import annotations
 
-from skebm.references import GaussianMixtureReference
+from collections.abc import Callable
+
+from skebm.models._specification import Specification
+from skebm.models._train import Trained
+from skebm.references import Reference
 
 #: Columns up to which a net makes up for what a coarser mixture leaves out.
 MAX_COLUMNS = 4
-COARSER_SIZES = (2, 4, 8)
-#: Held-out gain over the fine mixture, in nats, that says that there was a signal.
+#: Held-out gain over the fine mixture, in nats, that shows that there was a signal.
 PLAIN_GAIN = 0.01
 
 
-class CoarserReferenceMixin:
-    """Trains anew from a coarser mixture where tilting the "gmm" brought nothing.
+def coarse_to_fine(
+    specification: Specification,
+    first: Trained,
+    train_from: Callable[[Reference], Trained],
+) -> Trained:
+    """Return the better of a trained model and one trained from a coarser reference.
 
-    What a fine mixture gets wrong in few columns, as sharp edges, is too faint a signal
-    to begin with. From a coarser one a net learns its features by what is plain to see,
-    then those. It stays where it is better on the held-out rows by more than the
-    standard error of the difference.
+    The second is trained only where tilting the reference gained next to nothing. It is
+    returned where it is better on the held-out rows by more than the standard error of
+    the difference.
+
+    Parameters
+    ----------
+    specification : Specification
+        The options.
+    first : Trained
+        Trained from the specification's reference.
+    train_from : callable, (Reference) -> Trained
+        Trains anew from another reference.
     """
-
-    def _train(self, Z, codes, weight, train, held_out, options, rng, raw):
-        given = Z, codes, weight, train, held_out, options, rng
-        first = super()._train(*given, raw)
-        if not self._wants_coarser(first, Z.shape[1]):
-            return first
-        rows = first.monitor.log_prob_unnormalized(self._run.served)
-        before, recipe = self.__dict__.copy(), self._reference_recipe
-        coarser = {"reference": GaussianMixtureReference(COARSER_SIZES)}
-        self._assemble(self._resolve_parts(1) | coarser, Z, train, weight, 1, rng)
-        self._reference_recipe = recipe
-        second = super()._train(*given, raw=(None, None))  # callbacks saw the first
-        difference = second.monitor.log_prob_unnormalized(self._run.served) - rows
-        doubt = second.monitor.standard_error(difference)
-        if _log_likelihood(second) - _log_likelihood(first) > doubt:
-            return second
-        self.__dict__ = before
-        first.interrupted = second.interrupted
+    coarser = specification.reference.coarser()
+    if coarser is None or not _may_gain(specification, first):
         return first
-
-    def _wants_coarser(self, trainer, n_features):
-        return (
-            isinstance(self.reference, str)
-            and self.reference in ("auto", "copula", "gmm")
-            and n_features <= MAX_COLUMNS
-            and not self.warm_start
-            and not self._run.model.is_normalized
-            and trainer.monitor is not None
-            and not trainer.interrupted
-            and _log_likelihood(trainer) < _untilted(trainer.monitor) + PLAIN_GAIN
-        )
+    log_prob = first.loop.monitor.log_prob_unnormalized(first.run.averaged_model)
+    second = train_from(coarser)
+    monitor = second.loop.monitor
+    difference = monitor.log_prob_unnormalized(second.run.averaged_model) - log_prob
+    standard_error = monitor.standard_error(difference)
+    if _log_likelihood(second) - _log_likelihood(first) > standard_error:
+        return second
+    first.loop.interrupted = second.loop.interrupted
+    return first
 
 
-def _log_likelihood(trainer):
-    return trainer.best.scores["log_likelihood"]
+def _may_gain(specification: Specification, first: Trained) -> bool:
+    """Return True where the first training left next to everything to learn."""
+    monitor = first.loop.monitor
+    if not specification.coarse_to_fine or monitor is None or first.loop.interrupted:
+        return False
+    if first.assembly.n_features > MAX_COLUMNS or first.run.model.is_normalized:
+        return False
+    untilted = float((monitor.weight * monitor.reference_score).sum())
+    return _log_likelihood(first) < untilted + PLAIN_GAIN
 
 
-def _untilted(monitor):
-    return float((monitor.weight * monitor.reference_score).sum())
+def _log_likelihood(trained: Trained) -> float:
+    return trained.loop.best.scores["log_likelihood"]

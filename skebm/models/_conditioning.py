@@ -1,284 +1,254 @@
-"""What faces know of some columns given the others: marginals, draws, imputation."""
+"""Marginal densities, conditional draws and imputation of a fitted model."""
 
 from __future__ import annotations
 
-import warnings
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
-from skebm.estimators._base import private_random_state
 from skebm.evaluation import IncompleteRow, annealed_samples, incomplete_rows
 from skebm.evaluation.conditionals._mixed import incomplete_mixed_rows
-from skebm.exceptions import NormalizerWarning, TrainingWarning
-from skebm.references import GaussianMixtureReference
-from skebm.utils import draw_seed, make_generator
+from skebm.networks import EnergyModel
+from skebm.references import Density
+
+if TYPE_CHECKING:
+    from skebm.models._fitted import FittedModel
 
 #: Draws that fewer samples are thinned from, so that the masses of modes are right.
 MIN_PARTICLES = 256
-#: R-hat of draws above this is a warning.
+#: R-hat of draws above which they can't be trusted.
 MAX_R_HAT = 1.2
-STRATEGIES = ("mean", "median", "draw")
-#: Draws that a mixture is fitted to where a reference has no closed conditionals.
-N_PROPOSAL_ROWS = 4000
+
+Array = NDArray[Any]
+LogTilt = Callable[[Tensor], Tensor]
+#: Takes a row and its missing columns to their values, in the units of X, and R-hat.
+Values = Callable[[IncompleteRow, NDArray[np.bool_]], tuple[Tensor, float]]
 
 
-class ConditionalsMixin:
-    """log p of rows and parts of rows, draws given some columns, imputation."""
+@dataclass(frozen=True)
+class Filled:
+    """Rows whose missing entries were filled, and how far to trust that.
 
-    def score_samples(self, X):
-        r"""Log density of each row, in nats, in the units of X.
+    Attributes
+    ----------
+    table : ndarray of shape (n, n_features)
+        Numbers and category indices; observed entries as they were.
+    r_hats : list of float
+        Of the draws for each incomplete row.
+    """
 
-        .. math:: \log p(x) = \log q_0(z) - E(z) - \log Z - \sum_j \log s_j,
-                  \qquad z_j = (x_j - m_j) / s_j
+    table: Array
+    r_hats: list[float] = field(default_factory=list)
 
-        A log density, not a log probability: it may be positive, and it depends on the
-        units of the columns. With ``normalizer=None`` log Z is left out.
-
-        Of a row with missing entries (NaN) it is the log of the marginal density of the
-        others, 0 where all are missing:
-
-        .. math:: \log p(x_O) = \log \int p(x_O, x_M) \, dx_M
-
-        by importance sampling or, where that fails, annealing, from a seed that is the
-        row itself, to a standard error of about 0.05 nats. That costs as much as
-        hundreds to thousands of complete rows.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Rows; NaN where an entry is missing.
-
-        Returns
-        -------
-        log_density : ndarray of shape (n_samples,)
-            float64; deterministic, whatever the other rows are.
-
-        Warns
-        -----
-        skebm.exceptions.NormalizerWarning
-            Where the marginal of a row can't be trusted, with the figures.
-        """
-        X = self._check_scored(X, allow_nan=True)
-        self._refresh()
-        gaps = np.isnan(X).any(axis=1)
-        scores = np.empty(len(X))
-        if not gaps.all():
-            scores[~gaps] = self._on_rows(self._log_density(), X[~gaps])
-        if gaps.any():
-            scores[gaps] = self._log_marginals(X[gaps])
-        return scores
-
-    def impute(self, X, strategy="mean", random_state=None):
-        """Fill missing entries by what the model knows of them given the others.
-
-        Importance sampling from the reference's conditional, worth 400 draws at least;
-        where that takes too many, sequential Monte Carlo, in two
-        populations whose R-hat judges them.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            NaN where missing.
-        strategy : {"mean", "median", "draw"}, default="mean"
-            The conditional mean, of least squared error; the conditional median of each
-            entry, of least absolute error; or a draw of all missing entries of the
-            row, for multiple imputation. Of categories mean and median are the most
-            likely one.
-        random_state : int, RandomState or None, default=None
-            Of a draw. Mean and median are deterministic, whatever the other rows are.
-
-        Returns
-        -------
-        X_filled : ndarray or data frame of shape (n_samples, n_features)
-            Observed entries as they are; a data frame where `fit` saw one that has
-            columns of categories.
-
-        Warns
-        -----
-        skebm.exceptions.TrainingWarning
-            Where the draws for a row can't be trusted, with R-hat.
-        """
-        X = self._check_scored(X, allow_nan=True)
-        if strategy not in STRATEGIES:
-            raise ValueError(
-                f"The 'strategy' parameter must be one of {STRATEGIES}. Got "
-                f"{strategy!r} instead."
-            )
-        if strategy == "draw":
-            filled = self._draw(1, private_random_state(random_state), X)
-            return self._write_table(filled)
-
-        def summary(row: IncompleteRow, missing):
-            draws = row.draws(1, row.generator())
-            draws = replace(draws, x=self._in_units(row, missing, draws.x))
-            value = draws.mean() if strategy == "mean" else draws.median()
-            codes = self._standardizer.code_columns
-            for k in np.flatnonzero(np.isin(np.flatnonzero(missing), codes)):
-                value[k] = draws.mode(k)
-            return value[None], draws.r_hat
-
-        return self._write_table(self._fill(X, 1, summary))
-
-    def _check_given(self, given):
-        """Return validated rows of which at least one has a gap."""
-        given = self._check_scored(given, allow_nan=True)
-        if not np.isnan(given).any():
-            raise ValueError(
-                "The 'given' parameter holds no NaN, so that there is nothing to draw. "
-                "Put NaN into the columns that are to be drawn."
-            )
-        return given
-
-    def _draw(self, n_samples, rng, given=None, log_tilt=None):
-        """Draw from p(x) exp(log_tilt(x)), up to scale, or so for each given row."""
-        generator = make_generator(draw_seed(rng), self._device)
-        if given is not None:
-
-            def sample(row: IncompleteRow, missing):
-                return self._sampled(row, missing, n_samples, generator)
-
-            return self._fill(given, n_samples, sample, log_tilt)
-        model = self._make_model()
-        if model.is_normalized:
-            Z = self.network_.sample(n_samples, generator)
-        else:
-            Z = self._draw_annealed(model, n_samples, log_tilt, generator)
-        return self._standardizer.inverse_transform(Z.cpu().numpy())
-
-    def _draw_annealed(self, model, n_samples, log_tilt, generator):
-        """Draw standardised rows, by way of the reference's coordinates."""
-        moved = model.in_coordinates()
-
-        def to_rows(z):
-            return z if moved is model else model.reference.from_coordinates(z)
-
-        def log_tilt_there(z):
-            return log_tilt(to_rows(z))
-
-        draws = annealed_samples(
-            _tilted(moved.energy, log_tilt and log_tilt_there),
-            moved.reference,
-            n_samples,
-            generator=generator,
-            min_particles=MIN_PARTICLES,
-        )
-        return to_rows(draws)
-
-    def _fill(self, X, n_copies, values_of, log_tilt=None):
-        """Return each row n_copies times, its gaps filled by what `values_of` says.
-
-        It takes a row and its missing columns to values in the units of X and to R-hat.
-        """
-        filled = np.repeat(X, n_copies, axis=0)
-        gaps = np.flatnonzero(np.isnan(X).any(axis=1))
-        r_hats = []
-        for row in self._incomplete_rows(X[gaps], log_tilt):
-            i = gaps[row.number]
-            missing = np.isnan(X[i])
-            values, r_hat = values_of(row, missing)
-            r_hats.append(r_hat)
-            copies = filled[i * n_copies : (i + 1) * n_copies]
-            copies[:, missing] = values.cpu().numpy()
-        n_bad = sum(r_hat > MAX_R_HAT for r_hat in r_hats)
-        if n_bad:
-            warnings.warn(
-                f"The draws for {n_bad} of {len(r_hats)} incomplete rows can't be "
-                f"trusted: two populations of particles differ, with an R-hat of up to "
-                f"{max(r_hats):.2f} (over {MAX_R_HAT}).",
-                TrainingWarning,
-                stacklevel=4,
-            )
-        return filled
-
-    def _sampled(self, row, missing, n_samples, generator):
-        """Return draws of what a row misses, in the units of X, and their R-hat."""
-        draws = row.draws(n_samples, generator)
-        x = draws.sample(n_samples, generator)
-        return self._in_units(row, missing, x), draws.r_hat
-
-    def _in_units(self, row, missing, x):
-        """Return points of a row's free columns as what it misses, in units of X."""
-        Z = np.zeros((len(x), len(missing)))
-        Z[:, row.x.isnan().cpu().numpy()] = x.cpu().numpy()
-        X = self._standardizer.inverse_transform(Z)[:, missing]
-        return torch.from_numpy(X).to(x.device)
-
-    def _log_marginals(self, X):
-        level = self.log_normalizer_
-        log_scale = np.log(self._standardizer.scale_)
-        scores, doubtful = np.empty(len(X)), []
-        for row in self._incomplete_rows(X):
-            observed = ~np.isnan(X[row.number])
-            if level is not None and not observed.any():
-                scores[row.number] = 0.0
-                continue
-            score = row.log_reference - log_scale[observed].sum() - (level or 0.0)
-            if np.isfinite(score):
-                estimate = row.log_normalizer(row.generator())
-                score += estimate.log_normalizer
-                if not estimate.trusted:
-                    doubtful.append(estimate.standard_error)
-            scores[row.number] = score
-        if doubtful:
-            warnings.warn(
-                f"The marginal density of {len(doubtful)} of {len(X)} incomplete rows "
-                "can't be trusted: standard errors are up to "
-                f"{max(doubtful):.2g} nats.",
-                NormalizerWarning,
-                stacklevel=3,
-            )
-        return scores
-
-    def _incomplete_rows(self, X, log_tilt=None):
-        """Yield the rows in standardised units, with the model of what they miss."""
-        reference, energy = self._closed_reference()
-        energy = _tilted(energy, log_tilt)
-        Z = torch.from_numpy(self._standardizer.transform(X)).to(self._device)
-        cells = self._standardizer.cells
-        if cells is None:
-            return incomplete_rows(Z, energy, reference)
-        return incomplete_mixed_rows(cells, Z, energy, reference)
-
-    def _closed_reference(self):
-        """Return a density of closed conditionals and the energy that tilts it to p."""
-        model = self._make_model()
-        if model.is_normalized:
-            density = getattr(self.network_, "closed_form", lambda: None)()
-            if density is not None:
-                return density, lambda z: z.new_zeros(len(z))
-        if self.reference_.has_conditionals:
-            return self.reference_, model.energy
-        proposal = self._proposal_density()
-
-        def energy(z):
-            return proposal.log_prob(z) - model.log_prob_unnormalized(z)
-
-        return proposal, energy
-
-    def _proposal_density(self):
-        """Return a mixture fitted to draws of the reference, once a fit."""
-        of_reference, proposal = getattr(self, "_proposal", (None, None))
-        if of_reference is not self.reference_:
-            draws = self.reference_.sample(
-                N_PROPOSAL_ROWS, make_generator(0, self._device)
-            )
-            recipe = GaussianMixtureReference(n_components=(16,), n_repeats=1)
-            mixture = recipe.fit(
-                draws.detach().float().cpu(), weight=None, generator=make_generator(0)
-            )
-            proposal = mixture.to(self._device)
-            self._proposal = self.reference_, proposal
-        return proposal
-
-    def __getstate__(self):
-        state = super().__getstate__()
-        state.pop("_proposal", None)  # fitted anew, and alike, where it is needed
-        return state
+    @property
+    def n_untrusted(self) -> int:
+        """Number of incomplete rows whose draws can't be trusted."""
+        return sum(r_hat > MAX_R_HAT for r_hat in self.r_hats)
 
 
-def _tilted(energy, log_tilt):
+@dataclass(frozen=True)
+class Marginals:
+    """Marginal log densities of incomplete rows.
+
+    Attributes
+    ----------
+    log_prob : ndarray of shape (n,)
+        In nats and the units of X.
+    untrusted_errors : list of float
+        Standard errors of those that can't be trusted.
+    """
+
+    log_prob: NDArray[np.float64]
+    untrusted_errors: list[float] = field(default_factory=list)
+
+
+def log_marginals(model: FittedModel, z: Array) -> Marginals:
+    """Return the marginal log densities of standardised rows with missing entries."""
+    level = model.log_normalizer
+    log_scale = np.log(model.encoder.scale)
+    result = Marginals(np.empty(len(z)))
+    for row in conditionals(model, z):
+        observed = ~np.isnan(z[row.index])
+        if level is not None and not observed.any():
+            result.log_prob[row.index] = 0.0
+            continue
+        score = row.log_reference - log_scale[observed].sum() - (level or 0.0)
+        if np.isfinite(score):
+            estimate = row.log_normalizer(row.generator())
+            score += estimate.log_normalizer
+            if not estimate.trusted:
+                result.untrusted_errors.append(estimate.standard_error)
+        result.log_prob[row.index] = score
+    return result
+
+
+def impute(model: FittedModel, X: Array, strategy: str) -> Filled:
+    """Fill missing entries of X by conditional means or medians; categories by modes.
+
+    Parameters
+    ----------
+    model : FittedModel
+        Knows the rows' density.
+    X : ndarray of shape (n, n_features)
+        Numbers and category indices, NaN where missing.
+    strategy : {"mean", "median"}
+        What numbers are filled with.
+    """
+    by_mode = model.encoder.summarizes_by_mode
+
+    def summary(row: IncompleteRow, missing: NDArray[np.bool_]) -> tuple[Tensor, float]:
+        draws = row.draws(1, row.generator())
+        draws = replace(draws, x=_in_units(model, row, missing, draws.x))
+        value = draws.mean() if strategy == "mean" else draws.median()
+        for k in np.flatnonzero(by_mode[missing]):
+            value[k] = draws.mode(k)
+        return value[None], draws.r_hat
+
+    return _fill(model, X, 1, summary)
+
+
+def complete(
+    model: FittedModel,
+    X: Array,
+    n_samples: int,
+    generator: torch.Generator | None = None,
+    log_tilt: LogTilt | None = None,
+) -> Filled:
+    """Return every row ``n_samples`` times, its missing entries replaced by draws.
+
+    Parameters
+    ----------
+    model : FittedModel
+        Knows the rows' density p.
+    X : ndarray of shape (n, n_features)
+        Numbers and category indices, NaN where missing.
+    n_samples : int
+        Draws of each row.
+    generator : torch.Generator or None
+        Source of randomness; None takes one seeded by each row.
+    log_tilt : callable or None
+        Draws follow p(x) exp(log_tilt(x)), up to scale.
+    """
+
+    def sample(row: IncompleteRow, missing: NDArray[np.bool_]) -> tuple[Tensor, float]:
+        source = row.generator() if generator is None else generator
+        draws = row.draws(n_samples, source)
+        x = draws.sample(n_samples, source)
+        return _in_units(model, row, missing, x), draws.r_hat
+
+    return _fill(model, X, n_samples, sample, log_tilt)
+
+
+def draw(
+    model: FittedModel,
+    n_samples: int,
+    generator: torch.Generator,
+    log_tilt: LogTilt | None = None,
+) -> Array:
+    """Return draws from p(x) exp(log_tilt(x)), up to scale, in the units of X."""
+    energy_model = model.energy_model
+    if energy_model.is_normalized:
+        z = model.network.sample(n_samples, generator)
+    else:
+        z = _draw_annealed(energy_model, n_samples, log_tilt, generator)
+    return model.encoder.decode(z.cpu().numpy())
+
+
+def conditionals(
+    model: FittedModel, z: Array, log_tilt: LogTilt | None = None
+) -> Iterator[IncompleteRow]:
+    """Yield standardised rows with the conditional model of what they miss."""
+    reference, energy = _closed_reference(model)
+    energy = _tilted(energy, log_tilt)
+    rows = torch.from_numpy(z).to(model.device)
+    cells = model.encoder.cells
+    if cells is None:
+        return incomplete_rows(rows, energy, reference)
+    return incomplete_mixed_rows(cells, rows, energy, reference)
+
+
+def _fill(
+    model: FittedModel,
+    X: Array,
+    n_copies: int,
+    values_of: Values,
+    log_tilt: LogTilt | None = None,
+) -> Filled:
+    """Return every row ``n_copies`` times, its missing entries filled."""
+    filled = Filled(np.repeat(X, n_copies, axis=0))
+    is_missing = np.isnan(X)
+    incomplete = np.flatnonzero(is_missing.any(axis=1))
+    z = model.encoder.encode(X[incomplete])
+    for row in conditionals(model, z, log_tilt):
+        i = incomplete[row.index]
+        values, r_hat = values_of(row, is_missing[i])
+        filled.r_hats.append(r_hat)
+        copies = filled.table[i * n_copies : (i + 1) * n_copies]
+        copies[:, is_missing[i]] = values.cpu().numpy()
+    return filled
+
+
+def _in_units(
+    model: FittedModel, row: IncompleteRow, missing: NDArray[np.bool_], x: Tensor
+) -> Tensor:
+    """Return points of a row's free columns as its missing values, in units of X."""
+    z = np.zeros((len(x), len(missing)))
+    z[:, row.x.isnan().cpu().numpy()] = x.cpu().numpy()
+    return torch.from_numpy(model.encoder.decode(z)[:, missing]).to(x.device)
+
+
+def _draw_annealed(
+    model: EnergyModel,
+    n_samples: int,
+    log_tilt: LogTilt | None,
+    generator: torch.Generator,
+) -> Tensor:
+    """Draw standardised rows, by chains in the reference's latent space."""
+    latent = model.in_latent_space()
+
+    def to_rows(z: Tensor) -> Tensor:
+        return z if latent is model else model.reference.from_latent(z)
+
+    def log_tilt_there(z: Tensor) -> Tensor:
+        assert log_tilt is not None
+        return log_tilt(to_rows(z))
+
+    draws = annealed_samples(
+        _tilted(latent.energy, None if log_tilt is None else log_tilt_there),
+        latent.reference,
+        n_samples,
+        generator=generator,
+        min_particles=MIN_PARTICLES,
+    )
+    return to_rows(draws)
+
+
+def _closed_reference(
+    model: FittedModel,
+) -> tuple[Density, Callable[[Tensor], Tensor]]:
+    """Return a density of closed conditionals and the energy that tilts it to p."""
+    energy_model = model.energy_model
+    density = energy_model.closed_form()
+    if density is not None:
+        return density, lambda z: z.new_zeros(len(z))
+    if model.reference.has_conditionals:
+        return model.reference, energy_model.energy
+    proposal = model.assembly.fitted_proposal
+
+    def energy(z: Tensor) -> Tensor:
+        return proposal.log_prob(z) - energy_model.log_prob_unnormalized(z)
+
+    return proposal, energy
+
+
+def _tilted(
+    energy: Callable[[Tensor], Tensor], log_tilt: LogTilt | None
+) -> Callable[[Tensor], Tensor]:
     """Return the energy less a log tilt, if there is one."""
     if log_tilt is None:
         return energy

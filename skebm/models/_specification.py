@@ -1,122 +1,192 @@
-"""From options to parts: each name, class or instance is resolved once, here."""
+"""Every option of an estimator, resolved once before anything is computed."""
 
 from __future__ import annotations
 
-import copy
+import math
+from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
-from sklearn.base import clone
-from torch import nn
 
-from skebm.evaluation import NORMALIZERS, AbstractNormalizer
-from skebm.networks import NETWORKS, is_normalized
-from skebm.objectives import OBJECTIVES, Joint, Objective
-from skebm.references import REFERENCES, EstimatorReference, Reference
+from skebm.evaluation.normalizers import AbstractNormalizer
+from skebm.evaluation.normalizers._resolve import resolve_normalizer
+from skebm.networks import is_normalized
+from skebm.networks._build import resolve_network
+from skebm.objectives import OBJECTIVES, Objective
+from skebm.objectives._resolve import resolve_objective
+from skebm.references import Reference
+from skebm.references._resolve import resolve_reference
+from skebm.training import Schedule
+from skebm.utils import resolve_device
 
-
-def _resolve(option, value, known, kind):
-    """Return an instance for a name of ``known`` or a clone of an instance of kind."""
-    if isinstance(value, kind):
-        return clone(value)
-    if isinstance(value, (str, type(None))) and value in known:
-        return known[value]()
-    names = sorted(map(repr, known))
-    raise ValueError(
-        f"The {option!r} parameter must be one of {{{', '.join(names)}}} or an instance"
-        f" of {kind.__name__}. Got {value!r} instead."
-    )
+MAX_AUTO_EPOCHS = 400
 
 
-def resolve_objective(objective):
-    """Return a fresh objective; None stays None."""
-    if objective is None:
-        return None
-    resolved = _resolve("objective", objective, OBJECTIVES, Objective)
-    resolved.check_options()
-    return resolved
+@dataclass(frozen=True)
+class Specification:
+    """The resolved options of a model and of its training.
 
-
-def resolve_reference(reference):
-    """Return a fresh recipe for the reference density."""
-    if hasattr(reference, "score_samples"):
-        reference = EstimatorReference(reference)
-        reference.check_options()
-        return reference  # a clone would not be fitted
-    resolved = _resolve("reference", reference, REFERENCES, Reference)
-    resolved.check_options()
-    return resolved
-
-
-def resolve_normalizer(normalizer):
-    """Return a fresh normaliser; None stays None."""
-    if normalizer is None:
-        return None
-    resolved = _resolve("normalizer", normalizer, NORMALIZERS, AbstractNormalizer)
-    resolved.check_options()
-    return resolved
-
-
-def resolve_network(network):
-    """Return the builder of the net that ``network`` names or is.
-
-    Raises
-    ------
-    ValueError
-        Where the name is unknown or a built net is given where a builder is needed.
+    Attributes
+    ----------
+    objective : Objective or None
+        Of the density; None trains a classifier alone.
+    network : str, class or callable
+        Names or builds the net.
+    reference : Reference
+        The unfitted reference.
+    normalizer : AbstractNormalizer or None
+        Estimates log Z.
+    device : str
+        Where the model is trained and asked.
+    n_outputs : int
+        Outputs of the net.
+    n_auto_steps : int
+        Steps of a fit whose `max_iter` is "auto".
+    max_iter, batch_size, batch_growth, learning_rate, gradient_clip
+        As the estimator has them; the rate is a number.
+    weight_averaging, early_stopping, validation_fraction, n_iter_no_change, tol
+        Likewise; `n_iter_no_change` is a number.
+    ood_score : str
+        The outlier score that may have to be learnt.
+    coarse_to_fine : bool
+        Whether a coarser mixture may be tried where tilting a fine one gains nothing.
+    verbose : int
+        Epochs between printed lines; 0 prints nothing.
     """
-    if isinstance(network, nn.Module):
-        raise ValueError(
-            "The 'network' parameter must be a name, a class or a builder "
-            "(n_features, n_outputs) -> nn.Module, so that each fit starts afresh. Got "
-            f"a built {type(network).__name__} instead; pass for example "
-            "functools.partial(MLP, hidden_features=(64, 64))."
+
+    objective: Objective | None
+    network: Any
+    reference: Reference
+    normalizer: AbstractNormalizer | None
+    device: str
+    n_outputs: int
+    n_auto_steps: int
+    max_iter: int | str
+    batch_size: int
+    batch_growth: float
+    learning_rate: float
+    gradient_clip: float | None
+    weight_averaging: float
+    early_stopping: bool
+    validation_fraction: float
+    n_iter_no_change: int
+    tol: float
+    ood_score: str
+    coarse_to_fine: bool
+    verbose: int
+
+    @classmethod
+    def of(
+        cls,
+        estimator: Any,
+        n_features: int,
+        n_outputs: int = 1,
+        *,
+        n_auto_steps: int | None = None,
+        auto_normalizer: AbstractNormalizer | str = "auto",
+        coarse_to_fine: bool = False,
+    ) -> Self:
+        """Resolve and check the options of an estimator.
+
+        Parameters
+        ----------
+        estimator : estimator
+            Has the options as attributes.
+        n_features, n_outputs : int
+            Columns of X and outputs of the net.
+        n_auto_steps : int or None
+            Steps of a fit whose `max_iter` is "auto"; None takes the objective's.
+        auto_normalizer : str or AbstractNormalizer
+            What "auto" is.
+        coarse_to_fine : bool
+            Whether a named reference may be tried again with a coarser mixture.
+
+        Raises
+        ------
+        ValueError
+            Where an option is unknown or two options don't go together.
+        """
+        objective = resolve_objective(estimator.objective)
+
+        def option(name: str) -> Any:
+            value = getattr(estimator, name)
+            is_auto = isinstance(value, str) and value == "auto"
+            if not is_auto or objective is None:
+                return value
+            return getattr(objective.recipe, name)
+
+        network = option("network")
+        name = type(estimator).__name__
+        check_parts(name, objective, resolve_network(network), n_outputs)
+        if objective is not None:
+            objective.check_columns(n_features)
+        normalizer = estimator.normalizer
+        if isinstance(normalizer, str) and normalizer == "auto":
+            normalizer = auto_normalizer
+        normalizer = resolve_normalizer(normalizer)
+        reference = resolve_reference(option("reference"))
+        by_name = isinstance(estimator.reference, str)
+        if n_auto_steps is None:
+            assert objective is not None
+            n_auto_steps = objective.recipe.n_steps
+        plain = (
+            "max_iter batch_size batch_growth gradient_clip weight_averaging "
+            "early_stopping validation_fraction tol ood_score"
         )
-    if isinstance(network, str) and network in NETWORKS:
-        network = NETWORKS[network]
-    if not callable(network):
-        names = sorted(map(repr, NETWORKS))
-        raise ValueError(
-            f"The 'network' parameter must be one of {{{', '.join(names)}}}, a class or"
-            f" a builder (n_features, n_outputs) -> nn.Module. Got {network!r} instead."
+        return cls(
+            objective=objective,
+            network=network,
+            reference=reference,
+            normalizer=normalizer,
+            device=str(resolve_device(estimator.device)),
+            n_outputs=n_outputs,
+            n_auto_steps=n_auto_steps,
+            learning_rate=option("learning_rate"),
+            n_iter_no_change=option("n_iter_no_change"),
+            coarse_to_fine=coarse_to_fine and by_name and not estimator.warm_start,
+            verbose=int(estimator.verbose),
+            **{name: getattr(estimator, name) for name in plain.split()},
         )
-    return network
 
+    @property
+    def torch_device(self) -> torch.device:
+        """The device, for torch."""
+        return torch.device(self.device)
 
-def build_network(network, n_features, n_outputs):
-    """Return the net that ``network`` names or builds, checked for its shape.
+    @property
+    def critic_scale(self) -> float:
+        """lambda, by which the critic is divided to give minus the energy."""
+        return 1.0 if self.objective is None else self.objective.critic_scale
 
-    Raises
-    ------
-    ValueError
-        As in `resolve_network`, or where the net doesn't map (n, n_features) to
-        (n, n_outputs).
-    """
-    built = resolve_network(network)(n_features, n_outputs)
-    if not isinstance(built, nn.Module):
-        raise ValueError(
-            f"The 'network' builder must return an nn.Module. Got {built!r} instead."
+    def n_epochs(self, n_rows: int) -> int:
+        """Return the number of epochs; "auto" fixes the number of steps instead."""
+        if isinstance(self.max_iter, str):
+            epochs = math.ceil(self.n_auto_steps / self.steps_per_epoch(n_rows))
+            return min(MAX_AUTO_EPOCHS, epochs)
+        return self.max_iter
+
+    def steps_per_epoch(self, n_rows: int) -> int:
+        """Return the number of batches in a pass over so many rows."""
+        return max(1, n_rows // self.batch_size)
+
+    def n_steps(self, n_rows: int) -> int:
+        """Return the number of steps of a fit to so many rows."""
+        return self.n_epochs(n_rows) * self.steps_per_epoch(n_rows)
+
+    def schedule(self, **changes: float) -> Schedule:
+        """Return the schedule of rates and batch sizes."""
+        return Schedule(
+            self.learning_rate,
+            batch_size=self.batch_size,
+            batch_growth=self.batch_growth,
+            **changes,  # type: ignore[arg-type]
         )
-    built = built.float()  # as rows are, whatever torch's default is
-    with torch.no_grad():
-        shape = tuple(built(torch.zeros(2, n_features).float()).shape)
-    if shape != (2, n_outputs):
-        raise ValueError(
-            f"The 'network' must map rows of shape (n, {n_features}) to outputs of "
-            f"shape (n, {n_outputs}). Got outputs of shape {shape} for 2 rows."
-        )
-    return built
 
 
-def draws_globally(network, n_features):
-    """Tell whether the net, in training, draws from torch's global generator."""
-    before = torch.default_generator.get_state()
-    with torch.no_grad():
-        copy.deepcopy(network).train()(torch.zeros(2, n_features).float())
-    return not torch.equal(torch.default_generator.get_state(), before)
-
-
-def check_options(estimator_name, objective, builder, n_outputs):
-    """Check that the parts go together.
+def check_parts(
+    estimator_name: str, objective: Objective | None, builder: Any, n_outputs: int
+) -> None:
+    """Check that objective, net and estimator go together.
 
     Raises
     ------
@@ -129,7 +199,7 @@ def check_options(estimator_name, objective, builder, n_outputs):
             "objective no density is trained. Choose one of "
             f"{sorted(OBJECTIVES)}."
         )
-    if isinstance(objective, Joint):
+    if objective is not None and objective.is_joint:
         raise ValueError(
             f"{estimator_name} and objective Joint don't go together: JEMClassifier "
             "builds its Joint from its own weights. Pass the density's objective, one "

@@ -1,83 +1,109 @@
-"""Fitted estimators that pickle as NumPy arrays."""
+"""A fitted model as arrays, and back.
+
+So a model fitted on a GPU loads where there is none, equal models hash alike, and skops
+can store them. Nets are built anew from the builder they came from. Durations of epochs
+are dropped: equal fits differ in them.
+"""
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any
+
 import torch
+from torch import Tensor
 
-from skebm.models._specification import build_network
-from skebm.utils import (
-    isolated_rng,
-    resolve_device,
-    to_numpy_tree,
-    to_tensor_tree,
-)
+from skebm.models._assembly import Assembly
+from skebm.models._calibration import Calibration
+from skebm.objectives import Objective
+from skebm.tables import TableEncoder
+from skebm.utils import resolve_device, to_numpy_tree, to_tensor_tree
+
+if TYPE_CHECKING:
+    from skebm.models._fitted import FittedModel
 
 
-class PortableStateMixin:
-    """Turns nets, densities and optimisers into arrays when pickled, and back.
+def to_arrays(fitted: FittedModel) -> dict[str, Any]:
+    """Return a fitted model as arrays, options and numbers, without tensors.
 
-    So a model fitted on a GPU loads where there is none, equal models hash alike, and
-    skops can store them. The nets are built anew from the builder they came from. The
-    epochs' clock times are left behind, no two fits being equal in them.
+    log Z and outlier scores are computed where they are not yet known, so that no row
+    of the training data is part of the state.
     """
-
-    def __copy__(self):
-        """Return a copy that shares the nets."""
-        shallow = type(self).__new__(type(self))
-        shallow.__dict__.update(self.__dict__)
-        return shallow
-
-    def __getstate__(self):
-        state = super().__getstate__().copy()
-        run = state.pop("_run", None)
-        if state.pop("network_", None) is None:  # not fitted
-            return state
-        history = state["history_"].items()
-        state["history_"] = {k: v for k, v in history if k != "seconds"}
-        state["reference_"] = _packed(state["reference_"])
-        scores = state["_ood_scores"].items()
-        state["_ood_scores"] = {name: _packed(score) for name, score in scores}
-        state["_run"] = to_numpy_tree(run.state_dict())
-        return state
-
-    def __setstate__(self, state):
-        super().__setstate__(state)
-        if "_run" not in state:
-            return
-        self._device = _nearest_device(self._device)
-        device = torch.device(self._device)
-        packed = state["reference_"]
-        arrays = to_tensor_tree(packed["arrays"])
-        self.reference_ = packed["class"](**arrays).to(device)
-        scores = state["_ood_scores"].items()
-        self._ood_scores = {
-            name: packed["class"]
-            .from_arrays(to_tensor_tree(packed["arrays"]))
-            .to(device)
-            for name, packed in scores
-        }
-        self._run = self._rebuild_run(to_tensor_tree(state["_run"]), device)
-        self.network_ = self._run.served.network.eval()
-
-    def _rebuild_run(self, snapshot, device):
-        with isolated_rng(0, device):
-            network = build_network(
-                self._network_builder, self.n_features_in_, self._n_outputs
-            )
-            run = self._start_run(network.to(device))
-        stream = run.generator.get_state()
-        if len(snapshot["generator"]) != len(stream):
-            snapshot["generator"] = stream  # CUDA's state means nothing on a CPU
-        run.restore(snapshot)
-        return run
+    history = fitted.outcome.history.items()
+    assembly = {f.name: getattr(fitted.assembly, f.name) for f in fields(Assembly)}
+    assembly["encoder"] = fitted.encoder.to_arrays()
+    reference = fitted.reference
+    assembly["reference"] = {
+        "class": type(reference),
+        "arrays": to_numpy_tree(reference.arrays()),
+    }
+    _ = fitted.detector  # and so log Z
+    return {
+        "specification": fitted.specification,
+        "assembly": assembly,
+        "objective": _pack_objective(fitted),
+        "run": to_numpy_tree(fitted.run.state_dict()),
+        "outcome": replace(
+            fitted.outcome, history={k: v for k, v in history if k != "seconds"}
+        ),
+        "calibration": fitted.calibration.to_arrays(),
+    }
 
 
-def _packed(module):
-    """Return class and arrays of a module that its tensors make up."""
-    return {"class": type(module), "arrays": to_numpy_tree(module.arrays())}
+def from_arrays(kind: type[FittedModel], state: dict[str, Any]) -> FittedModel:
+    """Return the model of a kind that `to_arrays` described, on a device here."""
+    parts = dict(state["assembly"])
+    name = _nearest_device(parts["device"])
+    device = torch.device(name)
+    packed = parts["reference"]
+    reference = packed["class"](**to_tensor_tree(packed["arrays"])).to(device)
+    parts |= {
+        "device": name,
+        "encoder": TableEncoder.from_arrays(parts["encoder"]),
+        "reference": reference,
+    }
+    assembly = Assembly(**parts)
+    specification = replace(state["specification"], device=name)
+    objective = _unpack_objective(state["objective"], specification.objective)
+    run = assembly.rebuild_run(objective)
+    snapshot = to_tensor_tree(state["run"])
+    stream = run.generator.get_state()
+    if len(snapshot["generator"]) != len(stream):
+        snapshot["generator"] = stream  # CUDA's state means nothing on a CPU
+    run.restore(snapshot)
+    return kind(
+        specification,
+        assembly,
+        objective,
+        run,
+        run.averaged_model.network.eval(),
+        state["outcome"],
+        Calibration.from_arrays(state["calibration"], device),
+    )
 
 
-def _nearest_device(device):
+def _pack_objective(fitted: FittedModel) -> dict[str, Any] | None:
+    """Return the objective's class and options; None where the options name it."""
+    objective = fitted.objective
+    if objective is fitted.specification.objective:
+        return None
+    options = objective.get_params(deep=False)
+    tensors = [name for name, value in options.items() if isinstance(value, Tensor)]
+    arrays = {name: options[name].cpu().numpy() for name in tensors}
+    return {"class": type(objective), "options": options | arrays, "tensors": tensors}
+
+
+def _unpack_objective(
+    packed: dict[str, Any] | None, objective: Objective | None
+) -> Objective:
+    if packed is None:
+        assert objective is not None
+        return objective
+    tensors = {n: torch.from_numpy(packed["options"][n]) for n in packed["tensors"]}
+    return packed["class"](**(packed["options"] | tensors))
+
+
+def _nearest_device(device: str) -> str:
     """Return the device, or the CPU where that device is not on this machine."""
     try:
         return str(resolve_device(device))

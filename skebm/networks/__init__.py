@@ -7,6 +7,7 @@ from functools import partial
 
 from torch import nn
 
+from skebm.networks._capabilities import is_normalized
 from skebm.networks._embeddings import (
     ColumnEmbedding,
     FourierEmbedding,
@@ -19,7 +20,7 @@ from skebm.networks._generator import GeneratorMLP
 from skebm.networks._mixture import MixtureOfGaussians
 from skebm.networks._mlp import MLP, ResidualMLP
 from skebm.networks._nice import NICE
-from skebm.networks._normalized import NormalizedNetwork, is_normalized
+from skebm.networks._normalized import NormalizedNetwork
 from skebm.networks._ppca import PPCA
 from skebm.networks.boltzmann._deep_belief import DeepBeliefNet, DirectedLayer
 from skebm.networks.boltzmann._labeled import LabeledRBM, LabeledUnits

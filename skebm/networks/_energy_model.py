@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
-from skebm.networks._ensemble import EnsembleMLP
-from skebm.networks._normalized import is_normalized
+from skebm.networks._capabilities import (
+    as_ensemble,
+    closed_form_of,
+    is_ensemble,
+    is_normalized,
+    n_members_of,
+)
 from skebm.references import Density
 
 
@@ -57,6 +64,11 @@ class EnergyModel(nn.Module):
         """Whether the net is a log density by itself, so that log Z = 0."""
         return is_normalized(self.network)
 
+    @property
+    def is_ensemble(self) -> bool:
+        """Whether the net is an `EnsembleNetwork`."""
+        return is_ensemble(self.network)
+
     def in_coordinates(self) -> EnergyModel:
         """Return the model of the coordinates, of the same log Z; or itself."""
         reference = self.reference.in_coordinates()
@@ -72,24 +84,34 @@ class EnergyModel(nn.Module):
         """Return the class logits of each member, shape (n_members, n, n_outputs).
 
         x has shape (n_members, n, n_features), of those members only that are asked; a
-        net that is no ensemble has a member.
+        net that is no ensemble has one member.
         """
         z = self.reference.coordinates(x.flatten(0, 1))
-        if isinstance(self.network, EnsembleMLP):
-            return self.network.members(z.unflatten(0, x.shape[:2]), which)
+        ensemble = as_ensemble(self.network)
+        if ensemble is not None:
+            return ensemble.members(z.unflatten(0, x.shape[:2]), which)
         return self.network(z).unflatten(0, x.shape[:2])
 
     @property
     def n_members(self) -> int:
         """Number of classifiers in the net."""
-        if isinstance(self.network, EnsembleMLP):
-            return self.network.n_members
-        return 1
+        return n_members_of(self.network)
+
+    def weigh_members(self, weights: Sequence[float]) -> None:
+        """Set the weights of an ensemble's members; no other net has any."""
+        ensemble = as_ensemble(self.network)
+        if ensemble is not None:
+            ensemble.weigh(weights)
+
+    def closed_form(self) -> Density | None:
+        """Return the density of a normalised net with closed conditionals, or None."""
+        return closed_form_of(self.network)
 
     def critic(self, x: Tensor) -> Tensor:
         """Return c(x), shape (n,)."""
-        if isinstance(self.network, EnsembleMLP):
-            return self.network.critic(self.reference.coordinates(x))
+        ensemble = as_ensemble(self.network)
+        if ensemble is not None:
+            return ensemble.critic(self.reference.coordinates(x))
         if self.is_normalized:
             log_tilt = self.network(x)[:, 0] - self.reference.extended_log_prob(x)
             return self.entropy_weight * log_tilt

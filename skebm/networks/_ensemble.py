@@ -60,7 +60,9 @@ class EnsembleMLP(nn.Module):
     torch.Size([7, 3])
     """
 
+    #: What the model looks at: a net with this attribute is an `EnsembleNetwork`.
     is_ensemble: ClassVar[bool] = True
+    has_elementwise_layers: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm as with_spectral_norm
@@ -106,6 +107,8 @@ class MLP(nn.Module):
     torch.Size([7, 1])
     """
 
+    has_elementwise_layers: ClassVar[bool] = True
+
     def __init__(
         self,
         n_features: int,
@@ -166,6 +169,8 @@ class ResidualMLP(nn.Module):
     >>> ResidualMLP(4, 3)(torch.zeros(7, 4)).shape
     torch.Size([7, 3])
     """
+
+    has_elementwise_layers: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -70,11 +70,6 @@ class NormalizedNetwork(nn.Module, ABC):
         )
 
 
-def is_normalized(network: object) -> bool:
-    """Tell whether a net, or a class of nets, declares itself a log density."""
-    return getattr(network, "is_normalized", False)
-
-
 def standard_normal_log_prob(x: Tensor) -> Tensor:
     """Return log N(x; 0, I) over the last dimension."""
     constant = 0.5 * x.shape[-1] * math.log(2 * math.pi)

@@ -77,7 +77,7 @@ class Batch:
             x = self.cells.redraw(x, generator)
         if self.noise_scale is not None:
             x = x + self.noise_scale * normal_like(x, generator)
-        return x if self.reference is None else self.reference.inside(x)
+        return x if self.reference is None else self.reference.reflect(x)
 
     def mean(self, values: Tensor) -> Tensor:
         """Return the weighted mean of one value a row."""
@@ -160,6 +160,8 @@ class Objective(BaseEstimator, ABC):
     recipe: ClassVar[Recipe] = Recipe()
     #: Whether the objective makes sense only for a net with one output a class.
     needs_labels: ClassVar[bool] = False
+    #: Whether it joins an objective of the density with losses of a classifier.
+    is_joint: ClassVar[bool] = False
     #: Most columns the method is practical for; None for any number.
     max_features: ClassVar[int | None] = None
     #: What to do where a table has more columns.

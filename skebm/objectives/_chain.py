@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from skebm.networks import EnergyModel
 from skebm.objectives._base import Objective, check_range
-from skebm.samplers import SAMPLERS, AbstractSampler, Langevin, make_sampler
+from skebm.samplers import SAMPLERS, AbstractSampler, make_sampler
 from skebm.samplers._base import SamplerState
 from skebm.samplers._point import Energy
 
@@ -50,7 +50,7 @@ class AdaptiveStep(nn.Module):
         states = [replace(start, step_size=self.log_size.exp().to(x0.dtype))]
         for _ in range(n_steps):
             states.append(sampler.step(energy, states[-1], generator))
-        target = getattr(sampler, "target_acceptance", None)
+        target = sampler.target_acceptance
         if target is not None and n_steps:
             self.log_size += GAIN * (mean_acceptance(states) - target)
         return states
@@ -97,7 +97,7 @@ class ChainKernel(nn.Module):
         names = [name for name in sampler.get_params() if name.endswith("n_adapt")]
         self.sampler.set_params(**dict.fromkeys(names, 0))
         self.n_reference_tries = n_reference_tries
-        self.adaptive_step = AdaptiveStep(getattr(sampler, "step_size", 1.0))
+        self.adaptive_step = AdaptiveStep(sampler.step_size)
 
     def move(
         self, model: EnergyModel, x: Tensor, n_steps: int, generator: torch.Generator
@@ -122,12 +122,12 @@ class ChainKernel(nn.Module):
         figures["acceptance"] = mean_acceptance(states)
         figures["step_size"] = end.step_size
         self.sampler.check_lost(states[0], end)
-        return model.reference.inside(end.point.x), figures
+        return model.reference.reflect(end.point.x), figures
 
 
 def potential(model: EnergyModel, x: Tensor) -> Tensor:
     r"""Return U(x) = E(x) - log q0(x), shape (n,), with mirrors for walls."""
-    x = model.reference.inside(x)
+    x = model.reference.reflect(x)
     return model.energy(x) - model.reference.extended_log_prob(x)
 
 
@@ -167,21 +167,16 @@ def check_sampler(objective: Objective, sampler: str | AbstractSampler) -> None:
 def check_explores(
     objective: Objective, sampler: str | AbstractSampler, model: EnergyModel
 ) -> None:
-    """Raise ValueError naming both where the sampler can't explore the model.
-
-    In a Gaussian of standard deviation w a Langevin step multiplies by
-    1 - s^2 / (2 w^2).
-    """
+    """Raise ValueError naming both where the sampler can't explore the model."""
     sampler = make_sampler(sampler)
     sampler.check_energy(model.energy)
-    if not isinstance(sampler, Langevin) or sampler.gradient_clip is not None:
-        return
     scale = model.reference.narrowest_scale
-    if sampler.step_size >= 2 * scale:
+    largest = sampler.largest_stable_step(scale)
+    if sampler.step_size >= largest:
         raise ValueError(
             f"{sampler!r}, the sampler of {type(objective).__name__}, and reference "
             f"{type(model.reference).__name__} don't go together: steps of "
             f"step_size={sampler.step_size:.3g} diverge where the reference has a "
             f"standard deviation of {scale:.2g}. Take reference=None, a step_size "
-            f"below {2 * scale:.2g}, or sampler='mala'."
+            f"below {largest:.2g}, or sampler='mala'."
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
@@ -14,7 +15,7 @@ from skebm.exceptions import NonFiniteChainError
 from skebm.samplers._adaptation import DualAveraging
 from skebm.samplers._diagnostics import ChainMoments
 from skebm.samplers._point import Energy, Point, evaluate
-from skebm.utils import check_range, is_count, is_positive, uniform_like
+from skebm.utils import check_range, is_count, is_positive, normal_like, uniform_like
 
 Diagnostics = dict[str, float]
 
@@ -59,6 +60,10 @@ class AbstractSampler(BaseEstimator, ABC):
 
     #: Whether chains are rows, as the energy takes them, rather than latents of rows.
     explores_rows: ClassVar[bool] = True
+    #: Step size of the first step; of no meaning where a sampler has none.
+    step_size: float = 1.0
+    #: Acceptance rate that an adapted step size aims at; None for none.
+    target_acceptance: float | None = None
 
     @property
     def temperature(self) -> float:
@@ -84,6 +89,30 @@ class AbstractSampler(BaseEstimator, ABC):
     def n_warm_up(self) -> int:
         """Return the steps at the beginning of a run that adapt."""
         return 0
+
+    def largest_stable_step(self, scale: float) -> float:
+        """Return the step size from which on chains diverge; inf where none do.
+
+        Parameters
+        ----------
+        scale : float
+            Standard deviation of the Gaussian that the chains explore.
+        """
+        del scale
+        return math.inf
+
+    def move(
+        self, x: Tensor, gradient: Tensor, step_size: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        r"""Return the Langevin step that training differentiates for this sampler.
+
+        .. math:: x' = x - \tfrac{s^2}{2} \nabla E(x) + s\,\xi, \qquad \xi \sim N(0, I)
+
+        No Metropolis test follows it. Shape (n, d), differentiable in x and the
+        gradient.
+        """
+        noise = step_size * normal_like(x, generator)
+        return x - step_size.square() / 2 * gradient + noise
 
     def figures(self, state: SamplerState) -> dict[str, Tensor]:
         """Return figures of the last step, shape (); their means are diagnostics."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import torch
@@ -101,6 +102,10 @@ class Langevin(AbstractSampler):
         point = state.point
         x = self.move(point.x, point.gradient, state.step_size, generator)
         return replace(state, point=evaluate(energy, x))
+
+    def largest_stable_step(self, scale: float) -> float:
+        """Return twice the scale: a step multiplies by 1 - s^2 / (2 scale^2)."""
+        return math.inf if self.gradient_clip is not None else 2 * scale
 
     def move(
         self, x: Tensor, gradient: Tensor, step_size: Tensor, generator: torch.Generator

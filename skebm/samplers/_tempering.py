@@ -93,14 +93,14 @@ class ParallelTempering(AbstractSampler):
         return make_sampler(self.sampler).temperature
 
     @property
-    def step_size(self) -> float:
+    def step_size(self) -> float:  # type: ignore[override]
         """The step size of the coldest replicas, before any adaptation."""
         return float(make_sampler(self.sampler).get_params()["step_size"])
 
     @property
-    def target_acceptance(self) -> float | None:
+    def target_acceptance(self) -> float | None:  # type: ignore[override]
         """The acceptance rate that `sampler` aims at, if it does."""
-        return getattr(make_sampler(self.sampler), "target_acceptance", None)
+        return make_sampler(self.sampler).target_acceptance
 
     def check_settings(self) -> None:
         """Raise ValueError naming a setting that is out of its range."""

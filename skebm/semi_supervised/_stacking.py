@@ -27,7 +27,7 @@ from skebm.semi_supervised._temperature import (
     fit_temperature,
     scale_by_own_temperature,
 )
-from skebm.training import Schedule, TableBatches, Trainer, TrainingRun
+from skebm.training import GradientRun, Loop, Schedule, TableBatches
 from skebm.utils import draw_seed, isolated_rng, make_generator
 
 Array = NDArray[np.float64]
@@ -175,7 +175,7 @@ class Stacking:
         objective = clone(self.objective).set_params(roles=roles)
         model = self._build_nets(x, roles, len(graph.class_priors), rng)
         generator = make_generator(draw_seed(rng), self.device)
-        run = TrainingRun(model, objective, generator, AVERAGING)
+        run = GradientRun(model, objective, generator, AVERAGING)
         n_dealt = max(roles.n_consistent, roles.n_on_graph, 1)
         schedule = Schedule(self.learning_rate, batch_size=ROWS_PER_MEMBER * n_dealt)
         batches = TableBatches(
@@ -188,11 +188,15 @@ class Stacking:
             graph=row_graph,
         )
         steps_per_epoch = batches.n_steps(min(schedule.batch_size, len(x)))
-        trainer = Trainer(objective, schedule)
-        trainer.fit(run, batches, -(-min(self.n_steps, MAX_STEPS) // steps_per_epoch))
-        if trainer.interrupted:
+        loop = Loop()
+        loop.fit(
+            run.configure(objective, schedule),
+            batches,
+            -(-min(self.n_steps, MAX_STEPS) // steps_per_epoch),
+        )
+        if loop.interrupted:
             raise KeyboardInterrupt
-        return run.served
+        return run.averaged_model
 
     def _build_nets(
         self, x: Tensor, roles: Roles, n_classes: int, rng: np.random.RandomState

@@ -1,4 +1,4 @@
-"""The stability guard: see a divergence, go back, at last say so."""
+"""Detects divergence, and counts the returns to an earlier state."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from skebm.exceptions import DivergenceError
 
 @dataclass(frozen=True)
 class Problem:
-    """What went wrong, and what a user can change.
+    """A reason to stop an epoch, and advice to the user.
 
     Attributes
     ----------
@@ -30,42 +30,46 @@ class Problem:
     )
 
 
-class StabilityGuard:
-    """Judges the figures of the steps and counts the ways back.
+def find_problem(
+    metrics: Mapping[str, NDArray[np.float64]],
+    healthy: Mapping[str, tuple[float, float]],
+) -> Problem | None:
+    """Return the problem that the metrics of some steps show, or None.
 
     Parameters
     ----------
+    metrics : mapping of str to ndarray of shape (n_steps,)
+        A value that is not finite is a problem.
     healthy : mapping of str to (low, high)
-        Closed ranges that named figures may not leave.
+        Closed ranges that the means of metrics of these names may not leave.
+    """
+    for name, values in metrics.items():
+        if not np.isfinite(values).all():
+            return Problem(f"{name} became non-finite")
+        low, high = healthy.get(name, (-np.inf, np.inf))
+        mean = float(values.mean())
+        if not low <= mean <= high:
+            return Problem(
+                f"{name} = {mean:.4g} left its healthy range [{low}, {high}]"
+            )
+    return None
+
+
+class StabilityGuard:
+    """Counts the returns to an earlier state, and raises where they do not help.
+
+    Parameters
+    ----------
     max_rollbacks : int, default=5
         Returns to an earlier state before `DivergenceError`.
     rate_factor : float, default=0.3
-        What the learning rate is multiplied by at each return.
+        Factor of the learning rate at each return.
     """
 
-    def __init__(
-        self,
-        healthy: Mapping[str, tuple[float, float]],
-        max_rollbacks: int = 5,
-        rate_factor: float = 0.3,
-    ) -> None:
-        self.healthy = healthy
+    def __init__(self, max_rollbacks: int = 5, rate_factor: float = 0.3) -> None:
         self.max_rollbacks = max_rollbacks
         self.rate_factor = rate_factor
         self.n_rollbacks = 0
-
-    def problem(self, figures: Mapping[str, NDArray[np.float64]]) -> Problem | None:
-        """Return what is wrong with the figures of some steps, or None."""
-        for name, values in figures.items():
-            if not np.isfinite(values).all():
-                return Problem(f"{name} became non-finite")
-            low, high = self.healthy.get(name, (-np.inf, np.inf))
-            mean = float(values.mean())
-            if not low <= mean <= high:
-                return Problem(
-                    f"{name} = {mean:.4g} left its healthy range [{low}, {high}]"
-                )
-        return None
 
     def roll_back(self, problem: Problem, epoch: int, learning_rate: float) -> None:
         """Count one return to an earlier state.
@@ -76,10 +80,15 @@ class StabilityGuard:
             After more than ``max_rollbacks`` returns.
         """
         self.n_rollbacks += 1
-        if self.n_rollbacks > self.max_rollbacks:
-            raise DivergenceError(
-                f"Training diverged in epoch {epoch}: {problem.cause}, still so after "
-                f"{self.max_rollbacks} returns to an earlier state, each at "
-                f"{self.rate_factor} times the learning rate (now {learning_rate:.2g})."
-                f" {problem.remedy}"
+        if self.n_rollbacks <= self.max_rollbacks:
+            return
+        cause = problem.cause
+        if self.max_rollbacks:
+            cause += (
+                f", still so after {self.max_rollbacks} returns to an earlier state, "
+                f"each at {self.rate_factor} times the learning rate (now "
+                f"{learning_rate:.2g})"
             )
+        raise DivergenceError(
+            f"Training diverged in epoch {epoch}: {cause}. {problem.remedy}"
+        )

@@ -1,21 +1,35 @@
-"""Everything that changes while a model is trained, and its snapshots."""
+"""The training of a net by gradients: its state, its epochs and its snapshots."""
 
 from __future__ import annotations
 
 import copy
+from collections import defaultdict
 from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
+from numpy.typing import NDArray
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from skebm.exceptions import NonFiniteChainError
 from skebm.networks import EnergyModel
-from skebm.objectives import Objective
+from skebm.objectives import Batch, Loss, Objective
+from skebm.training._batches import TableBatches
+from skebm.training._guard import Problem, find_problem
+from skebm.training._schedule import EpochSpan, Schedule
 from skebm.utils import warming_average
 
+STEPS_BETWEEN_CHECKS = 100
+STEPS_BETWEEN_AVERAGES = 4
 
-class TrainingRun:
-    """Model, averaged weights, objective's state, optimisers and generator of a run.
+
+class GradientRun:
+    """Trains a model by the gradients of the losses that an objective yields.
+
+    Holds all that training changes: model, averaged weights, the objective's state,
+    optimisers and generator. `configure` sets what may differ from one training of the
+    same run to the next.
 
     Parameters
     ----------
@@ -59,19 +73,108 @@ class TrainingRun:
                 model.network, multi_avg_fn=warming_average(averaging_decay)
             )
 
+    def configure(
+        self,
+        objective: Objective,
+        schedule: Schedule,
+        gradient_clip: float | None = None,
+    ) -> GradientRun:
+        """Set how the next epochs are trained; return the run.
+
+        Parameters
+        ----------
+        objective : Objective
+            Yields the losses; of the kind that the run was begun with.
+        schedule : Schedule
+            Learning rate and batch size.
+        gradient_clip : float or None, default=None
+            Largest norm of a group's gradient.
+        """
+        self.objective, self.schedule = objective, schedule
+        self.gradient_clip = gradient_clip
+        self.healthy = objective.healthy_for(self.model)
+        return self
+
     @property
-    def served(self) -> EnergyModel:
-        """The model to be judged and used: with averaged weights where there are."""
+    def learning_rate(self) -> float:
+        """The schedule's largest learning rate."""
+        return self.schedule.learning_rate
+
+    @property
+    def averaged_model(self) -> EnergyModel:
+        """The model with averaged weights; where none are kept, with the last ones."""
         if self.averaged is None:
             return self.model
         return EnergyModel(
             self.averaged.module, self.model.reference, self.model.entropy_weight
         )
 
-    def update_average(self) -> None:
+    def judged_model(self) -> EnergyModel:
+        """Return the averaged model, its net in evaluation mode."""
+        model = self.averaged_model
+        model.network.eval()
+        return model
+
+    # ------------------------------------------------------------------- steps
+
+    def epoch(
+        self, batches: TableBatches, span: EpochSpan
+    ) -> tuple[dict[str, float], Problem | None]:
+        """Train for one epoch; return the means of its metrics and any problem."""
+        self.model.network.train()
+        rows = self.schedule.rows_per_step(span.begin, len(batches))
+        n_steps = batches.n_steps(rows)
+        checked: dict[str, list[NDArray[np.float64]]] = defaultdict(list)
+        pending: dict[str, list[Tensor]] = defaultdict(list)
+        problem: Problem | None = None
+        epoch_batches = batches.epoch(rows, self.generator, span.begin, span.end)
+        for step, batch in enumerate(epoch_batches, start=1):
+            rate = self.schedule.rate(batch.progress) * self.rate_factor
+            try:
+                self._step(batch, rate, pending)
+            except NonFiniteChainError as error:
+                problem = Problem(error.problem, error.remedy)
+                break
+            if step % STEPS_BETWEEN_AVERAGES == 0 or step == n_steps:
+                self._update_average()
+            if step % STEPS_BETWEEN_CHECKS == 0 or step == n_steps:
+                metrics = _collect(pending)  # a device-host synchronisation
+                pending.clear()
+                for name, values in metrics.items():
+                    checked[name].append(values)
+                problem = find_problem(metrics, self.healthy)
+                if problem:
+                    break
+        self.objective.end_epoch(self.model, self.state, self.generator)
+        means = {k: float(np.concatenate(v).mean()) for k, v in checked.items()}
+        return means, problem
+
+    def _step(
+        self, batch: Batch, rate: float, pending: dict[str, list[Tensor]]
+    ) -> None:
+        """Descend the losses of one step; add their metrics to ``pending``."""
+        for loss in self.objective.step(self.model, batch, self.state, self.generator):
+            self._descend(loss, rate)
+            pending[f"{loss.group}_loss"].append(loss.value.detach())
+            for name, value in loss.figures.items():
+                pending[name].append(value)
+
+    def _descend(self, loss: Loss, rate: float) -> None:
+        group = self.groups[loss.group]
+        optimizer = self.optimizers[loss.group]
+        optimizer.param_groups[0]["lr"] = rate * group.rate
+        optimizer.zero_grad()
+        loss.value.backward(inputs=group.parameters)
+        if self.gradient_clip is not None:
+            torch.nn.utils.clip_grad_norm_(group.parameters, self.gradient_clip)
+        optimizer.step()
+
+    def _update_average(self) -> None:
         """Take the present weights into the average."""
         if self.averaged is not None:
             self.averaged.update_parameters(self.model.network)
+
+    # --------------------------------------------------------------- snapshots
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that is needed to go on from here, sharing memory."""
@@ -99,3 +202,10 @@ class TrainingRun:
             optimizer.load_state_dict(copy.deepcopy(snapshot["optimizers"][name]))
         self.generator.set_state(snapshot["generator"])
         self.rate_factor = snapshot["rate_factor"]
+
+
+def _collect(pending: dict[str, list[Tensor]]) -> dict[str, NDArray[np.float64]]:
+    return {
+        name: torch.stack(values).double().cpu().numpy()
+        for name, values in pending.items()
+    }

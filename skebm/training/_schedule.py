@@ -7,6 +7,39 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class EpochSpan:
+    """The part of a whole run that one epoch covers.
+
+    Attributes
+    ----------
+    number : int
+        The epoch, from 1.
+    n_epochs : int
+        Epochs of this training.
+    first, last : float
+        Where this training begins and ends, as shares of a whole run.
+    """
+
+    number: int
+    n_epochs: int
+    first: float = 0.0
+    last: float = 1.0
+
+    @property
+    def begin(self) -> float:
+        """Share of the run that is done before the epoch."""
+        return self._done(self.number - 1)
+
+    @property
+    def end(self) -> float:
+        """Share of the run that is done after the epoch."""
+        return self._done(self.number)
+
+    def _done(self, n_done: int) -> float:
+        return self.first + (self.last - self.first) * n_done / self.n_epochs
+
+
+@dataclass(frozen=True)
 class Schedule:
     """Learning rate with linear warm-up and cosine decay; batch size that may grow.
 

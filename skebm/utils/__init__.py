@@ -25,6 +25,7 @@ from skebm.utils._torch import (
     uniform_like,
     warming_average,
 )
+from skebm.utils._warnings import warn_user
 
 __all__ = [
     "VARIANCE_FLOOR",
@@ -50,4 +51,5 @@ __all__ = [
     "to_tensor_tree",
     "uniform_like",
     "warming_average",
+    "warn_user",
 ]

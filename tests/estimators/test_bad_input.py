@@ -26,7 +26,7 @@ from skebm.references import (
     GaussianReference,
 )
 from skebm.samplers import BlockGibbs, Langevin
-from skebm.training import Trainer
+from skebm.training import Loop
 
 TINY = partial(MLP, hidden_features=(16,))
 N_ROWS = 60
@@ -45,7 +45,7 @@ def no_training(monkeypatch):
     def fit(*_):
         pytest.fail("training started before the input was refused")
 
-    monkeypatch.setattr(Trainer, "fit", fit)
+    monkeypatch.setattr(Loop, "fit", fit)
 
 
 def make(face, **options):

@@ -16,7 +16,7 @@ from skebm import EBMDensityEstimator, JEMClassifier
 from skebm.model_selection import SemiSupervisedSplit
 from skebm.networks import MLP
 from skebm.objectives import VERA
-from skebm.training import Trainer
+from skebm.training import GradientRun
 
 try:
     from sklearn import callback as sklearn_callback
@@ -310,7 +310,7 @@ class TestCallbacks:
 
     def test_teardown_follows_an_error(self, rows, monkeypatch):
         recorder = self.Recorder()
-        monkeypatch.setattr(Trainer, "_run_epoch", lambda *_: 1 / 0)
+        monkeypatch.setattr(GradientRun, "epoch", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             make_density().set_callbacks(recorder).fit(rows[0])
         assert recorder.calls == ["setup", "begin fit", "teardown"]

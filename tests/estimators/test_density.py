@@ -12,7 +12,6 @@ from skebm import EBMDensityEstimator
 from skebm.evaluation import ImportanceSampling
 from skebm.exceptions import DivergenceError, NormalizerWarning, TrainingWarning
 from skebm.networks import MLP
-from skebm.training import StabilityGuard
 from skebm.training._guard import Problem
 
 TINY = partial(MLP, hidden_features=(16,))
@@ -399,7 +398,7 @@ def test_a_divergence_leaves_a_warm_started_estimator_where_it_was(rows, monkeyp
     model = make(warm_start=True, early_stopping=False).fit(rows)
     scores = model.score_samples(rows)
     problem = Problem("the loss is 1e9")
-    monkeypatch.setattr(StabilityGuard, "problem", lambda *_: problem)
+    monkeypatch.setattr("skebm.training._run.find_problem", lambda *_: problem)
     with pytest.raises(
         DivergenceError, match=r"epoch 6: the loss is 1e9.*learning_rate"
     ):

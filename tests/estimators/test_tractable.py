@@ -12,7 +12,7 @@ from scipy import stats
 from skebm import EBMDensityEstimator, JEMClassifier
 from skebm.networks import NICE, PPCA, MixtureOfGaussians
 from skebm.references import BoxReference
-from skebm.training import Trainer
+from skebm.training import Loop
 
 NAMES = ["mixture", "nice", "ppca"]
 
@@ -77,9 +77,9 @@ def test_the_density_integrates_to_one_in_the_units_of_x():
 
 def test_no_reference_means_no_box():
     model = make(reference=None).fit(rows())
-    assert not model.reference_.has_walls
+    assert not model.reference_.bounded_support
     model = make(reference=BoxReference()).fit(rows())
-    assert not model.reference_.has_walls
+    assert not model.reference_.bounded_support
 
 
 def test_samples_are_drawn_from_the_network(monkeypatch):
@@ -140,7 +140,7 @@ def test_mixture_recovers_a_mixture():
     "network", ["ppca", PPCA, partial(NICE, prior="logistic"), MixtureOfGaussians]
 )
 def test_a_classifier_takes_no_normalized_network(network, monkeypatch):
-    monkeypatch.setattr(Trainer, "fit", lambda *_: pytest.fail("training started"))
+    monkeypatch.setattr(Loop, "fit", lambda *_: pytest.fail("training started"))
     X, y = rows(60), np.arange(60) % 3
     with pytest.raises(
         ValueError,

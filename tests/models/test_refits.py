@@ -12,7 +12,7 @@ import torch
 from skebm import EBMDensityEstimator, JEMClassifier
 from skebm.networks import MLP
 from skebm.objectives import VERA
-from skebm.training import Trainer
+from skebm.training import GradientRun
 
 FACES = {"density": EBMDensityEstimator, "classifier": JEMClassifier}
 
@@ -68,14 +68,14 @@ def test_an_error_in_training_leaves_the_model_whole(
     X, y = blobs
     model = make(face, warm_start=True, weight_averaging=weight_averaging).fit(X, y)
     before = answers(model, X)
-    run_epoch = Trainer._run_epoch
+    run_epoch = GradientRun.epoch
 
     def broken(*args):
         run_epoch(*args)
         raise RuntimeError("the lights went out")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_run_epoch", broken)
+        patch.setattr(GradientRun, "epoch", broken)
         with pytest.raises(RuntimeError, match="lights"):
             getattr(model, method)(X, y)
     np.testing.assert_array_equal(answers(model, X), before)

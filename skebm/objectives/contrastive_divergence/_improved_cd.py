@@ -68,14 +68,12 @@ def langevin_step(
     .. math:: \tilde x = x - \tfrac{s^2}{2} \nabla_x (E_\theta(x) - \log q_0(x))
               + \sigma \xi
 
-    That of the sampler where it is `Langevin`, else the one with its step size and
-    :math:`\sigma = s`.
+    :math:`\sigma` is that of a `Langevin` sampler, else :math:`s`.
     """
-    langevin = sampler if isinstance(sampler, Langevin) else Langevin()
     if not x.requires_grad:
         x = x.detach().requires_grad_()
     (slope,) = torch.autograd.grad(potential(model, x).sum(), x, create_graph=True)
-    return model.reference.inside(langevin.move(x, slope, step_size, generator))
+    return model.reference.reflect(sampler.move(x, slope, step_size, generator))
 
 
 class ImprovedCD(PCD):

@@ -122,6 +122,7 @@ class Joint(Objective):
         self.density_interval = density_interval
 
     needs_labels: ClassVar[bool] = True
+    is_joint: ClassVar[bool] = True
 
     @property
     def healthy(self) -> dict[str, tuple[float, float]]:  # type: ignore[override]

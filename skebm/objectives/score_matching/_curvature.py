@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from skebm.networks import MLP, EnergyModel, EnsembleMLP, ResidualMLP
+from skebm.networks import EnergyModel
+from skebm.networks._capabilities import has_elementwise_layers
 from skebm.objectives.score_matching._base import (
     ImplicitScoreMatching,
     random_signs,
@@ -79,8 +80,8 @@ class CurvaturePropagation(ImplicitScoreMatching):
         """Raise ValueError where a layer of the net may not be elementwise."""
         super().check_model(model, n_features)
         row = next(model.parameters()).new_zeros(1, n_features)
-        known = isinstance(model.network, EnsembleMLP)
-        if isinstance(model.network, (MLP, ResidualMLP)):
+        known = has_elementwise_layers(model.network)
+        if known and not model.is_ensemble:  # the critic of an ensemble has a head
             known = model.logits(row).shape[1] == 1
         if not known:
             raise ValueError(

@@ -12,7 +12,7 @@ from skebm.exceptions import DivergenceError, NonFiniteChainError
 from skebm.networks import EnergyModel
 from skebm.objectives import Loss, Objective
 from skebm.references import UniformBox
-from skebm.training import Schedule, TableBatches, Trainer, TrainingRun
+from skebm.training import GradientRun, Loop, Schedule, TableBatches
 from skebm.training._monitor import Evaluation, Monitor
 
 
@@ -62,7 +62,7 @@ class Closeness(Monitor):
 def make_run(objective, averaging=0.0):
     box = UniformBox(torch.zeros(1), torch.ones(1))
     model = EnergyModel(Level(), box)
-    return TrainingRun(model, objective, torch.Generator().manual_seed(0), averaging)
+    return GradientRun(model, objective, torch.Generator().manual_seed(0), averaging)
 
 
 def make_batches(n=40):
@@ -74,46 +74,50 @@ def schedule(rate=0.1):
     return Schedule(rate, warmup=0.0, final_rate=1.0, batch_size=10)
 
 
+def train(loop, run, objective, n_epochs):
+    loop.fit(run.configure(objective, schedule()), make_batches(), n_epochs)
+
+
 def test_descends_and_records_every_epoch():
     objective = Square()
     run = make_run(objective)
-    trainer = Trainer(objective, schedule())
-    trainer.fit(run, make_batches(), 60)
+    loop = Loop()
+    train(loop, run, objective, 60)
     assert run.model.network.level.item() == pytest.approx(1, abs=0.05)
-    assert {len(column) for column in trainer.history.values()} == {60}
-    assert trainer.history["energy_loss"][0] > trainer.history["energy_loss"][-1]
+    assert {len(column) for column in loop.history.values()} == {60}
+    assert loop.history["energy_loss"][0] > loop.history["energy_loss"][-1]
 
 
 def test_best_state_by_the_monitor_is_kept():
     objective = Square()
     run = make_run(objective)
-    trainer = Trainer(objective, schedule(), monitor=Closeness(3.0))
-    trainer.fit(run, make_batches(), 60)
+    loop = Loop(monitor=Closeness(3.0))
+    train(loop, run, objective, 60)
     assert run.model.network.level.item() == pytest.approx(3, abs=0.3)
-    assert trainer.n_epochs < 60  # patience ran out long before
-    closest = np.argmax(trainer.history["validation_closeness"])
-    assert trainer.best_epoch == closest + 1
+    assert loop.n_epochs < 60  # patience ran out long before
+    closest = np.argmax(loop.history["validation_closeness"])
+    assert loop.best_epoch == closest + 1
 
 
 def test_the_untrained_state_is_a_candidate(capsys):
     objective = Square()
     run = make_run(objective)
-    trainer = Trainer(objective, schedule(), monitor=Closeness(9.0), verbose=100)
-    trainer.fit(run, make_batches(), 30)
+    loop = Loop(monitor=Closeness(9.0), verbose=100)
+    train(loop, run, objective, 30)
     assert run.model.network.level.item() == 5.0
-    assert trainer.best_epoch == 0
+    assert loop.best_epoch == 0
     assert "kept: the state before training" in capsys.readouterr().out
 
 
 def test_a_passing_divergence_is_rolled_back_at_a_lower_rate():
     objective = Square(broken=(9,))
     run = make_run(objective)
-    trainer = Trainer(objective, schedule())
-    trainer.fit(run, make_batches(), 200)
-    assert trainer.history["n_rollbacks"][-1] == 1
+    loop = Loop()
+    train(loop, run, objective, 200)
+    assert loop.history["n_rollbacks"][-1] == 1
     assert run.rate_factor == pytest.approx(0.3)
     assert run.model.network.level.item() == pytest.approx(1, abs=0.05)
-    assert {len(column) for column in trainer.history.values()} == {200}
+    assert {len(column) for column in loop.history.values()} == {200}
 
 
 class Poisoned(Square):
@@ -136,19 +140,19 @@ class Poisoned(Square):
 def test_the_third_return_is_to_an_older_state():
     objective = Poisoned()
     run = make_run(objective)
-    trainer = Trainer(objective, schedule())
-    trainer.fit(run, make_batches(), 40)
-    assert trainer.history["n_rollbacks"][3:8] == [0, 1, 2, 3, 3]
-    assert trainer.history["n_rollbacks"][-1] == 3
+    loop = Loop()
+    train(loop, run, objective, 40)
+    assert loop.history["n_rollbacks"][3:8] == [0, 1, 2, 3, 3]
+    assert loop.history["n_rollbacks"][-1] == 3
     assert run.state.poison == 0
 
 
 def test_the_older_state_is_not_the_beginning():
     objective = Square(broken=(121, 129, 137))  # the last quarter of the run
     run = make_run(objective)
-    trainer = Trainer(objective, schedule())
-    trainer.fit(run, make_batches(), 40)
-    assert trainer.history["n_rollbacks"][-1] == 3
+    loop = Loop()
+    train(loop, run, objective, 40)
+    assert loop.history["n_rollbacks"][-1] == 3
     assert run.model.network.level.item() == pytest.approx(1, abs=0.05)
 
 
@@ -161,9 +165,9 @@ def test_lost_chains_are_a_reason_to_go_back():
 
     objective = Lost()
     run = make_run(objective)
-    trainer = Trainer(objective, schedule())
-    trainer.fit(run, make_batches(), 5)
-    assert trainer.history["n_rollbacks"] == [0, 0, 1, 1, 1]
+    loop = Loop()
+    train(loop, run, objective, 5)
+    assert loop.history["n_rollbacks"] == [0, 0, 1, 1, 1]
     assert run.rate_factor == pytest.approx(0.3)
 
 
@@ -176,9 +180,7 @@ def test_chains_that_stay_lost_ask_for_another_step_size(n_epochs):
 
     objective = Lost()
     with pytest.raises(DivergenceError) as raised:
-        Trainer(objective, schedule()).fit(
-            make_run(objective), make_batches(), n_epochs
-        )
+        train(Loop(), make_run(objective), objective, n_epochs)
     message = str(raised.value)
     assert "1 chain of 4 is lost" in message and "Take a smaller step." in message
     assert ".." not in message and "Lower learning_rate" not in message
@@ -190,20 +192,20 @@ def test_lost_chains_survive_a_pickle():
     assert str(copied) == str(error) == "1 chain of 4 is lost. Take a smaller step."
 
 
-def test_a_lasting_divergence_is_an_error_with_figures():
+def test_a_lasting_divergence_is_an_error_with_metrics():
     objective = Square(broken=range(5, 10_000))
     with pytest.raises(DivergenceError, match=r"epoch 7.*energy_loss.*learning_rate"):
-        Trainer(objective, schedule()).fit(make_run(objective), make_batches(), 50)
+        train(Loop(), make_run(objective), objective, 50)
 
 
-def test_a_figure_out_of_its_range_is_a_divergence():
+def test_a_metric_out_of_its_range_is_a_divergence():
     class Watched(Square):
         healthy: ClassVar = {"level": (2.0, 10.0)}
 
     objective = Watched()
     run = make_run(objective)
     with pytest.raises(DivergenceError, match=r"level = .* left its healthy range"):
-        Trainer(objective, schedule(1.0)).fit(run, make_batches(), 500)
+        Loop().fit(run.configure(objective, schedule(1.0)), make_batches(), 500)
 
 
 def test_interrupt_leaves_the_best_state():
@@ -215,10 +217,10 @@ def test_interrupt_leaves_the_best_state():
 
     objective = Interrupting()
     run = make_run(objective)
-    trainer = Trainer(objective, schedule(), monitor=Closeness(1.0))
-    trainer.fit(run, make_batches(), 100)
-    assert trainer.interrupted and trainer.n_epochs == 7
-    best = -max(trainer.history["validation_closeness"])
+    loop = Loop(monitor=Closeness(1.0))
+    train(loop, run, objective, 100)
+    assert loop.interrupted and loop.n_epochs == 7
+    best = -max(loop.history["validation_closeness"])
     assert abs(run.model.network.level.item() - 1) == pytest.approx(best)
 
 
@@ -226,35 +228,31 @@ def test_averaged_weights_are_an_exponential_average():
     objective = Square()
     run = make_run(objective, averaging=0.9)
     levels = []
-    trainer = Trainer(
-        objective,
-        schedule(),
-        on_epoch=lambda *_: levels.append(run.model.network.level.item()),
-    )
-    trainer.fit(run, make_batches(), 5)  # four steps an epoch: one update each
+    loop = Loop(on_epoch=lambda *_: levels.append(run.model.network.level.item()))
+    train(loop, run, objective, 5)  # four steps an epoch: one update each
     average = levels[0]
     for n, level in enumerate(levels[1:], start=1):
         decay = min(0.9, (1 + n) / (10 + n))
         average = decay * average + (1 - decay) * level
-    assert run.served.network.level.item() == pytest.approx(average, rel=1e-5)
-    assert run.served.network.level.item() != run.model.network.level.item()
+    assert run.averaged_model.network.level.item() == pytest.approx(average, rel=1e-5)
+    assert run.averaged_model.network.level.item() != run.model.network.level.item()
 
 
 def test_a_callback_stops_training():
-    trainer = Trainer(Square(), schedule(), on_epoch=lambda epoch, entry: epoch == 3)
-    trainer.fit(make_run(Square()), make_batches(), 50)
-    assert trainer.n_epochs == 3
+    loop = Loop(on_epoch=lambda epoch, entry: epoch == 3)
+    train(loop, make_run(Square()), Square(), 50)
+    assert loop.n_epochs == 3
 
 
 def test_snapshot_and_restore_are_exact():
     objective = Square()
     run = make_run(objective, averaging=0.9)
-    Trainer(objective, schedule()).fit(run, make_batches(), 3)
+    train(Loop(), run, objective, 3)
     snapshot = run.snapshot()
 
     def go_on():
-        Trainer(objective, schedule()).fit(run, make_batches(), 3)
-        return run.model.network.level.item(), run.served.network.level.item()
+        train(Loop(), run, objective, 3)
+        return run.model.network.level.item(), run.averaged_model.network.level.item()
 
     first = go_on()
     run.restore(snapshot)
@@ -265,8 +263,8 @@ def test_gradient_clipping_bounds_the_norm():
     """With plain momentum off, Adam's first step has the size of the rate anyway."""
     objective = Square()
     run = make_run(objective)
-    trainer = Trainer(objective, schedule(), gradient_clip=0.5)
-    trainer.fit(run, make_batches(), 1)
+    run.configure(objective, schedule(), gradient_clip=0.5)
+    Loop().fit(run, make_batches(), 1)
     assert abs(run.model.network.level.grad.item()) <= 0.5 + 1e-6
 
 

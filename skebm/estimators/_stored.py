@@ -1,0 +1,53 @@
+"""Estimators that keep a fitted model, are copied cheaply, and are stored as arrays."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from sklearn.base import BaseEstimator
+
+from skebm.utils._sklearn import CallbackSupportMixin
+
+#: Number of the layout of a stored state; raised whenever older states can't be read.
+FORMAT = 1
+
+
+class StoredEstimator(CallbackSupportMixin, BaseEstimator):
+    """Base of estimators whose fit is one value, `_fitted`.
+
+    The value has ``to_arrays()``, and its class ``from_arrays(arrays)``. A stored state
+    names the version of skebm and a format number.
+    """
+
+    #: The fitted model; None before `fit`.
+    _fitted = None
+
+    def __copy__(self):
+        """Return a copy that shares the fitted model."""
+        shallow = type(self).__new__(type(self))
+        for name, value in vars(self).items():
+            setattr(shallow, name, value)
+        return shallow
+
+    def __getstate__(self):
+        state = dict(super().__getstate__())
+        state |= {"_skebm_version": version("skebm"), "_skebm_format": FORMAT}
+        if self._fitted is not None:
+            kind = type(self._fitted)
+            state["_fitted"] = {"class": kind, "arrays": self._fitted.to_arrays()}
+        return state
+
+    def __setstate__(self, state):
+        state = dict(state)
+        stored = state.pop("_skebm_version", "0.1.0 or earlier")
+        found = state.pop("_skebm_format", 0)
+        if not 0 < found <= FORMAT:
+            raise ValueError(
+                f"This {type(self).__name__} was stored by skebm {stored}, whose format "
+                f"({found}) skebm {version('skebm')} can't read: it reads formats 1 to "
+                f"{FORMAT}. Fit it anew, or load it with skebm {stored}."
+            )
+        packed = state.get("_fitted")
+        if packed is not None:
+            state["_fitted"] = packed["class"].from_arrays(packed["arrays"])
+        super().__setstate__(state)

@@ -1,0 +1,194 @@
+"""The parts of a model that its first fit chooses: net, reference, seeds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from skebm.models._missing import fit_reference, fitted_proposal
+from skebm.models._rows import TrainingRows
+from skebm.models._specification import Specification
+from skebm.networks import EnergyModel, is_normalized
+from skebm.networks._build import build_network, draws_globally
+from skebm.objectives import Objective
+from skebm.references import Density, GaussianMixtureDensity, Reference
+from skebm.tables import TableEncoder
+from skebm.training import GradientRun
+from skebm.utils import draw_seed, isolated_rng, make_generator
+
+#: Rows that a reference is fitted to: its parameters are steady long before a copy of a
+#: large table would be a burden.
+MAX_REFERENCE_ROWS = 100_000
+
+#: Sets up a net that was built, such as the weights of its members.
+Prepare = Callable[[nn.Module], None]
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """What a model keeps of its first fit, however long it is trained on.
+
+    Attributes
+    ----------
+    encoder : TableEncoder
+        Between tables and standardised rows.
+    tie_scale : ndarray of shape (n_features,)
+        Width of the noise that spreads tied values.
+    reference : Density
+        q0, on the device.
+    recipe : Reference
+        The unfitted reference that was asked for.
+    network : str, class or callable
+        Names or builds the net.
+    n_outputs : int
+        Outputs of the net.
+    critic_scale : float
+        lambda.
+    averaging : float
+        Decay of the weight average.
+    seed : int
+        Of the run's first draws.
+    draws_globally : bool
+        Whether the net draws from torch's global generator while it is trained.
+    device : str
+        Where the model is.
+    """
+
+    encoder: TableEncoder
+    tie_scale: NDArray[np.float64]
+    reference: Density
+    recipe: Reference
+    network: Any
+    n_outputs: int
+    critic_scale: float
+    averaging: float
+    seed: int
+    draws_globally: bool
+    device: str
+
+    @property
+    def n_features(self) -> int:
+        """Number of columns."""
+        return len(self.encoder.scale)
+
+    def model_of(self, network: nn.Module) -> EnergyModel:
+        """Return the model of a net beside the reference."""
+        return EnergyModel(network, self.reference, self.critic_scale)
+
+    def start_run(self, network: nn.Module, objective: Objective) -> GradientRun:
+        """Return a run at its beginning; from one seed it has the same first draws."""
+        model = self.model_of(network)
+        model.reference = self.reference.for_training(self.seed)
+        objective.check_model(model, self.n_features)
+        generator = make_generator(self.seed, self.device)
+        return GradientRun(model, objective, generator, self.averaging)
+
+    def rebuild_run(self, objective: Objective) -> GradientRun:
+        """Return a run of a net built anew, to be restored to a snapshot."""
+        device = torch.device(self.device)
+        with isolated_rng(0, device):
+            network = build_network(self.network, self.n_features, self.n_outputs)
+            return self.start_run(network.to(device), objective)
+
+    def random_layers(self, seed: int) -> AbstractContextManager[None]:
+        """Return what feeds dropout and its like in a user's net, if it has any.
+
+        Fits of other nets may then go on side by side in threads.
+        """
+        if self.draws_globally:
+            return isolated_rng(seed, torch.device(self.device))
+        return nullcontext()
+
+    @cached_property
+    def proposal(self) -> GaussianMixtureDensity:
+        """The mixture whose conditionals propose what rows miss."""
+        return self.reference.as_mixture() or self.fitted_proposal
+
+    @cached_property
+    def fitted_proposal(self) -> GaussianMixtureDensity:
+        """A mixture fitted to draws of the reference."""
+        return fitted_proposal(self.reference, self.device)
+
+
+def assemble(
+    specification: Specification,
+    encoder: TableEncoder,
+    rows: TrainingRows,
+    objective: Objective,
+    rng: np.random.RandomState,
+    prepare: Prepare | None = None,
+    reference: Reference | None = None,
+) -> tuple[Assembly, GradientRun]:
+    """Build the net, fit the reference and start a run.
+
+    Parameters
+    ----------
+    specification, encoder, rows
+        The options and the table.
+    objective : Objective
+        What the run is trained by.
+    rng : RandomState
+        Source of randomness.
+    prepare : callable or None
+        Sets up the net that was built.
+    reference : Reference or None
+        Takes the place of the specification's.
+    """
+    device = specification.torch_device
+    with isolated_rng(draw_seed(rng), device):
+        network = build_network(
+            specification.network, rows.n_features, specification.n_outputs
+        )
+        is_random = draws_globally(network, rows.n_features)
+    network = network.to(device)
+    recipe = specification.reference if reference is None else reference
+    recipe = recipe.in_units(encoder.location, encoder.scale)
+    if is_normalized(network):
+        recipe = recipe.for_normalized()
+    density = _fit_reference(recipe, rows, rng, specification.verbose)
+    assembly = Assembly(
+        encoder=encoder,
+        tie_scale=rows.tie_scale,
+        reference=density.to(device),
+        recipe=specification.reference,
+        network=specification.network,
+        n_outputs=specification.n_outputs,
+        critic_scale=specification.critic_scale,
+        averaging=specification.weight_averaging,
+        seed=draw_seed(rng),
+        draws_globally=is_random,
+        device=specification.device,
+    )
+    if prepare is not None:
+        prepare(network)
+    with isolated_rng(draw_seed(rng), device):
+        return assembly, assembly.start_run(network, objective)
+
+
+def _fit_reference(
+    recipe: Reference, rows: TrainingRows, rng: np.random.RandomState, verbose: int
+) -> Density:
+    """Return the reference fitted to the rows trained on, or to some of them."""
+    chosen: Any = rows.train
+    if recipe.needs_all_rows:
+        chosen = slice(None)
+    elif len(chosen) > MAX_REFERENCE_ROWS:
+        drawn = rng.choice(len(chosen), MAX_REFERENCE_ROWS, replace=False)
+        chosen = chosen[torch.from_numpy(drawn)]
+    start = time.perf_counter()
+    weight = None if rows.weight is None else rows.weight[chosen]
+    generator = make_generator(draw_seed(rng))
+    density = fit_reference(recipe, rows.z[chosen], weight, generator)
+    if verbose:
+        seconds = time.perf_counter() - start
+        print(f"reference: {type(density).__name__}, {seconds:.1f} seconds")
+    return density

@@ -1,0 +1,141 @@
+"""log Z and outlier scores of a fitted model, computed when first asked for."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skebm.evaluation import LogNormalizer
+from skebm.evaluation.outliers._detector import OutlierDetector
+
+Array = NDArray[np.float32]
+
+
+class Calibrated(Protocol):
+    """What a model answers to be calibrated: both families of models do."""
+
+    def complete_rows(self, rows: Array, seed: int) -> Array:
+        """Return the rows with their missing entries drawn from the model."""
+
+    def estimate_log_normalizer(self, rows: Array, seed: int) -> LogNormalizer | None:
+        """Return log Z; ``rows`` are of the data, for chains that start there."""
+
+    def fit_outlier_scores(
+        self, train: Array, held_out: Array | None, seed: int
+    ) -> OutlierDetector:
+        """Return the outlier scores; they ask for log Z where they need it."""
+
+
+@dataclass(frozen=True)
+class CalibrationRows:
+    """Rows that log Z and outlier scores are computed from.
+
+    Attributes
+    ----------
+    train : ndarray of shape (n, n_features)
+        Rows that the model was trained on.
+    held_out : ndarray of shape (m, n_features) or None
+        Rows that it was not trained on.
+    """
+
+    train: Array
+    held_out: Array | None
+
+    @property
+    def judged(self) -> Array:
+        """The held-out rows, or the training rows where none were held out."""
+        return self.train if self.held_out is None else self.held_out
+
+
+class Calibration:
+    """log Z and outlier scores, computed at the first question from a fixed seed.
+
+    The rows are kept until both are known. Threads may ask at the same time.
+
+    Parameters
+    ----------
+    rows : CalibrationRows or None
+        Standardised rows, NaN where missing; None where both are known.
+    seed : int
+        Of every random number.
+    """
+
+    def __init__(self, rows: CalibrationRows | None, seed: int) -> None:
+        self.seed = seed
+        self._rows, self._are_complete = rows, False
+        self._estimate: LogNormalizer | None = None
+        self._is_estimated, self._is_news = False, False
+        self._detector: OutlierDetector | None = None
+        self._lock = threading.RLock()
+
+    def estimate(self, model: Calibrated) -> LogNormalizer | None:
+        """Return the estimate of log Z; None where the model has no normaliser."""
+        with self._lock:
+            if not self._is_estimated:
+                rows = self._complete_rows(model)
+                self._estimate = model.estimate_log_normalizer(rows.judged, self.seed)
+                self._is_estimated, self._is_news = True, True
+                self._forget_rows()
+            return self._estimate
+
+    def detector(self, model: Calibrated) -> OutlierDetector:
+        """Return the outlier scores of the model, with their held-out values."""
+        with self._lock:
+            if self._detector is None:
+                self.estimate(model)
+                rows = self._complete_rows(model)
+                self._detector = model.fit_outlier_scores(
+                    rows.train, rows.held_out, self.seed
+                )
+                self._forget_rows()
+            return self._detector
+
+    def take_news(self) -> LogNormalizer | None:
+        """Return an estimate that was made since the last call, else None."""
+        with self._lock:
+            news = self._estimate if self._is_news else None
+            self._is_news = False
+            return news
+
+    def _complete_rows(self, model: Calibrated) -> CalibrationRows:
+        assert self._rows is not None
+        if not self._are_complete:
+            train, held_out = self._rows.train, self._rows.held_out
+            if held_out is not None:
+                held_out = model.complete_rows(held_out, self.seed)
+            train = model.complete_rows(train, self.seed)
+            self._rows, self._are_complete = CalibrationRows(train, held_out), True
+        return self._rows
+
+    def _forget_rows(self) -> None:
+        if self._is_estimated and self._detector is not None:
+            self._rows = None
+
+    def to_arrays(self) -> dict[str, Any]:
+        """Return a finished calibration as arrays, numbers and words."""
+        assert self._is_estimated and self._detector is not None
+        return {
+            "seed": self.seed,
+            "log_normalizer": self._estimate,
+            "detector": self._detector.to_arrays(),
+        }
+
+    @classmethod
+    def known(
+        cls, estimate: LogNormalizer | None, detector: OutlierDetector, seed: int = 0
+    ) -> Calibration:
+        """Return a calibration of which nothing is left to compute."""
+        calibration = cls(None, seed)
+        calibration._estimate, calibration._detector = estimate, detector
+        calibration._is_estimated = True
+        return calibration
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, Any], device: Any) -> Calibration:
+        """Return the calibration that `to_arrays` described."""
+        detector = OutlierDetector.from_arrays(arrays["detector"], device)
+        return cls.known(arrays["log_normalizer"], detector, arrays["seed"])

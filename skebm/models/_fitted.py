@@ -1,0 +1,308 @@
+"""A fitted model: what it knows of standardised rows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from skebm.evaluation import (
+    NORMALIZED,
+    OOD_SCORES,
+    LogNormalizer,
+    ScoredModel,
+)
+from skebm.evaluation.outliers._detector import OutlierDetector
+from skebm.models import _conditioning, _missing
+from skebm.models._assembly import Assembly
+from skebm.models._calibration import Calibration
+from skebm.models._conditioning import Filled, LogTilt, Marginals
+from skebm.models._specification import Specification
+from skebm.models._state import from_arrays, to_arrays
+from skebm.networks import EnergyModel
+from skebm.objectives import Objective
+from skebm.references import Density
+from skebm.tables import TableEncoder
+from skebm.training import GradientRun
+from skebm.utils import in_padded_batches, make_generator
+
+#: Completions over which the outlier score of an incomplete row is a mean.
+N_SCORED = 32
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a training ended.
+
+    Attributes
+    ----------
+    history : dict of str to list
+        One entry an epoch.
+    n_epochs : int
+        Epochs of it.
+    best_epoch : int
+        The epoch whose state was kept; 0 is the untrained one.
+    n_steps : int
+        Steps of a whole training of so many rows.
+    interruptions : tuple of str
+        What a KeyboardInterrupt ended.
+    """
+
+    history: dict[str, list[Any]]
+    n_epochs: int
+    best_epoch: int
+    n_steps: int
+    interruptions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class FittedModel:
+    """The density of standardised rows, its net and reference, and log Z.
+
+    Attributes
+    ----------
+    specification : Specification
+        The options of the last training.
+    assembly : Assembly
+        What its first fit chose.
+    objective : Objective
+        What it was trained by.
+    run : GradientRun
+        Where its training stands.
+    network : nn.Module
+        The trained net, of averaged weights where an average is kept.
+    outcome : Outcome
+        How its last training ended.
+    calibration : Calibration
+        log Z and outlier scores.
+    """
+
+    specification: Specification
+    assembly: Assembly
+    objective: Objective
+    run: GradientRun
+    network: nn.Module
+    outcome: Outcome
+    calibration: Calibration = field(repr=False)
+
+    @property
+    def encoder(self) -> TableEncoder:
+        """Between tables and standardised rows."""
+        return self.assembly.encoder
+
+    @property
+    def reference(self) -> Density:
+        """q0."""
+        return self.assembly.reference
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return torch.device(self.assembly.device)
+
+    @property
+    def energy_model(self) -> EnergyModel:
+        """The net beside the reference."""
+        return self.assembly.model_of(self.network)
+
+    @property
+    def estimate(self) -> LogNormalizer | None:
+        """The estimate of log Z, made at the first question; None without one."""
+        return self.calibration.estimate(self)
+
+    @property
+    def log_normalizer(self) -> float | None:
+        """Log Z in nats; None without a normaliser."""
+        estimate = self.estimate
+        return None if estimate is None else estimate.log_normalizer
+
+    @property
+    def detector(self) -> OutlierDetector:
+        """The outlier scores, fitted at the first question."""
+        return self.calibration.detector(self)
+
+    # ------------------------------------------------------------------ rows
+
+    def energy(self, z: Array) -> NDArray[np.float64]:
+        """Return E of rows (n, n_features), in nats."""
+        return self._by_batches(self._energy, z)
+
+    def net_energy(self, z: Array) -> NDArray[np.float64]:
+        """Return E at points z themselves, whatever their cells."""
+        return self._by_batches(lambda x: self.energy_model.energy(x).double(), z)
+
+    def logits(self, z: Array) -> NDArray[np.float64]:
+        """Return the outputs of the net for rows, (n, n_outputs)."""
+        return self._by_batches(self.energy_model.logits, z)
+
+    def log_prob(self, z: Array) -> Marginals:
+        """Return log p of rows, in nats and the units of X; NaN is marginalised."""
+        missing = np.isnan(z).any(axis=1)
+        if not missing.any():
+            return Marginals(self._by_batches(self._log_density(), z))
+        scores = np.empty(len(z))
+        if not missing.all():
+            scores[~missing] = self._by_batches(self._log_density(), z[~missing])
+        marginals = _conditioning.log_marginals(self, z[missing])
+        scores[missing] = marginals.log_prob
+        return Marginals(scores, marginals.untrusted_errors)
+
+    def outlier_scores(self, X: Array, name: str) -> tuple[Array, Filled]:
+        """Return the scores of rows of a table, and how missing entries were filled."""
+        kind, scored = self.detector.score(name), self._scored_model()
+
+        def score(table: Array) -> NDArray[np.float64]:
+            z = self.encoder.encode(table)
+            return self._by_batches(lambda rows: kind(scored, rows), z)
+
+        missing = np.isnan(X).any(axis=1)
+        if not missing.any():
+            return score(X), Filled(X)
+        scores = np.empty(len(X))
+        if not missing.all():
+            scores[~missing] = score(X[~missing])
+        filled = self.complete(X[missing], N_SCORED)
+        scores[missing] = score(filled.table).reshape(-1, N_SCORED).mean(axis=1)
+        return scores, filled
+
+    # ----------------------------------------------------------------- draws
+
+    def sample(
+        self,
+        n_samples: int,
+        generator: torch.Generator,
+        log_tilt: LogTilt | None = None,
+    ) -> Array:
+        """Return draws from p(x) exp(log_tilt(x)), up to scale, in the units of X."""
+        return _conditioning.draw(self, n_samples, generator, log_tilt)
+
+    def complete(
+        self,
+        X: Array,
+        n_samples: int,
+        generator: torch.Generator | None = None,
+        log_tilt: LogTilt | None = None,
+    ) -> Filled:
+        """Return rows of X with draws of their missing entries, n_samples of each."""
+        return _conditioning.complete(self, X, n_samples, generator, log_tilt)
+
+    def impute(self, X: Array, strategy: str) -> Filled:
+        """Return rows of X with their missing entries filled by a summary."""
+        return _conditioning.impute(self, X, strategy)
+
+    # ----------------------------------------------------------- calibration
+
+    def complete_rows(self, z: Array, seed: int) -> Array:
+        """Return standardised rows completed by draws from the model."""
+        if not np.isnan(z).any():
+            return z
+        assembly = self.assembly
+        return _missing.complete(
+            z, assembly.proposal, self.energy_model, assembly.tie_scale, seed
+        )
+
+    def estimate_log_normalizer(self, z: Array, seed: int) -> LogNormalizer | None:
+        """Return log Z: known where the net is normalised, else by the normaliser.
+
+        Rows z are where its reverse chains start.
+        """
+        start = time.perf_counter()
+        estimate = estimate_log_normalizer(
+            self.energy_model, self.specification.normalizer, seed, z, self.device
+        )
+        if estimate is not None and self.specification.verbose:
+            print(f"{estimate}, {time.perf_counter() - start:.1f} seconds")
+        return estimate
+
+    def fit_outlier_scores(
+        self, train: Array, held_out: Array | None, seed: int
+    ) -> OutlierDetector:
+        """Return the outlier scores that are free, and the one that was asked for."""
+        wanted = self.specification.ood_score
+        return OutlierDetector.fit(
+            self._scored_model(),
+            train,
+            held_out,
+            [n for n, kind in OOD_SCORES.items() if kind.is_free or n == wanted],
+            seed=seed,
+            device=self.device,
+            max_steps=self.outcome.n_steps,
+        )
+
+    # --------------------------------------------------------------- storage
+
+    def to_arrays(self) -> dict[str, Any]:
+        """Return the model as arrays, options and numbers; see `skebm.models._state`."""
+        return to_arrays(self)
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, Any]) -> FittedModel:
+        """Return the model that `to_arrays` described."""
+        return from_arrays(cls, arrays)
+
+    # ---------------------------------------------------------------- inside
+
+    def _log_density(self) -> Callable[[Tensor], Tensor]:
+        """Return log p in nats and the units of X, a function of complete rows."""
+        level, jacobian = self.log_normalizer or 0.0, self.encoder.log_jacobian
+        model = self.energy_model
+
+        def standardized(z: Tensor) -> Tensor:
+            return model.log_prob_unnormalized(z).double() - level
+
+        log_mass = self.encoder.log_mass(standardized)
+        return lambda z: log_mass(z) + jacobian
+
+    def _energy(self, z: Tensor) -> Tensor:
+        """Return E; over a cell, -log of the mean of exp(-E) under the reference."""
+        model = self.energy_model
+        if self.encoder.cells is None:
+            return model.energy(z).double()
+        log_mass = self.encoder.log_mass(model.log_prob_unnormalized)
+        return self.encoder.log_mass(self.reference.log_prob)(z) - log_mass(z)
+
+    def _scored_model(self) -> ScoredModel:
+        return ScoredModel(self.energy_model, self._log_density(), self._energy)
+
+    def _by_batches(
+        self, function: Callable[[Tensor], Tensor], z: Array
+    ) -> NDArray[np.float64]:
+        """Apply a function of tensors to rows, in batches of one size."""
+
+        def prepare(rows: Array) -> Tensor:
+            return torch.from_numpy(rows).to(self.device)
+
+        with torch.no_grad():
+            return in_padded_batches(function, z, prepare)
+
+
+def estimate_log_normalizer(
+    model: EnergyModel,
+    normalizer: Any,
+    seed: int,
+    z: Array | None,
+    device: torch.device,
+) -> LogNormalizer | None:
+    """Return log Z of a model; standardised rows z are where reverse chains start."""
+    if model.is_normalized:
+        return NORMALIZED
+    if normalizer is None:
+        return None
+    rows = None if z is None else torch.from_numpy(z).to(device)
+    latent = model.in_latent_space()
+    if rows is not None and latent is not model:
+        rows = model.reference.to_latent(rows)
+    return normalizer.estimate(
+        latent.energy,
+        latent.reference,
+        generator=make_generator(seed, device),
+        rows=rows,
+    )

@@ -1,0 +1,168 @@
+"""The rows of a table as training takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from skebm.models._calibration import CalibrationRows
+from skebm.objectives import RowCells
+from skebm.references import hot_deck
+from skebm.tables import TableEncoder
+from skebm.training import RowGraph
+from skebm.utils import dequantization_scale, draw_seed, make_generator
+
+#: Most rows that early stopping, the noise of ties and calibration look at.
+MAX_HELD_OUT = 10_000
+
+#: Takes a random state and a number of rows to training and held-out (or no) rows.
+Split = Callable[[int, np.random.RandomState], tuple[Tensor, Tensor | None]]
+
+
+@dataclass(frozen=True)
+class TrainingRows:
+    """Standardised rows, and what a step of training draws with them.
+
+    Attributes
+    ----------
+    z : Tensor of shape (n, n_features)
+        On the CPU, NaN where missing.
+    y : ndarray of int of shape (n,) or None
+        Class indices, -1 where unlabelled.
+    weight : Tensor of shape (n,) or None
+        Of mean one.
+    train, held_out : Tensor of int64; held_out may be None
+        Indices of the rows trained on, and of those held out.
+    cells : RowCells or None
+        The quantization cells of the columns.
+    tie_scale : ndarray of shape (n_features,)
+        Width of the noise that spreads tied values.
+    n_labeled : int
+        Labelled rows drawn beside each batch.
+    graph : RowGraph or None
+        Neighbours and soft labels of the rows.
+    """
+
+    z: Tensor
+    y: NDArray[np.int64] | None
+    weight: Tensor | None
+    train: Tensor
+    held_out: Tensor | None
+    cells: RowCells | None
+    tie_scale: NDArray[np.float64]
+    n_labeled: int = 0
+    graph: RowGraph | None = None
+
+    @classmethod
+    def of(
+        cls,
+        encoder: TableEncoder,
+        X: NDArray[Any],
+        rng: np.random.RandomState,
+        *,
+        split: Split,
+        y: NDArray[np.int64] | None = None,
+        sample_weight: NDArray[np.float64] | None = None,
+        tie_scale: NDArray[np.float64] | None = None,
+    ) -> Self:
+        """Encode the rows of X and split them.
+
+        Parameters
+        ----------
+        encoder : TableEncoder
+            Of the table.
+        X : ndarray of shape (n, n_features)
+            Numbers and category indices.
+        rng : RandomState
+            Source of randomness.
+        split : callable
+            Takes a number of rows and a random state to the rows trained on and held
+            out.
+        y, sample_weight : ndarray of shape (n,) or None
+            Class indices and weights.
+        tie_scale : ndarray of shape (n_features,) or None
+            That of earlier rows; None learns it from the rows trained on.
+        """
+        z = torch.from_numpy(encoder.encode(X))
+        if encoder.cells is not None:
+            z = encoder.cells.redraw(z, make_generator(draw_seed(rng)))
+        train, held_out = split(len(z), rng)
+        tie_scale = _tie_scale(z, train, rng, tie_scale)
+        weight = None
+        if sample_weight is not None:
+            unit = sample_weight / sample_weight.mean()
+            weight = torch.as_tensor(unit, dtype=torch.float32)
+        return cls(z, y, weight, train, held_out, encoder.cells, tie_scale)
+
+    @property
+    def n_features(self) -> int:
+        """Number of columns."""
+        return self.z.shape[1]
+
+    @property
+    def noise_scale(self) -> Tensor | None:
+        """Width of the noise that spreads tied values; None where none are."""
+        scale = torch.from_numpy(self.tie_scale).float()
+        return scale if scale.any() else None
+
+    def beside(self, n_labeled: int, graph: RowGraph | None) -> Self:
+        """Return the rows with labelled rows and a graph beside each batch."""
+        return replace(self, n_labeled=n_labeled, graph=graph)
+
+    def kept(self, rng: np.random.RandomState) -> CalibrationRows:
+        """Return a sample of the rows, for calibration."""
+        train, held_out = (
+            self._some(rows, rng) for rows in (self.train, self.held_out)
+        )
+        assert train is not None
+        return CalibrationRows(train, held_out)
+
+    def _some(
+        self, rows: Tensor | None, rng: np.random.RandomState
+    ) -> NDArray[np.float32] | None:
+        if rows is None:
+            return None
+        chosen = torch.from_numpy(rng.permutation(len(rows)))[:MAX_HELD_OUT]
+        return self.z[rows[chosen]].numpy()
+
+
+def _tie_scale(
+    z: Tensor,
+    train: Tensor,
+    rng: np.random.RandomState,
+    known: NDArray[np.float64] | None,
+) -> NDArray[np.float64]:
+    """Return the width of the noise that spreads tied values, by some rows."""
+    if z.isnan().any():
+        seed = draw_seed(rng)
+        if known is None:
+            z = hot_deck(z, make_generator(seed))
+    if known is not None:
+        return known
+    rows = train[rng.permutation(len(train))[:MAX_HELD_OUT]]
+    return dequantization_scale(z[rows].double().numpy())
+
+
+def keep_all(n_rows: int, rng: np.random.RandomState) -> tuple[Tensor, None]:
+    """Split into training rows alone."""
+    del rng
+    return torch.arange(n_rows), None
+
+
+def split_at_random(early_stopping: bool, fraction: float) -> Split:
+    """Return the split that holds out a fraction of the rows, where asked for."""
+
+    def split(n_rows: int, rng: np.random.RandomState) -> tuple[Tensor, Tensor | None]:
+        n_held_out = min(MAX_HELD_OUT, round(fraction * n_rows))
+        if not early_stopping or min(n_held_out, n_rows - n_held_out) < 1:
+            return keep_all(n_rows, rng)
+        order = torch.from_numpy(rng.permutation(n_rows))
+        return order[n_held_out:], order[:n_held_out]
+
+    return split

@@ -1,0 +1,171 @@
+"""Training of an assembled model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skebm.models._assembly import Assembly
+from skebm.models._missing import completion
+from skebm.models._rows import TrainingRows
+from skebm.models._specification import Specification
+from skebm.objectives import Objective
+from skebm.training import (
+    MAX_MONITORED,
+    DensityMonitor,
+    GradientRun,
+    IncompleteRowsMonitor,
+    LabelMonitor,
+    Loop,
+    Monitor,
+    TableBatches,
+)
+from skebm.utils import draw_seed, make_generator, normal_like
+
+
+@dataclass(frozen=True)
+class Trained:
+    """An assembled model, its run, and the loop that trained it."""
+
+    assembly: Assembly
+    run: GradientRun
+    loop: Loop
+
+
+#: Told the state of a training after each epoch; returns True to stop.
+Told = Callable[[Trained], bool]
+
+
+def train(
+    specification: Specification,
+    assembly: Assembly,
+    run: GradientRun,
+    objective: Objective,
+    rows: TrainingRows,
+    rng: np.random.RandomState,
+    told: Told | None = None,
+    *,
+    by_labels: bool = False,
+) -> Trained:
+    """Train a run on its rows; early stopping watches those held out.
+
+    Parameters
+    ----------
+    specification, assembly, run, objective, rows
+        The options, the model, and what it is trained on and by.
+    rng : RandomState
+        Source of randomness.
+    told : callable or None
+        Told the state after each epoch; returns True to stop.
+    by_labels : bool
+        Whether the accuracy on the held-out rows is watched, else their density.
+    """
+    n_epochs = specification.n_epochs(len(rows.train))
+    monitor = None
+    if rows.held_out is not None:
+        monitor = _monitor(assembly, rows, draw_seed(rng), by_labels)
+    loop = make_loop(specification, monitor)
+    trained = Trained(assembly, run, loop)
+    if told is not None:
+        loop.on_epoch = lambda epoch, entry: told(trained)
+    schedule, clip = specification.schedule(), specification.gradient_clip
+    run.configure(objective, schedule, clip)
+    loop.fit(run, make_batches(assembly, run, rows), n_epochs)
+    return trained
+
+
+def train_pass(
+    specification: Specification,
+    assembly: Assembly,
+    run: GradientRun,
+    objective: Objective,
+    rows: TrainingRows,
+    rng: np.random.RandomState,
+    progress: tuple[float, float],
+) -> Trained:
+    """Train a run by one pass over its rows, at a constant rate.
+
+    Parameters
+    ----------
+    specification, assembly, run, objective, rows, rng
+        As for `train`.
+    progress : tuple of float
+        Where the pass begins and ends, as shares of a whole run.
+    """
+    loop = make_loop(specification)
+    loop.progress = progress
+    schedule = specification.schedule(warmup=0.0, final_rate=1.0)
+    run.configure(objective, schedule, specification.gradient_clip)
+    batches = make_batches(assembly, run, rows)
+    with assembly.random_layers(draw_seed(rng)):
+        loop.fit(run, batches, 1)
+    return Trained(assembly, run, loop)
+
+
+def make_loop(specification: Specification, monitor: Monitor | None = None) -> Loop:
+    """Return the loop by a specification."""
+    return Loop(
+        monitor=monitor,
+        n_iter_no_change=specification.n_iter_no_change,
+        tol=specification.tol,
+        verbose=specification.verbose,
+    )
+
+
+def make_batches(
+    assembly: Assembly, run: GradientRun, rows: TrainingRows
+) -> TableBatches:
+    """Return the batches of the rows; missing entries are completed at each visit."""
+    gaps = None
+    if rows.z.isnan().any():
+        gaps = completion(
+            rows.z,
+            assembly.proposal,
+            lambda: run.averaged_model,
+            assembly.tie_scale,
+            assembly.seed,
+        )
+    return TableBatches(
+        rows.z,
+        None if rows.y is None else torch.from_numpy(rows.y),
+        rows.weight,
+        rows.train,
+        device=torch.device(assembly.device),
+        reference=assembly.reference,
+        noise_scale=rows.noise_scale,
+        cells=rows.cells,
+        n_labeled=rows.n_labeled,
+        graph=rows.graph,
+        gaps=gaps,
+    )
+
+
+def _monitor(
+    assembly: Assembly, rows: TrainingRows, seed: int, by_labels: bool
+) -> Monitor:
+    """Return what early stopping watches on the held-out rows."""
+    held_out = rows.held_out
+    weight = None if rows.weight is None else rows.weight[held_out]
+    if by_labels:
+        assert rows.y is not None
+        x = rows.z[held_out].to(assembly.device)
+        y = torch.from_numpy(rows.y)[held_out].to(assembly.device)
+        weight = None if weight is None else weight.to(assembly.device)
+        return LabelMonitor(x, y, weight)
+    x = _spread_ties(rows.z[held_out], rows.noise_scale, seed)
+    x = assembly.reference.reflect(x.to(assembly.device))
+    given = x, weight, assembly.reference, make_generator(seed, assembly.device)
+    if rows.z[held_out[:MAX_MONITORED]].isnan().any():
+        return IncompleteRowsMonitor(*given, proposal=assembly.proposal)
+    return DensityMonitor(*given)
+
+
+def _spread_ties(x: Tensor, noise_scale: Tensor | None, seed: int) -> Tensor:
+    """Return held-out rows with the noise that training rows get."""
+    if noise_scale is None:
+        return x
+    return x + noise_scale * normal_like(x, make_generator(seed))

@@ -1,0 +1,68 @@
+"""Capabilities of nets: what a net can do besides mapping rows to outputs.
+
+A net is any ``nn.Module`` from (n, n_features) to (n, n_outputs). The nets of the
+package declare what more they can do by class attributes. A user's net may know none
+of them: the functions below, alone in the package, read them with a default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, cast
+
+from torch import Tensor, nn
+
+from skebm.references import Density
+
+
+class EnsembleNetwork(Protocol):
+    """Several classifiers and a critic in one net; ``is_ensemble`` is True."""
+
+    is_ensemble: bool
+    n_members: int
+
+    def members(self, x: Tensor, which: slice) -> Tensor:
+        """Return the class logits of those members, shape (n_members, n, n_outputs)."""
+
+    def critic(self, x: Tensor) -> Tensor:
+        """Return the critic, the logsumexp of the net's outputs, shape (n,)."""
+
+    def weigh(self, weights: Sequence[float]) -> None:
+        """Set the weights of the members, positive and of sum one."""
+
+
+def is_normalized(network: object) -> bool:
+    """Tell whether a net, or a class of nets, declares itself a log density."""
+    return bool(getattr(network, "is_normalized", False))
+
+
+def is_ensemble(network: object) -> bool:
+    """Tell whether a net, or a class of nets, declares itself an `EnsembleNetwork`."""
+    return bool(getattr(network, "is_ensemble", False))
+
+
+def as_ensemble(network: nn.Module) -> EnsembleNetwork | None:
+    """Return the net where it is an ensemble, else None."""
+    return cast(EnsembleNetwork, network) if is_ensemble(network) else None
+
+
+def n_members_of(network: nn.Module) -> int:
+    """Return the number of classifiers in a net: 1 unless it is an ensemble."""
+    ensemble = as_ensemble(network)
+    return 1 if ensemble is None else ensemble.n_members
+
+
+def has_elementwise_layers(network: object) -> bool:
+    """Tell whether each nonlinear layer below the last applies one function of torch.
+
+    Only then is all else between the rows and the last layer linear in the rows.
+    """
+    return bool(getattr(network, "has_elementwise_layers", False))
+
+
+def closed_form_of(network: object) -> Density | None:
+    """Return the density of a normalised net with closed conditionals, or None."""
+    if not is_normalized(network):
+        return None
+    closed_form = getattr(network, "closed_form", None)
+    return None if closed_form is None else closed_form()
