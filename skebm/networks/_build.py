@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from skebm.networks import NETWORKS
+from skebm.networks._capabilities import is_ensemble, n_members_of
 from skebm.utils import isolated_rng
 
 Builder = Callable[[int, int], nn.Module]
@@ -96,12 +97,4 @@ def count_members(builder: Builder, n_features: int, n_outputs: int) -> int:
             return int(n_members)
     with isolated_rng(0, torch.device("cpu")):
         network = build_network(builder, n_features, n_outputs)
-    if not is_ensemble(network):
-        return 1
-    assert isinstance(network.n_members, Integral)
-    return int(network.n_members)
-
-
-def is_ensemble(network: Any) -> bool:
-    """Return True if a net, or a class of nets, has several members."""
-    return getattr(network, "is_ensemble", False)
+    return int(n_members_of(network))

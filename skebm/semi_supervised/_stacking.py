@@ -189,11 +189,8 @@ class Stacking:
         )
         steps_per_epoch = batches.n_steps(min(schedule.batch_size, len(x)))
         loop = Loop()
-        loop.fit(
-            run.configure(objective, schedule),
-            batches,
-            -(-min(self.n_steps, MAX_STEPS) // steps_per_epoch),
-        )
+        n_epochs = -(-min(self.n_steps, MAX_STEPS) // steps_per_epoch)
+        loop.fit(run.configure(objective, schedule), batches, n_epochs)
         if loop.interrupted:
             raise KeyboardInterrupt
         return run.averaged_model
