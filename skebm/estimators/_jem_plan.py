@@ -30,7 +30,8 @@ class TrainingPlan:
     @classmethod
     def of(cls, specification, encoder, rows, terms, known, classes, rng):
         """Learn from the rows what is not yet known of semi-supervision."""
-        n_members = count_members(resolve_network(specification.network))
+        builder = resolve_network(specification.network)
+        n_members = count_members(builder, rows.z.shape[1], len(classes))
         n_steps = specification.n_steps(len(rows.train))
         batch_size = specification.batch_size
         n_labels = int((rows.y[rows.train.numpy()] >= 0).sum())

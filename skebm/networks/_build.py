@@ -6,12 +6,14 @@ import copy
 import inspect
 from collections.abc import Callable
 from functools import partial
+from numbers import Integral
 from typing import Any
 
 import torch
 from torch import nn
 
 from skebm.networks import NETWORKS
+from skebm.networks._capabilities import is_ensemble, n_members_of
 from skebm.utils import isolated_rng
 
 Builder = Callable[[int, int], nn.Module]
@@ -91,16 +93,8 @@ def count_members(builder: Builder, n_features: int, n_outputs: int) -> int:
     if is_ensemble(constructor):
         parameter = inspect.signature(builder).parameters.get("n_members")
         n_members = None if parameter is None else parameter.default
-        if isinstance(n_members, int) and n_members > 0:
-            return n_members
+        if isinstance(n_members, Integral) and int(n_members) > 0:
+            return int(n_members)
     with isolated_rng(0, torch.device("cpu")):
         network = build_network(builder, n_features, n_outputs)
-    if not is_ensemble(network):
-        return 1
-    assert isinstance(network.n_members, int)
-    return network.n_members
-
-
-def is_ensemble(network: Any) -> bool:
-    """Return True if a net, or a class of nets, has several members."""
-    return getattr(network, "is_ensemble", False)
+    return int(n_members_of(network))

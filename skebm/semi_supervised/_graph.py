@@ -84,11 +84,6 @@ class LabelGraph:
         """Class priors of the unlabelled rows, shape (n_classes,)."""
         return self.priors.class_priors
 
-    # JEMClassifier reads these three until it uses the plan.
-    shares = class_priors
-    codes = property(lambda self: self.y)
-    weights = property(lambda self: self.edges and self.edges.affinities)
-
     def of_table(self, n_rows: int) -> RowGraph | None:
         """Return the graph by row indices of the table, or None without edges.
 
@@ -245,6 +240,3 @@ def shape_of_differences(
     variances, directions = np.linalg.eigh(moment)
     relative = np.maximum(variances / max(variances[-1], 1e-300), 1e-9)
     return (directions * np.sqrt(relative)).T.astype(np.float32)
-
-
-build_graph = build  # for JEMClassifier until it uses the plan

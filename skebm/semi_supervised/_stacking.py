@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -189,11 +188,8 @@ class Stacking:
         )
         steps_per_epoch = batches.n_steps(min(schedule.batch_size, len(x)))
         loop = Loop()
-        loop.fit(
-            run.configure(objective, schedule),
-            batches,
-            -(-min(self.n_steps, MAX_STEPS) // steps_per_epoch),
-        )
+        n_epochs = -(-min(self.n_steps, MAX_STEPS) // steps_per_epoch)
+        loop.fit(run.configure(objective, schedule), batches, n_epochs)
         if loop.interrupted:
             raise KeyboardInterrupt
         return run.averaged_model
@@ -334,18 +330,3 @@ def realizable_weights(
 
 def _allow_for_noise(likelihoods: Array, n_classes: int) -> Array:
     return (1 - LABEL_NOISE) * likelihoods + LABEL_NOISE / n_classes
-
-
-def prior_stack(active: Sequence[str]) -> StackingWeights:
-    """Return `prior_weights` as JEMClassifier takes them until it uses the plan."""
-    return StackingWeights(prior_weights(active))
-
-
-def stack_roles(
-    z: Tensor, weight: Tensor | None, graph: LabelGraph, objective: Joint, *options: Any
-) -> StackingWeights:
-    """Run `Stacking` as JEMClassifier calls it until it uses the plan."""
-    active, schedule, n_steps, n_members, device, rng = options
-    rate = schedule.learning_rate
-    stacking = Stacking(objective, active, n_members, rate, n_steps, device)
-    return stacking.fit(z, weight, graph, rng)
