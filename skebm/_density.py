@@ -282,7 +282,8 @@ class EBMDensityEstimator(
         model = self._make_model()
         if self.log_normalizer_ is None or model.is_normalized:
             return
-        energy = self._on_rows(lambda Z: model.energy(Z).double(), X)
+        Z = self._filled(self._standardizer.transform(X), self._run_seed)
+        energy = self._on_standardized(lambda Z: model.energy(Z).double(), Z)
         gain = -energy.mean() - self.log_normalizer_
         if gain < MIN_GAIN:
             raise DivergenceError(

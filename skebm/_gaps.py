@@ -104,12 +104,6 @@ class IncompleteRowsMixin:
         held_out = None if held_out is None else self._filled(held_out, seed)
         return self._filled(train, seed), held_out, seed
 
-    def _check_gain(self, X):
-        if np.isnan(X).any():
-            Z = self._filled(self._standardizer.transform(X), self._run_seed)
-            X = self._standardizer.inverse_transform(Z)
-        super()._check_gain(X)
-
     def _filled(self, Z, seed):
         """Return standardised rows completed by draws from the model."""
         if not np.isnan(Z).any():
