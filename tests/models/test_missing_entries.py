@@ -261,3 +261,12 @@ def test_divergence_with_gaps_is_told_as_such():
     X = with_gaps(np.random.default_rng(0).normal(size=(300, 3)))
     with pytest.raises(DivergenceError, match="Lower learning_rate"):
         make(learning_rate=1e20, max_iter=3).fit(X)
+
+
+@pytest.mark.parametrize("n_gaps", [0, 1])
+def test_a_model_far_worse_than_its_reference_is_refused(n_gaps):
+    X = rings(200, 0)
+    X[:n_gaps, 1] = np.nan
+    model = make(learning_rate=1.0, max_iter=3, early_stopping=False)
+    with pytest.raises(DivergenceError, match="nats less than the untrained reference"):
+        model.fit(X)
