@@ -471,9 +471,9 @@ class BaseEBM(OODScoresMixin, CallbackSupportMixin, PortableStateMixin, BaseEsti
             return NORMALIZED
         if Z is not None:
             Z = torch.from_numpy(Z).to(self._device)
-        moved = model.in_coordinates()
+        moved = model.in_latent_space()
         if Z is not None and moved is not model:
-            Z = model.reference.coordinates(Z)
+            Z = model.reference.to_latent(Z)
         return normalizer and normalizer.estimate(
             moved.energy,
             moved.reference,

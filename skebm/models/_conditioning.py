@@ -148,11 +148,11 @@ class ConditionalsMixin:
         return self._standardizer.inverse_transform(Z.cpu().numpy())
 
     def _draw_annealed(self, model, n_samples, log_tilt, generator):
-        """Draw standardised rows, by way of the reference's coordinates."""
-        moved = model.in_coordinates()
+        """Draw standardised rows, in the reference's latent space."""
+        moved = model.in_latent_space()
 
         def to_rows(z):
-            return z if moved is model else model.reference.from_coordinates(z)
+            return z if moved is model else model.reference.from_latent(z)
 
         def log_tilt_there(z):
             return log_tilt(to_rows(z))

@@ -93,18 +93,18 @@ class Density(nn.Module, ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} has no transitions.")
 
-    def coordinates(self, x: Tensor) -> Tensor:
-        """Return rows in columns that are about normal: what a net sees."""
+    def to_latent(self, x: Tensor) -> Tensor:
+        """Return rows in the latent space that a net sees, about normal by column."""
         return x
 
-    def from_coordinates(self, z: Tensor) -> Tensor:
-        """Return the rows of these coordinates."""
+    def from_latent(self, z: Tensor) -> Tensor:
+        """Return the rows of these points of the latent space."""
         return z
 
-    def in_coordinates(self) -> Density:
-        """Return the density of the coordinates, its Jacobian counted, for chains.
+    def in_latent_space(self) -> Density:
+        """Return the density of latent points, with its Jacobian, for chains.
 
-        Or the density itself, where chains had better move among the rows.
+        It is the density itself where chains mix better in the space of rows.
         """
         return self
 

@@ -125,15 +125,15 @@ class CopulaMixtureDensity(StackedDensity):
         "plain": GaussianMixtureDensity,
     }
 
-    def coordinates(self, x: Tensor) -> Tensor:
+    def to_latent(self, x: Tensor) -> Tensor:
         """Return the mapped rows."""
         return self.maps(x)[0]
 
-    def from_coordinates(self, z: Tensor) -> Tensor:
+    def from_latent(self, z: Tensor) -> Tensor:
         """Return the rows that are mapped to z."""
         return self.maps.inverse(z)
 
-    def in_coordinates(self) -> Density:
+    def in_latent_space(self) -> Density:
         """Return the density of mapped rows, where most are of the mapped part."""
         return _MappedRowsDensity(self) if self.share >= 0.5 else self
 
@@ -186,15 +186,15 @@ class _MappedRowsDensity(Density):
 
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Return draws of shape (n_samples, n_features)."""
-        return self.density.coordinates(self.density.sample(n_samples, generator))
+        return self.density.to_latent(self.density.sample(n_samples, generator))
 
     def transition(
         self, x: Tensor, scale: Tensor, generator: torch.Generator
     ) -> Tensor:
         """Return mapped rows after a step that is made by the rows."""
-        rows = self.density.from_coordinates(x)
+        rows = self.density.from_latent(x)
         moved = self.density.transition(rows, scale, generator)
-        return self.density.coordinates(moved)
+        return self.density.to_latent(moved)
 
     @property
     def narrowest_scale(self) -> float:
