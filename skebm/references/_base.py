@@ -114,7 +114,7 @@ class Density(nn.Module, ABC):
         return math.inf
 
     def for_training(self, seed: int) -> Density:
-        """Return the density to train by: this, or one with draws in stock."""
+        """Return the density to train with: itself, or one whose draws are cached."""
         del seed
         return self
 

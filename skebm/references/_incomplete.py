@@ -15,7 +15,7 @@ from skebm.utils import dequantization_scale, normal_like, pick, uniform_like
 #: Elements of the matrices that are worked on at a time.
 CHUNK_ELEMENTS = 2**22
 #: Components drawn for each row, once; later draws pick among them.
-N_STOCKED = 64
+N_CACHED = 64
 #: Fits of a Gaussian, and of a mixture, to rows filled by the one before.
 N_GAUSSIAN_ROUNDS, N_MIXTURE_ROUNDS, N_LAST_ROUNDS = 30, 8, 1
 #: Components of that mixture.
@@ -71,15 +71,15 @@ class MixtureConditionals:
         self._constant = mixture.weights.double().log()
         self._constant -= factors.diagonal(dim1=1, dim2=2).log().sum(1)
         self.log_marginal = x.new_empty(len(x), dtype=torch.float64)
-        self._stock = torch.empty(
-            (len(x), N_STOCKED), dtype=torch.int16, device=x.device
+        self._components = torch.empty(
+            (len(x), N_CACHED), dtype=torch.int16, device=x.device
         )
         rows = x.isnan().sum(1).argsort()  # alike in number, so that blocks are small
         for part in rows.split(self._chunk_rows(len(self._means))):
             log_joint = self._log_joint(part)
             self.log_marginal[part] = log_joint.logsumexp(1)
-            picked = pick(log_joint.softmax(1), generator, N_STOCKED)
-            self._stock[part] = picked.to(torch.int16)
+            picked = pick(log_joint.softmax(1), generator, N_CACHED)
+            self._components[part] = picked.to(torch.int16)
 
     def draw(self, rows: Tensor, n_draws: int, generator: torch.Generator) -> Tensor:
         """Return completions of rows of these numbers, (n_rows, n_draws, n_features).
@@ -87,8 +87,8 @@ class MixtureConditionals:
         What is observed stays as it is.
         """
         rows = rows.repeat_interleave(n_draws)
-        stocked = uniform_like(self.log_marginal.new_empty(len(rows)), generator)
-        components = self._stock[rows, (stocked * N_STOCKED).long()].long()
+        place = uniform_like(self.log_marginal.new_empty(len(rows)), generator)
+        components = self._components[rows, (place * N_CACHED).long()].long()
         drawn = self._x[rows]
         for chunk in torch.arange(len(rows)).split(self._chunk_rows(1)):
             some, k = rows[chunk], components[chunk]

@@ -144,11 +144,11 @@ def test_a_flow_of_one_column():
     assert draws.mean().item() == pytest.approx(float(share @ axis), abs=0.03)
 
 
-def test_training_draws_from_a_stock(flow):
-    stocked = flow.for_training(0)
-    first, second = (stocked.sample(4000, rng(k)) for k in (0, 1))
+def test_training_uses_cached_draws(flow):
+    cached = flow.for_training(0)
+    first, second = (cached.sample(4000, rng(k)) for k in (0, 1))
     assert not torch.equal(first, second)
-    drawn = stocked.flow.sample(100_000, rng(2))
+    drawn = cached.flow.sample(100_000, rng(2))
     assert len(torch.unique(drawn, dim=0)) <= 32_768
     torch.testing.assert_close(first.mean(0), torch.zeros(2), atol=0.15, rtol=0)
     again = flow.for_training(0).sample(4000, rng(0))

@@ -47,7 +47,7 @@ def test_draws_follow_the_conditional_of_partition(mixture, rng, missing):
     row = mixture.sample(1, rng)[0]
     row[missing] = torch.nan
     observed = ~row.isnan()
-    rows = row.expand(4000, -1)  # each with a stock of components of its own
+    rows = row.expand(4000, -1)  # each with cached components of its own
     drawn = MixtureConditionals(mixture, rows, rng).draw(torch.arange(4000), 5, rng)
     assert (drawn[..., observed] == row[observed]).all()
     drawn = drawn.flatten(0, 1)[:, missing]
