@@ -209,8 +209,9 @@ class CopulaMixtureReference(Reference):
               + a \, \Big[ \sum_k \rho_k N(T(x); \nu_k, D_k) \Big] \prod_j T_j'(x_j)
 
     Each map :math:`T_j` takes its column's estimated distribution to a standard normal
-    one (`fit_marginals`), so that long tails, walls and narrow peaks are met by
-    one curve and the mixture has only to tell how columns go together. Elsewhere the
+    one (`fit_marginals`), so that one curve models
+    long tails, sharp edges and narrow peaks, and the mixture only has to model how
+    columns depend on each other. Elsewhere the
     plain mixture is better; both are what `GaussianMixtureReference` fits, and the
     share a is the best for rows held out from maps and mixtures alike, at most 0.99.
     Where that gains less than 0.05 nats the plain mixture is returned.
