@@ -1,4 +1,4 @@
-"""What a reference is: a recipe that is fitted to rows and yields a density."""
+"""The base classes of references: `Reference` is fitted and returns a `Density`."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ Conditional = Callable[[Tensor], Density]
 
 
 class Reference(BaseEstimator, ABC):
-    """A recipe for a reference density: options now, rows later."""
+    """An unfitted reference: it holds options, and `fit` returns a density."""
 
     #: Whether held-out rows must lie in the support, so that the fit needs them too.
     needs_all_rows: ClassVar[bool] = False
@@ -188,7 +188,10 @@ class Reference(BaseEstimator, ABC):
     def in_units(
         self, mean: NDArray[np.float64], scale: NDArray[np.float64]
     ) -> Reference:
-        """Return the recipe for rows (x - mean) / scale; matters to fitted ones."""
+        """Return the reference for rows (x - mean) / scale.
+
+        Only one that was fitted to rows in the units of X differs.
+        """
         del mean, scale
         return self
 

@@ -232,8 +232,9 @@ class CopulaMixtureReference(Reference):
     >>> from skebm.references import CopulaMixtureReference, GaussianMixtureReference
     >>> rng = torch.Generator().manual_seed(0)
     >>> x = torch.randn(200, 2, generator=rng).exp()
-    >>> recipe = CopulaMixtureReference(GaussianMixtureReference(n_components=(2,)))
-    >>> density = recipe.fit(x, weight=None, generator=rng)
+    >>> mixture = GaussianMixtureReference(n_components=(2,))
+    >>> reference = CopulaMixtureReference(mixture)
+    >>> density = reference.fit(x, weight=None, generator=rng)
     >>> density.log_prob(x).shape
     torch.Size([200])
     """
@@ -257,10 +258,10 @@ class CopulaMixtureReference(Reference):
         self, x: Tensor, *, weight: Tensor | None, generator: torch.Generator
     ) -> Density:
         """Return the stack of both mixtures of the rows."""
-        recipe = self.mixture or GaussianMixtureReference()
-        rows, folds, seed = recipe.choose_rows(x, weight, generator)
+        mixture = self.mixture or GaussianMixtureReference()
+        rows, folds, seed = mixture.choose_rows(x, weight, generator)
         splits = split_rows(rows, folds)
-        plain, plain_scores = recipe.fit_stack(rows, splits, seed)
+        plain, plain_scores = mixture.fit_stack(rows, splits, seed)
         tied = tied_columns(x.numpy())  # rows drawn by their weights are repeated
         if tied.all():
             return plain
@@ -269,7 +270,7 @@ class CopulaMixtureReference(Reference):
             *(_map_split(split, tied) for split in splits), strict=True
         )
         z = _map(maps, rows)[0]
-        mapped, mapped_scores = recipe.fit_stack(z, list(mapped_splits), seed)
+        mapped, mapped_scores = mixture.fit_stack(z, list(mapped_splits), seed)
         mapped_scores = mapped_scores + np.concatenate(log_slopes)
         scores = np.stack([mapped_scores, plain_scores])
         share = min(stacking_weights(scores)[0], MAX_SHARE)

@@ -216,8 +216,8 @@ class FlowReference(Reference):
     >>> from skebm.references import FlowReference, GaussianReference
     >>> rng = torch.Generator().manual_seed(0)
     >>> x = torch.randn(200, 2, generator=rng)
-    >>> recipe = FlowReference(max_steps=10, mixture=GaussianReference())
-    >>> density = recipe.fit(x, weight=None, generator=rng)
+    >>> reference = FlowReference(max_steps=10, mixture=GaussianReference())
+    >>> density = reference.fit(x, weight=None, generator=rng)
     >>> density.log_prob(x).shape
     torch.Size([200])
     """

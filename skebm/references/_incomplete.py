@@ -199,16 +199,17 @@ def fit_incomplete(
     .. math:: \tilde x_M \sim q^{(t)}(x_M | x_O), \qquad
               q^{(t+1)} = \arg\max_q \sum_i \log q(x_{iO}, \tilde x_{iM})
 
-    whose fixed point is, in the mean, that of EM: it maximises the likelihood of what
-    is observed. Values of other rows fill the gaps first. Eight rounds of a Gaussian
-    follow, then, unless that is what is asked for, eight of a mixture, of a cheap
-    recipe. The reference asked for is fitted to the rows as they then are; where it is
-    or holds a mixture, once more to rows filled by that.
+    whose fixed point is, in the mean, that of EM: it maximises the likelihood of the
+    observed entries. Values of other rows fill the missing entries first. Thirty rounds
+    of a Gaussian follow, and, unless a Gaussian is asked for, eight of a small mixture.
+    The reference asked for is fitted to the completed rows. If its density is or
+    contains a mixture, that fills the missing entries again and the reference is fitted
+    once more.
 
     Parameters
     ----------
     reference : Reference
-        The recipe.
+        The reference asked for.
     x : Tensor of shape (n, n_features)
         Standardised rows, NaN where missing, on the CPU.
     weight : Tensor of shape (n,) or None
@@ -237,19 +238,19 @@ def fit_incomplete(
         drawn = given.draw(torch.arange(len(rows)), 1, generator)[:, 0]
         filled[rows] = torch.where(x[rows].isnan(), tied.snap(drawn), x[rows])
 
-    def fit(recipe: Reference, rows: Tensor) -> Density:
+    def fit(reference: Reference, rows: Tensor) -> Density:
         some = None if weight is None else weight[rows]
-        return recipe.fit(filled[rows], weight=some, generator=generator)
+        return reference.fit(filled[rows], weight=some, generator=generator)
 
-    recipes: list[Reference] = [GaussianReference()] * N_GAUSSIAN_ROUNDS
+    rounds: list[Reference] = [GaussianReference()] * N_GAUSSIAN_ROUNDS
     if not reference.is_gaussian:
         cheap = GaussianMixtureReference(n_components=ROUND_SIZES, n_repeats=1)
-        recipes += [cheap] * N_MIXTURE_ROUNDS
+        rounds += [cheap] * N_MIXTURE_ROUNDS
     some = torch.randperm(len(x), generator=generator)[:MAX_ROUND_ROWS]
-    for number, recipe in enumerate(recipes, 1):
-        mixture = fit(recipe, some).as_mixture()
+    for i, one in enumerate(rounds, 1):
+        mixture = fit(one, some).as_mixture()
         assert mixture is not None
-        refill(mixture, gaps if number == len(recipes) else some)
+        refill(mixture, gaps if i == len(rounds) else some)
     everyone = torch.arange(len(x))
     density = fit(reference, everyone)
     for _ in range(N_LAST_ROUNDS):

@@ -124,9 +124,9 @@ def test_a_mixture_of_rows_with_gaps_is_near_to_that_of_all_rows(rng):
     holes = x.clone()
     holes[torch.rand(400, 3, generator=rng) < 0.25] = torch.nan
     holes = holes[~holes.isnan().all(1)]
-    recipe = GaussianMixtureReference((2, 4))
-    density = fit_incomplete(recipe, holes, weight=None, generator=rng)
-    best = recipe.fit(x, weight=None, generator=rng).log_prob(test).mean()
+    reference = GaussianMixtureReference((2, 4))
+    density = fit_incomplete(reference, holes, weight=None, generator=rng)
+    best = reference.fit(x, weight=None, generator=rng).log_prob(test).mean()
     assert density.log_prob(test).mean() > best - 0.15
 
 
@@ -153,9 +153,9 @@ def test_a_grid_with_gaps_is_one_when_it_is_filled(rng):
     x = torch.randint(4, (600, 1), generator=rng).float()
     x = torch.cat([x, torch.randn(600, 1, generator=rng)], dim=1)
     x[torch.rand(600, 2, generator=rng) < 0.25] = torch.nan
-    recipe, holes = Recorder(), x[~x.isnan().all(1)]
-    fit_incomplete(recipe, holes, weight=None, generator=rng)
-    rows = recipe.rows_
+    reference, holes = Recorder(), x[~x.isnan().all(1)]
+    fit_incomplete(reference, holes, weight=None, generator=rng)
+    rows = reference.rows_
     assert set(rows[:, 0].tolist()) == {0, 1, 2, 3}
     assert len(rows[:, 1].unique()) == len(rows)
     assert (rows == holes)[~holes.isnan()].all()
