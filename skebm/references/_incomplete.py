@@ -1,4 +1,4 @@
-"""Rows with missing entries: what a mixture knows of these, and fits to such rows."""
+"""Rows with missing entries: conditionals of a mixture, and fits of references."""
 
 from __future__ import annotations
 
@@ -25,17 +25,18 @@ MAX_ROUND_ROWS = 5000
 
 
 class MixtureConditionals:
-    r"""Marginals and conditionals of many rows at once, each with gaps of its own.
+    r"""Marginals and conditionals of many rows, each with its own missing entries.
 
-    With :math:`P_k = C_k^{-1}` and c the row less :math:`\mu_k`, 0 in its gaps M,
+    With :math:`P_k = C_k^{-1}` and c the row less :math:`\mu_k`, 0 at missing
+    entries M,
 
     .. math:: N(x_M | x_O, k) = N(\mu_M - P_{MM}^{-1} b,\; P_{MM}^{-1}), \qquad
               b = (P_k c)_M, \qquad
               2 \log N(x_O | k) = \log \frac{|P_k|}{|P_{MM}|}
               - c^T P_k c + b^T P_{MM}^{-1} b - |O| \log 2 \pi
 
-    so that only the gaps' block is factorised. A draw's component is picked among 64
-    that are drawn from its posterior at the start.
+    so that only the block of M is factorised. The component of a draw is picked among
+    64 that are drawn from the row's posterior at the start.
 
     Parameters
     ----------
@@ -121,7 +122,7 @@ class MixtureConditionals:
     def _blocks(self, rows: Tensor, k: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return what is missing, at which columns, and P_MM and b of components k.
 
-        Rows with fewer gaps than others are padded: there the block is the identity.
+        Rows that miss fewer entries than others are padded with the identity.
         """
         missing = self._x[rows].isnan()
         size = int(missing.sum(1).max())
@@ -142,9 +143,9 @@ class MixtureConditionals:
 
 
 class TiedValues:
-    """The values of columns on a grid, to which entries that were filled in are moved.
+    """The values of columns on a grid, to which completed entries are rounded.
 
-    Otherwise a column of integers would be one no longer once its gaps are filled.
+    A column of integers then remains one when its missing entries are filled.
 
     Parameters
     ----------
@@ -175,7 +176,7 @@ class TiedValues:
 
 
 def hot_deck(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Return rows whose gaps are filled by other rows' values of the same column."""
+    """Return rows whose missing entries are drawn from the same column's values."""
     filled = x.clone()
     for j, column in enumerate(x.T):
         missing = column.isnan()
@@ -194,7 +195,7 @@ def fit_incomplete(
     weight: Tensor | None,
     generator: torch.Generator,
 ) -> Density:
-    r"""Fit a reference to rows with gaps, by stochastic EM.
+    r"""Fit a reference to rows with missing entries, by stochastic EM.
 
     .. math:: \tilde x_M \sim q^{(t)}(x_M | x_O), \qquad
               q^{(t+1)} = \arg\max_q \sum_i \log q(x_{iO}, \tilde x_{iM})
@@ -228,7 +229,7 @@ def fit_incomplete(
     """
     filled = hot_deck(x, generator)
     tied = TiedValues(x, torch.from_numpy(dequantization_scale(filled.numpy()) > 0))
-    gaps = x.isnan().any(1).nonzero()[:, 0]
+    incomplete = x.isnan().any(1).nonzero()[:, 0]
 
     def refill(density: GaussianMixtureDensity, rows: Tensor) -> None:
         rows = rows[x[rows].isnan().any(1)]
@@ -250,13 +251,13 @@ def fit_incomplete(
     for i, one in enumerate(rounds, 1):
         mixture = fit(one, some).as_mixture()
         assert mixture is not None
-        refill(mixture, gaps if i == len(rounds) else some)
+        refill(mixture, incomplete if i == len(rounds) else some)
     everyone = torch.arange(len(x))
     density = fit(reference, everyone)
     for _ in range(N_LAST_ROUNDS):
         mixture = density.as_mixture()
         if mixture is None:
             break
-        refill(mixture, gaps)
+        refill(mixture, incomplete)
         density = fit(reference, everyone)
     return density

@@ -1,4 +1,4 @@
-"""Mixtures and rows with gaps: closed forms, and EM by hand."""
+"""Mixtures and rows with missing entries: closed forms, and EM by hand."""
 
 import numpy as np
 import pytest
@@ -60,7 +60,7 @@ def test_draws_follow_the_conditional_of_partition(mixture, rng, missing):
 
 
 def missing_at_random(n_rows, seed=0):
-    """Return rows of a Gaussian, gaps in two columns where the first is high."""
+    """Return rows of a Gaussian, two columns missing where the first is high."""
     rng = np.random.default_rng(seed)
     covariance = np.array([[1.0, 0.8, 0.5], [0.8, 1.0, 0.2], [0.5, 0.2, 1.0]])
     X = rng.multivariate_normal(np.zeros(3), covariance, n_rows)
@@ -162,7 +162,7 @@ def test_a_grid_with_gaps_is_one_when_it_is_filled(rng):
 
 
 def test_few_gaps_among_many_rows(rng):
-    """The rounds' subset may hold no row with a gap."""
+    """The rounds' subset may hold complete rows only."""
     x = torch.randn(5200, 2, generator=rng)
     x[3, 1] = torch.nan
     density = fit_incomplete(GaussianReference(), x, weight=None, generator=rng)

@@ -1,4 +1,4 @@
-"""Rows of mixed tables with missing entries: sums over cells, integrals over gaps."""
+"""Rows of mixed tables with missing entries, where some columns have cells."""
 
 from __future__ import annotations
 
