@@ -1,4 +1,4 @@
-"""What a fitted model is worth: log Z, draws, outliers found, calibration."""
+"""Evaluation of models: log Z, draws, conditionals, outlier scores and metrics."""
 
 from skebm.evaluation.conditionals._incomplete import IncompleteRow, incomplete_rows
 from skebm.evaluation.conditionals._rbm import (
@@ -6,8 +6,9 @@ from skebm.evaluation.conditionals._rbm import (
     log_marginal_unnormalized,
 )
 from skebm.evaluation.metrics._calibration import expected_calibration_error
-from skebm.evaluation.metrics._detection import Detection, conformal_p_values, detection
+from skebm.evaluation.metrics._detection import Detection, detection
 from skebm.evaluation.metrics._mass import ProbabilityMass, probability_mass
+from skebm.evaluation.normalizers import NORMALIZERS
 from skebm.evaluation.normalizers._ais import AnnealedImportanceSampling
 from skebm.evaluation.normalizers._annealing import annealed_samples
 from skebm.evaluation.normalizers._auto import AutoNormalizer
@@ -20,38 +21,12 @@ from skebm.evaluation.normalizers._rbm import (
     enumerated_log_normalizer,
     pseudo_log_likelihood,
 )
-from skebm.evaluation.outliers._combined import (
-    BlurredDensity,
-    Combined,
-    MixtureDensity,
-    NoiseContrast,
-)
-from skebm.evaluation.outliers._score import (
-    GradientNorm,
-    LogDensity,
-    NegativeEnergy,
-    OODScore,
-    ScoredModel,
-    Typicality,
-)
-
-NORMALIZERS: dict[str, type[AbstractNormalizer]] = {
-    "ais": AnnealedImportanceSampling,
-    "auto": AutoNormalizer,
-    "importance": ImportanceSampling,
-    "quadrature": Quadrature,
-}
-
-OOD_SCORES: dict[str, type[OODScore]] = {
-    "blurred_density": BlurredDensity,
-    "combined": Combined,
-    "gradient_norm": GradientNorm,
-    "log_density": LogDensity,
-    "mixture_density": MixtureDensity,
-    "negative_energy": NegativeEnergy,
-    "noise_contrast": NoiseContrast,
-    "typicality": Typicality,
-}
+from skebm.evaluation.outliers import OOD_SCORES
+from skebm.evaluation.outliers._combined import Combined
+from skebm.evaluation.outliers._detector import conformal_p_values
+from skebm.evaluation.outliers._mixture import BlurredDensity, MixtureDensity
+from skebm.evaluation.outliers._noise_contrast import NoiseContrast
+from skebm.evaluation.outliers._score import OODScore, ScoredModel
 
 __all__ = [
     "NORMALIZED",

@@ -69,16 +69,16 @@ class EnergyModel(nn.Module):
         """Whether the net is an `EnsembleNetwork`."""
         return is_ensemble(self.network)
 
-    def in_coordinates(self) -> EnergyModel:
-        """Return the model of the coordinates, of the same log Z; or itself."""
-        reference = self.reference.in_coordinates()
+    def in_latent_space(self) -> EnergyModel:
+        """Return the model of latent points, of the same log Z, or the model itself."""
+        reference = self.reference.in_latent_space()
         if reference is self.reference:
             return self
         return EnergyModel(self.network, reference, self.entropy_weight)
 
     def logits(self, x: Tensor) -> Tensor:
         """Return g(x), shape (n, n_outputs)."""
-        return self.network(self.reference.coordinates(x))
+        return self.network(self.reference.to_latent(x))
 
     def member_logits(self, x: Tensor, which: slice = slice(None)) -> Tensor:
         """Return the class logits of each member, shape (n_members, n, n_outputs).
@@ -86,7 +86,7 @@ class EnergyModel(nn.Module):
         x has shape (n_members, n, n_features), of those members only that are asked; a
         net that is no ensemble has one member.
         """
-        z = self.reference.coordinates(x.flatten(0, 1))
+        z = self.reference.to_latent(x.flatten(0, 1))
         ensemble = as_ensemble(self.network)
         if ensemble is not None:
             return ensemble.members(z.unflatten(0, x.shape[:2]), which)
@@ -111,7 +111,7 @@ class EnergyModel(nn.Module):
         """Return c(x), shape (n,)."""
         ensemble = as_ensemble(self.network)
         if ensemble is not None:
-            return ensemble.critic(self.reference.coordinates(x))
+            return ensemble.critic(self.reference.to_latent(x))
         if self.is_normalized:
             log_tilt = self.network(x)[:, 0] - self.reference.extended_log_prob(x)
             return self.entropy_weight * log_tilt

@@ -1,4 +1,4 @@
-"""What a reference is: a recipe that is fitted to rows and yields a density."""
+"""The base classes of references: `Reference` is fitted and returns a `Density`."""
 
 from __future__ import annotations
 
@@ -93,18 +93,18 @@ class Density(nn.Module, ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} has no transitions.")
 
-    def coordinates(self, x: Tensor) -> Tensor:
-        """Return rows in columns that are about normal: what a net sees."""
+    def to_latent(self, x: Tensor) -> Tensor:
+        """Return rows in the latent space that a net sees, about normal by column."""
         return x
 
-    def from_coordinates(self, z: Tensor) -> Tensor:
-        """Return the rows of these coordinates."""
+    def from_latent(self, z: Tensor) -> Tensor:
+        """Return the rows of these points of the latent space."""
         return z
 
-    def in_coordinates(self) -> Density:
-        """Return the density of the coordinates, its Jacobian counted, for chains.
+    def in_latent_space(self) -> Density:
+        """Return the density of latent points, with its Jacobian, for chains.
 
-        Or the density itself, where chains had better move among the rows.
+        It is the density itself where chains mix better in the space of rows.
         """
         return self
 
@@ -114,7 +114,7 @@ class Density(nn.Module, ABC):
         return math.inf
 
     def for_training(self, seed: int) -> Density:
-        """Return the density to train by: this, or one with draws in stock."""
+        """Return the density to train with: itself, or one whose draws are cached."""
         del seed
         return self
 
@@ -175,7 +175,7 @@ Conditional = Callable[[Tensor], Density]
 
 
 class Reference(BaseEstimator, ABC):
-    """A recipe for a reference density: options now, rows later."""
+    """An unfitted reference: it holds options, and `fit` returns a density."""
 
     #: Whether held-out rows must lie in the support, so that the fit needs them too.
     needs_all_rows: ClassVar[bool] = False
@@ -188,7 +188,10 @@ class Reference(BaseEstimator, ABC):
     def in_units(
         self, mean: NDArray[np.float64], scale: NDArray[np.float64]
     ) -> Reference:
-        """Return the recipe for rows (x - mean) / scale; matters to fitted ones."""
+        """Return the reference for rows (x - mean) / scale.
+
+        Only one that was fitted to rows in the units of X differs.
+        """
         del mean, scale
         return self
 

@@ -125,15 +125,15 @@ class CopulaMixtureDensity(StackedDensity):
         "plain": GaussianMixtureDensity,
     }
 
-    def coordinates(self, x: Tensor) -> Tensor:
+    def to_latent(self, x: Tensor) -> Tensor:
         """Return the mapped rows."""
         return self.maps(x)[0]
 
-    def from_coordinates(self, z: Tensor) -> Tensor:
+    def from_latent(self, z: Tensor) -> Tensor:
         """Return the rows that are mapped to z."""
         return self.maps.inverse(z)
 
-    def in_coordinates(self) -> Density:
+    def in_latent_space(self) -> Density:
         """Return the density of mapped rows, where most are of the mapped part."""
         return _MappedRowsDensity(self) if self.share >= 0.5 else self
 
@@ -186,15 +186,15 @@ class _MappedRowsDensity(Density):
 
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Return draws of shape (n_samples, n_features)."""
-        return self.density.coordinates(self.density.sample(n_samples, generator))
+        return self.density.to_latent(self.density.sample(n_samples, generator))
 
     def transition(
         self, x: Tensor, scale: Tensor, generator: torch.Generator
     ) -> Tensor:
         """Return mapped rows after a step that is made by the rows."""
-        rows = self.density.from_coordinates(x)
+        rows = self.density.from_latent(x)
         moved = self.density.transition(rows, scale, generator)
-        return self.density.coordinates(moved)
+        return self.density.to_latent(moved)
 
     @property
     def narrowest_scale(self) -> float:
@@ -209,8 +209,9 @@ class CopulaMixtureReference(Reference):
               + a \, \Big[ \sum_k \rho_k N(T(x); \nu_k, D_k) \Big] \prod_j T_j'(x_j)
 
     Each map :math:`T_j` takes its column's estimated distribution to a standard normal
-    one (`fit_marginals`), so that long tails, walls and narrow peaks are met by
-    one curve and the mixture has only to tell how columns go together. Elsewhere the
+    one (`fit_marginals`), so that one curve models
+    long tails, sharp edges and narrow peaks, and the mixture only has to model how
+    columns depend on each other. Elsewhere the
     plain mixture is better; both are what `GaussianMixtureReference` fits, and the
     share a is the best for rows held out from maps and mixtures alike, at most 0.99.
     Where that gains less than 0.05 nats the plain mixture is returned.
@@ -231,8 +232,9 @@ class CopulaMixtureReference(Reference):
     >>> from skebm.references import CopulaMixtureReference, GaussianMixtureReference
     >>> rng = torch.Generator().manual_seed(0)
     >>> x = torch.randn(200, 2, generator=rng).exp()
-    >>> recipe = CopulaMixtureReference(GaussianMixtureReference(n_components=(2,)))
-    >>> density = recipe.fit(x, weight=None, generator=rng)
+    >>> mixture = GaussianMixtureReference(n_components=(2,))
+    >>> reference = CopulaMixtureReference(mixture)
+    >>> density = reference.fit(x, weight=None, generator=rng)
     >>> density.log_prob(x).shape
     torch.Size([200])
     """
@@ -256,10 +258,10 @@ class CopulaMixtureReference(Reference):
         self, x: Tensor, *, weight: Tensor | None, generator: torch.Generator
     ) -> Density:
         """Return the stack of both mixtures of the rows."""
-        recipe = self.mixture or GaussianMixtureReference()
-        rows, folds, seed = recipe.choose_rows(x, weight, generator)
+        mixture = self.mixture or GaussianMixtureReference()
+        rows, folds, seed = mixture.choose_rows(x, weight, generator)
         splits = split_rows(rows, folds)
-        plain, plain_scores = recipe.fit_stack(rows, splits, seed)
+        plain, plain_scores = mixture.fit_stack(rows, splits, seed)
         tied = tied_columns(x.numpy())  # rows drawn by their weights are repeated
         if tied.all():
             return plain
@@ -268,7 +270,7 @@ class CopulaMixtureReference(Reference):
             *(_map_split(split, tied) for split in splits), strict=True
         )
         z = _map(maps, rows)[0]
-        mapped, mapped_scores = recipe.fit_stack(z, list(mapped_splits), seed)
+        mapped, mapped_scores = mixture.fit_stack(z, list(mapped_splits), seed)
         mapped_scores = mapped_scores + np.concatenate(log_slopes)
         scores = np.stack([mapped_scores, plain_scores])
         share = min(stacking_weights(scores)[0], MAX_SHARE)

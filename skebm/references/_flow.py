@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 from skebm.references._base import Density, Reference
+from skebm.references._cached import CachedDensity
 from skebm.references._mixture import GaussianMixtureDensity, GaussianReference
 from skebm.references._stacked import StackedDensity
 from skebm.references._stacking import GaussianMixtureReference, stacking_weights
-from skebm.references._stock import StockedDensity
 from skebm.utils import (
     check_count,
     check_number,
@@ -68,8 +68,8 @@ class FlowDensity(Density):
 
     .. math:: \log q_0(x) = \log N(f(x); 0, I) + \log |\det f'(x)|
 
-    A draw takes one pass a column through each transform, so training takes its draws
-    from a stock.
+    A draw takes one pass a column through each transform, so training uses cached
+    draws.
 
     Parameters
     ----------
@@ -91,8 +91,8 @@ class FlowDensity(Density):
         self.requires_grad_(False)
 
     def for_training(self, seed: int) -> Density:
-        """Return this with draws from a stock."""
-        return StockedDensity(self, seed)
+        """Return the density with cached draws."""
+        return CachedDensity(self, seed)
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Return log q0(x) in nats, shape (n,)."""
@@ -136,10 +136,10 @@ class FlowMixtureDensity(StackedDensity):
     }
 
     def for_training(self, seed: int) -> Density:
-        """Return this with draws of the flow from a stock."""
-        stocked = self.of(self.share, *self.parts).to(self.share.device)
-        stocked.flow = StockedDensity(self.parts[0], seed)
-        return stocked
+        """Return the mixture with cached draws of the flow."""
+        cached = self.of(self.share, *self.parts).to(self.share.device)
+        cached.flow = CachedDensity(self.parts[0], seed)
+        return cached
 
 
 def _inverse(transform: Any, y: Tensor) -> Tensor:
@@ -216,8 +216,8 @@ class FlowReference(Reference):
     >>> from skebm.references import FlowReference, GaussianReference
     >>> rng = torch.Generator().manual_seed(0)
     >>> x = torch.randn(200, 2, generator=rng)
-    >>> recipe = FlowReference(max_steps=10, mixture=GaussianReference())
-    >>> density = recipe.fit(x, weight=None, generator=rng)
+    >>> reference = FlowReference(max_steps=10, mixture=GaussianReference())
+    >>> density = reference.fit(x, weight=None, generator=rng)
     >>> density.log_prob(x).shape
     torch.Size([200])
     """

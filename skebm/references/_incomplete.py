@@ -1,4 +1,4 @@
-"""Rows with missing entries: what a mixture knows of these, and fits to such rows."""
+"""Rows with missing entries: conditionals of a mixture, and fits of references."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from skebm.utils import dequantization_scale, normal_like, pick, uniform_like
 #: Elements of the matrices that are worked on at a time.
 CHUNK_ELEMENTS = 2**22
 #: Components drawn for each row, once; later draws pick among them.
-N_STOCKED = 64
+N_CACHED = 64
 #: Fits of a Gaussian, and of a mixture, to rows filled by the one before.
 N_GAUSSIAN_ROUNDS, N_MIXTURE_ROUNDS, N_LAST_ROUNDS = 30, 8, 1
 #: Components of that mixture.
@@ -25,17 +25,18 @@ MAX_ROUND_ROWS = 5000
 
 
 class MixtureConditionals:
-    r"""Marginals and conditionals of many rows at once, each with gaps of its own.
+    r"""Marginals and conditionals of many rows, each with its own missing entries.
 
-    With :math:`P_k = C_k^{-1}` and c the row less :math:`\mu_k`, 0 in its gaps M,
+    With :math:`P_k = C_k^{-1}` and c the row less :math:`\mu_k`, 0 at missing
+    entries M,
 
     .. math:: N(x_M | x_O, k) = N(\mu_M - P_{MM}^{-1} b,\; P_{MM}^{-1}), \qquad
               b = (P_k c)_M, \qquad
               2 \log N(x_O | k) = \log \frac{|P_k|}{|P_{MM}|}
               - c^T P_k c + b^T P_{MM}^{-1} b - |O| \log 2 \pi
 
-    so that only the gaps' block is factorised. A draw's component is picked among 64
-    that are drawn from its posterior at the start.
+    so that only the block of M is factorised. The component of a draw is picked among
+    64 that are drawn from the row's posterior at the start.
 
     Parameters
     ----------
@@ -71,15 +72,15 @@ class MixtureConditionals:
         self._constant = mixture.weights.double().log()
         self._constant -= factors.diagonal(dim1=1, dim2=2).log().sum(1)
         self.log_marginal = x.new_empty(len(x), dtype=torch.float64)
-        self._stock = torch.empty(
-            (len(x), N_STOCKED), dtype=torch.int16, device=x.device
+        self._components = torch.empty(
+            (len(x), N_CACHED), dtype=torch.int16, device=x.device
         )
         rows = x.isnan().sum(1).argsort()  # alike in number, so that blocks are small
         for part in rows.split(self._chunk_rows(len(self._means))):
             log_joint = self._log_joint(part)
             self.log_marginal[part] = log_joint.logsumexp(1)
-            picked = pick(log_joint.softmax(1), generator, N_STOCKED)
-            self._stock[part] = picked.to(torch.int16)
+            picked = pick(log_joint.softmax(1), generator, N_CACHED)
+            self._components[part] = picked.to(torch.int16)
 
     def draw(self, rows: Tensor, n_draws: int, generator: torch.Generator) -> Tensor:
         """Return completions of rows of these numbers, (n_rows, n_draws, n_features).
@@ -87,8 +88,8 @@ class MixtureConditionals:
         What is observed stays as it is.
         """
         rows = rows.repeat_interleave(n_draws)
-        stocked = uniform_like(self.log_marginal.new_empty(len(rows)), generator)
-        components = self._stock[rows, (stocked * N_STOCKED).long()].long()
+        place = uniform_like(self.log_marginal.new_empty(len(rows)), generator)
+        components = self._components[rows, (place * N_CACHED).long()].long()
         drawn = self._x[rows]
         for chunk in torch.arange(len(rows)).split(self._chunk_rows(1)):
             some, k = rows[chunk], components[chunk]
@@ -121,7 +122,7 @@ class MixtureConditionals:
     def _blocks(self, rows: Tensor, k: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return what is missing, at which columns, and P_MM and b of components k.
 
-        Rows with fewer gaps than others are padded: there the block is the identity.
+        Rows that miss fewer entries than others are padded with the identity.
         """
         missing = self._x[rows].isnan()
         size = int(missing.sum(1).max())
@@ -142,9 +143,9 @@ class MixtureConditionals:
 
 
 class TiedValues:
-    """The values of columns on a grid, to which entries that were filled in are moved.
+    """The values of columns on a grid, to which completed entries are rounded.
 
-    Otherwise a column of integers would be one no longer once its gaps are filled.
+    A column of integers then remains one when its missing entries are filled.
 
     Parameters
     ----------
@@ -175,7 +176,7 @@ class TiedValues:
 
 
 def hot_deck(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Return rows whose gaps are filled by other rows' values of the same column."""
+    """Return rows whose missing entries are drawn from the same column's values."""
     filled = x.clone()
     for j, column in enumerate(x.T):
         missing = column.isnan()
@@ -194,21 +195,22 @@ def fit_incomplete(
     weight: Tensor | None,
     generator: torch.Generator,
 ) -> Density:
-    r"""Fit a reference to rows with gaps, by stochastic EM.
+    r"""Fit a reference to rows with missing entries, by stochastic EM.
 
     .. math:: \tilde x_M \sim q^{(t)}(x_M | x_O), \qquad
               q^{(t+1)} = \arg\max_q \sum_i \log q(x_{iO}, \tilde x_{iM})
 
-    whose fixed point is, in the mean, that of EM: it maximises the likelihood of what
-    is observed. Values of other rows fill the gaps first. Eight rounds of a Gaussian
-    follow, then, unless that is what is asked for, eight of a mixture, of a cheap
-    recipe. The reference asked for is fitted to the rows as they then are; where it is
-    or holds a mixture, once more to rows filled by that.
+    whose fixed point is, in the mean, that of EM: it maximises the likelihood of the
+    observed entries. Values of other rows fill the missing entries first. Thirty rounds
+    of a Gaussian follow, and, unless a Gaussian is asked for, eight of a small mixture.
+    The reference asked for is fitted to the completed rows. If its density is or
+    contains a mixture, that fills the missing entries again and the reference is fitted
+    once more.
 
     Parameters
     ----------
     reference : Reference
-        The recipe.
+        The reference asked for.
     x : Tensor of shape (n, n_features)
         Standardised rows, NaN where missing, on the CPU.
     weight : Tensor of shape (n,) or None
@@ -227,7 +229,7 @@ def fit_incomplete(
     """
     filled = hot_deck(x, generator)
     tied = TiedValues(x, torch.from_numpy(dequantization_scale(filled.numpy()) > 0))
-    gaps = x.isnan().any(1).nonzero()[:, 0]
+    incomplete = x.isnan().any(1).nonzero()[:, 0]
 
     def refill(density: GaussianMixtureDensity, rows: Tensor) -> None:
         rows = rows[x[rows].isnan().any(1)]
@@ -237,25 +239,25 @@ def fit_incomplete(
         drawn = given.draw(torch.arange(len(rows)), 1, generator)[:, 0]
         filled[rows] = torch.where(x[rows].isnan(), tied.snap(drawn), x[rows])
 
-    def fit(recipe: Reference, rows: Tensor) -> Density:
+    def fit(reference: Reference, rows: Tensor) -> Density:
         some = None if weight is None else weight[rows]
-        return recipe.fit(filled[rows], weight=some, generator=generator)
+        return reference.fit(filled[rows], weight=some, generator=generator)
 
-    recipes: list[Reference] = [GaussianReference()] * N_GAUSSIAN_ROUNDS
+    rounds: list[Reference] = [GaussianReference()] * N_GAUSSIAN_ROUNDS
     if not reference.is_gaussian:
         cheap = GaussianMixtureReference(n_components=ROUND_SIZES, n_repeats=1)
-        recipes += [cheap] * N_MIXTURE_ROUNDS
+        rounds += [cheap] * N_MIXTURE_ROUNDS
     some = torch.randperm(len(x), generator=generator)[:MAX_ROUND_ROWS]
-    for number, recipe in enumerate(recipes, 1):
-        mixture = fit(recipe, some).as_mixture()
+    for i, one in enumerate(rounds, 1):
+        mixture = fit(one, some).as_mixture()
         assert mixture is not None
-        refill(mixture, gaps if number == len(recipes) else some)
+        refill(mixture, incomplete if i == len(rounds) else some)
     everyone = torch.arange(len(x))
     density = fit(reference, everyone)
     for _ in range(N_LAST_ROUNDS):
         mixture = density.as_mixture()
         if mixture is None:
             break
-        refill(mixture, gaps)
+        refill(mixture, incomplete)
         density = fit(reference, everyone)
     return density

@@ -103,7 +103,7 @@ def test_masses_in_single_draws():
 def test_draws_stay_in_the_box_with_exact_edges():
     reference = Box(3)
     x = annealed_samples(
-        lambda x: -4 * x.sum(1),  # piles up at the upper walls
+        lambda x: -4 * x.sum(1),  # piles up at the upper bounds
         reference,
         2000,
         generator=torch.Generator().manual_seed(0),

@@ -107,7 +107,7 @@ def test_annealing_by_each_sampler(sampler):
 
 
 def test_box_reference():
-    # The walls cut off 1e-6 of this mixture.
+    # The box cuts off 1e-6 of this mixture.
     result = estimate(AnnealedImportanceSampling(), Box(3), mixture(3))
     assert abs(result.log_normalizer - LOG_Z) < 3 * result.standard_error < 0.3
 

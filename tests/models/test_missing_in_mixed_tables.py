@@ -12,7 +12,7 @@ from scipy.special import logsumexp
 
 from skebm import EBMDensityEstimator
 from skebm.evaluation import IncompleteRow
-from skebm.evaluation.conditionals._mixed import NodesAndRest
+from skebm.evaluation.conditionals._mixed import DiscreteContinuousMixture
 from skebm.networks import MLP
 from skebm.references import UniformBox
 from skebm.tables._encoder import find_atoms
@@ -325,7 +325,9 @@ def test_steps_at_nodes_are_reversible():
     generator = torch.Generator().manual_seed(0)
     boxes = [UniformBox(torch.zeros(1) - k, torch.ones(1) + k) for k in range(2)]
     nodes, shares = torch.tensor([[0.0, 1.0], [0.5, -1.0]]), torch.tensor([0.3, 0.7])
-    start = NodesAndRest(torch.tensor([True, False, True]), nodes, shares, boxes)
+    start = DiscreteContinuousMixture(
+        torch.tensor([True, False, True]), nodes, shares, boxes
+    )
     x = start.sample(20_000, generator)
     at_first = (x[:, [0, 2]] == nodes[0]).all(dim=1)
     assert (x[~at_first][:, [0, 2]] == nodes[1]).all()

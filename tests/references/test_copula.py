@@ -102,7 +102,7 @@ def test_integrates_to_one():
 def test_draws_follow_the_density(density):
     """The mean of exp(f - log q0) over draws is the mass of exp(f)."""
     x = density.sample(40_000, rng(3))
-    z = density.coordinates(x)
+    z = density.to_latent(x)
     target = GaussianMixtureDensity(torch.ones(1), torch.zeros(1, 3), 0.5 * _factors(1))
     log_target = target.log_prob(z) + density.maps(x)[1]
     weight = (log_target - density.log_prob(x)).double().exp()
@@ -111,33 +111,33 @@ def test_draws_follow_the_density(density):
     assert error < 0.02
 
 
-def test_coordinates_keep_the_measure(density):
+def test_the_latent_space_keeps_the_measure(density):
     x = density.sample(500, rng(4))
     z, log_slope = density.maps(x)
-    inside = density.in_coordinates()
+    latent = density.in_latent_space()
     torch.testing.assert_close(
-        inside.log_prob(z) + log_slope, density.log_prob(x), atol=2e-3, rtol=1e-3
+        latent.log_prob(z) + log_slope, density.log_prob(x), atol=2e-3, rtol=1e-3
     )
-    torch.testing.assert_close(density.from_coordinates(z), x, atol=1e-4, rtol=1e-3)
-    torch.testing.assert_close(inside.sample(500, rng(4)), z, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(density.from_latent(z), x, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(latent.sample(500, rng(4)), z, atol=1e-4, rtol=1e-3)
 
 
 @pytest.mark.parametrize("kind", [MLP, EnsembleMLP])
-def test_whatever_asks_a_net_asks_it_about_coordinates(density, kind):
+def test_nets_see_the_latent_space(density, kind):
     x = density.sample(100, rng(4))
-    z = density.coordinates(x)
+    z = density.to_latent(x)
     with isolated_rng(0, x.device):
         network = kind(3, 2)
         for parameter in network.parameters():
             torch.nn.init.normal_(parameter, std=0.3)
     model = EnergyModel(network.eval(), density)
-    energy, inside = model.energy(x), model.in_coordinates()
+    energy, latent = model.energy(x), model.in_latent_space()
     assert energy.std() > 0.1
-    torch.testing.assert_close(inside.energy(z), energy)
-    torch.testing.assert_close(inside.logits(z), model.logits(x))
+    torch.testing.assert_close(latent.energy(z), energy)
+    torch.testing.assert_close(latent.logits(z), model.logits(x))
     members = x.expand(model.n_members, -1, -1)
     torch.testing.assert_close(
-        inside.member_logits(z.expand_as(members)), model.member_logits(members)
+        latent.member_logits(z.expand_as(members)), model.member_logits(members)
     )
 
 

@@ -42,8 +42,8 @@ def rows(n=400, seed=0):
 
 @pytest.fixture(scope="module")
 def flow():
-    recipe = small_flow(transforms=2, hidden_features=(32,), max_steps=300)
-    return recipe.fit(rows(), weight=None, generator=rng())
+    reference = small_flow(transforms=2, hidden_features=(32,), max_steps=300)
+    return reference.fit(rows(), weight=None, generator=rng())
 
 
 @pytest.fixture(scope="module")
@@ -134,8 +134,8 @@ def test_draws_of_a_flow_are_zukos_inverse(passes):
 
 def test_a_flow_of_one_column():
     x = rows()[:, :1]
-    recipe = small_flow(transforms=1, max_steps=10)
-    density = recipe.fit(x, weight=None, generator=rng())
+    reference = small_flow(transforms=1, max_steps=10)
+    density = reference.fit(x, weight=None, generator=rng())
     axis = torch.linspace(-8, 8, 2001)[:, None]
     with torch.no_grad():
         share = density.log_prob(axis).exp() * 0.008
@@ -144,11 +144,11 @@ def test_a_flow_of_one_column():
     assert draws.mean().item() == pytest.approx(float(share @ axis), abs=0.03)
 
 
-def test_training_draws_from_a_stock(flow):
-    stocked = flow.for_training(0)
-    first, second = (stocked.sample(4000, rng(k)) for k in (0, 1))
+def test_training_uses_cached_draws(flow):
+    cached = flow.for_training(0)
+    first, second = (cached.sample(4000, rng(k)) for k in (0, 1))
     assert not torch.equal(first, second)
-    drawn = stocked.flow.sample(100_000, rng(2))
+    drawn = cached.flow.sample(100_000, rng(2))
     assert len(torch.unique(drawn, dim=0)) <= 32_768
     torch.testing.assert_close(first.mean(0), torch.zeros(2), atol=0.15, rtol=0)
     again = flow.for_training(0).sample(4000, rng(0))
@@ -159,8 +159,8 @@ def test_gaussians_hold_the_tails_of_a_flow():
     """Gaussian rows, a few of them far out: what a flow of few steps can't foretell."""
     x = torch.randn(500, 2, generator=rng())
     x[::25] *= 15
-    recipe = small_flow(transforms=1, hidden_features=(8,), max_steps=20)
-    density = recipe.fit(x, weight=None, generator=rng())
+    reference = small_flow(transforms=1, hidden_features=(8,), max_steps=20)
+    density = reference.fit(x, weight=None, generator=rng())
     assert 0.5 < density.share < 1
     far = torch.full((1, 2), 30.0)
     assert density.log_prob(far) > density.flow.log_prob(far) + 100
@@ -171,18 +171,18 @@ def test_flow_weighs_its_rows():
     x = 0.5 * torch.randn(600, 2, generator=rng())
     x[:400] -= 3.0
     weight = torch.cat([torch.full((400,), 1e-6), torch.ones(200)])
-    recipe = small_flow(transforms=1, hidden_features=(16,), max_steps=200)
-    density = recipe.fit(x, weight=weight, generator=rng())
+    reference = small_flow(transforms=1, hidden_features=(16,), max_steps=200)
+    density = reference.fit(x, weight=weight, generator=rng())
     draws = density.sample(500, rng())
     assert draws.mean(0).abs().max() < 0.2
 
 
 @pytest.mark.parametrize("passes", [None, 2])
 def test_flow_of_one_seed_is_one_flow(passes):
-    recipe = small_flow(hidden_features=(8,), max_steps=20, passes=passes)
+    reference = small_flow(hidden_features=(8,), max_steps=20, passes=passes)
     x = torch.randn(100, 3, generator=rng())
     before = torch.default_generator.get_state()
-    one, two = (recipe.fit(x, weight=None, generator=rng(3)) for _ in range(2))
+    one, two = (reference.fit(x, weight=None, generator=rng(3)) for _ in range(2))
     assert torch.equal(torch.default_generator.get_state(), before)
     with torch.no_grad():
         assert torch.equal(one.log_prob(x), two.log_prob(x))
@@ -303,9 +303,9 @@ def test_options_of_the_flow_are_checked(options, name):
 
 
 def test_a_flow_may_be_the_reference_of_an_energy():
-    recipe = small_flow(transforms=1, hidden_features=(16,), max_steps=100)
+    reference = small_flow(transforms=1, hidden_features=(16,), max_steps=100)
     model = EBMDensityEstimator(
-        "nce", reference=recipe, max_iter=3, normalizer="importance", random_state=0
+        "nce", reference=reference, max_iter=3, normalizer="importance", random_state=0
     ).fit(X)
     copy = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(copy.score_samples(X), model.score_samples(X))

@@ -1,4 +1,4 @@
-"""Mixtures and rows with gaps: closed forms, and EM by hand."""
+"""Mixtures and rows with missing entries: closed forms, and EM by hand."""
 
 import numpy as np
 import pytest
@@ -47,7 +47,7 @@ def test_draws_follow_the_conditional_of_partition(mixture, rng, missing):
     row = mixture.sample(1, rng)[0]
     row[missing] = torch.nan
     observed = ~row.isnan()
-    rows = row.expand(4000, -1)  # each with a stock of components of its own
+    rows = row.expand(4000, -1)  # each with cached components of its own
     drawn = MixtureConditionals(mixture, rows, rng).draw(torch.arange(4000), 5, rng)
     assert (drawn[..., observed] == row[observed]).all()
     drawn = drawn.flatten(0, 1)[:, missing]
@@ -60,7 +60,7 @@ def test_draws_follow_the_conditional_of_partition(mixture, rng, missing):
 
 
 def missing_at_random(n_rows, seed=0):
-    """Return rows of a Gaussian, gaps in two columns where the first is high."""
+    """Return rows of a Gaussian, two columns missing where the first is high."""
     rng = np.random.default_rng(seed)
     covariance = np.array([[1.0, 0.8, 0.5], [0.8, 1.0, 0.2], [0.5, 0.2, 1.0]])
     X = rng.multivariate_normal(np.zeros(3), covariance, n_rows)
@@ -124,9 +124,9 @@ def test_a_mixture_of_rows_with_gaps_is_near_to_that_of_all_rows(rng):
     holes = x.clone()
     holes[torch.rand(400, 3, generator=rng) < 0.25] = torch.nan
     holes = holes[~holes.isnan().all(1)]
-    recipe = GaussianMixtureReference((2, 4))
-    density = fit_incomplete(recipe, holes, weight=None, generator=rng)
-    best = recipe.fit(x, weight=None, generator=rng).log_prob(test).mean()
+    reference = GaussianMixtureReference((2, 4))
+    density = fit_incomplete(reference, holes, weight=None, generator=rng)
+    best = reference.fit(x, weight=None, generator=rng).log_prob(test).mean()
     assert density.log_prob(test).mean() > best - 0.15
 
 
@@ -153,16 +153,16 @@ def test_a_grid_with_gaps_is_one_when_it_is_filled(rng):
     x = torch.randint(4, (600, 1), generator=rng).float()
     x = torch.cat([x, torch.randn(600, 1, generator=rng)], dim=1)
     x[torch.rand(600, 2, generator=rng) < 0.25] = torch.nan
-    recipe, holes = Recorder(), x[~x.isnan().all(1)]
-    fit_incomplete(recipe, holes, weight=None, generator=rng)
-    rows = recipe.rows_
+    reference, holes = Recorder(), x[~x.isnan().all(1)]
+    fit_incomplete(reference, holes, weight=None, generator=rng)
+    rows = reference.rows_
     assert set(rows[:, 0].tolist()) == {0, 1, 2, 3}
     assert len(rows[:, 1].unique()) == len(rows)
     assert (rows == holes)[~holes.isnan()].all()
 
 
 def test_few_gaps_among_many_rows(rng):
-    """The rounds' subset may hold no row with a gap."""
+    """The rounds' subset may hold complete rows only."""
     x = torch.randn(5200, 2, generator=rng)
     x[3, 1] = torch.nan
     density = fit_incomplete(GaussianReference(), x, weight=None, generator=rng)

@@ -91,7 +91,7 @@ def test_box_is_the_widened_range():
     assert torch.isfinite(box.log_prob(draws)).all()
 
 
-def test_walls_of_the_box_lead_back_inside():
+def test_outside_a_box_the_slope_leads_back():
     box = UniformBox(torch.zeros(1), torch.ones(1))
     x = torch.tensor([[1.5], [-0.5], [0.5]], requires_grad=True)
     (slope,) = torch.autograd.grad(box.extended_log_prob(x).sum(), x)
@@ -150,13 +150,13 @@ def test_units_of_columns():
     assert noise[0] == 0 and noise[1:] == pytest.approx(floor[1:])
 
 
-def test_walls_mirror_what_lies_beyond_them():
-    walls = UniformBox(torch.tensor([-1.0, 0.1]), torch.tensor([1.0, 3.1]))
+def test_rows_outside_a_box_are_reflected_into_it():
+    box = UniformBox(torch.tensor([-1.0, 0.1]), torch.tensor([1.0, 3.1]))
     x = torch.tensor([[0.5, 1.1], [1.25, -0.4], [-1.5, 3.6], [5.25, 6.6], [1.0, 0.1]])
     folded = [[0.5, 1.1], [0.75, 0.6], [-0.5, 2.6], [0.75, 0.6], [1.0, 0.1]]
-    assert torch.allclose(walls.reflect(x), torch.tensor(folded))
+    assert torch.allclose(box.reflect(x), torch.tensor(folded))
     far = 100 * torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
-    assert walls.log_prob(walls.reflect(torch.cat([far, x]))).isfinite().all()
+    assert box.log_prob(box.reflect(torch.cat([far, x]))).isfinite().all()
 
 
 def test_a_wide_table_costs_few_decompositions(monkeypatch):

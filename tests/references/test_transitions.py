@@ -47,7 +47,7 @@ DENSITIES = {
     "wide mixture": mixture(200),  # its factors are too many to be gathered
     "mapped": copula(0.5).mapped,
     "copula": copula(0.4),
-    "coordinates": copula(0.6).in_coordinates(),
+    "latent": copula(0.6).in_latent_space(),
     "box": UniformBox(torch.tensor([-1.0, 0.0]), torch.tensor([2.0, 0.5])),
 }
 

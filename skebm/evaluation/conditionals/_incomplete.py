@@ -1,4 +1,4 @@
-"""Rows with missing entries: the marginal of the rest, and draws of what is missing."""
+"""Rows with missing entries: marginal densities and conditional draws."""
 
 from __future__ import annotations
 

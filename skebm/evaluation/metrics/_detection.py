@@ -1,4 +1,4 @@
-"""How well scores tell outliers from normal rows, and conformal p-values."""
+"""How well scores tell outliers from normal rows."""
 
 from __future__ import annotations
 
@@ -62,7 +62,10 @@ def detection(normal: ArrayLike, outliers: ArrayLike) -> Detection:
     >>> detection(normal=[3.0, 2.0, 1.0], outliers=[0.0, 1.5]).auroc
     0.8333333333333334
     """
-    normal, outliers = _scores("normal", normal), _scores("outliers", outliers)
+    normal, outliers = (
+        checked_scores("normal", normal),
+        checked_scores("outliers", outliers),
+    )
     is_outlier = np.repeat([0, 1], [len(normal), len(outliers)])
     # The metrics need finite numbers and only the order counts: -inf and inf are fine.
     rank = np.unique(np.concatenate([normal, outliers]), return_inverse=True)[1]
@@ -74,47 +77,7 @@ def detection(normal: ArrayLike, outliers: ArrayLike) -> Detection:
     )
 
 
-def conformal_p_values(
-    scores: ArrayLike, calibration: ArrayLike
-) -> NDArray[np.float64]:
-    r"""Chance of a score as low, were the row exchangeable with the calibration rows.
-
-    .. math:: p = \frac{1 + \#\{i: s_i \le s\}}{1 + n}
-
-    Where the n calibration rows had no part in the making of the score and the row is
-    exchangeable with them, :math:`P(p \le \alpha) \le \alpha` for every
-    :math:`\alpha`, whatever the score.
-
-    Parameters
-    ----------
-    scores : array-like of shape (m,)
-        Scores to judge, higher is more normal.
-    calibration : array-like of shape (n,)
-        Scores of the calibration rows.
-
-    Returns
-    -------
-    p_values : ndarray of shape (m,)
-        float64, from 1 / (n + 1) to 1.
-
-    References
-    ----------
-    Vovk, Gammerman, Shafer. Algorithmic learning in a random world. Springer, 2005.
-    Bates et al. Testing for outliers with conformal p-values. Annals of Statistics 51,
-    2023.
-
-    Examples
-    --------
-    >>> from skebm.evaluation import conformal_p_values
-    >>> conformal_p_values([-9.0, 2.0], calibration=[1.0, 2.0, 3.0])
-    array([0.25, 0.75])
-    """
-    ordered = np.sort(_scores("calibration", calibration))
-    n_as_low = np.searchsorted(ordered, _scores("scores", scores), side="right")
-    return np.asarray((1 + n_as_low) / (1 + len(ordered)), np.float64)
-
-
-def _scores(name: str, scores: ArrayLike) -> NDArray[np.float64]:
+def checked_scores(name: str, scores: ArrayLike) -> NDArray[np.float64]:
     """Return the scores as an array; raise ValueError naming what is wrong."""
     array = np.asarray(scores, dtype=np.float64)
     if array.ndim != 1 or not len(array) or np.isnan(array).any():

@@ -20,6 +20,12 @@ def in_chunks(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return torch.cat([function(rows) for rows in x.split(CHUNK_ROWS)])
 
 
+def seed_of(generator: torch.Generator) -> int:
+    """Draw a seed for another generator."""
+    device = generator.device
+    return int(torch.randint(2**31 - 1, (1,), generator=generator, device=device))
+
+
 @dataclass(frozen=True)
 class ScoredModel:
     """A trained model, and what its estimator reports of standardised rows.

@@ -1,4 +1,4 @@
-"""Draws kept in stock, where a density is slow to draw from."""
+"""A density whose draws are cached, since it is slow to draw from."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from torch import Tensor
 from skebm.references._base import Density
 from skebm.utils import make_generator
 
-N_STOCKED = 32_768
+N_CACHED = 32_768
 
 
-class StockedDensity(Density):
-    """A density whose draws are picked from a stock, made when the first are asked for.
+class CachedDensity(Density):
+    """A density with cached draws, made at the first call of `sample`.
+
+    Later draws are picked from them at random, so that some are alike.
 
     Parameters
     ----------
     density : Density
-        What is drawn from.
+        The density that is drawn from.
     seed : int
-        Of the stock.
+        Seed of the cached draws.
     """
 
     def __init__(self, density: Density, seed: int) -> None:
@@ -28,7 +30,7 @@ class StockedDensity(Density):
         self.seed = seed
         self.bounded_support = density.bounded_support  # type: ignore[misc]
         self.has_transitions = density.has_transitions  # type: ignore[misc]
-        self._stock: Tensor | None = None
+        self._draws: Tensor | None = None
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Return log q0(x) in nats, shape (n,)."""
@@ -41,7 +43,7 @@ class StockedDensity(Density):
     def transition(
         self, x: Tensor, scale: Tensor, generator: torch.Generator
     ) -> Tensor:
-        """Return rows after the density's own step."""
+        """Return rows after a step of the density."""
         return self.density.transition(x, scale, generator)
 
     @property
@@ -51,10 +53,10 @@ class StockedDensity(Density):
 
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Return draws of shape (n_samples, n_features), some of them alike."""
-        if self._stock is None:
+        if self._draws is None:
             own = make_generator(self.seed, generator.device)
-            self._stock = self.density.sample(N_STOCKED, own)
+            self._draws = self.density.sample(N_CACHED, own)
         chosen = torch.randint(
-            N_STOCKED, (n_samples,), generator=generator, device=generator.device
+            N_CACHED, (n_samples,), generator=generator, device=generator.device
         )
-        return self._stock[chosen]
+        return self._draws[chosen]
