@@ -34,12 +34,7 @@ from skebm.models._specification import (
 from skebm.models._state import PortableStateMixin
 from skebm.networks import EnergyModel, is_normalized
 from skebm.objectives import Objective
-from skebm.references import (
-    BoxReference,
-    GaussianReference,
-    Reference,
-    UniformBox,
-)
+from skebm.references import Reference
 from skebm.tables._standardizer import Standardizer, check_table, column_names
 from skebm.training import (
     DensityMonitor,
@@ -225,10 +220,7 @@ class BaseEBM(OODScoresMixin, CallbackSupportMixin, PortableStateMixin, BaseEsti
                     "which no further training does. Set it back, or begin anew: fit "
                     "with warm_start=False."
                 )
-        box = self.reference_
-        if not isinstance(box, UniformBox):
-            return
-        outside = ((Z < box.low.cpu()) | (Z > box.high.cpu())).any(dim=0).numpy()
+        outside = self.reference_.outside(Z).numpy()
         if outside.any():
             names = getattr(self, "feature_names_in_", None)
             raise ValueError(
@@ -250,8 +242,8 @@ class BaseEBM(OODScoresMixin, CallbackSupportMixin, PortableStateMixin, BaseEsti
         self._reference_recipe = parts["reference"]
         scaler = self._standardizer
         reference = self._reference_recipe.in_units(scaler.mean_, scaler.scale_)
-        if is_normalized(network) and isinstance(reference, BoxReference):
-            reference = GaussianReference()  # the density knows no walls
+        if is_normalized(network):
+            reference = reference.for_normalized()
         rows = train
         if reference.needs_all_rows:
             rows = slice(None)
@@ -375,7 +367,7 @@ class BaseEBM(OODScoresMixin, CallbackSupportMixin, PortableStateMixin, BaseEsti
         if noise_scale is not None:
             x = x + noise_scale * normal_like(x, make_generator(seed))
         return monitor(
-            self.reference_.inside(x.to(self._device)),
+            self.reference_.reflect(x.to(self._device)),
             None if weight is None else weight[held_out],
             self.reference_,
             make_generator(seed, self._device),

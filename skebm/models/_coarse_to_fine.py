@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from skebm.references import GaussianMixtureReference
-
 #: Columns up to which a net makes up for what a coarser mixture leaves out.
 MAX_COLUMNS = 4
-COARSER_SIZES = (2, 4, 8)
 #: Held-out gain over the fine mixture, in nats, that says that there was a signal.
 PLAIN_GAIN = 0.01
 
@@ -27,7 +24,7 @@ class CoarserReferenceMixin:
             return first
         rows = first.monitor.log_prob_unnormalized(self._run.served)
         before, recipe = self.__dict__.copy(), self._reference_recipe
-        coarser = {"reference": GaussianMixtureReference(COARSER_SIZES)}
+        coarser = {"reference": recipe.coarser()}
         self._assemble(self._resolve_parts(1) | coarser, Z, train, weight, 1, rng)
         self._reference_recipe = recipe
         second = super()._train(*given, raw=(None, None))  # callbacks saw the first
@@ -42,7 +39,7 @@ class CoarserReferenceMixin:
     def _wants_coarser(self, trainer, n_features):
         return (
             isinstance(self.reference, str)
-            and self.reference in ("auto", "copula", "gmm")
+            and self._reference_recipe.coarser() is not None
             and n_features <= MAX_COLUMNS
             and not self.warm_start
             and not self._run.model.is_normalized

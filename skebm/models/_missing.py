@@ -9,7 +9,6 @@ from skebm.references import (
     TiedValues,
     fit_incomplete,
     hot_deck,
-    plain_mixture,
 )
 from skebm.tables._standardizer import column_names
 from skebm.training import MAX_MONITORED, GapFilling, IncompleteRowsMonitor
@@ -129,7 +128,7 @@ class IncompleteRowsMixin:
 
     def _gap_proposal(self):
         """Return a mixture whose conditionals propose what is missing."""
-        return plain_mixture(self.reference_) or self._proposal_density()
+        return self.reference_.as_mixture() or self._proposal_density()
 
 
 def keep_observed(X, sample_weight, names, min_rows):

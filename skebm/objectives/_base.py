@@ -77,7 +77,7 @@ class Batch:
             x = self.cells.redraw(x, generator)
         if self.noise_scale is not None:
             x = x + self.noise_scale * normal_like(x, generator)
-        return x if self.reference is None else self.reference.inside(x)
+        return x if self.reference is None else self.reference.reflect(x)
 
     def mean(self, values: Tensor) -> Tensor:
         """Return the weighted mean of one value a row."""

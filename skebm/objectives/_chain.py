@@ -122,12 +122,12 @@ class ChainKernel(nn.Module):
         figures["acceptance"] = mean_acceptance(states)
         figures["step_size"] = end.step_size
         self.sampler.check_lost(states[0], end)
-        return model.reference.inside(end.point.x), figures
+        return model.reference.reflect(end.point.x), figures
 
 
 def potential(model: EnergyModel, x: Tensor) -> Tensor:
     r"""Return U(x) = E(x) - log q0(x), shape (n,), with mirrors for walls."""
-    x = model.reference.inside(x)
+    x = model.reference.reflect(x)
     return model.energy(x) - model.reference.extended_log_prob(x)
 
 

@@ -11,7 +11,6 @@ from skebm.networks import MLP, EnergyModel
 from skebm.objectives._base import Batch, Loss, ParameterGroup
 from skebm.objectives.score_matching._base import (
     ScoreMatchingObjective,
-    draw_reference,
     random_signs,
     score_at,
 )
@@ -134,7 +133,8 @@ class SteinDiscrepancy(ScoreMatchingObjective):
         x = x + self.noise_scale * normal_like(x, generator)
         share = self.share(model)
         if share:
-            x = torch.cat([x, draw_reference(model.reference, len(x), generator)])
+            draws = model.reference.sample_extended(len(x), generator)
+            x = torch.cat([x, draws])
         x, score = score_at(self.log_density(model), x)
         for _ in range(self.n_critic_steps):
             f = state(x)

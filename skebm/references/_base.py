@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from skebm.references._mixture import GaussianMixtureDensity
 
 
 class Density(nn.Module, ABC):
@@ -22,7 +25,9 @@ class Density(nn.Module, ABC):
     """
 
     #: Whether the density is zero somewhere, so that `extended_log_prob` differs.
-    has_walls: ClassVar[bool] = False
+    bounded_support: ClassVar[bool] = False
+    #: Whether some columns take isolated values, so that chains move by `transition`.
+    is_discrete: ClassVar[bool] = False
     #: Whether marginals and conditionals are closed forms: `partition` is there.
     has_conditionals: ClassVar[bool] = False
     #: Whether there is a `transition`: for chains, and for noise about rows.
@@ -42,6 +47,13 @@ class Density(nn.Module, ABC):
         What a generator is trained on; the same as `log_prob` on full support.
         """
         return self.log_prob(x)
+
+    def sample_extended(self, n_samples: int, generator: torch.Generator) -> Tensor:
+        """Return draws that follow `extended_log_prob`; those of `sample` by default.
+
+        On bounded support some of them lie outside it.
+        """
+        return self.sample(n_samples, generator)
 
     def partition(self, observed: Tensor) -> tuple[Density, Conditional]:
         """Return the marginal of some columns and the conditional of the others.
@@ -106,13 +118,56 @@ class Density(nn.Module, ABC):
         del seed
         return self
 
-    def inside(self, x: Tensor) -> Tensor:
-        """Return x, mirrored at the walls where it lies beyond them."""
+    def reflect(self, x: Tensor) -> Tensor:
+        """Return rows, those outside a bounded support reflected into it."""
         return x
+
+    def outside(self, x: Tensor) -> Tensor:
+        """Return the columns, as a mask, in which a row lies outside the support.
+
+        NaN is never outside. A support that no column bounds has no such column.
+        """
+        return torch.zeros(x.shape[1], dtype=torch.bool, device=x.device)
+
+    def bounds(self) -> tuple[Tensor, Tensor] | None:
+        """Return the lower and upper corner of a support that is a box, else None."""
+        return None
+
+    def as_mixture(self) -> GaussianMixtureDensity | None:
+        """Return the Gaussian mixture that this is or contains, or None."""
+        return None
 
     def arrays(self) -> dict[str, Tensor]:
         """Return the tensors that `__init__` takes, by name."""
         return dict(self.state_dict())
+
+    @staticmethod
+    def adapt(density: Any) -> Density:
+        """Return a density that has `log_prob` and `sample` alone as a `Density`."""
+        return density if isinstance(density, Density) else _AdaptedDensity(density)
+
+
+class _AdaptedDensity(Density):
+    """A density of another library; its transitions count if it declares them."""
+
+    def __init__(self, density: Any) -> None:
+        super().__init__()
+        self.density = density
+        self.has_transitions = getattr(density, "has_transitions", False)  # type: ignore[misc]
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """Return log q0(x) in nats, shape (n,)."""
+        return self.density.log_prob(x)
+
+    def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
+        """Return draws of shape (n_samples, n_features)."""
+        return self.density.sample(n_samples, generator)
+
+    def transition(
+        self, x: Tensor, scale: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """Return rows after a step of the density's own."""
+        return self.density.transition(x, scale, generator)
 
 
 #: Takes the given columns of a row, shape (n_observed,), to a density of the others.
@@ -124,6 +179,8 @@ class Reference(BaseEstimator, ABC):
 
     #: Whether held-out rows must lie in the support, so that the fit needs them too.
     needs_all_rows: ClassVar[bool] = False
+    #: Whether a single Gaussian is fitted, so that no mixture helps to fill rows.
+    is_gaussian: ClassVar[bool] = False
 
     def check_options(self) -> None:
         """Raise ValueError naming an option that is out of its range."""
@@ -134,6 +191,17 @@ class Reference(BaseEstimator, ABC):
         """Return the recipe for rows (x - mean) / scale; matters to fitted ones."""
         del mean, scale
         return self
+
+    def for_normalized(self) -> Reference:
+        """Return a reference of full support, for a net that is a log density."""
+        return self
+
+    def coarser(self) -> Reference | None:
+        """Return a coarser reference to start again from where tilting gains nothing.
+
+        None where there is no such reference.
+        """
+        return None
 
     @abstractmethod
     def fit(

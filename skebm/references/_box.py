@@ -9,7 +9,11 @@ import torch
 from torch import Tensor
 
 from skebm.references._base import Conditional, Density, Reference
+from skebm.references._mixture import GaussianReference
 from skebm.utils import check_range, is_positive, normal_like, uniform_like
+
+#: Standard deviation of the half normals outside the box, in `extended_log_prob`.
+SOFTNESS = 0.1
 
 
 class UniformBox(Density):
@@ -30,7 +34,7 @@ class UniformBox(Density):
     [0.0, -inf]
     """
 
-    has_walls: ClassVar[bool] = True
+    bounded_support: ClassVar[bool] = True
     has_conditionals: ClassVar[bool] = True
     has_transitions: ClassVar[bool] = True
 
@@ -49,7 +53,7 @@ class UniformBox(Density):
         return torch.where(inside, constant, -math.inf) + 0.0 * x.sum(dim=1)
 
     def extended_log_prob(self, x: Tensor) -> Tensor:
-        """Return log q0(x) with quadratic walls, a tenth of a unit soft, outside."""
+        """Return log q0(x), outside the box that of half normals of deviation 0.1."""
         excess = (self.low - x).clamp(min=0) + (x - self.high).clamp(min=0)
         return -(self.high - self.low).log().sum() - 50.0 * excess.square().sum(dim=1)
 
@@ -59,11 +63,11 @@ class UniformBox(Density):
         rest = UniformBox(self.low[~observed], self.high[~observed])
         return marginal, lambda _: rest
 
-    def inside(self, x: Tensor) -> Tensor:
-        """Return x, mirrored at the walls where it lies beyond them."""
+    def reflect(self, x: Tensor) -> Tensor:
+        """Return rows, those outside the box reflected into it."""
         width = self.high - self.low
         folded = (torch.remainder(x - self.low, 2 * width) - width).abs()
-        # Rounding may carry a row on a wall past it.
+        # Rounding may carry a row on the boundary past it.
         return torch.minimum(torch.maximum(self.high - folded, self.low), self.high)
 
     def transition(
@@ -71,12 +75,35 @@ class UniformBox(Density):
     ) -> Tensor:
         """Return rows after a normal step, as a share of the box, with mirrors."""
         noise = (self.high - self.low) * normal_like(x, generator)
-        return self.inside(x + scale.unsqueeze(1) * noise)
+        return self.reflect(x + scale.unsqueeze(1) * noise)
+
+    def outside(self, x: Tensor) -> Tensor:
+        """Return the columns, as a mask, in which a row lies outside the box."""
+        low, high = self.low.to(x.device), self.high.to(x.device)
+        return ((x < low) | (x > high)).any(dim=0)
+
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        """Return the corners a and b."""
+        return self.low, self.high
 
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Return draws of shape (n_samples, n_features)."""
         corners = self.low.expand(n_samples, -1)
         return corners + (self.high - self.low) * uniform_like(corners, generator)
+
+    def sample_extended(self, n_samples: int, generator: torch.Generator) -> Tensor:
+        """Return draws of the box with half normals outside, as of `extended_log_prob`.
+
+        Each column lies outside with the mass that they have beside the box.
+        """
+        draws = self.sample(n_samples, generator)
+        low, high = self.low, self.high
+        margin = SOFTNESS * math.sqrt(math.pi / 2)  # a half normal's mass
+        unit = (draws - low) / (high - low)
+        draws = low - margin + unit * (high - low + 2 * margin)
+        beyond = SOFTNESS * normal_like(draws, generator).abs()
+        draws = torch.where(draws < low, low - beyond, draws)
+        return torch.where(draws > high, high + beyond, draws)
 
 
 class BoxReference(Reference):
@@ -98,6 +125,10 @@ class BoxReference(Reference):
         """Raise ValueError where the margin is not a number from 0."""
         right = self.margin == 0 or is_positive(self.margin)
         check_range(self, "margin", right, "a number, at least 0")
+
+    def for_normalized(self) -> GaussianReference:
+        """Return a Gaussian: the density of such a net is zero nowhere."""
+        return GaussianReference()
 
     def fit(
         self, x: Tensor, *, weight: Tensor | None, generator: torch.Generator

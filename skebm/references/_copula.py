@@ -137,6 +137,10 @@ class CopulaMixtureDensity(StackedDensity):
         """Return the density of mapped rows, where most are of the mapped part."""
         return _MappedRowsDensity(self) if self.share >= 0.5 else self
 
+    def as_mixture(self) -> GaussianMixtureDensity:
+        """Return the part whose columns are not mapped."""
+        return self.plain
+
     @property
     def maps(self) -> MarginalMaps:
         """The maps of the columns."""
@@ -160,10 +164,8 @@ class CopulaMixtureDensity(StackedDensity):
 
 
 def plain_mixture(density: Density) -> GaussianMixtureDensity | None:
-    """Return the mixture of columns as they are that a density is or holds, or None."""
-    if isinstance(density, CopulaMixtureDensity):
-        return density.plain
-    return density if isinstance(density, GaussianMixtureDensity) else None
+    """Return the Gaussian mixture that a density is or contains, or None."""
+    return density.as_mixture()
 
 
 class _MappedRowsDensity(Density):
@@ -245,6 +247,10 @@ class CopulaMixtureReference(Reference):
         check_range(self, "mixture", right, "a GaussianMixtureReference or None")
         if self.mixture is not None:
             self.mixture.check_options()
+
+    def coarser(self) -> GaussianMixtureReference | None:
+        """Return a mixture of fewer components, of columns as they are."""
+        return (self.mixture or GaussianMixtureReference()).coarser()
 
     def fit(
         self, x: Tensor, *, weight: Tensor | None, generator: torch.Generator

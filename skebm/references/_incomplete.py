@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from skebm.references._base import Density, Reference
-from skebm.references._copula import plain_mixture
 from skebm.references._mixture import GaussianMixtureDensity, GaussianReference
 from skebm.references._stacking import GaussianMixtureReference
 from skebm.utils import dequantization_scale, normal_like, pick, uniform_like
@@ -243,18 +242,18 @@ def fit_incomplete(
         return recipe.fit(filled[rows], weight=some, generator=generator)
 
     recipes: list[Reference] = [GaussianReference()] * N_GAUSSIAN_ROUNDS
-    if not isinstance(reference, GaussianReference):
+    if not reference.is_gaussian:
         cheap = GaussianMixtureReference(n_components=ROUND_SIZES, n_repeats=1)
         recipes += [cheap] * N_MIXTURE_ROUNDS
     some = torch.randperm(len(x), generator=generator)[:MAX_ROUND_ROWS]
     for number, recipe in enumerate(recipes, 1):
-        density = fit(recipe, some)
-        assert isinstance(density, GaussianMixtureDensity)
-        refill(density, gaps if number == len(recipes) else some)
+        mixture = fit(recipe, some).as_mixture()
+        assert mixture is not None
+        refill(mixture, gaps if number == len(recipes) else some)
     everyone = torch.arange(len(x))
     density = fit(reference, everyone)
     for _ in range(N_LAST_ROUNDS):
-        mixture = plain_mixture(density)
+        mixture = density.as_mixture()
         if mixture is None:
             break
         refill(mixture, gaps)

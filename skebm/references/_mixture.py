@@ -127,6 +127,10 @@ class GaussianMixtureDensity(Density):
 
         return marginal, conditional
 
+    def as_mixture(self) -> GaussianMixtureDensity:
+        """Return the density itself."""
+        return self
+
     @property
     def narrowest_scale(self) -> float:
         """Least standard deviation of a component, in any direction."""
@@ -204,6 +208,8 @@ class GaussianReference(Reference):
     >>> GaussianReference().fit(x, weight=None, generator=rng).means.shape
     torch.Size([1, 3])
     """
+
+    is_gaussian: ClassVar[bool] = True
 
     def fit(
         self, x: Tensor, *, weight: Tensor | None, generator: torch.Generator

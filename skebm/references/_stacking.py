@@ -30,6 +30,8 @@ MANY_COLUMNS = 32
 #: Multiplications of a pass of EM, fifteen of which are made: some ten seconds.
 MAX_PASS = 1e10
 MIN_STACK_WEIGHT = 0.02
+#: Sizes of a mixture that leaves a net something plain to learn.
+COARSE_SIZES = (2, 4, 8)
 NEGLIGIBLE_MASS = 1e-3
 
 
@@ -152,6 +154,12 @@ class GaussianMixtureReference(Reference):
         check_range(self, "n_repeats", right, "None or an integer, at least 1")
         right = is_count(self.max_rows, 2)
         check_range(self, "max_rows", right, "an integer, at least 2")
+
+    def coarser(self) -> GaussianMixtureReference | None:
+        """Return a mixture of at most eight components, or None where this is one."""
+        if max(self.n_components, default=1) <= max(COARSE_SIZES):
+            return None
+        return GaussianMixtureReference(COARSE_SIZES)
 
     def fit(
         self, x: Tensor, *, weight: Tensor | None, generator: torch.Generator

@@ -26,7 +26,7 @@ class StockedDensity(Density):
         super().__init__()
         self.density = density
         self.seed = seed
-        self.has_walls = density.has_walls  # type: ignore[misc]
+        self.bounded_support = density.bounded_support  # type: ignore[misc]
         self.has_transitions = density.has_transitions  # type: ignore[misc]
         self._stock: Tensor | None = None
 

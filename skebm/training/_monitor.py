@@ -102,7 +102,7 @@ class DensityMonitor(Monitor):
         self.weight = (weight / weight.sum()).to(x.device)
         self.draws = reference.sample(n_draws, generator)
         self._draw_more = partial(reference.sample, MORE_DRAWS * n_draws, generator)
-        self.has_walls = reference.has_walls
+        self.bounded_support = reference.bounded_support
         self.reference_score = reference.log_prob(self.x)
         signs = torch.randint(
             2, (min(len(self.x), 512), x.shape[1]), generator=generator, device=x.device
@@ -125,7 +125,7 @@ class DensityMonitor(Monitor):
             min(1.0, n_effective / len(self.draws)),
             self.standard_error(energy),
         )
-        if self.has_walls or _has_lost_z(evaluation):
+        if self.bounded_support or _has_lost_z(evaluation):
             evaluation.scores["sliced_score_matching"] = self._sliced_score(model)
         return evaluation
 
@@ -169,7 +169,7 @@ class DensityMonitor(Monitor):
     def improvement(self, new: Evaluation, best: Evaluation) -> float:
         """Return by how much ``new`` is better; never so where it alone has lost Z."""
         lost = _has_lost_z(new), _has_lost_z(best)
-        if lost[0] != lost[1] and not self.has_walls:
+        if lost[0] != lost[1] and not self.bounded_support:
             return -math.inf if lost[0] else math.inf
         gain = super().improvement(new, best)
         if self.metric(new, best) == "log_likelihood":

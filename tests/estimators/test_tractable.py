@@ -77,9 +77,9 @@ def test_the_density_integrates_to_one_in_the_units_of_x():
 
 def test_no_reference_means_no_box():
     model = make(reference=None).fit(rows())
-    assert not model.reference_.has_walls
+    assert not model.reference_.bounded_support
     model = make(reference=BoxReference()).fit(rows())
-    assert not model.reference_.has_walls
+    assert not model.reference_.bounded_support
 
 
 def test_samples_are_drawn_from_the_network(monkeypatch):

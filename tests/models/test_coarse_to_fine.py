@@ -1,7 +1,6 @@
 """A second try from a coarser reference: when, and what it leaves behind."""
 
 import copy
-import functools
 
 import numpy as np
 import pytest
@@ -58,7 +57,8 @@ def test_training_goes_on_from_the_kept_model(board, model):
     ids=["an instance", "no held-out rows", "warm start", "normalised"],
 )
 def test_there_is_no_second_try_without_need(board, options, monkeypatch):
-    monkeypatch.setattr(_coarse_to_fine, "GaussianMixtureReference", None)
+    no_reference = "nothing that could be fitted"
+    monkeypatch.setattr(GaussianMixtureReference, "coarser", lambda _: no_reference)
     fitted(board[1][:200], max_iter=2, **options)
 
 
@@ -68,7 +68,7 @@ def test_the_first_model_stays_where_it_is_better():
         patch.setattr(_coarse_to_fine, "MAX_COLUMNS", 0)
         first = fitted(X, max_iter=3)
     with pytest.MonkeyPatch.context() as patch:
-        of_few_rows = functools.partial(GaussianMixtureReference, max_rows=5)
-        patch.setattr(_coarse_to_fine, "GaussianMixtureReference", of_few_rows)
+        of_few_rows = GaussianMixtureReference((2, 4, 8), max_rows=5)
+        patch.setattr(GaussianMixtureReference, "coarser", lambda _: of_few_rows)
         kept = fitted(X, max_iter=3)
     np.testing.assert_array_equal(kept.score_samples(X), first.score_samples(X))

@@ -245,7 +245,7 @@ def test_walls_are_mirrors():
     walls = UniformBox(torch.tensor([-1.0, 0.0]), torch.tensor([1.0, 3.0]))
     x = torch.tensor([[0.5, 1.0], [1.25, -0.5], [-1.5, 3.5], [5.25, 6.5]])
     folded = torch.tensor([[0.5, 1.0], [0.75, 0.5], [-0.5, 2.5], [0.75, 0.5]])
-    assert torch.allclose(walls.inside(x), folded)
+    assert torch.allclose(walls.reflect(x), folded)
     rng = torch.Generator().manual_seed(0)
     flat = EnergyModel(Flat(), walls)
     start = walls.sample(4000, rng)

@@ -1,15 +1,18 @@
 """Reference densities against closed forms and scikit-learn."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from scipy.stats import multivariate_normal
+from scipy.stats import kstest, multivariate_normal, norm
 from sklearn.mixture import GaussianMixture
 
 from skebm.references import (
     REFERENCES,
+    CopulaMixtureReference,
+    Density,
     GaussianMixtureDensity,
     GaussianMixtureReference,
     GaussianReference,
@@ -151,9 +154,9 @@ def test_walls_mirror_what_lies_beyond_them():
     walls = UniformBox(torch.tensor([-1.0, 0.1]), torch.tensor([1.0, 3.1]))
     x = torch.tensor([[0.5, 1.1], [1.25, -0.4], [-1.5, 3.6], [5.25, 6.6], [1.0, 0.1]])
     folded = [[0.5, 1.1], [0.75, 0.6], [-0.5, 2.6], [0.75, 0.6], [1.0, 0.1]]
-    assert torch.allclose(walls.inside(x), torch.tensor(folded))
+    assert torch.allclose(walls.reflect(x), torch.tensor(folded))
     far = 100 * torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
-    assert walls.log_prob(walls.inside(torch.cat([far, x]))).isfinite().all()
+    assert walls.log_prob(walls.reflect(torch.cat([far, x]))).isfinite().all()
 
 
 def test_a_wide_table_costs_few_decompositions(monkeypatch):
@@ -190,3 +193,56 @@ def test_sizes_that_would_take_minutes_are_not_tried(shape, largest):
     plan = GaussianMixtureReference()._plan(*shape)
     sizes = [c.n_components for group in plan for c in group if c.kind == "full"]
     assert max(sizes) == largest
+
+
+def test_draws_of_a_box_follow_its_extended_density():
+    box = UniformBox(torch.zeros(1), torch.ones(1))
+    x = box.sample_extended(20_000, torch.Generator().manual_seed(0))[:, 0].numpy()
+    tail = 0.1 * math.sqrt(2 * math.pi)
+
+    def cumulative(t):
+        low = tail * norm.cdf(np.minimum(t, 0) / 0.1)
+        high = tail * (norm.cdf(np.maximum(t - 1, 0) / 0.1) - 0.5)
+        return (low + np.clip(t, 0, 1) + high) / (1 + tail)
+
+    assert kstest(x, cumulative).pvalue > 0.01
+
+
+def test_a_box_tells_which_columns_hold_rows_outside():
+    box = UniformBox(torch.zeros(3), torch.ones(3))
+    rows = torch.tensor([[0.5, 1.5, torch.nan], [0.5, 0.5, 0.5]])
+    assert box.outside(rows).tolist() == [False, True, False]
+    fitted = GaussianReference().fit(rows[:, :2], weight=None, generator=rng())
+    assert fitted.outside(rows[:, :2]).tolist() == [False, False]
+
+
+def test_only_fine_mixtures_have_a_coarser_one():
+    coarser = {name: kind().coarser() for name, kind in REFERENCES.items()}
+    assert sorted(name for name, one in coarser.items() if one) == ["copula", "gmm"]
+    assert coarser["gmm"].n_components == coarser["copula"].n_components == (2, 4, 8)
+    small = GaussianMixtureReference(n_components=(2, 8))
+    assert small.coarser() is CopulaMixtureReference(small).coarser() is None
+
+
+def test_a_net_that_is_a_density_gets_a_reference_of_full_support():
+    for kind in REFERENCES.values():
+        reference = kind().for_normalized()
+        x = torch.randn(60, 2, generator=rng())
+        if kind is not REFERENCES["flow"]:
+            density = reference.fit(x, weight=None, generator=rng())
+            assert not density.bounded_support
+
+
+def test_a_density_of_another_library_is_adapted():
+    class Foreign:
+        def log_prob(self, x):
+            return -x.square().sum(dim=1)
+
+        def sample(self, n_samples, generator):
+            return torch.zeros(n_samples, 2)
+
+    adapted = Density.adapt(Foreign())
+    assert adapted.log_prob(torch.ones(1, 2)).tolist() == [-2.0]
+    assert adapted.sample(3, rng()).shape == (3, 2)
+    assert not (adapted.has_transitions or adapted.bounded_support)
+    assert Density.adapt(adapted) is adapted

@@ -15,12 +15,12 @@ from skebm.evaluation.normalizers._log_weights import ReferenceDensity, energies
 from skebm.evaluation.normalizers._particles import (
     covariance_factor,
     efficiency,
-    has_transitions,
     move,
     resample,
     resolve_sampler,
     step_by_reference,
 )
+from skebm.references import Density
 from skebm.samplers import AbstractSampler
 from skebm.samplers._point import Energy
 
@@ -66,10 +66,9 @@ class Rung:
         generator: torch.Generator,
     ) -> Tensor:
         """Move x, leaving this density invariant: by the reference, by a sampler."""
-        if has_transitions(reference):
-            x, _ = step_by_reference(
-                energy, reference, self.beta, x, n_moves, generator
-            )
+        density = Density.adapt(reference)
+        if density.has_transitions:
+            x, _ = step_by_reference(energy, density, self.beta, x, n_moves, generator)
         if self.acceptance >= ENOUGH_ACCEPTED:
             return x
         fixed = clone(sampler).set_params(step_size=self.step_size, n_adapt=0)
@@ -132,7 +131,8 @@ def anneal(
     (2006). Y. Zhou, A. M. Johansen and J. A. D. Aston, "Toward automatic model
     comparison", JCGS 25 (2016).
     """
-    x = reference.sample(n_particles, generator)
+    density = Density.adapt(reference)
+    x = density.sample(n_particles, generator)
     sampler = clone(sampler).set_params(n_adapt=n_moves)
     beta, log_normalizer = 0.0, 0.0
     rungs: list[Rung] = []
@@ -147,14 +147,14 @@ def anneal(
         x = x[resample(log_weights, generator)]
         factor = covariance_factor(x)
         acceptance = 0.0
-        if has_transitions(reference):
+        if density.has_transitions:
             x, acceptance = step_by_reference(
-                energy, reference, beta, x, n_moves, generator
+                energy, density, beta, x, n_moves, generator
             )
-        if getattr(reference, "is_discrete", False):
+        if density.is_discrete:
             acceptance = 1.0  # in part; a sampler would leave its values
         if acceptance < ENOUGH_ACCEPTED:
-            target = tempered(energy, reference, beta)
+            target = tempered(energy, density, beta)
             x, step_size = move(target, x, factor, sampler, n_moves, generator)
             sampler.set_params(step_size=step_size)
         rungs.append(Rung(beta, length, sampler.step_size, factor, acceptance))

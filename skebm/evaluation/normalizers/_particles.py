@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TypeGuard
 
 import torch
 from sklearn.base import clone
 from torch import Tensor
 
 from skebm.evaluation.normalizers._log_weights import (
-    ReferenceDensity,
     any_energies,
     energies,
 )
@@ -46,11 +44,6 @@ def move(
     # A particle that stayed keeps its very x: rounding must not push it off a box.
     stayed = (moved == z).all(1, keepdim=True)
     return torch.where(stayed, x, moved @ factor.mT), diagnostics["step_size"]
-
-
-def has_transitions(reference: ReferenceDensity) -> TypeGuard[Density]:
-    """Tell whether chains can move by transitions of the reference."""
-    return getattr(reference, "has_transitions", False)
 
 
 def step_by_reference(

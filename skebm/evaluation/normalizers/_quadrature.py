@@ -16,7 +16,7 @@ from skebm.evaluation.normalizers._log_weights import (
     ReferenceDensity,
     energies,
 )
-from skebm.references import UniformBox
+from skebm.references import Density
 from skebm.samplers._point import Energy
 from skebm.utils import check_range, is_count, is_positive
 
@@ -38,8 +38,8 @@ class Quadrature(AbstractNormalizer):
     narrow modes and outliers have cells of their own. A cell's error is the difference
     between product rules of four and of three nodes a dimension; the worst cells are
     halved until the sum of errors is small. Shells around the cells are added while
-    the outermost ones matter; a `UniformBox` needs none. The integral of q0 by the same
-    nodes should be 1; what it lacks is added to the standard error.
+    the outermost ones matter; a reference on a box needs none. The integral of q0 by
+    the same nodes should be 1; what it lacks is added to the standard error.
 
     Parameters
     ----------
@@ -120,23 +120,23 @@ class Quadrature(AbstractNormalizer):
             log_density[inside] = log_reference[inside] - energies(energy, x[inside])
             return log_density, log_reference
 
-        walls = None
-        if isinstance(reference, UniformBox):
-            walls = reference.low.double(), reference.high.double()
-        return self._integrate(integrand, points.double(), walls)
+        box = Density.adapt(reference).bounds()
+        if box is not None:
+            box = box[0].double(), box[1].double()
+        return self._integrate(integrand, points.double(), box)
 
     @torch.no_grad()
     def _integrate(
         self,
         integrand: _Integrand,
         points: Tensor,
-        walls: tuple[Tensor, Tensor] | None,
+        box: tuple[Tensor, Tensor] | None,
     ) -> LogNormalizer:
-        low, high = walls or (points.min(0).values, points.max(0).values)
+        low, high = box or (points.min(0).values, points.max(0).values)
         high = torch.where(high > low, high, low + 1.0)
         cells = _Cells(integrand, *_split(points, low, high))
         self._refine(cells)
-        outer = 0.0 if walls else 1.0
+        outer = 0.0 if box else 1.0
         for _ in range(_MAX_SHELLS):
             if outer <= _MAX_OUTER_SHARE:
                 break

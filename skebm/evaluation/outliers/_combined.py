@@ -14,7 +14,6 @@ from skebm.references import (
     GaussianMixtureDensity,
     GaussianMixtureReference,
     GaussianReference,
-    plain_mixture,
 )
 from skebm.utils import isolated_rng, make_generator, normal_like
 
@@ -62,7 +61,7 @@ class MixtureDensity(OODScore):
     ) -> Self:
         """Take or fit the mixture; its convolution with the blur is exact."""
         del held_out, max_steps
-        mixture = plain_mixture(scored.model.reference)
+        mixture = scored.model.reference.as_mixture()
         if mixture is None:
             recipe, rng = GaussianMixtureReference(), make_generator(_seed(generator))
             mixture = recipe.fit(train.cpu(), weight=None, generator=rng)

@@ -313,11 +313,13 @@ class EntropyRegularized(GeneratorPaired):
 
 
 def _reference_at(reference: Density, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return log q0 at x and its gradient; outside its walls, the way back."""
+    """Return log q0 at x and its gradient; outside the support, the way back."""
     leaf = x.clone().requires_grad_()
     log_prob = reference.extended_log_prob(leaf)
     (slope,) = torch.autograd.grad(log_prob.sum(), leaf)
-    return reference.log_prob(x) if reference.has_walls else log_prob.detach(), slope
+    if reference.bounded_support:
+        return reference.log_prob(x), slope
+    return log_prob.detach(), slope
 
 
 def spread_figure(x: Tensor) -> dict[str, Tensor]:

@@ -73,7 +73,7 @@ def langevin_step(
     if not x.requires_grad:
         x = x.detach().requires_grad_()
     (slope,) = torch.autograd.grad(potential(model, x).sum(), x, create_graph=True)
-    return model.reference.inside(sampler.move(x, slope, step_size, generator))
+    return model.reference.reflect(sampler.move(x, slope, step_size, generator))
 
 
 class ImprovedCD(PCD):

@@ -117,7 +117,8 @@ class Telescoping(Objective):
         """Descend the bridges' logistic losses."""
         x = batch.dequantized(generator)
         noise = model.reference.sample(len(x), generator)
-        marks = self._interpolate(x, noise, straight=model.reference.has_walls)
+        straight = model.reference.bounded_support
+        marks = self._interpolate(x, noise, straight=straight)
         rows = marks.flatten(0, 1)
         ratios = torch.cat([model.critic(rows).unsqueeze(1), state(rows)], dim=1)
         ratios = nn.functional.pad(ratios, (0, 1)).unflatten(0, marks.shape[:2])

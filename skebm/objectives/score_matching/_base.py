@@ -12,14 +12,10 @@ from torch.nn.functional import softplus
 
 from skebm.networks import EnergyModel
 from skebm.objectives._base import Batch, Loss, Objective, check_range
-from skebm.references import Density, UniformBox
+from skebm.references import Density
 from skebm.utils import check_number, is_number, normal_like
 
 LogDensity = Callable[[Tensor], Tensor]
-
-#: Standard deviation of the half normals beyond the walls of a box, as
-#: `UniformBox.extended_log_prob` has them.
-WALL_SOFTNESS = 0.1
 
 
 class ScoreMatchingObjective(Objective):
@@ -122,7 +118,8 @@ class ImplicitScoreMatching(ScoreMatchingObjective):
         x = x + self.noise_scale * normal_like(x, generator)
         share = self.share(model)
         if share:
-            x = torch.cat([x, draw_reference(model.reference, len(x), generator)])
+            draws = model.reference.sample_extended(len(x), generator)
+            x = torch.cat([x, draws])
         yield self.loss(batch, self.row_losses(model, x, generator), share)
 
 
@@ -134,22 +131,6 @@ def score_at(
     total = log_density(leaf).sum()
     (score,) = torch.autograd.grad(total, leaf, create_graph=create_graph)
     return leaf, score
-
-
-def draw_reference(
-    reference: Density, n_rows: int, generator: torch.Generator
-) -> Tensor:
-    """Return draws of q0; those of a box follow its extended density."""
-    draws = reference.sample(n_rows, generator)
-    if not isinstance(reference, UniformBox):
-        return draws
-    low, high = reference.low, reference.high
-    margin = WALL_SOFTNESS * math.sqrt(math.pi / 2)  # a half normal's mass
-    unit = (draws - low) / (high - low)
-    draws = low - margin + unit * (high - low + 2 * margin)
-    beyond = WALL_SOFTNESS * normal_like(draws, generator).abs()
-    draws = torch.where(draws < low, low - beyond, draws)
-    return torch.where(draws > high, high + beyond, draws)
 
 
 def random_signs(x: Tensor, generator: torch.Generator) -> Tensor:

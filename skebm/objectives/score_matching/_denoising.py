@@ -11,7 +11,6 @@ from skebm.networks import EnergyModel
 from skebm.objectives._base import Batch, Loss, check_range
 from skebm.objectives.score_matching._base import (
     ScoreMatchingObjective,
-    draw_reference,
     score_at,
 )
 from skebm.utils import is_positive, is_sequence, normal_like
@@ -93,7 +92,7 @@ class DenoisingScoreMatching(ScoreMatchingObjective):
         points, targets = [x + scale * u, x - scale * u], [-u / scale, u / scale]
         share = self.share(model)
         if share:
-            draws = draw_reference(model.reference, len(x), generator)
+            draws = model.reference.sample_extended(len(x), generator)
             log_reference = model.reference.extended_log_prob
             points.append(draws)
             targets.append(score_at(log_reference, draws, create_graph=False)[1])
