@@ -81,7 +81,7 @@ class LabeledUnits:
 
 
 class LabeledRBM:
-    r"""A machine over (v, y) as a function of v: what it says of classes.
+    r"""RBM over (v, y) as a function of v: log p(v) and class logits.
 
     .. math:: -F(v, y) = b \cdot v + d_y
         + \sum_j \log(1 + e^{c_j + (W v)_j + U_{jy}}), \qquad
@@ -134,6 +134,6 @@ class LabeledRBM:
         return torch.stack(parts, 1) + self.class_bias
 
     def given(self, label: int) -> RBM:
-        """Return the machine of p(v | y), whose hidden biases the class has shifted."""
+        """Return the RBM of p(v | y), whose hidden biases are shifted by the class."""
         shifted = self.joint.hidden_bias + self.class_weight[:, label]
         return RBM(self.weight, shifted, self.visible_bias)

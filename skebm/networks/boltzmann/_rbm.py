@@ -18,8 +18,8 @@ class VisibleUnits(Protocol):
     .. math:: p(v \mid \theta) = e^{\theta \cdot s(v) - A(\theta)} \, m(v)
 
     with the statistic s, log partition function A and base measure m. Natural
-    parameters theta are what a machine sends to its visible units; `s`, theta and the
-    machine's weights have one column a statistic.
+    parameters theta are what an RBM sends to its visible units; `s`, theta and the
+    RBM's weights have one column a statistic.
     """
 
     def statistic(self, v: Tensor) -> Tensor:
@@ -214,7 +214,7 @@ class RBM:
         return self.sample_visible(self.sample_hidden(v, generator), generator)
 
     def tempered(self, beta: float, base_bias: Tensor) -> RBM:
-        """Return the machine on the way from independent units to this one.
+        """Return the RBM on the path from independent units to this one.
 
         At beta = 0 it has no weights and `base_bias` for its visible units.
         """
@@ -231,7 +231,7 @@ class RBM:
         return {k: v for k, v in values.items() if isinstance(v, Tensor)}
 
     def to(self, place: torch.device | torch.dtype) -> RBM:
-        """Return a machine whose parameters are on a device or of a dtype."""
+        """Return an RBM whose parameters are on a device or of a dtype."""
         moved: Any = {k: v.to(place) for k, v in self.parameters().items()}
         return replace(self, **moved, visible=self.visible.to(place))
 
