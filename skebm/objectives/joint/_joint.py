@@ -17,9 +17,9 @@ from skebm.objectives.joint._consistency import (
     soft_cross_entropy,
     virtual_adversarial_loss,
 )
+from skebm.objectives.joint._members import deal, mix_with_neighbors, own_version
 from skebm.objectives.joint._roles import Roles
 from skebm.references import Density
-from skebm.utils import uniform_like
 
 #: One in so many rows of a step is for the density, which takes most of the time.
 DENSITY_PART = 6
@@ -229,7 +229,7 @@ class Joint(Objective):
         assert labeled.y is not None
         y = labeled.y if labeled.y.dim() == 2 else labeled.y.unsqueeze(1)
         everybody = slice(0, len(log_prob))
-        y = _own_version(y.expand(len(log_prob), *y.shape), everybody)
+        y = own_version(y.expand(len(log_prob), *y.shape), everybody)
         losses = -log_prob.gather(2, y.clamp(min=0).unsqueeze(2))[:, :, 0]
         if self.class_weights is not None:
             losses = losses * losses.new_tensor(self.class_weights)[y]
@@ -246,11 +246,11 @@ class Joint(Objective):
     ) -> Tensor:
         """Return the cross-entropy with the graph, on mixtures of neighbours."""
         which = roles.on_graph
-        mixed = _mix_with_neighbors(batch, generator)
+        mixed = mix_with_neighbors(batch, generator)
         assert mixed.soft_labels is not None and mixed.confidence is not None
-        log_prob = _log_prob(model, _deal(mixed.x, roles.n_on_graph), which)
-        soft_labels = _own_version(_deal(mixed.soft_labels, roles.n_on_graph), which)
-        confidence = _own_version(_deal(mixed.confidence, roles.n_on_graph), which)
+        log_prob = _log_prob(model, deal(mixed.x, roles.n_on_graph), which)
+        soft_labels = own_version(deal(mixed.soft_labels, roles.n_on_graph), which)
+        confidence = own_version(deal(mixed.confidence, roles.n_on_graph), which)
         return (confidence * soft_cross_entropy(soft_labels, log_prob)).mean()
 
     def _consistency_loss(
@@ -261,7 +261,7 @@ class Joint(Objective):
         state: JointState,
         generator: torch.Generator,
     ) -> Tensor:
-        x, which = _deal(batch.x, roles.n_consistent), roles.consistent
+        x, which = deal(batch.x, roles.n_consistent), roles.consistent
         log_prob = _log_prob(model, x, which)
         shares = log_prob.exp().mean(dim=1)
         if batch.progress < SUPERVISED_SHARE:
@@ -317,34 +317,3 @@ def graph_fade(progress: float) -> float:
 
 def _log_prob(model: EnergyModel, x: Tensor, which: slice = slice(None)) -> Tensor:
     return torch.log_softmax(model.member_logits(x, which), dim=2)
-
-
-def _own_version(values: Tensor, which: slice) -> Tensor:
-    """Return (m, n, ...) of (m, n, V, ...): of a member's values its own version."""
-    numbers = torch.arange(which.start, which.stop)
-    return values[numbers - which.start, :, numbers % values.shape[2]]
-
-
-def _deal(rows: Tensor, n_members: int) -> Tensor:
-    """Deal rows (n, d) out to the members: (n_members, n // n_members, d).
-
-    Where rows are fewer than members each gets all of them.
-    """
-    n_rows = len(rows) // n_members
-    if n_rows == 0:
-        return rows.expand(n_members, *rows.shape)
-    return rows[: n_members * n_rows].unflatten(0, (n_members, n_rows))
-
-
-def _mix_with_neighbors(batch: Batch, generator: torch.Generator) -> Batch:
-    """Return points between rows and neighbours, their labels mixed alike."""
-    near = batch.neighbors
-    assert near is not None and near.soft_labels is not None
-    assert batch.soft_labels is not None and batch.confidence is not None
-    assert near.confidence is not None
-    share = uniform_like(batch.x[:, :1], generator)
-    return Batch(
-        torch.lerp(batch.x, near.x, share),
-        soft_labels=torch.lerp(batch.soft_labels, near.soft_labels, share[:, :, None]),
-        confidence=torch.lerp(batch.confidence, near.confidence, share),
-    )
