@@ -16,8 +16,8 @@ from skebm.references import Density
 from skebm.utils import check_range as check_range
 from skebm.utils import normal_like
 
-#: Figures of energies: differences from the reference's log density.
-RELATIVE_FIGURES = {"energy_gap", "log_normalizer"}
+#: Metrics of energies: differences from the reference's log density.
+RELATIVE_METRICS = {"energy_gap", "log_normalizer"}
 
 
 class RowCells(Protocol):
@@ -88,7 +88,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Loss:
-    """One loss of a step, the parameter group that descends it, and its figures."""
+    """One loss of a step, the parameter group that descends it, and its metrics."""
 
     group: str
     value: Tensor
@@ -154,7 +154,7 @@ class Objective(BaseEstimator, ABC):
     buffers) travel with checkpoints and are rolled back after a divergence.
     """
 
-    #: Figures and the closed range outside of which training has left the rails.
+    #: Metrics and the closed range outside of which training has left the rails.
     healthy: ClassVar[dict[str, tuple[float, float]]] = {}
     #: The net, rate and number of steps that the method was measured with.
     recipe: ClassVar[Recipe] = Recipe()
@@ -191,7 +191,7 @@ class Objective(BaseEstimator, ABC):
         The energy of a normalised net is measured from a reference that it never saw,
         so that its level says nothing.
         """
-        relative = RELATIVE_FIGURES if model.is_normalized else set()
+        relative = RELATIVE_METRICS if model.is_normalized else set()
         return {k: v for k, v in self.healthy.items() if k not in relative}
 
     @property

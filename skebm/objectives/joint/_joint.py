@@ -166,9 +166,9 @@ class Joint(Objective):
     ) -> Iterator[Loss]:
         """Yield the density's losses, the classifier's added to that of the energy."""
         assert isinstance(state, JointState)
-        loss, figures = self._class_loss(model, batch, state, generator)
+        loss, metrics = self._class_loss(model, batch, state, generator)
         if self.density is None or batch.number % self.density_interval:
-            yield Loss("energy", loss, figures)
+            yield Loss("energy", loss, metrics)
             return
         n_rows = min(len(batch.x), max(2, len(batch.x) // DENSITY_PART))
         weight = None if batch.weight is None else batch.weight[:n_rows]
@@ -183,7 +183,7 @@ class Joint(Objective):
         )
         for part in self.density.step(model, rows, state.density, generator):
             if part.group == "energy":
-                part = Loss("energy", part.value + loss, part.figures | figures)
+                part = Loss("energy", part.value + loss, part.figures | metrics)
             yield part
 
     def end_epoch(
