@@ -154,7 +154,7 @@ class Objective(BaseEstimator, ABC):
     buffers) travel with checkpoints and are rolled back after a divergence.
     """
 
-    #: Metrics and the closed range outside of which training has left the rails.
+    #: Stable range of metrics: training has diverged where one of them lies outside.
     healthy: ClassVar[dict[str, tuple[float, float]]] = {}
     #: The net, rate and number of steps that the method was measured with.
     recipe: ClassVar[Recipe] = Recipe()
@@ -186,10 +186,10 @@ class Objective(BaseEstimator, ABC):
         """
 
     def healthy_for(self, model: EnergyModel) -> dict[str, tuple[float, float]]:
-        """Return `healthy` as far as it holds for this model.
+        """Return the stable ranges of metrics that have one for this model.
 
-        The energy of a normalised net is measured from a reference that it never saw,
-        so that its level says nothing.
+        The energy of a normalised net is measured from a reference that takes no part
+        in its training, so that metrics of its level have none.
         """
         relative = RELATIVE_METRICS if model.is_normalized else set()
         return {k: v for k, v in self.healthy.items() if k not in relative}

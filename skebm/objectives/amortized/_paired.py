@@ -22,7 +22,8 @@ from skebm.references import Density
 from skebm.references._kernels import RoundMixture
 
 N_FIRST_DRAWS = 2048
-#: Least draws of the generator a step: the spread of fewer says nothing of its health.
+#: Least draws of the generator a step: the spread of fewer varies too much to tell
+#: whether it is in the stable range.
 MIN_DRAWS = 32
 BETAS = (0.0, 0.9)
 
