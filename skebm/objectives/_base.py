@@ -36,7 +36,7 @@ class Batch:
     x : Tensor of shape (n, n_features)
         Standardised rows, labelled or not.
     y : Tensor of shape (n,) or (n, V), or None
-        Class numbers, -1 where unlabelled; in V versions where members differ.
+        Class indices, -1 where unlabelled; in V versions where members differ.
     weight : Tensor of shape (n,) or None
         Weights of the rows; they multiply data terms only.
     labeled : Batch or None
@@ -52,7 +52,7 @@ class Batch:
     cells : RowCells or None
         Within which rows are drawn anew.
     number : int
-        Number of the step in its epoch, from 0.
+        Index of the step in its epoch, from 0.
     progress : float
         Share of the training that is done, 0 to 1.
     """

@@ -69,11 +69,11 @@ class LabeledUnits:
         """Return 2^(n_statistics - K) K."""
         return n_binary_states(n_statistics - self.n_classes) * self.n_classes
 
-    def states(self, numbers: Tensor, n_statistics: int) -> Tensor:
-        """Return binary digits of the numbers and, beside, the class one-hot."""
+    def states(self, indices: Tensor, n_statistics: int) -> Tensor:
+        """Return states: binary digits of the indices, then the class, one-hot."""
         n_binary = n_statistics - self.n_classes
-        label = functional.one_hot(numbers >> n_binary, self.n_classes)
-        return torch.cat([binary_digits(numbers, n_binary), label], 1)
+        label = functional.one_hot(indices >> n_binary, self.n_classes)
+        return torch.cat([binary_digits(indices, n_binary), label], 1)
 
     def to(self, place: torch.device | torch.dtype) -> LabeledUnits:
         """Return these units; they hold no tensors."""

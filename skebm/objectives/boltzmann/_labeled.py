@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from skebm.networks import RBM, LabeledRBM
 
-#: Share of the newest rows in the running means that the gradient is centred by.
+#: Weight of the newest rows in the running means that centre the gradient.
 OFFSET_RATE = 0.01
 
 
@@ -22,9 +22,9 @@ class LabeledRows:
     ----------
     v : Tensor of shape (n, d)
     codes : Tensor of int of shape (n_labeled,)
-        Numbers of the first rows' classes.
+        Class indices of the first rows.
     labeled_share : float
-        What the labelled rows count in the generative term, from 0 to 1.
+        Weight of the labelled rows in the generative term, from 0 to 1.
     """
 
     v: Tensor
@@ -40,7 +40,7 @@ class LabeledGradient:
         + (1 - \omega) \langle \log p(v) \rangle_{u} \right]
 
     over labelled rows l and unlabelled rows u. Each term is made of -F(v, y), so that
-    one matrix of coefficients A, a row a row of data and a column a class, says it all:
+    one matrix of coefficients A, n rows by n_classes, defines the gradient:
 
     .. math:: \nabla L = \sum_{ik} A_{ik} \nabla(-F(v_i, k))
         - \alpha \, E_{\mathrm{model}}[\nabla(-F)], \qquad
@@ -50,7 +50,7 @@ class LabeledGradient:
 
     Hidden units and, of unlabelled rows, classes are summed out. The model's mean is
     over chains of block Gibbs on (v, y); with alpha = 0 there are none, and the
-    gradient is exact. It is left in factors, as `ContrastiveGradient` does.
+    gradient is exact. It is returned in factors as in `ContrastiveGradient`.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ class LabeledGradient:
         return self._centered(left, right)
 
     def _generative_shares(self, rows: LabeledRows) -> Tensor:
-        """Return what each row counts in the generative term, shape (n,)."""
+        """Return the weight of each row in the generative term, shape (n,)."""
         share = rows.v.new_empty(len(rows.v))
         n_labeled, weight = len(rows.codes), self.generative_weight
         share[:n_labeled] = weight * rows.labeled_share / max(n_labeled, 1)
@@ -153,8 +153,8 @@ class LabeledGradient:
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         rbm, h = model.joint, self.chains
         if self.method == "cd":
-            code = torch.multinomial(belief, 1, generator=self.generator)[:, 0]
-            h = self._draw((pull + model.class_weight.mT[code]).sigmoid_())
+            label = torch.multinomial(belief, 1, generator=self.generator)[:, 0]
+            h = self._draw((pull + model.class_weight.mT[label]).sigmoid_())
         else:
             share = share.new_full((len(h),), self.generative_weight / len(h))
         for _ in range(self.n_gibbs_steps):
@@ -173,7 +173,7 @@ class LabeledGradient:
     def _centered(self, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
         """Express the gradient in centred parameters as one of W, b and c.
 
-        As `ContrastiveGradient` has it: two more rows of factors.
+        As in `ContrastiveGradient`, by two more rows of factors.
         """
         h, s = self.hidden_offset, self.visible_offset
         left = torch.cat([left, -h[None], -self.hidden_bias[None]])
