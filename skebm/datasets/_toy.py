@@ -62,7 +62,7 @@ class GaussianRing:
         return self.means[mode] + self.scale * rng.normal(size=(n_samples, 2))
 
     def nearest_mode(self, X: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Return the number of the nearest mode of each row, shape (n,)."""
+        """Return the index of the nearest mode of each row, shape (n,)."""
         distance = np.linalg.norm(X[:, None] - self.means, axis=2)
         return distance.argmin(axis=1)
 

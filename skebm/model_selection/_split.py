@@ -44,7 +44,7 @@ class SemiSupervisedSplit(BaseCrossValidator):
         self.unlabeled = unlabeled
 
     def split(self, X, y=None, groups=None):
-        """Yield the row numbers of training and test sets.
+        """Yield the row indices of training and test sets.
 
         Parameters
         ----------

@@ -117,6 +117,7 @@ class EnsembleMLP(nn.Module):
     def _hidden(self, x: Tensor, which: slice) -> Tensor:
         if x.dim() == 2:
             x = x.expand(len(range(self.n_members)[which]), -1, -1)
-        for layer in self.trunk:
-            x = layer(x, which) if isinstance(layer, BatchedLinear) else layer(x)
+        layers = iter(self.trunk)
+        for linear, activation in zip(layers, layers, strict=True):
+            x = activation(linear(x, which))
         return x

@@ -16,8 +16,8 @@ from skebm.references import Density
 from skebm.utils import check_range as check_range
 from skebm.utils import normal_like
 
-#: Figures of energies: differences from the reference's log density.
-RELATIVE_FIGURES = {"energy_gap", "log_normalizer"}
+#: Metrics of energies: differences from the reference's log density.
+RELATIVE_METRICS = {"energy_gap", "log_normalizer"}
 
 
 class RowCells(Protocol):
@@ -36,7 +36,7 @@ class Batch:
     x : Tensor of shape (n, n_features)
         Standardised rows, labelled or not.
     y : Tensor of shape (n,) or (n, V), or None
-        Class numbers, -1 where unlabelled; in V versions where members differ.
+        Class indices, -1 where unlabelled; in V versions where members differ.
     weight : Tensor of shape (n,) or None
         Weights of the rows; they multiply data terms only.
     labeled : Batch or None
@@ -52,7 +52,7 @@ class Batch:
     cells : RowCells or None
         Within which rows are drawn anew.
     number : int
-        Number of the step in its epoch, from 0.
+        Index of the step in its epoch, from 0.
     progress : float
         Share of the training that is done, 0 to 1.
     """
@@ -88,7 +88,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Loss:
-    """One loss of a step, the parameter group that descends it, and its figures."""
+    """One loss of a step, the parameter group that descends it, and its metrics."""
 
     group: str
     value: Tensor
@@ -154,7 +154,7 @@ class Objective(BaseEstimator, ABC):
     buffers) travel with checkpoints and are rolled back after a divergence.
     """
 
-    #: Figures and the closed range outside of which training has left the rails.
+    #: Stable range of metrics: training has diverged where one of them lies outside.
     healthy: ClassVar[dict[str, tuple[float, float]]] = {}
     #: The net, rate and number of steps that the method was measured with.
     recipe: ClassVar[Recipe] = Recipe()
@@ -186,12 +186,12 @@ class Objective(BaseEstimator, ABC):
         """
 
     def healthy_for(self, model: EnergyModel) -> dict[str, tuple[float, float]]:
-        """Return `healthy` as far as it holds for this model.
+        """Return the stable ranges of metrics that have one for this model.
 
-        The energy of a normalised net is measured from a reference that it never saw,
-        so that its level says nothing.
+        The energy of a normalised net is measured from a reference that takes no part
+        in its training, so that metrics of its level have none.
         """
-        relative = RELATIVE_FIGURES if model.is_normalized else set()
+        relative = RELATIVE_METRICS if model.is_normalized else set()
         return {k: v for k, v in self.healthy.items() if k not in relative}
 
     @property

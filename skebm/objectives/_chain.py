@@ -102,27 +102,27 @@ class ChainKernel(nn.Module):
     def move(
         self, model: EnergyModel, x: Tensor, n_steps: int, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Move chains by a jump and n steps; return where they are now, and figures.
+        """Move chains by a jump and n steps; return where they are now, and metrics.
 
         Raises
         ------
         skebm.exceptions.NonFiniteChainError
             Where a chain goes to where the energy is not finite.
         """
-        figures = {}
+        metrics = {}
         x = x.detach()
         if self.n_reference_tries:
-            x, figures["jumps"] = jump(model, x, self.n_reference_tries, generator)
+            x, metrics["jumps"] = jump(model, x, self.n_reference_tries, generator)
         if n_steps == 0:
-            return x, figures
+            return x, metrics
         states = self.adaptive_step.run(
             self.sampler, lambda rows: potential(model, rows), x, n_steps, generator
         )
         end = states[-1]
-        figures["acceptance"] = mean_acceptance(states)
-        figures["step_size"] = end.step_size
+        metrics["acceptance"] = mean_acceptance(states)
+        metrics["step_size"] = end.step_size
         self.sampler.check_lost(states[0], end)
-        return model.reference.reflect(end.point.x), figures
+        return model.reference.reflect(end.point.x), metrics
 
 
 def potential(model: EnergyModel, x: Tensor) -> Tensor:

@@ -98,8 +98,8 @@ class MLE(Objective):
         x = batch.dequantized(generator)
         if model.is_normalized:
             log_likelihood = batch.mean(model.log_prob_unnormalized(x))
-            figures = {"log_likelihood": log_likelihood.detach()}
-            yield Loss("energy", -log_likelihood, figures)
+            metrics = {"log_likelihood": log_likelihood.detach()}
+            yield Loss("energy", -log_likelihood, metrics)
             return
         draws, log_ratio = self._draw(model.reference, x, batch.weight, generator)
         energy_data, energy_draws = model.energy(torch.cat([x, draws])).split(

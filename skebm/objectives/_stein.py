@@ -142,8 +142,8 @@ class SteinDiscrepancy(ScoreMatchingObjective):
             discrepancy = self.mean(batch, stein, share)
             length = self.mean(batch, f.square().sum(dim=1), share)
             loss = self.critic_penalty * length - discrepancy
-            figures = {"stein_discrepancy": discrepancy.detach()}
-            yield Loss("stein_critic", loss, figures)
+            metrics = {"stein_discrepancy": discrepancy.detach()}
+            yield Loss("stein_critic", loss, metrics)
         f = state(x).detach()
         yield Loss("energy", self.mean(batch, (score * f).sum(dim=1), share))
 

@@ -115,7 +115,7 @@ class AbstractSampler(BaseEstimator, ABC):
         return x - step_size.square() / 2 * gradient + noise
 
     def figures(self, state: SamplerState) -> dict[str, Tensor]:
-        """Return figures of the last step, shape (); their means are diagnostics."""
+        """Return metrics of the last step, shape (); their means are diagnostics."""
         return {"acceptance": state.acceptance, "step_size": state.step_size}
 
     def run(
@@ -162,16 +162,16 @@ class AbstractSampler(BaseEstimator, ABC):
         n_warm_up = self.n_warm_up()
         start = state = self.init(energy, x0)
         moments = ChainMoments(n_steps - n_warm_up)
-        figures = [self.figures(state)]
+        metrics = [self.figures(state)]
         for i in range(n_steps):
             state = self.step(energy, state, generator)
-            figures.append(self.figures(state))
+            metrics.append(self.figures(state))
             if i >= n_warm_up:
                 moments.add(state.point)
-        settled = figures[min(n_warm_up + 1, n_steps) :]
+        settled = metrics[min(n_warm_up + 1, n_steps) :]
         self.check_lost(start, state)
         means = {k: torch.stack([f[k] for f in settled]).mean() for k in settled[0]}
-        means |= moments.figures()
+        means |= moments.metrics()
         # One transfer from the device for all of them.
         values = torch.stack([v.to(x0.device).double() for v in means.values()])
         return state.point.x, dict(zip(means, values.tolist(), strict=True))

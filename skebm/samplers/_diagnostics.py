@@ -69,7 +69,7 @@ class ChainMoments:
         self.sums[half] += values
         self.square_sum = self.square_sum + values.square().sum(0)
 
-    def figures(self) -> dict[str, Tensor]:
+    def metrics(self) -> dict[str, Tensor]:
         """Return the largest R-hat and the smallest ESS; NaN for less than 4 states."""
         if not self.sums:
             nan = torch.tensor(torch.nan)
@@ -88,8 +88,8 @@ class ChainMoments:
             error = torch.maximum(error, spread / len(first))
         ess = (pooled / error).clamp(max=n * len(means))
         # One constant tells nothing: 0 / 0.
-        figures = {"r_hat": r_hat.nan_to_num(1.0, torch.inf).max()}
-        return figures | {"effective_sample_size": ess.nan_to_num(n * len(means)).min()}
+        metrics = {"r_hat": r_hat.nan_to_num(1.0, torch.inf).max()}
+        return metrics | {"effective_sample_size": ess.nan_to_num(n * len(means)).min()}
 
     def _spread(self, *means: Tensor) -> Tensor:
         """Return the variance of means of chains within a group, over groups."""

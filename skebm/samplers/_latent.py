@@ -100,5 +100,5 @@ class LatentLangevin(AbstractSampler):
         return sampler.step(self.latent_energy(energy), state, generator)
 
     def figures(self, state: SamplerState) -> dict[str, Tensor]:
-        """Return figures of the last step, shape (); their means are diagnostics."""
+        """Return metrics of the last step, shape (); their means are diagnostics."""
         return make_sampler(self.sampler).figures(state)

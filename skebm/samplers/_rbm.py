@@ -56,7 +56,7 @@ class Clamped:
         for _ in range(n_steps):
             v = self.sample_blocks(v, generator)
             moments.add(Point(v, self(v), v))
-        return v, {name: float(value) for name, value in moments.figures().items()}
+        return v, {name: float(value) for name, value in moments.metrics().items()}
 
 
 class TemperedGibbs:
@@ -127,8 +127,8 @@ class TemperedGibbs:
             swaps.append(self.swap_acceptance)
             if k >= n_steps // 2:
                 moments.add(Point(v, rbm(v), v))
-        figures = {name: float(value) for name, value in moments.figures().items()}
-        return v, figures | {"swap_acceptance": sum(swaps) / len(swaps)}
+        metrics = {name: float(value) for name, value in moments.metrics().items()}
+        return v, metrics | {"swap_acceptance": sum(swaps) / len(swaps)}
 
     def _swap(self, tilt: Tensor, generator: torch.Generator) -> Tensor:
         """Return which replica goes to each temperature, shape (K, n)."""

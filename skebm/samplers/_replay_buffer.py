@@ -85,7 +85,7 @@ class ReplayBuffer(nn.Module):
         rows : Tensor of shape (n, d)
             Different rows of the buffer, some of them replaced by the fresh ones.
         places : Tensor of int64 of shape (n,)
-            Their numbers in the buffer.
+            Their indices in the buffer.
         """
         self._check_room(fresh)
         device = self.rows.device

@@ -160,7 +160,7 @@ class ParallelTempering(AbstractSampler):
         return _gathered(replicas, torch.stack(rates).mean())
 
     def figures(self, state: SamplerState) -> dict[str, Tensor]:
-        """Return figures of the last step, shape (); their means are diagnostics."""
+        """Return metrics of the last step, shape (); their means are diagnostics."""
         assert isinstance(state, TemperingState)
         return super().figures(state) | {"swap_acceptance": state.swap_acceptance}
 

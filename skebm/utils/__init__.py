@@ -12,6 +12,7 @@ from skebm.utils._checks import (
     is_sequence,
 )
 from skebm.utils._columns import VARIANCE_FLOOR, column_units, dequantization_scale
+from skebm.utils._options import resolve_option
 from skebm.utils._torch import (
     draw_seed,
     in_padded_batches,
@@ -47,6 +48,7 @@ __all__ = [
     "normal_like",
     "pick",
     "resolve_device",
+    "resolve_option",
     "to_numpy_tree",
     "to_tensor_tree",
     "uniform_like",

@@ -45,9 +45,9 @@ def test_the_step_size_of_tempering_follows_its_acceptance(first):
     kernel = ChainKernel(ParallelTempering(MALA(first, n_adapt=50), (1, 4)), 0)
     x = model.reference.sample(200, rng)
     for _ in range(150):
-        x, figures = kernel.move(model, x, 2, rng)
-    assert figures["acceptance"] == pytest.approx(0.574, abs=0.1)
-    assert figures["step_size"] == pytest.approx(
+        x, metrics = kernel.move(model, x, 2, rng)
+    assert metrics["acceptance"] == pytest.approx(0.574, abs=0.1)
+    assert metrics["step_size"] == pytest.approx(
         kernel.adaptive_step.log_size.exp().item(), rel=0.1
     )
 

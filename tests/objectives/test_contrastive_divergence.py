@@ -264,12 +264,12 @@ def test_the_step_size_follows_its_acceptance(first):
     kernel = ChainKernel(MALA(step_size=first, n_adapt=50), 0)
     x = model.reference.sample(200, rng)
     for _ in range(150):
-        x, figures = kernel.move(model, x, 2, rng)
-    assert figures["acceptance"] == pytest.approx(0.574, abs=0.1)
+        x, metrics = kernel.move(model, x, 2, rng)
+    assert metrics["acceptance"] == pytest.approx(0.574, abs=0.1)
     restored = ChainKernel(MALA(), 0)
     restored.load_state_dict(kernel.state_dict())
-    _, figures = restored.move(model, x, 1, rng)
-    assert figures["step_size"] == pytest.approx(
+    _, metrics = restored.move(model, x, 1, rng)
+    assert metrics["step_size"] == pytest.approx(
         kernel.adaptive_step.log_size.exp().item()
     )
 

@@ -1,4 +1,4 @@
-"""The joint objective: which members hear which rows."""
+"""The joint objective: which members are trained with which rows."""
 
 from dataclasses import replace
 
@@ -94,7 +94,7 @@ def test_a_member_learns_from_its_own_version_of_the_labels(model):
     assert (norms > 0).tolist() == [True, False, True, False]
 
 
-def test_a_member_hears_its_own_version_of_the_graph(model):
+def test_a_member_is_trained_with_its_own_version_of_the_graph(model):
     """At the members' own probabilities a cross-entropy has no slope."""
     with torch.no_grad():
         model.network.class_head.weight.zero_()

@@ -453,9 +453,9 @@ def test_the_flow_of_a_classifier_keeps_its_interval():
     batch = Batch(x, labeled=Batch(x, torch.arange(16) % 2))
     groups = [
         loss.group
-        for number in (0, 1, 2, 3) * 6
+        for index in (0, 1, 2, 3) * 6
         for loss in objective.step(
-            model, dataclasses.replace(batch, number=number), state, rng
+            model, dataclasses.replace(batch, number=index), state, rng
         )
     ]
     assert groups.count("energy") == 24

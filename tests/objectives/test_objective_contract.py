@@ -137,8 +137,8 @@ def test_losses_reach_the_parameters_of_their_group(name):
         gradients = torch.autograd.grad(loss.value, parameters, allow_unused=True)
         assert any(g is not None and g.abs().sum() > 0 for g in gradients)
         descended.add(loss.group)
-        for figure in loss.figures.values():
-            assert not figure.requires_grad and torch.isfinite(figure)
+        for metric in loss.figures.values():
+            assert not metric.requires_grad and torch.isfinite(metric)
     assert descended == set(groups)
 
 

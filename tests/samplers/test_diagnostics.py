@@ -85,7 +85,7 @@ def test_figures_are_those_of_the_whole_history(slope):
     moments = ChainMoments(9)
     for row, value in zip(x, energy, strict=True):
         moments.add(Point(row, 100 + value, torch.zeros_like(row)))
-    figures = {name: float(value) for name, value in moments.figures().items()}
+    metrics = {name: float(value) for name, value in moments.metrics().items()}
 
     distance = (x - x[0].mean(0)).norm(dim=2)
     f = torch.cat([x, distance[..., None], energy[..., None]], dim=2)[:8]
@@ -96,8 +96,8 @@ def test_figures_are_those_of_the_whole_history(slope):
     error = torch.maximum(between / 12, f.mean(0).var(0) / 6)
     r_hat, ess = (pooled / within).sqrt(), pooled / error
     assert (r_hat.argmax() == 3) == (ess.argmin() == 3) == (slope > 0)
-    assert figures["r_hat"] == pytest.approx(float(r_hat.max()))
-    assert figures["effective_sample_size"] == pytest.approx(float(ess.min()))
+    assert metrics["r_hat"] == pytest.approx(float(r_hat.max()))
+    assert metrics["effective_sample_size"] == pytest.approx(float(ess.min()))
 
 
 def test_converged_chains_have_r_hat_one():

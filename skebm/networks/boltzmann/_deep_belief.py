@@ -58,7 +58,7 @@ class DirectedLayer:
 
 @dataclass(frozen=True)
 class DeepBeliefNet:
-    r"""A machine over h_k and directed layers from it down to v.
+    r"""Deep belief net: an RBM over h_k and directed layers from it down to v.
 
     .. math:: p(v, h_1, \dots, h_k) = p(v \mid h_1) \, p(h_1 \mid h_2) \cdots
         p(h_{k-1} \mid h_k) \, p_{\mathrm{RBM}}(h_k)

@@ -69,11 +69,11 @@ class LabeledUnits:
         """Return 2^(n_statistics - K) K."""
         return n_binary_states(n_statistics - self.n_classes) * self.n_classes
 
-    def states(self, numbers: Tensor, n_statistics: int) -> Tensor:
-        """Return binary digits of the numbers and, beside, the class one-hot."""
+    def states(self, indices: Tensor, n_statistics: int) -> Tensor:
+        """Return states: binary digits of the indices, then the class, one-hot."""
         n_binary = n_statistics - self.n_classes
-        label = functional.one_hot(numbers >> n_binary, self.n_classes)
-        return torch.cat([binary_digits(numbers, n_binary), label], 1)
+        label = functional.one_hot(indices >> n_binary, self.n_classes)
+        return torch.cat([binary_digits(indices, n_binary), label], 1)
 
     def to(self, place: torch.device | torch.dtype) -> LabeledUnits:
         """Return these units; they hold no tensors."""
@@ -81,7 +81,7 @@ class LabeledUnits:
 
 
 class LabeledRBM:
-    r"""A machine over (v, y) as a function of v: what it says of classes.
+    r"""RBM over (v, y) as a function of v: log p(v) and class logits.
 
     .. math:: -F(v, y) = b \cdot v + d_y
         + \sum_j \log(1 + e^{c_j + (W v)_j + U_{jy}}), \qquad
@@ -134,6 +134,6 @@ class LabeledRBM:
         return torch.stack(parts, 1) + self.class_bias
 
     def given(self, label: int) -> RBM:
-        """Return the machine of p(v | y), whose hidden biases the class has shifted."""
+        """Return the RBM of p(v | y), whose hidden biases are shifted by the class."""
         shifted = self.joint.hidden_bias + self.class_weight[:, label]
         return RBM(self.weight, shifted, self.visible_bias)

@@ -18,8 +18,8 @@ class VisibleUnits(Protocol):
     .. math:: p(v \mid \theta) = e^{\theta \cdot s(v) - A(\theta)} \, m(v)
 
     with the statistic s, log partition function A and base measure m. Natural
-    parameters theta are what a machine sends to its visible units; `s`, theta and the
-    machine's weights have one column a statistic.
+    parameters theta are what an RBM sends to its visible units; `s`, theta and the
+    RBM's weights have one column a statistic.
     """
 
     def statistic(self, v: Tensor) -> Tensor:
@@ -43,8 +43,8 @@ class VisibleUnits(Protocol):
     def n_states(self, n_statistics: int) -> float:
         """Return the number of values of v; infinite for continuous units."""
 
-    def states(self, numbers: Tensor, n_statistics: int) -> Tensor:
-        """Return the states v of these numbers, from 0 to n_states - 1."""
+    def states(self, indices: Tensor, n_statistics: int) -> Tensor:
+        """Return the states v of these indices, which go from 0 to n_states - 1."""
 
     def subset(self, kept: Tensor) -> VisibleUnits:
         """Return the units of the columns of v where `kept` is True."""
@@ -92,9 +92,9 @@ class BernoulliUnits:
         """Return 2^n_statistics."""
         return n_binary_states(n_statistics)
 
-    def states(self, numbers: Tensor, n_statistics: int) -> Tensor:
-        """Return the binary digits of the numbers."""
-        return binary_digits(numbers, n_statistics)
+    def states(self, indices: Tensor, n_statistics: int) -> Tensor:
+        """Return the binary digits of the indices."""
+        return binary_digits(indices, n_statistics)
 
     def subset(self, kept: Tensor) -> BernoulliUnits:
         """Return these units."""
@@ -126,10 +126,10 @@ def n_binary_states(n: int) -> float:
     return 2.0**n if n < 1024 else math.inf
 
 
-def binary_digits(numbers: Tensor, n: int) -> Tensor:
-    """Return the n lowest binary digits of each number, shape (len(numbers), n)."""
-    places = torch.arange(n, device=numbers.device)
-    return numbers[:, None].bitwise_right_shift(places).bitwise_and(1)
+def binary_digits(indices: Tensor, n: int) -> Tensor:
+    """Return the n lowest binary digits of each index, shape (len(indices), n)."""
+    places = torch.arange(n, device=indices.device)
+    return indices[:, None].bitwise_right_shift(places).bitwise_and(1)
 
 
 #: They hold nothing, so that one serves all.
@@ -214,7 +214,7 @@ class RBM:
         return self.sample_visible(self.sample_hidden(v, generator), generator)
 
     def tempered(self, beta: float, base_bias: Tensor) -> RBM:
-        """Return the machine on the way from independent units to this one.
+        """Return the RBM on the path from independent units to this one.
 
         At beta = 0 it has no weights and `base_bias` for its visible units.
         """
@@ -231,7 +231,7 @@ class RBM:
         return {k: v for k, v in values.items() if isinstance(v, Tensor)}
 
     def to(self, place: torch.device | torch.dtype) -> RBM:
-        """Return a machine whose parameters are on a device or of a dtype."""
+        """Return an RBM whose parameters are on a device or of a dtype."""
         moved: Any = {k: v.to(place) for k, v in self.parameters().items()}
         return replace(self, **moved, visible=self.visible.to(place))
 

@@ -82,9 +82,9 @@ class GaussianUnits:
         """Return infinity, or one for no units."""
         return math.inf if n_statistics else 1.0
 
-    def states(self, numbers: Tensor, n_statistics: int) -> Tensor:
+    def states(self, indices: Tensor, n_statistics: int) -> Tensor:
         """Return the one state of no units."""
-        return numbers.new_empty((len(numbers), n_statistics))
+        return indices.new_empty((len(indices), n_statistics))
 
     def subset(self, kept: Tensor) -> GaussianUnits:
         """Return the units of some columns; their scale means little with axes."""
@@ -215,13 +215,13 @@ class SoftmaxUnits:
         """Return the product of the sizes."""
         return float(math.prod(map(float, self.sizes)))
 
-    def states(self, numbers: Tensor, n_statistics: int) -> Tensor:
-        """Return the states v of these numbers, in the digits of mixed radices."""
+    def states(self, indices: Tensor, n_statistics: int) -> Tensor:
+        """Return the states v of these indices, as digits of mixed radices."""
         parts = []
         for size in self.sizes:
-            parts.append(torch.nn.functional.one_hot(numbers % size, size))
-            numbers = numbers // size
-        return torch.cat([numbers.new_empty((len(numbers), 0)), *parts], 1)
+            parts.append(torch.nn.functional.one_hot(indices % size, size))
+            indices = indices // size
+        return torch.cat([indices.new_empty((len(indices), 0)), *parts], 1)
 
     def subset(self, kept: Tensor) -> SoftmaxUnits:
         """Return the units of some columns, each whole."""

@@ -14,7 +14,7 @@ from skebm.objectives.amortized._negative_phase import NegativePhase
 from skebm.objectives.amortized._paired import (
     EntropyRegularized,
     PairedState,
-    spread_figure,
+    spread_metric,
 )
 from skebm.references import Density
 
@@ -185,7 +185,7 @@ class MEG(EntropyRegularized):
             yield Loss("discriminator", -information)
         entropy = self.entropy(state, x, z, generator)
         value = -(slope * x).sum(1).mean() - self.entropy_weight * entropy
-        yield Loss("generator", value, spread_figure(x))
+        yield Loss("generator", value, spread_metric(x))
 
     def information(
         self, state: MEGState, x: Tensor, z: Tensor, generator: torch.Generator

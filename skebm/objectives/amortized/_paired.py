@@ -22,7 +22,8 @@ from skebm.references import Density
 from skebm.references._kernels import RoundMixture
 
 N_FIRST_DRAWS = 2048
-#: Least draws of the generator a step: the spread of fewer says nothing of its health.
+#: Least draws of the generator a step: the spread of fewer varies too much to tell
+#: whether it is in the stable range.
 MIN_DRAWS = 32
 BETAS = (0.0, 0.9)
 
@@ -182,8 +183,8 @@ class GeneratorPaired(Objective):
             penalty = batch.mean(slope.square().sum(dim=1))
             loss = loss + 0.5 * self.gradient_penalty * penalty
         log_normalizer = self.critic_scale * state.negatives.log_normalizer
-        figures = {"energy_gap": gap.detach(), "log_normalizer": log_normalizer}
-        return Loss("energy", loss, figures)
+        metrics = {"energy_gap": gap.detach(), "log_normalizer": log_normalizer}
+        return Loss("energy", loss, metrics)
 
 
 class EntropyRegularized(GeneratorPaired):
@@ -275,7 +276,7 @@ class EntropyRegularized(GeneratorPaired):
         """Return the loss whose descent ascends the objective, score being q's."""
         # d H(q) / d x = -score: reparametrised, so a product with x carries it to g, s.
         ascent = slope - self.entropy_weight * score
-        return Loss("generator", -(ascent * x).sum(1).mean(), spread_figure(x))
+        return Loss("generator", -(ascent * x).sum(1).mean(), spread_metric(x))
 
     def _critic_phase(
         self,
@@ -322,6 +323,6 @@ def _reference_at(reference: Density, x: Tensor) -> tuple[Tensor, Tensor]:
     return log_prob.detach(), slope
 
 
-def spread_figure(x: Tensor) -> dict[str, Tensor]:
-    """Return the mean standard deviation of generated columns, as a figure."""
+def spread_metric(x: Tensor) -> dict[str, Tensor]:
+    """Return the mean standard deviation of generated columns, as a metric."""
     return {"generator_spread": x.detach().std(dim=0, correction=0).mean()}

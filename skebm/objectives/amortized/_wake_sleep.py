@@ -19,7 +19,7 @@ from skebm.objectives.amortized._negative_phase import NegativePhase
 from skebm.objectives.amortized._paired import (
     GeneratorPaired,
     PairedState,
-    spread_figure,
+    spread_metric,
 )
 from skebm.objectives.amortized._posterior import posterior_draws
 from skebm.references import Density
@@ -152,7 +152,7 @@ class WakeSleep(GeneratorPaired):
         with torch.no_grad():
             x, z, means = state.draw(len(batch.x), generator)
         x_data = self.data_rows(batch, generator)
-        rows, weights, figures = self.model_rows(
+        rows, weights, metrics = self.model_rows(
             model, state, x, means, self.local_kernels(x_data, batch), generator
         )
         critic = model.critic(torch.cat([x_data, rows]))
@@ -161,7 +161,7 @@ class WakeSleep(GeneratorPaired):
         yield self.critic_loss(batch, state, x_data, critic_data, expectation)
         latents = self.posterior_latents(state, rows, z, generator)
         loss = inclusive_loss(net, rows, latents, weights)
-        yield Loss("generator", loss, spread_figure(x) | figures)
+        yield Loss("generator", loss, spread_metric(x) | metrics)
         net.clamp_noise()
 
     def model_rows(
@@ -173,18 +173,18 @@ class WakeSleep(GeneratorPaired):
         local: RoundMixture,
         generator: torch.Generator,
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Return moved rows, their weights of a sum about one, and figures."""
+        """Return moved rows, their weights of a sum about one, and metrics."""
         with torch.no_grad():
             log_reference = model.reference.log_prob(x)
         rows, log_ratio = self.negative_rows(
             model.reference, state, x, means, log_reference, local, generator
         )
-        moved, figures = state.kernel.move(model, rows, self.n_steps, generator)
+        moved, metrics = state.kernel.move(model, rows, self.n_steps, generator)
         weights = torch.full_like(rows[:, 0], 1 / len(rows))
         if log_ratio is not None:
             with torch.no_grad():
                 weights = state.negatives.weights(log_ratio, model.energy(rows))
-        return moved, weights, figures
+        return moved, weights, metrics
 
     def posterior_latents(
         self, state: WakeSleepState, x: Tensor, z: Tensor, generator: torch.Generator

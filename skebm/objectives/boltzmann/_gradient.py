@@ -9,21 +9,20 @@ from skebm.networks import RBM
 from skebm.samplers import TemperedGibbs
 
 METHODS = ("pcd", "cd", "tempering")
-#: Share of the newest rows in the running means that the gradient is centred by, and
-#: the steps between such rows.
+#: Weight of the newest rows in the running means that centre the gradient, and the
+#: number of steps between updates of these means.
 OFFSET_RATE, OFFSET_EVERY = 0.05, 5
 
 
 class ContrastiveGradient:
-    r"""Data mean less model mean of an RBM's sufficient statistics.
+    r"""Gradient of an RBM: mean statistics of data less those of the model.
 
     .. math:: \nabla_W \log p = \tfrac1n \sum_{i} E[h \mid v_i] \, s(v_i)^T
         - \tfrac1m \sum_{j} E[h \mid v'_j] \, s(v'_j)^T
 
-    over n rows v of data and m states v' of chains, each mean by its own number of
-    rows; likewise for the biases. It is left in factors, `left` and `right`, so that
-    an update of W is one product, W + rate left^T right, without a copy of the
-    gradient.
+    over n rows v of data and m states v' of chains; likewise for the biases. The
+    gradient of W is returned as two factors, `left` and `right`, so that an update is
+    one product, W + rate left^T right, without a copy of the gradient.
 
     Centred, the statistics are taken about offsets mu of v and lambda of h, running
     means over data, and the update in the centred parameters is expressed in W, b, c:
@@ -83,76 +82,76 @@ class ContrastiveGradient:
         self.generator = generator
         self.hidden_bias = torch.empty_like(self.hidden_offset)
         self.visible_bias = torch.empty_like(self.visible_offset)
-        self._rooms: dict[int, _Room] = {}
+        self._buffers: dict[int, _Buffers] = {}
         self._n_calls = 0
 
     def __call__(self, rbm: RBM, v: Tensor) -> tuple[Tensor, Tensor]:
         """Return the factors of the gradient of W, given rows v of data."""
-        room = self._rooms.get(len(v))
-        if room is None:
+        buffers = self._buffers.get(len(v))
+        if buffers is None:
             n_model = len(v) if self.method == "cd" else self.chains.shape[-2]
-            room = self._rooms[len(v)] = _Room(rbm, n_model, len(v))
-        room.put(rbm.visible.statistic(v), room.data)
+            buffers = self._buffers[len(v)] = _Buffers(rbm, n_model, len(v))
+        buffers.put(rbm.visible.statistic(v), buffers.data)
         if self.tempering is None:
-            self._walk(rbm, room)
+            self._walk(rbm, buffers)
         else:
             for _ in range(self.n_gibbs_steps):
                 x, h = self.tempering.step(rbm, self.chains, self.generator)
                 self.chains.copy_(h)
-            room.put(rbm.visible.statistic(x), room.model)
-        room.hidden_mean(rbm, room.right, room.left)
+            buffers.put(rbm.visible.statistic(x), buffers.model)
+        buffers.hidden_mean(rbm, buffers.right, buffers.left)
         if self.method == "pcd":
-            self._draw(room.left[: room.n_model], room, out=self.chains)
-        return self._finish(room)
+            self._draw(buffers.left[: buffers.n_model], buffers, out=self.chains)
+        return self._finish(buffers)
 
-    def _walk(self, rbm: RBM, room: _Room) -> None:
-        """Bring the statistics of chains, some steps on, to `room.model`."""
-        left = room.left[: room.n_model]
+    def _walk(self, rbm: RBM, buffers: _Buffers) -> None:
+        """Move the chains; write the statistics of their states to `buffers.model`."""
+        left = buffers.left[: buffers.n_model]
         h = self.chains
         if self.method == "cd":
-            room.hidden_mean(rbm, room.data, left)
-            h = self._draw(left, room, out=room.h)
+            buffers.hidden_mean(rbm, buffers.data, left)
+            h = self._draw(left, buffers, out=buffers.h)
         for step in range(self.n_gibbs_steps):
             if step:
-                room.hidden_mean(rbm, room.model, left)
-                h = self._draw(left, room, out=room.h)
-            field = torch.addmm(rbm.visible_bias, h, rbm.weight, out=room.model)
-            v = rbm.visible.draw_(field, room.visible_noise, self.generator)
-            room.put(rbm.visible.statistic(v), room.model)
+                buffers.hidden_mean(rbm, buffers.model, left)
+                h = self._draw(left, buffers, out=buffers.h)
+            field = torch.addmm(rbm.visible_bias, h, rbm.weight, out=buffers.model)
+            v = rbm.visible.draw_(field, buffers.visible_noise, self.generator)
+            buffers.put(rbm.visible.statistic(v), buffers.model)
 
-    def _draw(self, probability: Tensor, room: _Room, out: Tensor) -> Tensor:
-        noise = room.hidden_noise.uniform_(generator=self.generator)
+    def _draw(self, probability: Tensor, buffers: _Buffers, out: Tensor) -> Tensor:
+        noise = buffers.hidden_noise.uniform_(generator=self.generator)
         return torch.lt(noise, probability, out=out)
 
-    def _finish(self, room: _Room) -> tuple[Tensor, Tensor]:
-        """Weigh both phases; return the factors, the biases' gradients beside."""
+    def _finish(self, buffers: _Buffers) -> tuple[Tensor, Tensor]:
+        """Return the factors of W's gradient; write the gradients of the biases."""
         if self.centered:
-            self._move_offsets(room)
-            room.left.sub_(self.hidden_offset)
-        room.left.mul_(room.column)
-        torch.sum(room.left, 0, out=self.hidden_bias)
+            self._move_offsets(buffers)
+            buffers.left.sub_(self.hidden_offset)
+        buffers.left.mul_(buffers.column)
+        torch.sum(buffers.left, 0, out=self.hidden_bias)
         if not self.centered:
-            torch.mv(room.right.mT, room.share, out=self.visible_bias)
-            return room.left, room.right
-        torch.neg(self.hidden_bias, out=room.last_left)
-        room.last_right.copy_(self.visible_offset)
-        left, right = room.whole_left, room.whole_right
-        share = torch.addmv(room.whole_share, left, self.hidden_offset, alpha=-1)
+            torch.mv(buffers.right.mT, buffers.share, out=self.visible_bias)
+            return buffers.left, buffers.right
+        torch.neg(self.hidden_bias, out=buffers.last_left)
+        buffers.last_right.copy_(self.visible_offset)
+        left, right = buffers.whole_left, buffers.whole_right
+        share = torch.addmv(buffers.whole_share, left, self.hidden_offset, alpha=-1)
         torch.mv(right.mT, share, out=self.visible_bias)
         self.hidden_bias.addmv_(left.mT, right @ self.visible_offset, alpha=-1)
         return left, right
 
-    def _move_offsets(self, room: _Room) -> None:
-        """Let the offsets follow the data's means, now and then."""
+    def _move_offsets(self, buffers: _Buffers) -> None:
+        """Move the offsets towards the data's means at every few calls."""
         if self._n_calls % OFFSET_EVERY == 0:
-            h = room.left[room.n_model :].mean(0)
+            h = buffers.left[buffers.n_model :].mean(0)
             self.hidden_offset.lerp_(h, OFFSET_RATE)
-            self.visible_offset.lerp_(room.data.mean(0), OFFSET_RATE)
+            self.visible_offset.lerp_(buffers.data.mean(0), OFFSET_RATE)
         self._n_calls += 1
 
 
-class _Room:
-    """Buffers for one number of rows, so that a step allocates next to nothing.
+class _Buffers:
+    """Buffers for batches of one size, so that a step allocates next to nothing.
 
     Rows of the model come first, then those of data, then one for the offsets.
     """
@@ -169,7 +168,7 @@ class _Room:
         self.h = weight.new_empty(n_model, n_hidden)
         self.hidden_noise = torch.empty_like(self.h)
         self.visible_noise = torch.empty_like(self.model)
-        #: What each row counts in the difference of the two means.
+        #: Weight of each row in the difference of the two means.
         self.whole_share = weight.new_zeros(n + 1)
         self.whole_share[n_model:n] = 1 / n_data
         self.whole_share[:n_model] = -1 / n_model
@@ -178,7 +177,7 @@ class _Room:
 
     @staticmethod
     def put(s: Tensor, place: Tensor) -> None:
-        """Copy statistics to their place unless they are there."""
+        """Copy statistics to their place unless they are in it already."""
         if s is not place:
             place.copy_(s)
 

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from skebm.networks import RBM, LabeledRBM
 
-#: Share of the newest rows in the running means that the gradient is centred by.
+#: Weight of the newest rows in the running means that centre the gradient.
 OFFSET_RATE = 0.01
 
 
@@ -22,9 +22,9 @@ class LabeledRows:
     ----------
     v : Tensor of shape (n, d)
     codes : Tensor of int of shape (n_labeled,)
-        Numbers of the first rows' classes.
+        Class indices of the first rows.
     labeled_share : float
-        What the labelled rows count in the generative term, from 0 to 1.
+        Weight of the labelled rows in the generative term, from 0 to 1.
     """
 
     v: Tensor
@@ -33,14 +33,14 @@ class LabeledRows:
 
 
 class LabeledGradient:
-    r"""Gradient of a machine over (v, y) in closed form.
+    r"""Gradient of an RBM over (v, y) in closed form.
 
     .. math:: L = \delta \, \langle \log p(y \mid v) \rangle_{l} + \alpha \left[
         \omega \langle \log p(v, y) \rangle_{l}
         + (1 - \omega) \langle \log p(v) \rangle_{u} \right]
 
     over labelled rows l and unlabelled rows u. Each term is made of -F(v, y), so that
-    one matrix of coefficients A, a row a row of data and a column a class, says it all:
+    one matrix of coefficients A, n rows by n_classes, defines the gradient:
 
     .. math:: \nabla L = \sum_{ik} A_{ik} \nabla(-F(v_i, k))
         - \alpha \, E_{\mathrm{model}}[\nabla(-F)], \qquad
@@ -50,7 +50,7 @@ class LabeledGradient:
 
     Hidden units and, of unlabelled rows, classes are summed out. The model's mean is
     over chains of block Gibbs on (v, y); with alpha = 0 there are none, and the
-    gradient is exact. It is left in factors, as `ContrastiveGradient` does.
+    gradient is exact. It is returned in factors as in `ContrastiveGradient`.
 
     Parameters
     ----------
@@ -109,38 +109,38 @@ class LabeledGradient:
 
     def __call__(self, rbm: RBM, rows: LabeledRows) -> tuple[Tensor, Tensor]:
         """Return the factors of the gradient of the weights."""
-        machine = LabeledRBM(rbm)
-        pull = machine.pull(rows.v)
-        log_prob = machine.logits(pull).log_softmax(1)
+        model = LabeledRBM(rbm)
+        pull = model.pull(rows.v)
+        log_prob = model.logits(pull).log_softmax(1)
         n_labeled = len(rows.codes)
         observed = log_prob[:n_labeled].gather(1, rows.codes[:, None])
         self.label_log_prob = float(observed.mean())
         posterior = log_prob.exp()
         share = self._generative_shares(rows)
         belief = posterior.clone()  # p(y | v), or the label where it is known
-        belief[:n_labeled] = functional.one_hot(rows.codes, machine.n_classes)
+        belief[:n_labeled] = functional.one_hot(rows.codes, model.n_classes)
         coefficients = share[:, None] * belief
         if self.discriminative_weight and n_labeled:
             error = belief[:n_labeled] - posterior[:n_labeled]
             if self.class_weights is not None:
                 error *= self.class_weights[rows.codes, None]
             coefficients[:n_labeled] += error * (self.discriminative_weight / n_labeled)
-        factors = [_data_phase(machine, rows.v, pull, coefficients)]
+        factors = [_data_phase(model, rows.v, pull, coefficients)]
         if self.generative_weight:
-            factors.append(self._model_phase(machine, pull, belief, share))
+            factors.append(self._model_phase(model, pull, belief, share))
         lefts, rights, hidden, visible = zip(*factors, strict=True)
         self.hidden_bias, self.visible_bias = sum(hidden), sum(visible)
         left, right = torch.cat(lefts), torch.cat(rights)
         if not self.centered:
             return left, right
-        mean = (pull + belief @ machine.class_weight.mT).sigmoid_().mean(0)
+        mean = (pull + belief @ model.class_weight.mT).sigmoid_().mean(0)
         self.hidden_offset.lerp_(mean, OFFSET_RATE)
         means = torch.cat([rows.v.mean(0), belief.mean(0)])
         self.visible_offset.lerp_(means, OFFSET_RATE)
         return self._centered(left, right)
 
     def _generative_shares(self, rows: LabeledRows) -> Tensor:
-        """Return what each row counts in the generative term, shape (n,)."""
+        """Return the weight of each row in the generative term, shape (n,)."""
         share = rows.v.new_empty(len(rows.v))
         n_labeled, weight = len(rows.codes), self.generative_weight
         share[:n_labeled] = weight * rows.labeled_share / max(n_labeled, 1)
@@ -149,12 +149,12 @@ class LabeledGradient:
         return share
 
     def _model_phase(
-        self, machine: LabeledRBM, pull: Tensor, belief: Tensor, share: Tensor
+        self, model: LabeledRBM, pull: Tensor, belief: Tensor, share: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        rbm, h = machine.joint, self.chains
+        rbm, h = model.joint, self.chains
         if self.method == "cd":
-            code = torch.multinomial(belief, 1, generator=self.generator)[:, 0]
-            h = self._draw((pull + machine.class_weight.mT[code]).sigmoid_())
+            label = torch.multinomial(belief, 1, generator=self.generator)[:, 0]
+            h = self._draw((pull + model.class_weight.mT[label]).sigmoid_())
         else:
             share = share.new_full((len(h),), self.generative_weight / len(h))
         for _ in range(self.n_gibbs_steps):
@@ -173,7 +173,7 @@ class LabeledGradient:
     def _centered(self, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
         """Express the gradient in centred parameters as one of W, b and c.
 
-        As `ContrastiveGradient` has it: two more rows of factors.
+        As in `ContrastiveGradient`, by two more rows of factors.
         """
         h, s = self.hidden_offset, self.visible_offset
         left = torch.cat([left, -h[None], -self.hidden_bias[None]])
@@ -184,14 +184,14 @@ class LabeledGradient:
 
 
 def _data_phase(
-    machine: LabeledRBM, v: Tensor, pull: Tensor, coefficients: Tensor
+    model: LabeledRBM, v: Tensor, pull: Tensor, coefficients: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     r"""Return the gradient of sum A_ik (-F(v_i, k)): factors and biases."""
-    n_classes = machine.n_classes
+    n_classes = model.n_classes
     left = torch.zeros_like(pull)
     of_classes = pull.new_empty(n_classes, pull.shape[1])
     for k, (u, a) in enumerate(
-        zip(machine.class_weight.mT, coefficients.mT, strict=True)
+        zip(model.class_weight.mT, coefficients.mT, strict=True)
     ):
         mean = (pull + u).sigmoid_()
         torch.mv(mean.mT, a, out=of_classes[k])

@@ -15,14 +15,14 @@ class UpDown:
         \right\rangle_{h \sim q(h \mid v)} + \left\langle F(h'_k)
         + \log q(h'_1, \dots, h'_k \mid v') \right\rangle_{(v', h') \sim \mathrm{down}}
 
-    Awake, data go up by q and teach the layers downwards. The top machine goes on from
-    h_k by some Gibbs steps to h'_k, which is contrastive divergence. Asleep, h'_k goes
-    down by p and teaches q. The gradient is that of J on fixed draws.
+    Wake phase: states drawn upwards by q from data train the layers of p. Contrastive
+    divergence: Gibbs steps of the top RBM lead from h_k to h'_k. Sleep phase: states
+    drawn downwards by p from h'_k train q. The gradient is that of J on fixed draws.
 
     Parameters
     ----------
     n_gibbs_steps : int
-        Steps of the top machine between waking and sleep.
+        Steps of the top RBM between the wake phase and the sleep phase.
 
     References
     ----------
@@ -37,7 +37,7 @@ class UpDown:
     def draw(
         self, net: DeepBeliefNet, v: Tensor, generator: torch.Generator
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Return the states awake and asleep, v first."""
+        """Return the states of the wake and the sleep phase, each with v first."""
         awake = net.sample_up(v, net.noise(len(v), generator))
         h = awake[-1]
         for _ in range(self.n_gibbs_steps):

@@ -28,10 +28,10 @@ class ChainState(nn.Module):
 
 @dataclass(frozen=True)
 class Negatives:
-    """Where chains end: rows with weights, figures, what else the loss is to hold."""
+    """Where chains end: rows with weights, metrics, what else the loss is to hold."""
 
     rows: Batch
-    figures: dict[str, Tensor]
+    metrics: dict[str, Tensor]
     extra_loss: Tensor | None = None
 
 
@@ -114,4 +114,4 @@ class AbstractContrastiveDivergence(Objective):
             loss = loss + self.energy_regularization * squares
         if negatives.extra_loss is not None:
             loss = loss + negatives.extra_loss
-        yield Loss("energy", loss, {"energy_gap": gap.detach()} | negatives.figures)
+        yield Loss("energy", loss, {"energy_gap": gap.detach()} | negatives.metrics)

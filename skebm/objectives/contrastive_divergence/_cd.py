@@ -66,5 +66,5 @@ class CD(AbstractContrastiveDivergence):
     ) -> Negatives:
         """Return where chains from the data end, which weigh as their rows do."""
         assert isinstance(state, ChainState)
-        x, figures = state.kernel.move(model, data.x, self.n_steps, generator)
-        return Negatives(Batch(x, weight=data.weight), figures)
+        x, metrics = state.kernel.move(model, data.x, self.n_steps, generator)
+        return Negatives(Batch(x, weight=data.weight), metrics)

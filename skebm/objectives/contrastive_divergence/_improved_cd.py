@@ -253,17 +253,17 @@ class ImprovedCD(PCD):
         start, places = self.draw(model, data, state, generator)
         if self.transitions is not None:
             start = transform(start, self.transitions, generator)
-        x, figures = state.kernel.move(model, start, self.n_steps, generator)
+        x, metrics = state.kernel.move(model, start, self.n_steps, generator)
         extra_loss = None
         if self.kl_weight:
             n = self.n_kl_chains
             divergence = self._divergence(
-                model, x[:n], places[:n], figures["step_size"], state, generator
+                model, x[:n], places[:n], metrics["step_size"], state, generator
             )
-            figures["kl_loss"] = divergence.detach()
+            metrics["kl_loss"] = divergence.detach()
             extra_loss = self.kl_weight * divergence
         state.buffer.put(x, places, generator)
-        return Negatives(Batch(x), figures, extra_loss)
+        return Negatives(Batch(x), metrics, extra_loss)
 
     def _divergence(
         self,

@@ -169,6 +169,6 @@ class PCD(AbstractContrastiveDivergence):
         """Return where some of the chains have come to, and keep it."""
         assert isinstance(state, PersistentState)
         start, places = self.draw(model, data, state, generator)
-        x, figures = state.kernel.move(model, start, self.n_steps, generator)
+        x, metrics = state.kernel.move(model, start, self.n_steps, generator)
         state.buffer.put(x, places, generator)
-        return Negatives(Batch(x), figures)
+        return Negatives(Batch(x), metrics)

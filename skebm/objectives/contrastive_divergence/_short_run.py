@@ -78,5 +78,5 @@ class ShortRun(AbstractContrastiveDivergence):
         """Return where chains from the reference end."""
         assert isinstance(state, ChainState)
         start = model.reference.sample(self.n_chains or len(data.x), generator)
-        x, figures = state.kernel.move(model, start, self.n_steps, generator)
-        return Negatives(Batch(x), figures)
+        x, metrics = state.kernel.move(model, start, self.n_steps, generator)
+        return Negatives(Batch(x), metrics)

@@ -1,4 +1,4 @@
-"""What unlabelled rows can ask of p(y | x)."""
+"""Losses of p(y | x) on unlabelled rows: entropy, soft labels, virtual adversaries."""
 
 from __future__ import annotations
 

@@ -17,20 +17,20 @@ from skebm.objectives.joint._consistency import (
     soft_cross_entropy,
     virtual_adversarial_loss,
 )
+from skebm.objectives.joint._members import deal, mix_with_neighbors, own_version
 from skebm.objectives.joint._roles import Roles
 from skebm.references import Density
-from skebm.utils import uniform_like
 
-#: One in so many rows of a step is for the density, which takes most of the time.
+#: The density trains on one in so many rows of a step: it takes most of the time.
 DENSITY_PART = 6
-SUPERVISED_SHARE = 0.1
-RAMP_SHARE = 0.2
-GRAPH_END = 0.9
-GRAPH_FLOOR = 0.3
+#: Share of the training before the terms of consistency begin, and of their rise.
+SUPERVISED_SHARE, RAMP_SHARE = 0.1, 0.2
+#: Share of the training when the graph's term has faded, and what is left of it then.
+GRAPH_END, GRAPH_FLOOR = 0.9, 0.3
 
 
 class JointState(nn.Module):
-    """State of the density's objective, and the class shares the net believes in."""
+    """State of the density's objective, and mean class probabilities of the net."""
 
     def __init__(self, density: nn.Module, n_classes: int) -> None:
         super().__init__()
@@ -51,9 +51,9 @@ class Joint(Objective):
         + b \, KL(\bar\pi \| \bar p(y))
 
     The first term, over all rows, is any density's objective; the second is over
-    labelled rows; the others are over all rows, unlabelled ones included, and each is
-    for those members of an ensemble alone whose role it is. Labels may come in V
-    versions; then the m-th member knows number m modulo V.
+    labelled rows; the others are over all rows, unlabelled ones included. Each of the
+    others trains only the members of an ensemble whose role includes it. Labels may
+    come in V versions; then member m is trained with version m modulo V.
 
     The first tenth of the training is supervised, by labels and graph; the graph's term
     then fades to three tenths, and the last three terms rise from zero. The class
@@ -74,8 +74,8 @@ class Joint(Objective):
     vat_weight, vat_radius : float
         v and the length of r.
     vat_shape : Tensor of shape (n_features, n_features) or None
-        S of `virtual_adversarial_loss`, for members that hear the graph; the ball of
-        the others stays round.
+        S of `virtual_adversarial_loss`, for the members that are trained with the
+        graph's labels; the others take the identity.
     balance_weight : float
         b.
     class_shares : tuple of float or None
@@ -83,9 +83,9 @@ class Joint(Objective):
     class_weights : tuple of float or None
         Weights of the classes in the second term.
     roles : Roles or None, default=None
-        Of the net's members; None gives each all terms.
+        Roles of the net's members; None trains each member with all terms.
     density_interval : int, default=2
-        The first term counts in every so many steps: it takes most of the time.
+        Steps from one use of the first term to the next: it takes most of the time.
 
     References
     ----------
@@ -126,18 +126,18 @@ class Joint(Objective):
 
     @property
     def healthy(self) -> dict[str, tuple[float, float]]:  # type: ignore[override]
-        """Return the density's ranges."""
+        """Return the stable ranges of the density's objective."""
         return {} if self.density is None else self.density.healthy
 
     def check_model(self, model: EnergyModel, n_features: int) -> None:
-        """Ask the density's objective."""
+        """Raise ValueError where the density's objective can't train this model."""
         if self.density is not None:
             self.density.check_model(model, n_features)
 
     def init(
         self, model: EnergyModel, reference: Density, generator: torch.Generator
     ) -> JointState:
-        """Build the density's state and even class shares."""
+        """Return the state of the density's objective, with equal class shares."""
         inner: nn.Module = nn.Module()
         if self.density is not None:
             inner = self.density.init(model, reference, generator)
@@ -149,7 +149,7 @@ class Joint(Objective):
     def parameter_groups(
         self, model: EnergyModel, state: nn.Module
     ) -> dict[str, ParameterGroup]:
-        """Return the density's groups."""
+        """Return the parameter groups of the density's objective."""
         assert isinstance(state, JointState)
         if self.density is None:
             parameters = list(model.network.parameters())
@@ -164,11 +164,11 @@ class Joint(Objective):
         state: nn.Module,
         generator: torch.Generator,
     ) -> Iterator[Loss]:
-        """Descend the density's losses, the classes' added to the energy's."""
+        """Yield the density's losses, the classifier's added to that of the energy."""
         assert isinstance(state, JointState)
-        loss, figures = self._class_loss(model, batch, state, generator)
+        loss, metrics = self._class_loss(model, batch, state, generator)
         if self.density is None or batch.number % self.density_interval:
-            yield Loss("energy", loss, figures)
+            yield Loss("energy", loss, metrics)
             return
         n_rows = min(len(batch.x), max(2, len(batch.x) // DENSITY_PART))
         weight = None if batch.weight is None else batch.weight[:n_rows]
@@ -183,13 +183,13 @@ class Joint(Objective):
         )
         for part in self.density.step(model, rows, state.density, generator):
             if part.group == "energy":
-                part = Loss("energy", part.value + loss, part.figures | figures)
+                part = Loss("energy", part.value + loss, part.figures | metrics)
             yield part
 
     def end_epoch(
         self, model: EnergyModel, state: nn.Module, generator: torch.Generator
     ) -> None:
-        """Pass on to the density's objective."""
+        """End the epoch of the density's objective."""
         assert isinstance(state, JointState)
         if self.density is not None:
             self.density.end_epoch(model, state.density, generator)
@@ -203,8 +203,8 @@ class Joint(Objective):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the losses of p(y | x), each a mean over all members.
 
-        One that doesn't hear a term adds nothing to it, so that to those that do it
-        weighs the same beside their labels, however many they are.
+        A member without a term adds zero to it. So the weight of the term relative to
+        that of the labels is the same for each member with it, however many there are.
         """
         assert batch.labeled is not None
         roles = self.roles or Roles((0, model.n_members, 0, 0))
@@ -228,8 +228,8 @@ class Joint(Objective):
     def _cross_entropy(self, log_prob: Tensor, labeled: Batch) -> Tensor:
         assert labeled.y is not None
         y = labeled.y if labeled.y.dim() == 2 else labeled.y.unsqueeze(1)
-        everybody = slice(0, len(log_prob))
-        y = _own_version(y.expand(len(log_prob), *y.shape), everybody)
+        all_members = slice(0, len(log_prob))
+        y = own_version(y.expand(len(log_prob), *y.shape), all_members)
         losses = -log_prob.gather(2, y.clamp(min=0).unsqueeze(2))[:, :, 0]
         if self.class_weights is not None:
             losses = losses * losses.new_tensor(self.class_weights)[y]
@@ -244,13 +244,13 @@ class Joint(Objective):
         roles: Roles,
         generator: torch.Generator,
     ) -> Tensor:
-        """Return the cross-entropy with the graph, on mixtures of neighbours."""
+        """Return the cross-entropy with the graph's labels, at mixtures of rows."""
         which = roles.on_graph
-        mixed = _mix_with_neighbors(batch, generator)
+        mixed = mix_with_neighbors(batch, generator)
         assert mixed.soft_labels is not None and mixed.confidence is not None
-        log_prob = _log_prob(model, _deal(mixed.x, roles.n_on_graph), which)
-        soft_labels = _own_version(_deal(mixed.soft_labels, roles.n_on_graph), which)
-        confidence = _own_version(_deal(mixed.confidence, roles.n_on_graph), which)
+        log_prob = _log_prob(model, deal(mixed.x, roles.n_on_graph), which)
+        soft_labels = own_version(deal(mixed.soft_labels, roles.n_on_graph), which)
+        confidence = own_version(deal(mixed.confidence, roles.n_on_graph), which)
         return (confidence * soft_cross_entropy(soft_labels, log_prob)).mean()
 
     def _consistency_loss(
@@ -261,7 +261,7 @@ class Joint(Objective):
         state: JointState,
         generator: torch.Generator,
     ) -> Tensor:
-        x, which = _deal(batch.x, roles.n_consistent), roles.consistent
+        x, which = deal(batch.x, roles.n_consistent), roles.consistent
         log_prob = _log_prob(model, x, which)
         shares = log_prob.exp().mean(dim=1)
         if batch.progress < SUPERVISED_SHARE:
@@ -273,11 +273,11 @@ class Joint(Objective):
             adversarial = self._adversarial_loss(model, x, log_prob, roles, generator)
             loss = loss + self.vat_weight * adversarial
         if self.balance_weight:
-            believed = state.class_shares
+            target = state.class_shares
             if self.class_shares is not None:
-                believed = believed.new_tensor(self.class_shares)
-            believed = believed + 1e-6
-            divergence = believed * (believed.log() - (shares + 1e-6).log())
+                target = target.new_tensor(self.class_shares)
+            target = target + 1e-6
+            divergence = target * (target.log() - (shares + 1e-6).log())
             loss = loss + self.balance_weight * divergence.sum(dim=1).mean()
         return ramp * loss
 
@@ -289,7 +289,7 @@ class Joint(Objective):
         roles: Roles,
         generator: torch.Generator,
     ) -> Tensor:
-        """Return the virtual adversarial loss; members on the graph have its shape."""
+        """Return the virtual adversarial loss, `vat_shape` for members on the graph."""
         total = log_prob.new_zeros(())
         n_round, n_all = roles.counts[0], roles.n_consistent
         shape = None if self.vat_shape is None else self.vat_shape.to(x)
@@ -310,41 +310,10 @@ class Joint(Objective):
 
 
 def graph_fade(progress: float) -> float:
-    """Return the share of the graph's weight that is left."""
+    """Return the factor of the graph's weight at this progress of the training."""
     remaining = (GRAPH_END - progress) / (GRAPH_END - SUPERVISED_SHARE)
     return min(1.0, max(GRAPH_FLOOR, remaining))
 
 
 def _log_prob(model: EnergyModel, x: Tensor, which: slice = slice(None)) -> Tensor:
     return torch.log_softmax(model.member_logits(x, which), dim=2)
-
-
-def _own_version(values: Tensor, which: slice) -> Tensor:
-    """Return (m, n, ...) of (m, n, V, ...): of a member's values its own version."""
-    numbers = torch.arange(which.start, which.stop)
-    return values[numbers - which.start, :, numbers % values.shape[2]]
-
-
-def _deal(rows: Tensor, n_members: int) -> Tensor:
-    """Deal rows (n, d) out to the members: (n_members, n // n_members, d).
-
-    Where rows are fewer than members each gets all of them.
-    """
-    n_rows = len(rows) // n_members
-    if n_rows == 0:
-        return rows.expand(n_members, *rows.shape)
-    return rows[: n_members * n_rows].unflatten(0, (n_members, n_rows))
-
-
-def _mix_with_neighbors(batch: Batch, generator: torch.Generator) -> Batch:
-    """Return points between rows and neighbours, their labels mixed alike."""
-    near = batch.neighbors
-    assert near is not None and near.soft_labels is not None
-    assert batch.soft_labels is not None and batch.confidence is not None
-    assert near.confidence is not None
-    share = uniform_like(batch.x[:, :1], generator)
-    return Batch(
-        torch.lerp(batch.x, near.x, share),
-        soft_labels=torch.lerp(batch.soft_labels, near.soft_labels, share[:, :, None]),
-        confidence=torch.lerp(batch.confidence, near.confidence, share),
-    )

@@ -1,4 +1,4 @@
-"""Which members of an ensemble learn from unlabelled rows, and how."""
+"""Losses of the members of an ensemble: which members train with which terms."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-#: What a member hears besides the labels: "consistency" is the entropy, virtual
-#: adversarial and balance terms. In this order, members that hear a term lie together.
+#: Terms that a member is trained with besides the labels; "consistency" is the entropy,
+#: virtual adversarial and balance terms. In this order, the members trained with a term
+#: have neighbouring indices.
 ROLES = ("consistency", "graph and consistency", "graph", "supervised")
 #: Least weight for which a role gets a member.
 LEAST_WEIGHT = 0.08
@@ -16,7 +17,7 @@ LEAST_WEIGHT = 0.08
 
 @dataclass(frozen=True)
 class Roles:
-    """Roles of the members of an ensemble, by their number.
+    """Roles of the members of an ensemble, in the order of their indices.
 
     Parameters
     ----------
@@ -33,35 +34,36 @@ class Roles:
 
     @property
     def consistent(self) -> slice:
-        """Members that hear the terms of consistency."""
+        """Members that are trained with the terms of consistency."""
         return slice(0, self.n_consistent)
 
     @property
     def n_consistent(self) -> int:
-        """Number of members that hear the terms of consistency."""
+        """Number of members that are trained with the terms of consistency."""
         return self.counts[0] + self.counts[1]
 
     @property
     def n_on_graph(self) -> int:
-        """Number of members that hear the graph."""
+        """Number of members that are trained with the graph's labels."""
         return self.counts[1] + self.counts[2]
 
     @property
     def on_graph(self) -> slice:
-        """Members that hear the graph."""
+        """Members that are trained with the graph's labels."""
         return slice(self.counts[0], self.counts[0] + self.n_on_graph)
 
 
 def share_out(weights: Sequence[float], n_members: int) -> tuple[Roles, list[float]]:
     """Return the roles of the members and their weights in the ensemble's mean.
 
-    Each role of weight 0.08 or more gets a member, heavy ones first; further members go
-    where a member has most to carry. A single member takes the heaviest role.
+    Each role of weight 0.08 or more gets a member, in the order of falling weights.
+    Each further member goes to the role with the largest weight per member. A single
+    member takes the role of the largest weight.
 
     Parameters
     ----------
     weights : sequence of float
-        Of each of `ROLES`; nonnegative, of sum one.
+        Weights of `ROLES`; nonnegative, of sum one.
     n_members : int
         Number of members.
     """

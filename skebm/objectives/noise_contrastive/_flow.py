@@ -176,8 +176,8 @@ class FlowContrastive(Objective):
             loss = -likelihood
         else:
             loss = -self._contrast(model, batch, rows, log_q)
-        figures = {"flow_log_likelihood": likelihood.detach()}
-        yield Loss("flow", loss, figures)
+        metrics = {"flow_log_likelihood": likelihood.detach()}
+        yield Loss("flow", loss, metrics)
 
     def _contrast(
         self, model: EnergyModel, batch: Batch, rows: Tensor, log_q: Tensor

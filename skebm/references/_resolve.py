@@ -1,0 +1,30 @@
+"""The recipe of a reference density that an option names or is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from skebm.references import REFERENCES, EstimatorReference, Reference
+from skebm.utils import resolve_option
+
+
+def resolve_reference(reference: Any) -> Reference:
+    """Return a fresh, unfitted reference with checked options.
+
+    Parameters
+    ----------
+    reference : str, None, Reference or density estimator
+        A fitted estimator with ``score_samples`` is kept as it is: a clone of it would
+        not be fitted.
+
+    Raises
+    ------
+    ValueError
+        Where the name is unknown or an option of the reference is out of its range.
+    """
+    if hasattr(reference, "score_samples"):
+        resolved: Reference = EstimatorReference(reference)
+    else:
+        resolved = resolve_option("reference", reference, REFERENCES, Reference)
+    resolved.check_options()
+    return resolved
