@@ -147,7 +147,7 @@ def measure(name, path, args, known):
             add(method, seed, scores, time.process_time() - started)
     off = abs(rows[0]["auroc"] - known["KNN"])
     if off > 0.006:
-        raise SystemExit(f"{name}: KNN is {off:.3f} off the published figure")
+        raise SystemExit(f"{name}: KNN differs by {off:.3f} from the published result")
     for seed in range(args.seeds):
         found, seconds = of_model(train, test, seed, args.scores, args.quick)
         for kind, scores in found.items():
