@@ -1,7 +1,7 @@
-"""The methods of ``semi_supervised.py``, each by defaults that its authors would take.
+"""The methods of ``semi_supervised.py``, with the default settings of their authors.
 
-What scikit-learn has for labelled rows alone is fitted on these, all columns scaled by
-the unlabelled rows too.
+scikit-learn's supervised methods are fitted to the labelled rows; the scaling of the
+columns uses the unlabelled rows too.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ SUPERVISED = {
     "balance_weight": 0,
     "stacking": False,
 }
-#: Seeds of a method that takes long, where there are more of the others.
+#: Number of seeds of a slow method, if the other methods have more.
 FEW_SEEDS = {"VAT net": 3, "VERA-JEM": 3, "JEM by SGLD": 3}
 
 
 class LabeledRows(ClassifierMixin, BaseEstimator):
-    """A supervised classifier: unlabelled rows are dropped."""
+    """A supervised classifier that drops unlabelled rows."""
 
     def __init__(self, estimator):
         self.estimator = estimator
@@ -54,11 +54,11 @@ class LabeledRows(ClassifierMixin, BaseEstimator):
 
 
 class CalibratedSVC(ClassifierMixin, BaseEstimator):
-    """The machine's own classes, probabilities by cross-validated calibration.
+    """Classes of an SVC, with probabilities by cross-validated calibration.
 
-    C = 10, better than the default of 1 on all four tables of the SSL book.
-    With one label in some class, which no fold can leave out, the probabilities are
-    the softmax of the decision values.
+    C = 10 is better than the default of 1 on all four tables of the SSL book. If some
+    class has only one label, which no fold can hold out, the probabilities are the
+    softmax of the decision values.
     """
 
     def fit(self, X, y):
@@ -84,12 +84,12 @@ class CalibratedSVC(ClassifierMixin, BaseEstimator):
 
 
 def jem(seed, objective="nce", **options):
-    """Return JEMClassifier without log Z, which has no part in p(y|x)."""
+    """Return JEMClassifier without log Z, which p(y|x) does not need."""
     return JEMClassifier(objective, normalizer=None, random_state=seed, **options)
 
 
 def vat_net(seed):
-    """Return the net with virtual adversarial training and entropy as published.
+    """Return the network with virtual adversarial training and entropy, as published.
 
     Weights of 1 and a radius of 2 in standardised units.
     """
@@ -107,9 +107,9 @@ ONE_HEAD = partial(MLP, hidden_features=(256, 256))
 
 
 def vera_jem(seed):
-    """Return JEM trained by VERA as published, and nothing beside it.
+    """Return JEM trained by VERA as published, without further losses.
 
-    lambda, alpha and beta are the best of five choices on one split of two tables, see
+    lambda, alpha and beta are the best of five choices on one split of two tables: see
     ``docs/notes/semi_supervised.md``.
     """
     density = VERA(
@@ -133,7 +133,7 @@ def jem_by_sgld(seed):
     return jem(seed, reference=None, network=ONE_HEAD, **options)
 
 
-#: Name to a function of the seed that returns the classifier behind the scaler.
+#: Functions of the seed, by name; each returns the classifier that follows the scaler.
 METHODS = {
     "JEMClassifier": jem,
     "JEMClassifier, no density": lambda seed: jem(seed, None),
@@ -142,7 +142,7 @@ METHODS = {
         MLPClassifier((256, 256), max_iter=500, random_state=seed)
     ),
     "SVC": lambda seed: LabeledRows(CalibratedSVC()),
-    # Leaves of 20 rows, the default, would leave the smallest tables a constant.
+    # The default leaves of 20 rows make the trees of the smallest tables constant.
     "gradient boosting": lambda seed: LabeledRows(
         HistGradientBoostingClassifier(min_samples_leaf=5, random_state=seed)
     ),

@@ -1,4 +1,4 @@
-"""The tables of ``semi_supervised.py``: rows with few labels, rows to judge by."""
+"""The tables of ``semi_supervised.py``: rows with few labels, and rows for testing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ SHIPPED = {
     "sklearn/digits": load_digits,
     "sklearn/wine": load_wine,
 }
-#: Twelve official splits; labels are counted in all, of all rows, judged on the rest.
+#: Tables with twelve official splits. The number of labels is the total over all rows;
+#: the error is that of the other rows.
 TRANSDUCTIVE = ("ssl_book/digit1", "ssl_book/usps", "ssl_book/g241c", "ssl_book/coil2")
 INDUCTIVE = (
     "mnist",
@@ -27,15 +28,16 @@ INDUCTIVE = (
     "adult",
     "higgs_lgbm",
 )
-#: Columns of one kind share a scale: a pixel at the rim isn't blown up.
+#: Pixels have one common scale, so that a pixel at the edge is not magnified.
 PIXELS = ("mnist", "usps", "sklearn/digits")
 
 
 @dataclass(frozen=True)
 class Task:
-    """Rows to fit on, y = -1 where unlabelled; rows to judge by.
+    """Rows for training, with y = -1 where unlabelled, and rows for testing.
 
-    ``hidden`` numbers the latter among the former where they are its unlabelled rows.
+    ``hidden`` has the indices of the test rows among the training rows, if the test
+    rows are the unlabelled training rows.
     """
 
     X: np.ndarray
@@ -46,7 +48,7 @@ class Task:
 
 
 def load(folder: Path, table):
-    """Return training and test part, X and y of each; one part where no split is."""
+    """Return X and y of the training and test part, or of the table if not split."""
     if table in SHIPPED:
         return (SHIPPED[table](return_X_y=True),)
     with np.load(folder / f"{table}.npz") as arrays:
@@ -59,11 +61,11 @@ def load(folder: Path, table):
 
 
 def make_task(folder: Path, table, n_labels, seed, max_rows):
-    """Return one draw of a task, or None where there are too few rows for the labels.
+    """Return one draw of a task, or None if there are too few rows for the labels.
 
-    ``n_labels`` are drawn a class and stand for all labels of at most ``max_rows``
-    training rows; on the transductive tables they are those of the official split, in
-    all.
+    ``n_labels`` labels per class are drawn from at most ``max_rows`` training rows; all
+    other labels are hidden. On the transductive tables, ``n_labels`` is the total
+    number of labels of the official split.
     """
     if table in TRANSDUCTIVE:
         return _official_split(folder, table, n_labels, seed)
@@ -79,7 +81,7 @@ def make_task(folder: Path, table, n_labels, seed, max_rows):
         X, _, y, _ = train_test_split(
             X, y, train_size=max_rows, stratify=y, random_state=seed
         )
-    # A quarter as many unlabelled rows of each class, at least.
+    # At least a quarter as many unlabelled rows in each class.
     if np.bincount(y).min() < 1.25 * n_labels:
         return None
     few = hide_labels(y, n_labels, np.random.RandomState(seed))

@@ -1,4 +1,4 @@
-"""Mean ranks of methods over tasks, and how far apart they must be."""
+"""Mean ranks of methods over tasks, and the critical difference between them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ def mean_ranks(errors, level=0.05):
 
     .. math:: CD = \frac{q_\alpha}{\sqrt 2} \sqrt{\frac{k (k + 1)}{6 N}}
 
-    of k methods over N tasks, by Nemenyi's test: q is the studentised range of k means.
+    for k methods and N tasks, by Nemenyi's test: q is the studentised range of k means.
 
     Parameters
     ----------
     errors : DataFrame of N tasks by k methods
-        Low is good; none missing.
+        Low is good; no entry may be missing.
     level : float, default=0.05
-        Chance of calling any two methods different, were all alike.
+        Probability that any two methods differ significantly if all are equal.
 
     Returns
     -------
@@ -26,7 +26,7 @@ def mean_ranks(errors, level=0.05):
         1 is best.
     difference : float
     p_value : float
-        That all methods are alike; NaN for fewer than three methods.
+        Of the hypothesis that all methods are equal; NaN for fewer than three methods.
 
     References
     ----------
@@ -43,9 +43,9 @@ def mean_ranks(errors, level=0.05):
 
 
 def draw_ranks(ranks, difference, path):
-    """Draw the methods on the scale of their ranks, and bars over those not told apart.
+    """Draw the methods on a scale of ranks, with bars over those that do not differ.
 
-    A bar joins methods whose ranks are within the critical difference.
+    A bar joins methods whose ranks differ by less than the critical difference.
     """
     from matplotlib.figure import Figure
 
@@ -76,7 +76,7 @@ def draw_ranks(ranks, difference, path):
 
 
 def _groups(values, difference):
-    """Return first and last of each largest run within the difference."""
+    """Return the first and last method of each longest group within the difference."""
     runs, reached = [], 0
     for first in range(len(values)):
         last = int(np.searchsorted(values, values[first] + difference, "right")) - 1

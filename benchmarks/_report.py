@@ -1,4 +1,4 @@
-"""What the benchmark scripts share: a table on the screen, a JSON file beside it."""
+"""Shared parts of the benchmark scripts: options, the printed table, the JSON file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def parser(description, seeds=3):
-    """Return an argument parser with the options that every script has."""
+    """Return an argument parser with the options of every script."""
     options = argparse.ArgumentParser(description=description)
     options.add_argument("--seeds", type=int, default=seeds, help="number of seeds")
     options.add_argument("--threads", type=int, default=2, help="torch threads")
@@ -29,7 +29,7 @@ def parser(description, seeds=3):
 
 
 def environment():
-    """Return machine and versions, without names of hosts or paths."""
+    """Return the processor and the versions, without names of hosts or paths."""
     return {
         "machine": platform.machine(),
         "cpus": os.cpu_count(),
@@ -52,7 +52,7 @@ def report(name, rows, **settings):
 
 
 def save(name, rows, **settings):
-    """Write the rows to ``results/<name>.json``, one a line."""
+    """Write the rows to ``results/<name>.json``, one per line."""
     RESULTS.mkdir(exist_ok=True)
     about = {"environment": environment(), "settings": settings}
     lines = ",\n  ".join(json.dumps(row, default=float) for row in rows)
@@ -61,7 +61,7 @@ def save(name, rows, **settings):
 
 
 def earlier_rows(name, rows, key):
-    """Return the rows of earlier runs that these don't repeat, by the columns key."""
+    """Return the rows of earlier runs whose key columns are not among these rows."""
     path = RESULTS / f"{name}.json"
     if not path.exists():
         return []

@@ -1,13 +1,14 @@
 """Held-out log-likelihood of a table of categories and numbers: adult.
 
-Eight columns of categories, two booleans and three numbers (age, hours a week, the log
-of the sampling weight; uniform noise as wide as their resolution; standardised). Scores
-are densities of the numbers times probabilities of the categories. Besides
-EBMDensityEstimator and its untrained reference: independent columns; and latent
-classes, a mixture whose components are independent categories and a Gaussian, by EM.
+Eight categorical columns, two booleans and three numbers (age, hours per week, the log
+of the sampling weight; with uniform noise as wide as their resolution; standardised).
+Scores are densities of the numbers times probabilities of the categories.
+EBMDensityEstimator and its untrained reference are compared with independent columns
+and with latent classes, a mixture whose components are independent categories and a
+Gaussian, fitted by EM.
 
-``--data`` names the folder of ``adult.npz``: X, one-hot after six numbers, and
-``feature_names``.
+``--data`` names the folder of ``adult.npz``, with X (six numbers, then one-hot columns)
+and ``feature_names``.
 
     python benchmarks/columns.py --data DATA
 """
@@ -48,7 +49,7 @@ def load_adult(folder, n_rows, seed):
 
 
 def split(train, test):
-    """Return codes of categories, their numbers, and the numbers, of both parts."""
+    """Return category indices, numbers of categories, and numerical columns."""
     categories = train.drop(columns=NUMBERS).astype("category")
     codes = [categories.apply(lambda column: column.cat.codes).to_numpy()]
     columns = [
@@ -108,7 +109,7 @@ def log_joint(log_weights, tables, gaussians, codes, x):
 
 
 def energy_based(train, test, seed):
-    """Return scores of the model and of the untrained one."""
+    """Return scores of the model and of its untrained reference."""
     model = EBMDensityEstimator("nce", reference="gmm", random_state=seed).fit(train)
     scores = model.score_samples(test)
     return scores, scores + model.energy(test) + model.log_normalizer_

@@ -1,14 +1,15 @@
-"""Held-out log density of real tables: EBMDensityEstimator beside what users have.
+"""Held-out log density of real tables: EBMDensityEstimator and common alternatives.
 
 scikit-learn's GaussianMixture (size chosen on a fifth of the training rows) and
 KernelDensity (bandwidth by five-fold cross-validation), each refitted on all training
-rows; zuko's neural spline flow, stopped early on a tenth of them; the single Gaussian;
-and EBMDensityEstimator by defaults, with ``reference="flow"``, and so on. All see the
-same prepared rows. Of ours the published figure, ``held_out_nats``, takes the larger of
-the estimate of log Z plus two standard errors and the reverse estimate, where there is
-one: an underestimated Z flatters a model. ``reference_nats`` is the untrained model,
-``mass`` the integral of the density by a check that knows nothing of log Z. Times are
-those of fit and scoring.
+rows; zuko's neural spline flow, stopped early on a tenth of them; one Gaussian; and
+EBMDensityEstimator with its defaults, with ``reference="flow"``, and so on. All methods
+use the same prepared rows. The published result of EBMDensityEstimator,
+``held_out_nats``, uses the larger of the estimate of log Z plus two standard errors and
+the reverse estimate, if there is one, because an estimate of Z that is too low makes a
+model look better than it is. ``reference_nats`` is the untrained model; ``mass`` is the
+integral of the density, by a check that does not use log Z. Times include fit and
+scoring.
 
 ``--data`` names a folder as in ``references.py``. Rows of earlier runs are kept in the
 results, unless this run repeats their table, method and seed.
@@ -53,14 +54,14 @@ KEPT_BACK = (
     "keel/banana",
     "bsds300_patches_u8",
 )
-#: Columns up to which the mass of the density is checked.
+#: Largest number of columns for which the integral of the density is checked.
 MAX_CHECKED = 10
 KEY = ("table", "method", "seed")
 PATIENCE, MAX_EPOCHS, BATCH = 20, 500, 256
 
 
 def load_table(folder, table):
-    """Return the rows of a table; image patches by the usual recipe, 63 columns."""
+    """Return the rows of a table; image patches, made as usual, have 63 columns."""
     if not table.startswith("bsds300"):
         return load_rows(folder, table)
     with np.load(folder / f"{table}.npz") as arrays:
@@ -100,13 +101,13 @@ def spline_flow(train, test, seed):
 
 
 class Clock:
-    """Seconds since it was made, by the wall and by this process."""
+    """A clock of wall seconds and CPU seconds of this process since it was made."""
 
     def __init__(self):
         self.wall, self.cpu = time.perf_counter(), time.process_time()
 
     def read(self):
-        """Return both."""
+        """Return the wall seconds and the CPU seconds."""
         return {
             "seconds": time.perf_counter() - self.wall,
             "cpu_seconds": time.process_time() - self.cpu,
@@ -114,7 +115,7 @@ class Clock:
 
 
 def peer(method):
-    """Return what measures a function (train, test, seed) -> scores, choice."""
+    """Return a function that measures (train, test, seed) -> scores, choice."""
 
     def measure(train, test, seed):
         clock = Clock()
@@ -125,7 +126,7 @@ def peer(method):
 
 
 def ours(**options):
-    """Return what measures EBMDensityEstimator with these options."""
+    """Return a function that measures EBMDensityEstimator with these options."""
 
     def measure(train, test, seed):
         clock = Clock()
@@ -179,7 +180,7 @@ def main():
         return
     torch.set_num_threads(arguments.threads)
     warnings.simplefilter("ignore", ConvergenceWarning)
-    warnings.simplefilter("ignore", NormalizerWarning)  # its figures are in the rows
+    warnings.simplefilter("ignore", NormalizerWarning)  # its metrics are in the rows
     density_table = load_protocol(arguments.data)
     rows = []
     for table in arguments.tables:

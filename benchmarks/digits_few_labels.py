@@ -1,10 +1,11 @@
-"""Digits with ten labels a class: held-out accuracy beside scikit-learn's methods.
+"""Digits with ten labels per class: JEMClassifier and scikit-learn's methods.
 
-70 % of the rows to learn from, stratified; ten labels a class of them, drawn at random;
-accuracy on the other 30 %. The rivals get raw and standardised columns.
+70 % of the rows are for training, stratified, with ten random labels per class;
+held-out accuracy is that of the other 30 %. The other methods are measured on raw and
+on standardised columns.
 
-``--objectives`` compares the classifier's objectives instead, each by defaults, and
-writes ``digits_objectives.json``; "pcd as published" is `PCD.jem`.
+``--objectives`` compares the objectives of the classifier instead, each with its
+defaults, and writes ``digits_objectives.json``; "pcd as published" is `PCD.jem`.
 """
 
 import time
@@ -37,7 +38,7 @@ def hide_labels(y, n_labels, rng):
 
 
 def methods(seed):
-    """Return each method by name, and whether it takes unlabelled rows."""
+    """Return each method by name, and whether it accepts unlabelled rows."""
     spreading = LabelSpreading(kernel="knn", n_neighbors=7)
     return {
         "JEMClassifier": (JEMClassifier(random_state=seed), True),
@@ -73,7 +74,7 @@ def methods(seed):
 
 
 def classifiers(seed):
-    """Return the classifier by the name of its density's objective."""
+    """Return classifiers by the name of the objective of their density."""
     known = {name: name for name in ("vera", "pcd", "improved_cd", "nce", "hdge")}
     objectives = known | {"pcd as published": PCD.jem(), "none": None}
     return {

@@ -1,11 +1,12 @@
-"""Out-of-distribution detection on digits: AUROC beside distances and densities.
+"""Out-of-distribution detection on digits: AUROC of densities and distances.
 
-Digits 0 to 4, shuffled 70/30 into training and normal test rows; all of 5 to 9 as
-outliers. Raw pixels for all; the mixture's number of components and regularisation are
-chosen on a fifth of the training rows, and it is refitted on all.
+Digits 0 to 4 are shuffled and split 70/30 into training and normal test rows; all
+digits 5 to 9 are outliers. All methods use raw pixels. The number of components and the
+regularisation of the mixture are chosen on a fifth of the training rows; then it is
+refitted on all.
 
-``--classifier`` scores by one fit of JEMClassifier with ten labels a class instead, and
-writes ``digits_classifier_out_of_distribution.json``.
+``--classifier`` scores by one fit of JEMClassifier with ten labels per class instead,
+and writes ``digits_classifier_out_of_distribution.json``.
 """
 
 import time
@@ -32,7 +33,7 @@ def distance(train, rows, n_neighbors):
 
 
 def mixture(train, rows, seed):
-    """Return log densities of the mixture best on held-out training rows."""
+    """Return log densities of the mixture that is best on held-out training rows."""
     fit, valid = train_test_split(train, test_size=0.2, random_state=seed)
 
     def of(size, floor, x):
@@ -50,7 +51,7 @@ def zero_tilt(model, X):
 
 
 def of_density(train, test, seed):
-    """Return scores by method, and the seconds of the density's fit."""
+    """Return scores by method, and the seconds of the fit of the density."""
     started = time.perf_counter()
     model = EBMDensityEstimator(random_state=seed).fit(train)
     seconds = time.perf_counter() - started
@@ -66,7 +67,7 @@ def of_density(train, test, seed):
 
 
 def of_classifier(train, y_train, test, seed):
-    """Return what one classifier has to say, and the seconds of its fit."""
+    """Return the scores of one classifier, and the seconds of its fit."""
     started = time.perf_counter()
     y_few = hide_labels(y_train, 10, np.random.RandomState(seed))
     model = JEMClassifier(random_state=seed).fit(train, y_few)

@@ -1,15 +1,16 @@
 """Bias and variance of the gradient of a generator's entropy.
 
-The generator is linear, probabilistic PCA of digits, so that its entropy's gradient in
+The generator is linear, probabilistic PCA of digits, so the gradient of its entropy in
 its axes A is known: d H / d A = C^-1 A, C = A A' + s^2 I. Each method estimates it
 from a batch x = A z + b + s e as -mean(score(x) z'): VERA by self-normalised importance
 sampling (eta at its optimum), HMC by chains from z, the information bound (MEG) and the
-denoising autoencoder (AR-DAE) by nets trained on the fixed generator's draws.
+denoising autoencoder (AR-DAE) by networks trained on samples of the fixed generator.
 
 bias: |mean over repeats - exact|, from differences to the estimate that the exact score
-gives on the same batch, whose own noise so drops out; bias_error: its standard error;
-deviation: root mean squared deviation of one batch's estimate from its mean. All over
-|d H / d A|. An estimate of zero has a bias of 1. Milliseconds are of CPU time a batch.
+gives on the same batch, so that the noise of that estimate cancels; bias_error: the
+standard error of bias; deviation: root mean squared deviation of one batch's estimate
+from its mean. All are divided by |d H / d A|. An estimate of zero has a bias of 1.
+Milliseconds are CPU time per batch.
 """
 
 import time
@@ -31,7 +32,7 @@ from skebm.objectives.amortized._vera_ardae import ResidualScore
 
 
 class PPCA:
-    """Maximum likelihood PPCA as a generator net, with what is known of it."""
+    """Maximum likelihood PPCA as a generator network with exact score and entropy."""
 
     def __init__(self, x, latent_dim):
         covariance = torch.cov(x.T)
@@ -70,7 +71,7 @@ def hamiltonian(ppca, step, n_samples, x, z, rng):
 
 
 def information(discriminator, x, z, rng):
-    """Return minus MEG's ascent in x; log q(x|z) has no part in the gradient in A."""
+    """Return minus MEG's gradient in x; log q(x|z) adds nothing to that in A."""
     del rng
     leaf = x.clone().requires_grad_()
     return -torch.autograd.grad(discriminator(leaf, z).sum(), leaf)[0]
@@ -82,7 +83,7 @@ def denoising(score_net, x, z, rng):
 
 
 def train(parameters, draw_loss, n_steps):
-    """Adam at 1e-3, to zero by a cosine."""
+    """Train by Adam, with a rate from 1e-3 to zero by a cosine schedule."""
     optimizer = torch.optim.Adam(parameters, 1e-3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_steps)
     for _ in range(n_steps):
@@ -121,7 +122,7 @@ def trained_score(ppca, n_rows, n_steps, rng):
 
 
 def measure(ppca, estimate, batch, n_repeats, rng):
-    """Return bias, its error and deviation of the gradient of H(q) in A."""
+    """Return the bias, its error and the deviation of the gradient of H(q) in A."""
     exact = ppca.entropy_gradient()
     estimates, differences, seconds = [], [], 0.0
     for _ in range(n_repeats):

@@ -1,18 +1,18 @@
-"""Contrastive divergence against its improved form, on a standard normal.
+"""Contrastive divergence and its improved form, on a standard normal.
 
-The toy experiment of reports on improved contrastive divergence: N(0, I) in n columns,
-1000 rows, batches of 10, 10 epochs, learning rate 0.01. A loss of chains is no measure
-of progress, so the model is one whose distance to the truth is known at any time: a
+The common test of improved contrastive divergence: N(0, I) in n columns, 1000 rows,
+batches of 10, 10 epochs, learning rate 0.01. The loss of a method with chains does not
+measure its progress. So the model is one whose distance to the truth is always known: a
 quadratic energy on a Gaussian reference that is three times too wide and off centre,
 
     p(x) proportional to N(x; 1, 9 I) exp(-|L'x|^2 / 2 - b'x),
 
-which is a normal density again. KL(truth || model) is exact, after every epoch, and is
-that of the averaged weights, as the training loop hands them out. All methods have the
-same sampler and seeds, and one step of it in a training step where not said otherwise;
-none jumps to the reference. Contrastive divergence has as many chains as a batch has
-rows, 10, since they start there; the improved method has its default, 100, and one row
-of the table has 10.
+which is a normal density again. KL(truth || model) is exact, is computed after every
+epoch, and is that of the averaged weights, as the training loop returns them. All
+methods have the same sampler and seeds, and one step of the sampler per training step
+unless stated otherwise; none jumps to the reference. Contrastive divergence has as many
+chains as a batch has rows, 10, since they start there; the improved method has its
+default, 100, and one row of the table has 10.
 """
 
 import time
@@ -43,7 +43,7 @@ PICTURE = Path(__file__).parents[1] / "docs" / "images" / "improved_cd.png"
 
 
 class QuadraticCritic(nn.Module):
-    """-|L'x|^2 / 2 - b'x."""
+    """The critic -|L'x|^2 / 2 - b'x."""
 
     def __init__(self, n_features):
         super().__init__()
@@ -57,10 +57,10 @@ class QuadraticCritic(nn.Module):
 
 
 class ExactDivergence(Monitor):
-    """KL(N(0, I) || model), negated since monitors take higher for better."""
+    """A monitor of -KL(N(0, I) || model); higher is better."""
 
     def evaluate(self, model):
-        """Return minus the divergence, exactly."""
+        """Return minus the exact divergence."""
         net = model.network
         with torch.no_grad():
             factor, slope = net.factor.double(), net.slope.double()
@@ -76,12 +76,12 @@ class ExactDivergence(Monitor):
         return Evaluation({"divergence": -float(divergence)})
 
     def metric(self, new, best):
-        """Return the name of the only score."""
+        """Return the name of the only metric."""
         return "divergence"
 
 
 def methods():
-    """Return the objectives by name; the first is what the others are compared with."""
+    """Return the objectives by name; the others are compared with the first."""
     alike = {"n_steps": 1, "n_reference_tries": 0}
     return {
         "cd": CD(**alike),
@@ -96,7 +96,7 @@ def methods():
 
 
 def curve(objective, n_features, seed):
-    """Train; return KL at the start and after every epoch, and seconds."""
+    """Train; return the KL at the start and after every epoch, and the seconds."""
     generator = make_generator(seed)
     reference = GaussianMixtureDensity(
         torch.ones(1),
@@ -117,20 +117,20 @@ def curve(objective, n_features, seed):
     started = time.perf_counter()
     loop.fit(run.configure(objective, schedule), batches, N_EPOCHS)
     seconds = time.perf_counter() - started
-    later = [-score for score in loop.history["validation_divergence"]]
-    # An epoch that diverged has no score; training then goes back to an earlier state.
+    later = [-score for score in trainer.history["validation_divergence"]]
+    # An epoch that diverged has no score; training then returns to an earlier state.
     divergence = pd.Series([first, *later]).ffill()
     return divergence.tolist(), seconds
 
 
 def steps_to(curve, level):
-    """Return the gradient steps after which the curve is at the level, or None."""
+    """Return the number of steps after which the curve reaches the level, or None."""
     reached = np.flatnonzero(np.asarray(curve) <= level)
     return int(reached[0]) * N_ROWS // BATCH_SIZE if len(reached) else None
 
 
 def draw(rows):
-    """Draw KL by epoch, a panel a number of columns."""
+    """Draw the KL by epoch, with one panel for each number of columns."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -1,15 +1,15 @@
 """Missing entries: `impute` and `sample(given=)` against scikit-learn's imputers.
 
 A quarter of the test rows' entries is missing at random; training rows are complete.
-`EBMDensityEstimator`, by its defaults, fills them by conditional means (RMSE) and
-medians (mean absolute error) and draws twenty completions. `IterativeImputer` goes
-over training and test rows together, as it must to take more than one round, by
-BayesianRidge (five draws by ``sample_posterior``, each a fit anew) or by trees;
+`EBMDensityEstimator`, with its defaults, fills them with conditional means (RMSE) and
+medians (mean absolute error) and draws twenty completions. `IterativeImputer` uses
+training and test rows together, which it needs for more than one round, with
+BayesianRidge (five draws by ``sample_posterior``, each a new fit) or with trees;
 `KNNImputer` and column means are fitted to the training rows.
 
 The energy score of the draws X on each row's missing entries x, low is good, is
-E|X - x| - E|X - X'| / 2 (Gneiting, Raftery, JASA 102, 2007); of a single answer it is
-|X - x|. All figures are in standard deviations of the columns.
+E|X - x| - E|X - X'| / 2 (Gneiting, Raftery, JASA 102, 2007); for a single answer it is
+|X - x|. All errors are in standard deviations of the columns.
 
 ``--data`` names a folder as in references.py; the data are not part of the project.
 
@@ -38,7 +38,7 @@ N_DRAWS, N_ITERATIVE_DRAWS = 20, 5
 
 
 def punch(X, rng):
-    """Return X with entries missing, one at least left in each row."""
+    """Return X with missing entries, and at least one observed entry in each row."""
     mask = rng.uniform(size=X.shape) < MISSING
     mask[mask.all(axis=1), 0] = False
     return np.where(mask, np.nan, X)
@@ -72,7 +72,7 @@ def separate(model):
 
 
 def together(regressor, max_iter, draws=False):
-    """Return the method of an `IterativeImputer`, which goes over all rows."""
+    """Return the method of an `IterativeImputer`, which uses all rows."""
 
     def fill(train, holes, seed, posterior=False):
         model = IterativeImputer(

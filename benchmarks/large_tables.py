@@ -1,11 +1,11 @@
-"""Large tables: seconds of `fit`, rows scored a second, peak memory.
+"""Large tables: seconds of `fit`, rows scored per second, peak memory.
 
-Seconds of the processor, those of all threads together, are those that compare where
-other processes run. The peak is that of the process so far.
+Compare CPU seconds, which are the sum over all threads, if other processes run. The
+peak is that of the process so far.
 
 ``--data`` names a folder with ``adbench/11_donors.npz`` (619326 x 10) and
-``adbench/16_http.npz`` (567498 x 3). The data are not part of the project. Without it a
-table of 600 000 rows is drawn from a mixture of ten columns.
+``adbench/16_http.npz`` (567498 x 3). The data are not part of the project. Without it,
+a table of 600 000 rows is drawn from a mixture in ten columns.
 
     python benchmarks/large_tables.py --data DATA
 """
@@ -37,7 +37,7 @@ def peak_gigabytes():
 
 
 def timed(function, X):
-    """Return seconds by the wall and seconds of the processor."""
+    """Return wall seconds and CPU seconds."""
     wall, cpu = time.perf_counter(), time.process_time()
     function(X)
     return time.perf_counter() - wall, time.process_time() - cpu

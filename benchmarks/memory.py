@@ -1,7 +1,7 @@
 """Peak memory of one epoch of `fit` on a million rows, as a multiple of the data.
 
-Counts the resident set above what it is after the imports, torch's deferred ones (its
-first optimiser imports its compiler) included; X itself is in it.
+It counts the resident set minus its size after the imports, including torch's deferred
+imports (its first optimiser imports its compiler); X itself is counted.
 """
 
 import json

@@ -1,11 +1,11 @@
-"""Gaps in the training rows: `fit` as it is, against filling them in first.
+"""Missing entries in the training rows: `fit` as it is, or after filling the table.
 
-A quarter of the training entries is missing at random, one at least left in each row;
-test rows are complete, and scored by a held-out log-likelihood in nats. The density
-estimator, by its defaults, is fitted to the table with its gaps, to the table filled
-by scikit-learn's `IterativeImputer` (BayesianRidge, 20 rounds; also with draws from its
-posterior), to the complete rows alone, where there are at least 20, and to the table
-before entries went missing. Beside each fit stands its reference alone.
+A quarter of the training entries is missing at random, with at least one observed entry
+in each row; test rows are complete, and give a held-out log-likelihood in nats. The
+density estimator, with its defaults, is fitted to the table with missing entries, to
+the table filled by scikit-learn's `IterativeImputer` (BayesianRidge, 20 rounds; also
+with draws from its posterior), to the complete rows alone if there are at least 20, and
+to the complete table. For each fit, the result of its reference alone is given too.
 
 ``--data`` names a folder as in references.py; the data are not part of the project.
 

@@ -1,13 +1,14 @@
-"""Gaps among categories and numbers: a fit to adult as it is, and what it fills in.
+"""Missing categories and numbers: a fit to adult, and its imputations.
 
-The columns of columns.py, eight of categories, two booleans and three numbers, a
-quarter of the entries missing at random. The density estimator, by its defaults, is
-fitted to the table with its gaps, to the table filled by modes and means, to one in
-which a missing category is a category of its own (numbers: the mean), to the complete
-rows alone, and to the table before entries went missing; scored on complete test rows,
-in nats. Then a quarter of the entries of some test rows is filled in, by the first of
-these, by modes and means, and by gradient-boosted trees, one fit a column, all other
-columns as features, gaps left as they are.
+The columns are those of columns.py, eight categorical ones, two booleans and three
+numbers, with a quarter of the entries missing at random. The density estimator, with
+its defaults, is fitted to the table with missing entries, to the table filled with
+modes and means, to a table in which a missing category is a category of its own
+(numbers: the mean), to the complete rows alone, and to the complete table; all are
+scored on complete test rows, in nats. Then a quarter of the entries of some test rows
+is filled in, by the first of these fits, by modes and means, and by gradient-boosted
+trees, one fit per column, with all other columns as features and their missing entries
+left as they are.
 
 ``--data`` names the folder of ``adult.npz``, as in columns.py.
 
@@ -34,7 +35,7 @@ MISSING = 0.25
 
 
 def punch(X, rng):
-    """Return rows of which a share of the entries is missing, but one in each row."""
+    """Return rows with missing entries, and at least one observed entry in each row."""
     mask = rng.uniform(size=X.shape) < MISSING
     mask[mask.all(axis=1), 0] = False
     return X.mask(mask).astype(
@@ -43,7 +44,7 @@ def punch(X, rng):
 
 
 def as_categories(train, test):
-    """Return both parts with booleans as words, and categories of the training rows."""
+    """Return both parts, booleans as strings, with the training rows' categories."""
     names = train.columns.difference(NUMBERS)
     train, test = (X.astype(dict.fromkeys(names, str)) for X in (train, test))
     train = train.astype(dict.fromkeys(names, "category"))
@@ -106,7 +107,7 @@ def by_trees(holes, test_holes, seed):
 
 
 def score_imputations(model, test, holes, seed):
-    """Yield the errors of each way of filling in rows of the test part."""
+    """Yield the errors of each way to fill in test rows."""
     test_holes = punch(test, np.random.default_rng(seed + 1))
     means = holes[NUMBERS].mean().to_dict()
     modes = {name: holes[name].mode()[0] for name in holes.columns.difference(NUMBERS)}

@@ -1,8 +1,8 @@
-"""MNIST, all 60 000 training rows, ten labels a class: error against the budget.
+"""MNIST, all 60 000 training rows, ten labels per class: error by training time.
 
-JEMClassifier by defaults but for ``max_iter``, where epochs beside the default are
-asked for; pixels share one scale; error in percent on the 10 000 test rows. Without
-log Z, which has no part in p(y|x).
+JEMClassifier has its defaults, and other values of ``max_iter`` if ``--epochs`` gives
+them; all pixels have one scale; the error in percent is on the 10 000 test rows. log Z
+is not estimated, because p(y|x) does not need it.
 
     python benchmarks/mnist_few_labels.py --data DATA --epochs auto 40 --seeds 1
 """
@@ -25,7 +25,7 @@ N_LABELS = 10
 
 
 def measure(task, max_iter, seed):
-    """Return error, budget and the roles' weights of one fit."""
+    """Return the error, the training time and `role_weights_` of one fit."""
     mean, deviation = task.X.mean(), task.X.std()
     model = JEMClassifier(normalizer=None, max_iter=max_iter, random_state=seed)
     wall, cpu = time.perf_counter(), time.process_time()

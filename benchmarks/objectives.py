@@ -1,10 +1,10 @@
-"""Every objective on densities that are known, by defaults, in two columns.
+"""All objectives on known densities, with their defaults, in two columns.
 
 Three Gaussians, two rings, Neal's funnel and a checkerboard, 2000 rows. The gap is the
-mean true log density less the mean `score_samples`, over 20 000 fresh rows; the zero
-tilt's gap is that of the untrained model, one Gaussian (or an even box). Asked: at most
-a tenth of it on the three Gaussians, under half of it on the others. Rows outside of a
-box count with a log density of -50 nats.
+mean true log density minus the mean `score_samples`, over 20 000 new rows; the
+zero-tilt gap is that of the untrained model, one Gaussian (or a uniform box). The goal
+is at most a tenth of it on the three Gaussians, and less than half of it on the others.
+Rows outside a box count with a log density of -50 nats.
 
 Rows of earlier runs for other objectives, references or seeds are kept in the JSON.
 """
@@ -38,7 +38,7 @@ def mean_score(log_density):
 
 
 def measure(objective, target, reference, seed):
-    """Return one row of figures."""
+    """Return one row of results."""
     truth = TARGETS[target]
     X = truth.sample(2000, random_state=seed)
     fresh = truth.sample(20_000, random_state=5000 + seed)
@@ -97,7 +97,7 @@ def main():
 
 
 def density_objectives():
-    """Return the names of those that need neither labels nor a box."""
+    """Return the names of the objectives that need neither labels nor a box."""
     return [name for name in OBJECTIVES if name not in {"hdge", "jem"}]
 
 

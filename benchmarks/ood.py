@@ -1,17 +1,17 @@
-"""Outliers of ADBench's tables, one class: AUROC of `decision_function` beside peers.
+"""Outliers on tables of ADBench, one class: AUROC of `decision_function` and others.
 
 The protocol of Livernoche et al. (ICLR 2024): train on the first half of the normal
-rows in the order of the file, standardised; test on the rest and all outliers; AUROC in
-percent. Nothing is tuned on a table: the default score was chosen on the development
-tables, the others confirm it. The published figures of 26 methods stand beside those
-measured here, and the script checks that its nearest neighbours are the published ones
-to two decimals.
+rows in the order of the file, standardised; test on the other normal rows and all
+outliers; AUROC in percent. Nothing is tuned on a table: the default score was chosen on
+the development tables, and the others were to confirm it. The published results of 26
+methods are compared with those measured here, and the script checks that its nearest
+neighbours agree with the published ones to two decimals.
 
 ``--data`` names a folder with ``adbench/*.npz`` (arrays X, y) and
 ``results/dte_adbench_aucroc_semisup_mean.csv``. The data are not part of the project.
 
-``--quick`` ends the training of the density after few epochs and leaves log Z out. The
-scores "combined", "mixture_density" and "noise_contrast" depend on neither.
+``--quick`` trains the density for a few epochs only and omits log Z. The scores
+"combined", "mixture_density" and "noise_contrast" depend on neither.
 
     python benchmarks/ood.py --data DATA
 """
@@ -85,7 +85,7 @@ def forest(train, test, seed):
 
 
 def mixture(train, test, seed):
-    """Return log densities of the mixture best on held-out training rows."""
+    """Return log densities of the mixture that is best on held-out training rows."""
     fit, valid = train_test_split(train, test_size=0.2, random_state=seed)
 
     def of(size, rows):
@@ -104,7 +104,7 @@ PEERS = {
 
 
 def published(data):
-    """Return the published AUROC by set, then by method."""
+    """Return the published AUROC by table, then by method."""
     with (data / "results" / "dte_adbench_aucroc_semisup_mean.csv").open() as file:
         rows = list(csv.DictReader(file))
     name = next(iter(rows[0]))
@@ -115,7 +115,7 @@ def published(data):
 
 
 def of_model(train, test, seed, kinds, quick):
-    """Return scores by kind of one fit a kind, and the seconds of fit and scoring."""
+    """Return scores by kind, with one fit per kind, and seconds of fit and scoring."""
     options = {"n_iter_no_change": 1, "normalizer": None} if quick else {}
     found, seconds = {}, {}
     for kind in kinds:
@@ -130,7 +130,7 @@ def of_model(train, test, seed, kinds, quick):
 
 
 def measure(name, path, args, known):
-    """Return the rows of one set."""
+    """Return the results of one table."""
     train, test, is_outlier = load(path)
     rows = []
 
@@ -147,7 +147,7 @@ def measure(name, path, args, known):
             add(method, seed, scores, time.process_time() - started)
     off = abs(rows[0]["auroc"] - known["KNN"])
     if off > 0.006:
-        raise SystemExit(f"{name}: KNN is {off:.3f} off the published figure")
+        raise SystemExit(f"{name}: KNN differs by {off:.3f} from the published result")
     for seed in range(args.seeds):
         found, seconds = of_model(train, test, seed, args.scores, args.quick)
         for kind, scores in found.items():

@@ -1,9 +1,9 @@
-"""Seconds an epoch of `fit`, as a ratio to a bare loop of the same VERA step.
+"""Seconds per epoch of `fit`, as a ratio to a bare loop of the same VERA step.
 
-The bare loop below is written by hand: the same nets, reference, batch size, optimiser
-and steps, and no trainer, guard, history, schedule or weight average. The two alternate
-in one process, so that the machine's moods hit both. Setting up (scaling, reference,
-nets) is subtracted by a fit of one epoch.
+The bare loop below is written by hand: the same networks, reference, batch size,
+optimiser and steps, without trainer, guard, history, schedule or weight average. The
+two alternate in one process, so that other load on the computer affects both. A fit of
+one epoch is subtracted, to remove the time for scaling, reference and networks.
 """
 
 import time
@@ -19,7 +19,7 @@ from skebm.references import GaussianReference
 
 
 def bare_loop(X, n_epochs, batch_size, seed):
-    """Train by VERA in the least code that does it; return seconds of the epochs."""
+    """Train by VERA with as little code as possible; return seconds of the epochs."""
     torch.manual_seed(seed)
     rng = torch.Generator().manual_seed(seed)
     x = torch.tensor((X - X.mean(axis=0)) / X.std(axis=0)).float()
@@ -53,7 +53,7 @@ def bare_loop(X, n_epochs, batch_size, seed):
 
 
 def fit(X, n_epochs, batch_size, seed):
-    """Return the seconds that `fit` itself counts for its epochs."""
+    """Return the seconds of the epochs by the measurement of `fit`."""
     model = EBMDensityEstimator(
         "vera",
         "wave_mlp",

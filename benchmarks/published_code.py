@@ -1,12 +1,12 @@
-"""Our training steps beside the public code of VERA's authors, on the same nets.
+"""Our training steps and the public code of VERA's authors, on the same networks.
 
-Give ``--code`` the folder of a clone of github.com/wgrathwohl/VERA, which also holds
-the authors' sampler of JEM. Energy and generator are the authors' small nets; data,
-batches, learning rate, Adam's betas and number of steps are the same for all, and
-nothing else helps: no schedule, no average, no early stopping. Two rows more are what
-`fit` makes of the same nets by our own defaults. The log-likelihood on fresh rows is
-that of the net's output normalised by quadrature over the range of the rows widened by
-a fifth, for all alike. The authors' chains start on [-1, 1] in each column, ours on
+``--code`` is the folder of a clone of github.com/wgrathwohl/VERA, which also has the
+authors' sampler of JEM. Energy and generator are the authors' small networks; data,
+batches, learning rate, Adam's betas and the number of steps are the same for all, and
+nothing else is used: no schedule, no average, no early stopping. Two further rows are
+`fit` of the same networks with our own defaults. The log-likelihood on new rows is that
+of the network's output normalised by quadrature over the range of the rows widened by a
+fifth, for all methods. The authors' chains start on [-1, 1] in each column, ours on
 that range.
 """
 
@@ -35,7 +35,7 @@ N_SGLD_STEPS, SGLD_SCALE, BUFFER, REINIT = 20, 0.05, 10_000, 0.05
 
 
 def public_modules(folder):
-    """Return the authors' modules, without what their packages import besides."""
+    """Return the authors' modules, without other imports of their packages."""
     for package in ("utils", "models"):
         module = types.ModuleType(package)
         module.__path__ = [str(Path(folder) / package)]
@@ -55,7 +55,7 @@ def batches(x, n_steps, seed):
 
 
 def public_vera(code, x, n_steps, seed):
-    """Alternate energy and generator as the authors' script does."""
+    """Train energy and generator in turn, as the authors' script does."""
     mlp, generators, _ = code
     net = mlp.small_mlp_ebm(2, WIDTH)
     pair = generators.VERAGenerator(
@@ -79,7 +79,7 @@ def public_vera(code, x, n_steps, seed):
 
 
 def public_jem(code, x, n_steps, seed):
-    """Draw by SGLD from a replay buffer, as the authors' baseline does."""
+    """Train JEM by SGLD from a replay buffer, as the authors' baseline does."""
     mlp, _, jem = code
     net = mlp.small_mlp_ebm(2, WIDTH)
     optimizer = adam(net.parameters())
@@ -103,7 +103,7 @@ def public_jem(code, x, n_steps, seed):
 
 
 class PublicGenerator(GeneratorMLP):
-    """The authors' generator net in the place of ours."""
+    """The authors' generator network, with the interface of ours."""
 
     def __init__(self, mlp, latent_dim, n_features):
         nn.Module.__init__(self)
@@ -116,11 +116,11 @@ class PublicGenerator(GeneratorMLP):
         return self.net(z)
 
     def match(self, x):
-        """Start as the authors do, at random."""
+        """Keep the random initial weights, as the authors do."""
 
 
 def our_steps(objective, mlp, x, n_steps, seed):
-    """Descend our objective's losses in a bare loop."""
+    """Minimise the losses of our objective in a bare loop."""
     rng = torch.Generator().manual_seed(seed)
     model = EnergyModel(mlp.small_mlp_ebm(2, WIDTH), box_of(x))
     state = objective.init(model, model.reference, rng)
@@ -161,7 +161,7 @@ def our_jem(code, x, n_steps, seed):
 
 
 def our_fit(objective, code, x, n_steps, seed):
-    """Train the same energy net by `fit`, by defaults but for the number of steps."""
+    """Train the same energy network by `fit`; only the number of steps is set."""
     model = EBMDensityEstimator(
         objective,
         network=functools.partial(small_net, code[0]),
@@ -201,7 +201,7 @@ def log_likelihood(net, x, fresh, n=500):
 
 
 def untrained(code, x, n_steps, seed):
-    """Return a net of zeros: the even density over the box."""
+    """Return a network of zeros: the uniform density over the box."""
     return lambda rows: torch.zeros(len(rows), 1)
 
 

@@ -1,8 +1,8 @@
-"""RBMClassifier with few labels: the rest unlabelled, left out, and rivals.
+"""RBMClassifier with few labels, with and without unlabelled rows, and alternatives.
 
 Binary images (over half of the range) of a file with X_train, y_train, X_test, y_test;
-10 and 100 labels a class drawn at random from the training rows; accuracy on the test
-rows. "supervised" sees the labelled rows alone, as logistic regression does.
+10 and 100 random labels per class among the training rows; accuracy on the test rows.
+"supervised" is trained on the labelled rows alone, as logistic regression is.
 
     python benchmarks/rbm_classifier.py --data mnist.npz --threshold 127
 """

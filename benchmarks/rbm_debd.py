@@ -1,10 +1,11 @@
-"""Test log-likelihood of binary sets: `BernoulliRBM` beside a mixture of Bernoullis.
+"""Test log-likelihood of binary tables: `BernoulliRBM` and a mixture of Bernoullis.
 
-Sets of the density-estimation benchmark (Lowd and Davis, 2010; Van Haaren and Davis,
-2012), as files ``<name>.npz`` with X_train, X_valid and X_test. The machine has 128
-hidden units, 50 epochs in batches of 100 and defaults otherwise. "conservative" takes
-as log Z the forward estimate plus two standard errors or the reverse one, the larger.
-The mixture has 20 components, by EM from several starts; validation rows choose.
+Tables of the density-estimation benchmark (Lowd and Davis, 2010; Van Haaren and Davis,
+2012), as files ``<name>.npz`` with X_train, X_valid and X_test. The RBM has 128 hidden
+units, 50 epochs in batches of 100 and defaults otherwise. For "conservative", log Z is
+the forward estimate plus two standard errors or the reverse estimate, whichever is
+larger. The mixture has 20 components, fitted by EM from several starts; validation rows
+choose among them.
 """
 
 import warnings
@@ -19,13 +20,13 @@ from skebm import BernoulliRBM
 
 
 class MixtureOfBernoullis:
-    """EM with weak priors: one more row of the column means for each component."""
+    """A mixture fitted by EM; the prior adds one row of column means per component."""
 
     def __init__(self, n_components, seed):
         self.n_components, self.seed = n_components, seed
 
     def fit(self, X, n_iter=200):
-        """Run EM from some rows."""
+        """Run EM, started at random rows."""
         rng = np.random.default_rng(self.seed)
         mean = X.mean(axis=0)
         rows = rng.choice(len(X), self.n_components, replace=False)
@@ -50,7 +51,7 @@ class MixtureOfBernoullis:
 
 
 def machine(X, X_valid, X_test, options, seed):
-    """Train a machine; return its figures."""
+    """Train an RBM; return its results."""
     model = BernoulliRBM(batch_size=100, random_state=seed, **options).fit(X)
     result = model.normalizer_result_
     gap = result.reverse_log_normalizer - result.log_normalizer

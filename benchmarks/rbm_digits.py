@@ -1,8 +1,9 @@
-"""Exact log-likelihood on binarised digits, beside scikit-learn's BernoulliRBM.
+"""Exact log-likelihood on binarised digits, of skebm's and scikit-learn's BernoulliRBM.
 
 Pixels above 7, 10 hidden units (log Z by enumeration), learning rate 0.05, 60 epochs.
-1790 rows make whole batches of 10, one or seven more leave a ragged one. In one table,
-and as a stream: `partial_fit` on chunks of 10, 100 and 1000 rows.
+1790 rows give only full batches of 10; with one or seven more rows the last batch is
+smaller. The rows are fitted as one table, and as a stream: `partial_fit` on chunks of
+10, 100 and 1000 rows.
 """
 
 import warnings
@@ -21,7 +22,7 @@ EPOCHS = 60
 
 
 def mean_log_likelihood(model, X):
-    """Return the exact mean log-likelihood of either library's machine, in nats."""
+    """Return the exact mean log-likelihood of either library's RBM, in nats."""
     arrays = model.components_, model.intercept_hidden_, model.intercept_visible_
     rbm = RBM(*(torch.tensor(np.array(a, dtype=np.float64)) for a in arrays))
     log_z = enumerated_log_normalizer(rbm).log_normalizer

@@ -1,10 +1,11 @@
 """Test log-likelihood on binarised MNIST by the number of epochs: `BernoulliRBM`.
 
-500 hidden units, batches of 100, pixels over 127 are 1; each row of the curve is a fit
-of its own, since the learning rate falls towards its end. "conservative" takes as log Z
-the forward estimate of annealing plus two standard errors or the reverse one, the
-larger. For comparison: CD-25 reached -86.34 in 250 epochs with images sampled in
-proportion to the grey values (Salakhutdinov and Murray, ICML 2008), another data set.
+500 hidden units, batches of 100, pixels over 127 are 1. Each row of the curve is a
+separate fit, since the learning rate falls towards the end of a fit. For
+"conservative", log Z is the forward estimate of annealing plus two standard errors or
+the reverse estimate, whichever is larger. For comparison: CD-25 reached -86.34 in 250
+epochs with images sampled in proportion to the grey values (Salakhutdinov and Murray,
+ICML 2008), which are different data.
 """
 
 import time

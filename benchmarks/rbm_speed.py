@@ -1,10 +1,10 @@
-"""Seconds an epoch of `BernoulliRBM`, scikit-learn's and a bare torch loop's.
+"""Seconds per epoch of `BernoulliRBM`, of scikit-learn's, and of a bare torch loop.
 
 On binarised MNIST (pixels above 127), 256 hidden units, persistent contrastive
-divergence, log Z left out. The bare loop is written by hand: float32 tensors, the five
-products of a step, and nothing beside them. The three alternate in one process, so that
-the machine's moods hit all. Epochs are timed as the difference of fits of different
-lengths, so that setting up does not count.
+divergence, without log Z. The bare loop is written by hand: float32 tensors, the five
+products of a step, and nothing else. The three alternate in one process, so that other
+load on the computer affects all. The time of an epoch is a difference of fits of
+different lengths, so that the initial work does not count.
 """
 
 import time
@@ -21,7 +21,7 @@ PLAIN = {"momentum": 0.0, "centered": False, "weight_averaging": 0.0}
 
 
 def bare_loop(X, batch_size, n_epochs, seed):
-    """Train by PCD-1 in the least code that does it; return seconds."""
+    """Train by PCD-1 with as little code as possible; return seconds."""
     generator = torch.Generator().manual_seed(seed)
     x = torch.from_numpy(X)
     W = 0.01 * torch.randn(256, x.shape[1], generator=generator)
@@ -44,7 +44,7 @@ def bare_loop(X, batch_size, n_epochs, seed):
 
 
 def seconds(estimator, X, n_epochs):
-    """Return the seconds of `n_epochs` epochs, setting up subtracted."""
+    """Return the seconds of `n_epochs` epochs, without the initial work."""
     times = []
     for n_iter in (0, n_epochs):
         started = time.perf_counter()

@@ -1,9 +1,9 @@
-"""Held-out log density of the reference alone, beside what a user would take instead.
+"""Held-out log density of the reference alone, and of common alternatives.
 
-A single Gaussian; scikit-learn's GaussianMixture, its size chosen by BIC, or on a
-validation fifth; KernelDensity, its bandwidth chosen by five-fold cross-validation; the
-stacked mixture that ``reference="gmm"`` fits. No net is trained. All see the same
-prepared rows, refit on all training rows, and add at most the same variance floor.
+One Gaussian; scikit-learn's GaussianMixture, its size chosen by BIC or on a validation
+fifth; KernelDensity, its bandwidth chosen by five-fold cross-validation; the stacked
+mixture of ``reference="gmm"``. No network is trained. All methods use the same prepared
+rows, are refitted on all training rows, and add at most the same variance floor.
 
 ``--data`` names a folder with ``keel/*.npz``, ``uci/*.npz`` and a module
 ``protocol.py`` whose ``density_table(X, max_rows, seed)`` returns training and test
@@ -71,7 +71,7 @@ def mixture(size, rows, seed):
 
 
 def best_size(score, max_size):
-    """Return the size of the highest score; three sizes without gain end the search."""
+    """Return the size with the highest score; stop after three sizes without gain."""
     scores = {}
     for size in SIZES:
         if size > max_size:
@@ -84,7 +84,7 @@ def best_size(score, max_size):
 
 
 def mixture_by_validation(train, test, seed):
-    """Choose the size on a fifth of the rows, refit on all."""
+    """Choose the size on a fifth of the rows, and refit on all."""
     fit, valid = train_test_split(train, test_size=0.2, random_state=seed)
     size = best_size(lambda k: mixture(k, fit, seed).score(valid), len(fit) / 4)
     return mixture(size, train, seed).score_samples(test), f"{size} components"

@@ -1,12 +1,13 @@
-"""Few labels: JEMClassifier beside supervised and semi-supervised methods.
+"""Few labels: JEMClassifier and supervised and semi-supervised methods.
 
 Transductive (``ssl_book``): fit on all rows, error on the unlabelled ones, the twelve
-official splits; 10 or 100 labels in all. Inductive: fit on at most ``--max-rows``
-rows, all but 10, 50 or 100 labels a class hidden, error on a held-out test part, of 30
-% where there is no official one. The last iterate counts, no test row takes part in
-any choice, and probabilities are judged as they come: calibration error (15 bins of
-equal mass), Brier score (half the squared distance), log loss in nats (probabilities
-floored at 1e-6). Columns are standardised by the training rows; pixels share one scale.
+official splits; 10 or 100 labels in total. Inductive: fit on at most ``--max-rows``
+rows, with all but 10, 50 or 100 labels per class hidden; error on a test part, 30 % of
+the rows if there is no official one. The result is that of the last iterate, no test
+row is used for any choice, and probabilities are evaluated without calibration:
+calibration error (15 bins of equal mass), Brier score (half the squared distance), log
+loss in nats (probabilities floored at 1e-6). Columns are standardised by the training
+rows; all pixels have one scale.
 
 ``--data`` names a folder of tables, not part of the project. Rows of earlier runs are
 kept in the results, unless this run repeats them, and written after each task, so that
@@ -47,7 +48,7 @@ FLOOR = 1e-6
 
 
 def scaler(table, X):
-    """Return the scaler: by column, but one mean and deviation for pixels."""
+    """Return the scaler: by column, or one mean and deviation for all pixels."""
     if table not in PIXELS:
         return StandardScaler()
     mean, deviation = X.mean(), X.std()
@@ -55,7 +56,7 @@ def scaler(table, X):
 
 
 def judge(model, task):
-    """Return classes and p(y|x) of the test rows."""
+    """Return predicted classes and p(y|x) of the test rows."""
     last = model[-1]
     if task.hidden is not None and hasattr(last, "label_distributions_"):
         return last.transduction_[task.hidden], last.label_distributions_[task.hidden]
@@ -63,7 +64,7 @@ def judge(model, task):
 
 
 def floored(probability):
-    """Return probabilities of at least `FLOOR`; uniform where a graph has none."""
+    """Return probabilities of at least `FLOOR`; uniform ones if a graph gives none."""
     probability = np.nan_to_num(probability)
     probability[probability.sum(axis=1) == 0] = 1.0
     probability = probability / probability.sum(axis=1, keepdims=True)
@@ -72,7 +73,7 @@ def floored(probability):
 
 
 def measure(model, task):
-    """Fit and judge; times are those of fit and predictions."""
+    """Fit and evaluate; times include fit and predictions."""
     wall, cpu = time.perf_counter(), time.process_time()
     predicted, probability = judge(model.fit(task.X, task.y), task)
     seconds, cpu_seconds = time.perf_counter() - wall, time.process_time() - cpu
@@ -107,14 +108,14 @@ def measure_task(args, table, n_labels, seed):
 
 
 def keep(new, max_rows):
-    """Write rows beside those of earlier runs."""
+    """Write the rows together with those of earlier runs."""
     rows = earlier_rows(NAME, new, KEY) + new
     rows.sort(key=lambda row: [row[name] for name in KEY])
     save(NAME, rows, max_rows=max_rows)
 
 
 def summarise(rows, picture=None):
-    """Print errors, calibration, differences to the supervised net, and ranks."""
+    """Print errors, calibration, differences to the supervised network, and ranks."""
     table = pd.DataFrame(rows)
     task = ["table", "labels"]
     for figure in ("error", "ece", "brier", "log_loss", "cpu_seconds"):
@@ -126,9 +127,9 @@ def summarise(rows, picture=None):
             print(f"\nits standard error\n{spread.round(digits).to_string()}")
             errors = means
     if BASELINE in errors:
-        print(f"\nerror less that of the {BASELINE}, same draws, with 95 % interval")
+        print(f"\nerror minus that of the {BASELINE}, same draws, with 95 % interval")
         print(paired(table).to_string())
-    # Methods with a figure on every task of ours, by the draws that all have.
+    # Methods with a result on every task of ours, on the draws that all have.
     draws = table.pivot_table("error", [*task, "seed"], "method", sort=False)
     if OURS in errors:
         errors = errors[errors[OURS].notna()]
@@ -144,7 +145,7 @@ def summarise(rows, picture=None):
 
 
 def paired(table):
-    """Return mean differences, intervals and verdicts by method and task."""
+    """Return mean differences, intervals, wins and losses by method and task."""
     index = ["table", "labels", "seed"]
     errors = table.pivot_table("error", index, "method", sort=False)
     found = []

@@ -1,17 +1,17 @@
-"""How an objective ends over random configurations.
+"""Stability of an objective over random configurations.
 
 Every objective gets the same configurations: learning rate log-uniform from 1e-4 to
-1e-2, width of the energy's two hidden layers, rows a step. All have one seed, so that
-they hold out the same rows. Each trains a fixed number of steps; the held-out
-log-likelihood (nats) of the averaged weights is taken once an epoch. A configuration
+1e-2, width of the energy's two hidden layers, rows per step. All have one seed, so they
+hold out the same rows. Each trains a fixed number of steps; the held-out log-likelihood
+(nats) of the averaged weights is computed once per epoch. A configuration
 
-- holds, where training ends finite and the last epoch is within 0.3 nats of the best
-  epoch of the same run: nothing learnt was lost;
-- ends well, where it ends finite and the last epoch is within 0.3 nats of the best that
-  the objective reached in any configuration.
+- holds, if training ends with finite values and the last epoch is within 0.3 nats of
+  the best epoch of the same run: nothing learnt was lost;
+- ends well, if it ends with finite values and the last epoch is within 0.3 nats of the
+  best that the objective reached in any configuration.
 
-``n_rollbacks`` counts what the guard caught. Configurations of earlier runs for other
-objectives and data are kept in the JSON.
+``n_rollbacks`` counts the divergences that the guard detected. Configurations of
+earlier runs for other objectives and data are kept in the JSON.
 """
 
 import json
@@ -38,7 +38,7 @@ TOLERANCE = 0.3  # nats
 
 
 def draw_configurations(n_configurations):
-    """Return keyword arguments of the estimator, the first ones the same for any n."""
+    """Return keyword arguments of the estimator; the first do not depend on n."""
     rng = np.random.RandomState(0)
     return [
         {
@@ -51,7 +51,7 @@ def draw_configurations(n_configurations):
 
 
 def train(objective, X, n_steps, width, batch_size, **options):
-    """Return figures of one run."""
+    """Return the results of one run."""
     rows_a_step = min(batch_size, round(0.9 * len(X)))
     max_iter = max(2, round(n_steps * rows_a_step / (0.9 * len(X))))
     model = EBMDensityEstimator(
@@ -82,7 +82,7 @@ def train(objective, X, n_steps, width, batch_size, **options):
 
 
 def judge(rows):
-    """Fill in what can be said once all configurations of an objective have run."""
+    """Add the results that need all configurations of an objective."""
     best = np.nanmax([row["best"] for row in rows])
     for row in rows:
         row["holds"] = bool(row["last"] >= row["best"] - TOLERANCE)
@@ -100,7 +100,7 @@ def judge(rows):
 
 
 def earlier(done):
-    """Return the configurations of earlier runs that this one doesn't repeat."""
+    """Return the configurations of earlier runs that this run does not repeat."""
     path = RESULTS / "stability.json"
     if not path.exists():
         return []

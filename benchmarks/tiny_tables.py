@@ -1,11 +1,12 @@
-"""Tables of 50 to 200 rows: EBMDensityEstimator beside one Gaussian.
+"""Tables of 50 to 200 rows: EBMDensityEstimator and one Gaussian.
 
-Rows of real tables are prepared as in ``density.py``, some training rows are drawn and
-all rows standardised by these alone: nobody knows the units of more. Then the held-out
-log density of all test rows is compared with that of one Gaussian: of the rows'
-covariance plus the variance floor, and of the covariance shrunk by Ledoit and Wolf.
-``gain`` is ours less the better of the two, with the standard error of the mean
-difference a row; of ours log Z is taken against itself, as in ``density.py``.
+Rows of real tables are prepared as in ``density.py``, some training rows are drawn, and
+all rows are standardised by these alone: no method knows the units of further rows.
+Then the held-out log density of all test rows is compared with that of one Gaussian:
+with the rows' covariance plus the variance floor, and with the covariance shrunk by
+Ledoit and Wolf. ``gain`` is that of EBMDensityEstimator minus the better of the two,
+with the standard error of the mean difference per row; log Z is conservative, as in
+``density.py``.
 
 ``--data`` names a folder as in ``references.py``; the data are not part of the project.
 Rows of earlier runs are kept in the results, unless this run repeats them.
@@ -39,7 +40,7 @@ def gaussian_scores(train, test, covariance):
 
 
 def measure(train, test, seed):
-    """Return the figures of one table."""
+    """Return the results of one table."""
     peers = {
         "gaussian": gaussian_scores(train, test, empirical_covariance(train)),
         "ledoit_wolf": gaussian_scores(train, test, ledoit_wolf(train)[0]),

@@ -1,8 +1,8 @@
 """Distance of fitted densities to known ones, in two columns.
 
-For each toy, reference and seed: the gap (mean true log density less mean
-`score_samples`, over 20 000 fresh rows), the same for the bare reference (zero tilt),
-the mass of exp(score_samples) on a fine grid, the least and largest share of 4000
+For each density, reference and seed: the gap (mean true log density minus mean
+`score_samples`, over 20 000 new rows), the same for the bare reference (zero tilt), the
+integral of exp(score_samples) on a fine grid, the smallest and largest fraction of 4000
 samples in a mode, and the seconds of the fit. Rows of earlier runs are kept in the
 results, unless this run repeats them.
 """
@@ -21,7 +21,7 @@ KEY = ("toy", "reference", "seed")
 
 
 def grid_mass(model, X, n=1000):
-    """Integrate the density on a grid over the rows' range, half as wide again."""
+    """Integrate the density on a grid, over the range of the rows widened by half."""
     low, high = X.min(axis=0), X.max(axis=0)
     margin = 0.25 * (high - low)
     x, y = np.linspace(low - margin, high + margin, n).T

@@ -1,8 +1,8 @@
-"""Every objective on models whose likelihood is exact.
+"""All objectives on models with exact likelihood.
 
-A normalised network scores exactly whatever trained it. So the held-out log-likelihood
-that an objective reaches stands beside that of exact maximum likelihood and that of the
-untrained network, same rows, seed, number of steps and rates:
+A normalised network has exact scores whatever trained it. So the held-out
+log-likelihood of an objective can be compared with that of exact maximum likelihood and
+that of the untrained network, with the same rows, seed, number of steps and rates:
 
 - mixture of ten Gaussians on three Gaussians in two columns, 2000 rows;
 - PPCA of five components on rows from one in twenty columns, 2000 rows;
@@ -11,9 +11,10 @@ untrained network, same rows, seed, number of steps and rates:
   over 1/256, clipped by 0.001, logits; four couplings of five layers of 1000 units,
   batches of 128, 100 epochs. Columns with ties get the estimator's noise in training.
 
-The reference, one Gaussian, is only where chains, generators and noise begin. There is
-no early stopping: the last state counts. `share` is the share of the way from the
-untrained network to maximum likelihood. A method that fails is a row with its error.
+The reference, one Gaussian, is only the starting point of chains, generators and noise.
+There is no early stopping: the result is that of the last state. `share` is the
+progress from the untrained network to maximum likelihood, as a fraction. A method that
+fails gives a row with its error.
 
 Rows of earlier runs for other objectives, models or seeds are kept in the JSON.
 """
@@ -43,14 +44,14 @@ KEY = ["model", "objective", "seed"]
 
 
 def three_gaussians(seed):
-    """Return training rows, test rows and, in nats, what the truth gives the latter."""
+    """Return training rows, test rows and the true mean log density of the latter."""
     truth = GaussianRing(3, (0.0, 0.0), 2.0, 0.5)
     X, fresh = truth.sample(2000, seed), truth.sample(10_000, 5000 + seed)
     return X, fresh, {"truth": truth.score_samples(fresh).mean()}
 
 
 def principal_components(seed):
-    """Return the same of a PPCA; also scikit-learn's closed form of the fit."""
+    """Return rows of a PPCA model as above; also scikit-learn's closed-form fit."""
     rng = np.random.RandomState(seed)
     weight = rng.normal(size=(20, 5))
     # Columns of one variance: noise stays isotropic when they are standardised.
@@ -104,7 +105,7 @@ MNIST_OPTIONS = {"max_iter": 100, "batch_size": 128, "learning_rate": 1e-3}
 
 
 def fit(case, objective, seed, **options):
-    """Return the held-out log-likelihood, and figures of the fit."""
+    """Return the held-out log-likelihood, and further results of the fit."""
     load, network, defaults = case
     train, test, _ = load(seed)
     model = EBMDensityEstimator(
@@ -128,11 +129,11 @@ def fit(case, objective, seed, **options):
 
 
 def measure(name, case, objective, seed, baseline):
-    """Return one row of figures; an error is a row too."""
+    """Return one row of results; an error is a row too."""
     row = dict(zip(KEY, (name, objective, seed), strict=True)) | baseline
     try:
         score, figures = fit(case, objective, seed)
-    except Exception as error:  # whatever it is, the table shows it
+    except Exception as error:  # any error is a result, which the table shows
         return row | {"error": f"{type(error).__name__}: {error}"}
     best, first = baseline["maximum_likelihood"], baseline["untrained"]
     share = (score - first) / (best - first)
@@ -171,7 +172,7 @@ def main():
 
 
 def baseline_of(case, seed):
-    """Return what the truth, no training and exact maximum likelihood reach."""
+    """Return the results of the truth, no training and exact maximum likelihood."""
     untrained, _ = fit(case, "mle", seed, max_iter=1, learning_rate=1e-12)
     best, _ = fit(case, "mle", seed)
     truth = case[0](seed)[2]
@@ -179,7 +180,7 @@ def baseline_of(case, seed):
 
 
 def density_objectives():
-    """Return the names of those that need neither labels nor a box."""
+    """Return the names of the objectives that need neither labels nor a box."""
     return [name for name in OBJECTIVES if name not in {"hdge", "jem"}]
 
 

@@ -5,12 +5,12 @@ import shutil
 import warnings
 from pathlib import Path
 
-# The gallery looks up HalvingGridSearchCV, of an example, also where it runs none.
+# The gallery looks up HalvingGridSearchCV of an example even if it runs no example.
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 
 import skebm
 
-# A copy of the examples with a header: what they save stays out of the sources.
+# A copy of the examples with a header, so that their output stays out of the sources.
 HERE = Path(__file__).parent
 EXAMPLES = HERE / "_build" / "examples"
 EXAMPLES.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ html_title = "skebm"
 html_show_sourcelink = False
 html_theme_options = {"show_prev_next": False}
 
-# The rivals' nets and regressions in the examples stop at their own limits.
+# Networks and regressions of other methods in the examples stop at their own limits.
 warnings.filterwarnings("ignore", message=".*(M|m)aximum (number of )?[iI]teration.*")
 
 

@@ -1,4 +1,4 @@
-"""The main job from end to end: run every example, print the time that each takes."""
+"""Run every example, and print the time that each takes."""
 
 import runpy
 import time
@@ -9,7 +9,7 @@ import matplotlib
 from sklearn.exceptions import ConvergenceWarning
 
 matplotlib.use("Agg")
-# The rivals' nets and regressions stop at their own iteration limits.
+# The networks and regressions of other methods stop at their own iteration limits.
 warnings.simplefilter("ignore", ConvergenceWarning)
 
 for name in (

@@ -2,9 +2,9 @@
 A table of numbers and categories
 =================================
 
-A season, the rain and the warmth of a day: `EBMDensityEstimator` takes the data frame
-as it is. The season is a category. The rain is zero on most days: that one value gets a
-probability of its own, beside the density of the other amounts.
+The season, the rain and the temperature of a day: `EBMDensityEstimator` accepts the
+data frame as it is. The season is a category. The rain is zero on most days: this value
+is an atom and gets a probability; the other amounts have a density.
 """
 
 # %%
@@ -28,9 +28,9 @@ def days(n_days, random_state):
     rain = np.where(
         rng.uniform(size=n_days) < DRY[season], 0.0, rng.gamma(2, 2, n_days)
     )
-    warmth = rng.normal(np.array([10, 20, 11, 2])[season] - 0.5 * rain, 3)
+    temperature = rng.normal(np.array([10, 20, 11, 2])[season] - 0.5 * rain, 3)
     season = pd.Categorical.from_codes(season, SEASONS, ordered=True)
-    return pd.DataFrame({"season": season, "rain": rain, "warmth": warmth})
+    return pd.DataFrame({"season": season, "rain": rain, "temperature": temperature})
 
 
 # %%
@@ -44,7 +44,7 @@ print(drawn.head(), drawn.dtypes, sep="\n")
 
 # %%
 odd = pd.DataFrame(
-    {"season": ["winter", "summer"], "rain": 0.0, "warmth": [20.0, 20.0]}
+    {"season": ["winter", "summer"], "rain": 0.0, "temperature": [20.0, 20.0]}
 )
 log_p = model.score_samples(odd)
 print(
@@ -57,10 +57,10 @@ for rows, name, offset in ((X, "rows", -0.2), (drawn, "samples", 0.2)):
     dry = (rows["rain"] == 0).groupby(rows["season"], observed=False).mean()
     left.bar(np.arange(4) + offset, dry, width=0.35, label=name)
     wet = rows[rows["rain"] > 0]
-    right.scatter(wet["rain"], wet["warmth"], s=2, label=name)
+    right.scatter(wet["rain"], wet["temperature"], s=2, label=name)
 left.set_xticks(range(4), SEASONS)
-left.set_title("share of dry days")
-right.set_title("wet days: warmth against rain")
+left.set_title("fraction of dry days")
+right.set_title("wet days: temperature against rain")
 left.legend()
 figure.tight_layout()
 figure.savefig(OUTPUT / "columns.png", dpi=120)

@@ -2,9 +2,10 @@
 Some columns given the others
 =============================
 
-Two half moons. A row of which only the height is known may lie on either: the draws
-given the height do, and their mean, the best single answer, lies on neither. Below, the
-marginal density of the height against its histogram.
+Two half moons. If only the height of a row is known, the row may lie on either moon. So
+do the samples given the height. Their mean, the estimate with the smallest squared
+error, may lie on neither. The lower panel compares the marginal density of the height
+with its histogram.
 """
 
 # %%
@@ -33,14 +34,14 @@ for height, color in ((0.9, "tab:red"), (0.25, "tab:blue"), (-0.4, "tab:green"))
     above.scatter(*draws.T, s=6, alpha=0.5, color=color)
     above.scatter(*mean.T, s=120, marker="*", color=color, edgecolor="black")
     print(f"height {height}: mean {mean[0, 0]:.2f}, width {np.ptp(draws[:, 0]):.2f}")
-above.set_title("Draws given the height, and their means")
+above.set_title("Samples given the height, and their means")
 
 # %%
 heights = np.linspace(-0.8, 1.3, 120)
 rows = np.column_stack([np.full(120, np.nan), heights])
 marginal = np.exp(model.score_samples(rows))
 mass = marginal.sum() * (heights[1] - heights[0])
-print(f"mass of the marginal {mass:.3f}")
+print(f"total probability of the marginal {mass:.3f}")
 below.hist(X[:, 1], bins=60, density=True, color="lightgrey")
 below.plot(heights, marginal, color="black")
 below.set_title("Marginal density of the height")

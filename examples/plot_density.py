@@ -2,9 +2,10 @@
 A density in two columns
 ========================
 
-Eight Gaussians far from the origin, two rings and a checkerboard: the rows, and the
-density that `EBMDensityEstimator` learns from them, with its distance to the truth.
-The reference is one Gaussian, so that all one sees is the work of the energy.
+Eight Gaussians far from the origin, two rings and a checkerboard: the rows, the density
+that `EBMDensityEstimator` learns from them, and its difference to the true
+log-likelihood. The reference is one Gaussian, so all visible structure comes from the
+energy.
 """
 
 # %%
@@ -36,7 +37,7 @@ for (above, below), truth in zip(
     density = np.exp(model.score_samples(grid.reshape(-1, 2))).reshape(200, 200)
     mass = density.sum() * (x[1] - x[0]) * (y[1] - y[0])
     name = type(truth).__name__
-    print(f"{name:14s} gap to the truth {gap:.3f} nats, mass on the grid {mass:.3f}")
+    print(f"{name:14s} gap {gap:.3f} nats, total probability on the grid {mass:.3f}")
 
     above.scatter(*X.T, s=1, color="black")
     above.set_title(name)

@@ -1,14 +1,15 @@
 """
-Ten labels a class
-==================
+Ten labels per class
+====================
 
-The digits that scikit-learn ships, with ten labels a class; the other training rows are
-unlabelled (y = -1). `JEMClassifier` beside scikit-learn's semi-supervised methods and a
-supervised net, on held-out rows. Then samples that it draws of each class.
+The digits of scikit-learn, with ten labels per class; the other training rows are
+unlabelled (y = -1). The example compares `JEMClassifier` with scikit-learn's
+semi-supervised methods and a supervised network, on held-out rows. Then it draws
+samples of each class.
 """
 
 # %%
-# The data: 70 % of the rows to learn from, ten labels a class among them.
+# The data: 70 % of the rows for training, with ten labels per class.
 import time
 from pathlib import Path
 
@@ -41,14 +42,14 @@ def few_labels(y, n_labels, seed):
 
 
 class LabeledRowsOnly(MLPClassifier):
-    """A supervised net: unlabelled rows are dropped."""
+    """A supervised network that ignores unlabelled rows."""
 
     def fit(self, X, y):
         return super().fit(X[y != -1], y[y != -1])
 
 
 # %%
-# The methods. The rivals get the scaling that suits them.
+# The methods, each with a suitable scaling.
 def methods(seed):
     return {
         "JEMClassifier": JEMClassifier(random_state=seed),
@@ -80,18 +81,18 @@ for seed in range(3):
             jem = model
 
 table = pd.DataFrame(rows).groupby("method", sort=False)
-print("Digits, 10 labels a class, held-out accuracy over 3 seeds")
+print("Digits, 10 labels per class, held-out accuracy over 3 seeds")
 summary = table["accuracy"].agg(["median", "min", "max"])
 print(summary.assign(seconds=table["seconds"].median()).round(3).to_string())
 
 # %%
-# Samples follow the model's own density p(x | y).
+# The samples are drawn from the model's density p(x | y).
 labels = np.repeat(np.arange(10), 8)
 samples, _ = jem.sample(len(labels), y=labels, random_state=0)
 figure, axes = plt.subplots(8, 10, figsize=(7, 5.6))
 for i, axis in enumerate(axes.T.ravel()):
     axis.imshow(samples[i].reshape(8, 8), cmap="gray_r", vmin=0, vmax=16)
     axis.set_axis_off()
-figure.suptitle("Samples of JEMClassifier, a class a column")
+figure.suptitle("Samples of JEMClassifier, one class per column")
 figure.savefig(OUTPUT / "digits_samples.png", dpi=120)
 print(f"saved {OUTPUT / 'digits_samples.png'}")

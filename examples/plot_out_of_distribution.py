@@ -1,10 +1,11 @@
 """
-Rows of a kind never seen
-=========================
+Out-of-distribution detection
+=============================
 
-Trained on the digits 0 to 4, scored on unseen 0 to 4 (normal) and all of 5 to 9 (out of
-distribution): the area under the ROC curve of `score_samples`, beside the distance to
-the nearest training rows, an isolation forest and a mixture of Gaussians.
+The density is trained on the digits 0 to 4. It scores new digits 0 to 4 (normal) and
+all digits 5 to 9 (out of distribution). The example compares the area under the ROC
+curve of `score_samples` with those of the distance to the nearest training rows, an
+isolation forest and a mixture of Gaussians.
 """
 
 # %%
@@ -23,13 +24,13 @@ normal, outliers = X[y < 5], X[y >= 5]
 
 
 def distance_score(train, test, n_neighbors):
-    """Minus the distance to the n-th nearest training row."""
+    """Return minus the distance to the n-th nearest training row."""
     index = NearestNeighbors(n_neighbors=n_neighbors).fit(train)
     return -index.kneighbors(test)[0][:, -1]
 
 
 def mixture_score(train, test, seed):
-    """Log density of a mixture, its size chosen on held-out training rows."""
+    """Return log densities of a mixture whose size held-out rows choose."""
     fit, valid = train_test_split(train, test_size=0.2, random_state=seed)
 
     def mixture(k, rows):
@@ -40,7 +41,7 @@ def mixture_score(train, test, seed):
 
 
 # %%
-for seed in (0,):  # a quarter of the default epochs, to be quick; add seeds at will
+for seed in (0,):  # a quarter of the default epochs, to be fast; add seeds if you like
     train, test = train_test_split(normal, test_size=0.3, random_state=seed)
     rows = np.concatenate([test, outliers])
     is_normal = np.arange(len(rows)) < len(test)

@@ -1,9 +1,9 @@
 """
-In a pipeline, under a grid search
-==================================
+Pipeline and grid search
+========================
 
-Breast cancer, one training row in ten labelled. A grid over the objective's entropy
-weight, scored on labelled rows only: `score` leaves unlabelled rows out.
+Breast cancer, with labels for one training row in ten. A grid search over the entropy
+weight of the objective, scored on labelled rows only: `score` ignores unlabelled rows.
 """
 
 # %%

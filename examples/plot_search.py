@@ -2,14 +2,15 @@
 Choosing settings with few labels
 =================================
 
-Two moons, twelve labels a class. Successive halving gives each candidate few epochs,
-and the better half twice as many. The folds test labelled rows only and train on every
-unlabelled row; the score is the log-likelihood of the labels left out.
+Two moons, twelve labels per class. Successive halving gives each candidate a few
+epochs, and the better half twice as many. Each fold is tested on labelled rows only and
+trained with all unlabelled rows; the score is the log-likelihood of the held-out
+labels.
 """
 
 # %%
-# The radius within which the prediction may not change is what is sought. The epochs
-# are the resource that is doubled: rows as a resource would drop labels.
+# The search is over the radius within which the prediction should not change. The
+# epochs are the resource that is doubled: rows as a resource would drop labels.
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -64,7 +65,7 @@ accuracy = best.score(X[hidden], y[hidden])
 print(f"{search.best_params_}: accuracy {accuracy:.3f} on the unlabelled rows")
 
 # %%
-# What the search chose.
+# The result of the search.
 figure, axis = plt.subplots(figsize=(5, 3.6))
 DecisionBoundaryDisplay.from_estimator(
     best,

@@ -2,9 +2,9 @@
 What each setting does
 ======================
 
-Two moons, four labels a class. Each panel has the probability of the blue class by one
-setting, and the accuracy on the unlabelled rows. "Supervised" has every weight of an
-unlabelled term at zero; the others add to it what their title says.
+Two moons, four labels per class. Each panel shows the probability of the blue class
+with one setting, and the accuracy on the unlabelled rows. In "supervised", the weights
+of all unsupervised terms are zero; each other panel adds the settings in its title.
 """
 
 # %%
@@ -28,8 +28,8 @@ for label in (0, 1):
 hidden = y_few < 0
 
 # %%
-# The last panel is the paper's model: the density's critic is the logsumexp of the
-# classes' logits (a net of one head), trained by VERA without our changes to it.
+# The last panel is the model of the paper: the critic of the density is the logsumexp
+# of the class logits (a network with one head), trained by VERA as published.
 SUPERVISED = {
     "objective": None,
     "graph_weight": 0,

@@ -1,14 +1,15 @@
 """
-Stacked machines, logistic regression on top
-============================================
+Stacked RBMs with logistic regression
+=====================================
 
-Two restricted Boltzmann machines in a Pipeline turn the pixels of digits into features
-for a linear classifier. The same stack as one model, `DeepBeliefNetwork`, draws digits.
+Two restricted Boltzmann machines (RBMs) in a Pipeline turn the pixels of digits into
+features for a linear classifier. The same two layers as one model, `DeepBeliefNetwork`,
+draw samples of digits.
 """
 
 # %%
-# Digits of 8 x 8 pixels, moved by a pixel in four directions: a task that is harder for
-# a linear classifier of pixels.
+# Digits of 8 x 8 pixels, also shifted by one pixel in four directions: a harder task
+# for a linear classifier of pixels.
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -35,22 +36,23 @@ X_train, X_test, y_train, y_test = train_test_split(
 )
 
 # %%
-# One machine, two machines, none. ``normalizer=None`` saves the time that log Z takes:
-# features need none.
+# No RBM, one RBM, two RBMs. ``normalizer=None`` saves the time for log Z, which
+# features do not need.
 options = {"batch_size": 50, "n_iter": 20, "normalizer": None, "random_state": 0}
-machines = [BernoulliRBM(100, **options), BernoulliRBM(200, **options)]
+rbms = [BernoulliRBM(100, **options), BernoulliRBM(200, **options)]
 logistic = LogisticRegression(max_iter=1000)
 for n_layers in (0, 1, 2):
-    pipeline = make_pipeline(*map(clone, machines[:n_layers]), clone(logistic))
+    pipeline = make_pipeline(*map(clone, rbms[:n_layers]), clone(logistic))
     accuracy = pipeline.fit(X_train, y_train).score(X_test, y_test)
-    print(f"{n_layers} machines below logistic regression: accuracy {accuracy:.3f}")
+    print(f"{n_layers} RBMs before logistic regression: accuracy {accuracy:.3f}")
 
 # %%
-# The same two layers as one density. The bound on its log-likelihood beside that of the
-# lowest machine alone, and samples beside what the lowest hidden units look for.
-network = DeepBeliefNetwork(machines, normalizer="auto", random_state=0).fit(X_train)
-first = clone(machines[0]).set_params(normalizer="auto").fit(X_train)
-print(f"one machine: test log-likelihood {first.score(X_test):.2f} nats")
+# The same two layers as one density. The bound on its log-likelihood is compared with
+# the log-likelihood of the first RBM alone. The figure shows samples, and the weights
+# of the hidden units of the first layer.
+network = DeepBeliefNetwork(rbms, normalizer="auto", random_state=0).fit(X_train)
+first = clone(rbms[0]).set_params(normalizer="auto").fit(X_train)
+print(f"one RBM: test log-likelihood {first.score(X_test):.2f} nats")
 print(f"two layers: at least {network.score(X_test):.2f} nats")
 
 figure, axes = plt.subplots(1, 2, figsize=(8, 4))

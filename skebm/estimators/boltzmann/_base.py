@@ -19,7 +19,7 @@ from sklearn.base import (
 )
 from sklearn.utils.validation import check_is_fitted
 
-from skebm.estimators._base import private_random_state
+from skebm.estimators._input import private_random_state
 from skebm.estimators._callbacks import FitProgress
 from skebm.estimators.boltzmann._density import RBMDensityMixin
 from skebm.evaluation import (

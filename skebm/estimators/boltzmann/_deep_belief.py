@@ -19,7 +19,7 @@ from sklearn.base import (
 )
 from sklearn.utils.validation import check_is_fitted
 
-from skebm.estimators._base import check_n_samples, private_random_state
+from skebm.estimators._input import check_n_samples, private_random_state
 from skebm.estimators.boltzmann._base import BaseRBM
 from skebm.estimators.boltzmann._bernoulli import BernoulliRBM
 from skebm.estimators.boltzmann._density import warn_unnormalized

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.base import DensityMixin
 from sklearn.utils.validation import check_is_fitted
 
-from skebm.estimators._base import check_n_samples, private_random_state
+from skebm.estimators._input import check_n_samples, private_random_state
 from skebm.estimators.boltzmann._normalizer import NormalizerMixin
 from skebm.evaluation import conditional_means, log_marginal_unnormalized
 from skebm.evaluation.outliers._detector import threshold

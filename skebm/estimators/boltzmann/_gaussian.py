@@ -12,7 +12,7 @@ from sklearn.utils.validation import validate_data
 from skebm.estimators.boltzmann._base import BaseRBM
 from skebm.models.boltzmann._rows import refuse_missing
 from skebm.networks import GaussianUnits
-from skebm.tables._standardizer import check_numbers, column_names
+from skebm.tables._checks import check_numbers, column_names
 from skebm.training import GaussianTraining, MachineTraining
 from skebm.utils import VARIANCE_FLOOR, column_units
 from skebm.utils._sklearn import StrOptions

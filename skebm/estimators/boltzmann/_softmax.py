@@ -9,7 +9,8 @@ from scipy import sparse
 from skebm.estimators.boltzmann._base import BaseRBM
 from skebm.models.boltzmann._rows import dense
 from skebm.networks import SoftmaxUnits
-from skebm.tables._categories import CategoryTable, as_frame
+from skebm.estimators._input import as_frame
+from skebm.tables import CategoryTable
 from skebm.utils._sklearn import StrOptions
 
 #: One-hot tables of more numbers are sparse, unless entries are missing.

@@ -10,7 +10,7 @@ from sklearn.utils.validation import validate_data
 
 from skebm.exceptions import RangeWarning
 from skebm.models.boltzmann._rows import refuse_missing
-from skebm.tables._standardizer import column_names
+from skebm.tables._checks import column_names
 
 
 class BinaryRowsMixin:

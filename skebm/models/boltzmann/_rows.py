@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from skebm.tables._standardizer import column_names
+from skebm.tables._checks import column_names
 from skebm.utils import in_padded_batches
 
 CHUNK_ROWS = 1024
