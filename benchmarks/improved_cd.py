@@ -117,7 +117,7 @@ def curve(objective, n_features, seed):
     started = time.perf_counter()
     loop.fit(run.configure(objective, schedule), batches, N_EPOCHS)
     seconds = time.perf_counter() - started
-    later = [-score for score in trainer.history["validation_divergence"]]
+    later = [-score for score in loop.history["validation_divergence"]]
     # An epoch that diverged has no score; training then returns to an earlier state.
     divergence = pd.Series([first, *later]).ffill()
     return divergence.tolist(), seconds

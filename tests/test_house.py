@@ -159,6 +159,8 @@ def test_tests_are_laid_out_like_the_package():
     for folder in {path.parent for path in TESTS.rglob("test_*.py")}:
         place = folder.relative_to(TESTS)
         assert place == Path("golden") or (ROOT / place).is_dir(), place
-    rooms = {path.parent.relative_to(ROOT).parts[0] for path in FILES if path.parent != ROOT}
+    rooms = {
+        path.parent.relative_to(ROOT).parts[0] for path in FILES if path.parent != ROOT
+    }
     tested = {path.name for path in TESTS.iterdir() if path.is_dir()}
     assert rooms <= tested

@@ -73,9 +73,9 @@ def log_marginals(model: FittedModel, z: Array) -> Marginals:
     log_scale = np.log(model.encoder.scale)
     result = Marginals(np.empty(len(z)))
     for row in conditionals(model, z):
-        observed = ~np.isnan(z[row.index])
+        observed = ~np.isnan(z[row.number])
         if level is not None and not observed.any():
-            result.log_prob[row.index] = 0.0
+            result.log_prob[row.number] = 0.0
             continue
         score = row.log_reference - log_scale[observed].sum() - (level or 0.0)
         if np.isfinite(score):
@@ -83,7 +83,7 @@ def log_marginals(model: FittedModel, z: Array) -> Marginals:
             score += estimate.log_normalizer
             if not estimate.trusted:
                 result.untrusted_errors.append(estimate.standard_error)
-        result.log_prob[row.index] = score
+        result.log_prob[row.number] = score
     return result
 
 
@@ -185,7 +185,7 @@ def _fill(
     incomplete = np.flatnonzero(is_missing.any(axis=1))
     z = model.encoder.encode(X[incomplete])
     for row in conditionals(model, z, log_tilt):
-        i = incomplete[row.index]
+        i = incomplete[row.number]
         values, r_hat = values_of(row, is_missing[i])
         filled.r_hats.append(r_hat)
         copies = filled.table[i * n_copies : (i + 1) * n_copies]

@@ -14,11 +14,10 @@ from torch import Tensor, nn
 
 from skebm.evaluation import (
     NORMALIZED,
-    OOD_SCORES,
     LogNormalizer,
     ScoredModel,
 )
-from skebm.evaluation.outliers._detector import OutlierDetector
+from skebm.evaluation.outliers._detector import OutlierDetector, scores_to_fit
 from skebm.models import _conditioning, _missing
 from skebm.models._assembly import Assembly
 from skebm.models._calibration import Calibration
@@ -226,15 +225,15 @@ class FittedModel:
         self, train: Array, held_out: Array | None, seed: int
     ) -> OutlierDetector:
         """Return the outlier scores that are free, and the one that was asked for."""
-        wanted = self.specification.ood_score
         return OutlierDetector.fit(
             self._scored_model(),
             train,
             held_out,
-            [n for n, kind in OOD_SCORES.items() if kind.is_free or n == wanted],
+            scores_to_fit(self.specification.ood_score),
             seed=seed,
             device=self.device,
             max_steps=self.outcome.n_steps,
+            score_rows=self._by_batches,
         )
 
     # --------------------------------------------------------------- storage

@@ -173,8 +173,7 @@ def categorical_mask(X, features):
     ValueError
         Where ``features`` are none of these, or name no column of X.
     """
-    shape = getattr(X, "shape", None)
-    n_features = _n_features(X) if shape is None or len(shape) == 2 else 0
+    n_features = _n_features(X)
     mask = np.zeros(n_features, dtype=bool)
     if features is None:
         return mask
@@ -221,5 +220,7 @@ def _holds_categories(column):
 
 
 def _n_features(X):
-    """Return the number of columns of a sequence of rows."""
+    """Return the number of columns of a table; 0 of what is none."""
+    if hasattr(X, "shape"):
+        return X.shape[1] if len(X.shape) == 2 else 0
     return len(X[0]) if len(X) and np.ndim(X[0]) else 0
