@@ -75,7 +75,7 @@ class MixtureConditionals:
         self._components = torch.empty(
             (len(x), N_CACHED), dtype=torch.int16, device=x.device
         )
-        rows = x.isnan().sum(1).argsort()  # alike in number, so that blocks are small
+        rows = x.isnan().sum(1).argsort()  # alike in size, so that blocks are small
         for part in rows.split(self._chunk_rows(len(self._means))):
             log_joint = self._log_joint(part)
             self.log_marginal[part] = log_joint.logsumexp(1)
@@ -83,9 +83,9 @@ class MixtureConditionals:
             self._components[part] = picked.to(torch.int16)
 
     def draw(self, rows: Tensor, n_draws: int, generator: torch.Generator) -> Tensor:
-        """Return completions of rows of these numbers, (n_rows, n_draws, n_features).
+        """Return completions of rows by index, shape (n_rows, n_draws, n_features).
 
-        What is observed stays as it is.
+        Observed entries stay as they are.
         """
         rows = rows.repeat_interleave(n_draws)
         place = uniform_like(self.log_marginal.new_empty(len(rows)), generator)

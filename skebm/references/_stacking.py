@@ -258,8 +258,8 @@ def _cross_validate(
     """Return held-out log densities at each strength, and the last fold's fit."""
     strengths = SHRINKAGES if base.n_components > 1 else (0.0,)
     parts: dict[float, list[Array]] = {strength: [] for strength in strengths}
-    for number, (train, held_out) in enumerate(splits):
-        fit = _fit_components(train, base, number)
+    for i, (train, held_out) in enumerate(splits):
+        fit = _fit_components(train, base, i)
         for strength in strengths:
             shrunk = fit.shrunk(len(train), strength)
             parts[strength].append(shrunk.log_prob(held_out))
