@@ -69,15 +69,9 @@ class EnergyModel(nn.Module):
         """Whether the net is an `EnsembleNetwork`."""
         return is_ensemble(self.network)
 
-<<<<<<< HEAD
     def in_latent_space(self) -> EnergyModel:
         """Return the model of latent points, of the same log Z, or the model itself."""
         reference = self.reference.in_latent_space()
-=======
-    def in_coordinates(self) -> EnergyModel:
-        """Return the model in the reference's latent space; log Z stays the same."""
-        reference = self.reference.in_coordinates()
->>>>>>> lower2
         if reference is self.reference:
             return self
         return EnergyModel(self.network, reference, self.entropy_weight)
