@@ -190,5 +190,5 @@ class TableEncoder:
 
 
 def _columns_of(X: Array, columns: Columns) -> Array:
-    """Return some columns of X; X itself where they are all, so that nothing is copied."""
+    """Return some columns of X; X itself, without a copy, where they are all."""
     return X if len(columns) == X.shape[1] else X[:, columns]
