@@ -62,14 +62,13 @@ class TableEncoder:
             self.scale[kind.columns] = kind.scale
         columns: list[int] = []
         intervals: list[Intervals] = []
-        #: The kinds that have intervals, and their columns' places in the cells.
-        self._with_cells: list[tuple[ColumnKind, slice]] = []
+        #: The places of the kinds' columns in the cells; empty without intervals.
+        self._places: list[slice] = []
         for kind in self.kinds:
-            if of_kind := kind.intervals():
-                start = len(columns)
-                columns.extend(kind.columns.tolist())
-                intervals.extend(of_kind)
-                self._with_cells.append((kind, slice(start, len(columns))))
+            start, of_kind = len(intervals), kind.intervals()
+            columns.extend(kind.columns.tolist() if of_kind else [])
+            intervals.extend(of_kind)
+            self._places.append(slice(start, len(intervals)))
         self.cells = Cells(columns, intervals) if columns else None
 
     @classmethod
@@ -161,17 +160,18 @@ class TableEncoder:
         """Return the interval indices of the columns with cells, (n, n_columns)."""
         indices = [
             kind.interval_indices(_columns_of(X, kind.columns))
-            for kind, _ in self._with_cells
+            for kind, place in zip(self.kinds, self._places, strict=True)
+            if place.start < place.stop
         ]
         return np.concatenate(indices, axis=1)
 
     def decode(self, z: Array) -> NDArray[np.float64]:
         """Return the rows of the table that standardised rows z stand for."""
         X = self.location + self.scale * np.asarray(z, dtype=np.float64)
-        if self.cells is None:
-            return X
-        indices = self.cells.indices(z)
-        for kind, place in self._with_cells:
+        indices = np.empty((len(X), 0), dtype=np.int64)
+        if self.cells is not None:
+            indices = self.cells.indices(z)
+        for kind, place in zip(self.kinds, self._places, strict=True):
             line = X[:, kind.columns]
             X[:, kind.columns] = kind.from_line(line, indices[:, place])
         return X

@@ -105,7 +105,10 @@ class ColumnKind(ABC):
         return x
 
     def from_line(self, t: Array, indices: Array) -> Array:
-        """Return the values of points t, which lie in the intervals of ``indices``."""
+        """Return the values of points t, which lie in the intervals of ``indices``.
+
+        Without intervals ``indices`` has no columns.
+        """
         del indices
         return t
 
