@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.metadata import version
 
 from sklearn.base import BaseEstimator
 
 from skebm.utils._sklearn import CallbackSupportMixin
 
-#: Number of the layout of a stored state; raised whenever older states can't be read.
+#: Number of the layout of a stored state: one more whenever the layout changes.
 FORMAT = 1
+#: By format, what brings a state to the next one. Formats of a major version load.
+UPGRADES: dict[int, Callable[[dict], dict]] = {}
 
 
 class StoredEstimator(CallbackSupportMixin, BaseEstimator):
@@ -38,16 +41,29 @@ class StoredEstimator(CallbackSupportMixin, BaseEstimator):
         return state
 
     def __setstate__(self, state):
-        state = dict(state)
-        stored = state.pop("_skebm_version", "0.1.0 or earlier")
-        found = state.pop("_skebm_format", 0)
-        if not 0 < found <= FORMAT:
-            raise ValueError(
-                f"This {type(self).__name__} was stored by skebm {stored}, whose format "
-                f"({found}) skebm {version('skebm')} can't read: it reads formats 1 to "
-                f"{FORMAT}. Fit it anew, or load it with skebm {stored}."
-            )
+        state = _upgraded(dict(state), type(self).__name__)
         packed = state.get("_fitted")
         if packed is not None:
             state["_fitted"] = packed["class"].from_arrays(packed["arrays"])
         super().__setstate__(state)
+
+
+def _upgraded(state, name):
+    """Return a stored state in the present format.
+
+    Raises
+    ------
+    ValueError
+        Where it is of a format that this version can't read.
+    """
+    stored = state.pop("_skebm_version", "0.1.0 or earlier")
+    found = state.pop("_skebm_format", 0)
+    if not 0 < found <= FORMAT:
+        raise ValueError(
+            f"This {name} was stored by skebm {stored}, in format {found}, which skebm "
+            f"{version('skebm')} can't read: it reads formats 1 to {FORMAT}. Fit the "
+            f"estimator anew, or load it with skebm {stored}."
+        )
+    for number in range(found, FORMAT):
+        state = UPGRADES[number](state)
+    return state

@@ -1,4 +1,4 @@
-"""Floor 6: splitting and scoring with unlabelled rows."""
+"""Floor 2: splitting and scoring of tables with unlabelled rows."""
 
 from skebm.model_selection._scorer import ignore_unlabeled
 from skebm.model_selection._split import SemiSupervisedSplit

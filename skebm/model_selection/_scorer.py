@@ -1,4 +1,4 @@
-"""Scoring where some rows have no label."""
+"""Scorers that leave out unlabelled rows."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from skebm.tables._labels import split_marker
 
 
 def ignore_unlabeled(scorer, *, unlabeled=-1):
-    """Return the scorer for which unlabelled rows don't count.
+    """Return the scorer that leaves out unlabelled rows.
 
-    A plain scorer takes the marker for a class: every prediction of an unlabelled row
-    is wrong for "accuracy", and "neg_log_loss" fails. The scorer returned sees labelled
-    rows alone, whatever the split; so it also serves estimators that aren't of this
-    package.
+    A plain scorer treats the marker as a class: every prediction of an unlabelled row
+    is wrong for "accuracy", and "neg_log_loss" fails. The scorer returned is given the
+    labelled rows only. It works with any split and any estimator, also of other
+    packages.
 
     Parameters
     ----------
     scorer : str or callable
-        A name of scikit-learn's, or ``(estimator, X, y, **metadata) -> float``, as of
-        ``make_scorer``.
+        Name of a scorer of scikit-learn, or a callable ``(estimator, X, y, **metadata)
+        -> float``, such as those of ``make_scorer``.
     unlabeled : object, default=-1
         The marker; None, NaN and pd.NA mark unlabelled rows too.
 
@@ -32,8 +32,9 @@ def ignore_unlabeled(scorer, *, unlabeled=-1):
     -------
     scorer : callable
         ``(estimator, X, y, **metadata) -> float``, NaN where no row has a label.
-        Metadata with an entry a row, as ``sample_weight``, lose those of unlabelled
-        rows; routing asks the scorer within for its requests. Several metrics:
+        From metadata with one entry per row, such as ``sample_weight``, the entries of
+        unlabelled rows are removed. The metadata requests are those of `scorer`. For
+        several metrics:
         ``scoring={name: ignore_unlabeled(name) for name in names}``.
 
     Raises
@@ -64,7 +65,7 @@ def ignore_unlabeled(scorer, *, unlabeled=-1):
 
 
 class _LabeledScorer:
-    """What `ignore_unlabeled` returns; a class, so that it pickles."""
+    """Scorer returned by `ignore_unlabeled`; a class, so that it can be pickled."""
 
     def __init__(self, scorer, unlabeled):
         self._scorer = scorer
@@ -87,16 +88,16 @@ class _LabeledScorer:
         return f"ignore_unlabeled({self._scorer!r})"
 
     def get_metadata_routing(self):
-        """Return the requests of the scorer within."""
+        """Return the metadata requests of the wrapped scorer."""
         return get_routing_for_object(self._scorer)
 
     def _accept_sample_weight(self):
-        # What scikit-learn's searches ask for where metadata routing is off.
+        # scikit-learn's searches call this where metadata routing is off.
         if hasattr(self._scorer, "_accept_sample_weight"):
             return self._scorer._accept_sample_weight()
         return "sample_weight" in signature(self._scorer).parameters
 
 
 def _is_a_row(value, rows):
-    """Tell whether metadata have an entry for each of the rows."""
+    """Tell whether metadata have one entry per row."""
     return not isinstance(value, str) and np.shape(value)[:1] == rows.shape

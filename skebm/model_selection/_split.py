@@ -1,4 +1,4 @@
-"""Cross-validation where some rows have no label."""
+"""Cross-validation of tables with unlabelled rows."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from skebm.tables._labels import split_marker
 class SemiSupervisedSplit(BaseCrossValidator):
     """Stratified folds of the labelled rows; unlabelled rows are always trained on.
 
-    A plain stratified split takes the marker for a class and fills test folds with
-    rows that no scorer can judge.
+    A plain stratified split treats the marker as a class, and its test folds contain
+    rows that cannot be scored.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Floor 1: the nets that energies and generators are made of."""
+"""Floor 1: nets for energies and generators, and restricted Boltzmann machines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Embeddings that bring narrow peaks and edges within reach of a small net."""
+"""Embeddings of columns, with which small nets learn narrow peaks and edges."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class PeriodicEmbedding(nn.Module):
     .. math:: e_j(x_j) = \mathrm{SiLU}(A_j [\sin(2 \pi c_j x_j),
               \cos(2 \pi c_j x_j)] + b_j), \qquad c_{jl} \sim N(0, \tau^2)
 
-    with learnt frequencies :math:`c_j`. Columns whose density has narrow peaks and
-    edges come within reach of a small net. The published embedding ends in ReLU; SiLU
+    with learnt frequencies :math:`c_j`, with which a small net can learn densities with
+    narrow peaks and edges. The published embedding ends in ReLU; SiLU
     keeps the energy smooth, which gradient penalties and HMC need.
 
     Parameters
@@ -23,9 +23,9 @@ class PeriodicEmbedding(nn.Module):
     n_features : int
         Number of columns.
     n_frequencies : int, default=16
-        Frequencies a column.
+        Frequencies per column.
     embedding_dim : int, default=8
-        Outputs a column.
+        Outputs per column.
     frequency_scale : float, default=0.3
         :math:`\tau`, in cycles per standardised unit.
 
@@ -69,7 +69,7 @@ class PeriodicEmbedding(nn.Module):
 
 
 class FourierEmbedding(nn.Module):
-    r"""Columns beside waves along learnt directions.
+    r"""Columns joined with sine waves along learnt directions.
 
     .. math:: e(x) = [x, \sin(W x), \cos(W x)], \qquad
               W_{lj} \sim N(0, \tau^2 / d)
@@ -112,12 +112,12 @@ class FourierEmbedding(nn.Module):
 
 
 class WaveEmbedding(nn.Module):
-    r"""`PeriodicEmbedding` and `FourierEmbedding` beside columns that zoom in on zero.
+    r"""`PeriodicEmbedding` and `FourierEmbedding` joined with zoomed columns.
 
     .. math:: e(x) = [\text{periodic}(x), \text{fourier}(x),
               \mathrm{asinh}(x / \delta) / \mathrm{asinh}(1 / \delta)]
 
-    The first sees peaks and edges of single columns, the second those that run across
+    The first represents peaks and edges of single columns, the second those across
     columns; together they were better than either on most tables tried. The third is
     logarithmic beyond :math:`\delta`: most rows of a column with heavy tails lie in a
     small part of its standard deviation (``docs/notes/vera.md``).
@@ -151,14 +151,14 @@ class WaveEmbedding(nn.Module):
 
 
 class ColumnEmbedding(nn.Module):
-    r"""`PeriodicEmbedding` beside the columns and their zoom on zero.
+    r"""`PeriodicEmbedding` joined with the columns and their zoomed values.
 
     .. math:: e(x) = [\text{periodic}(x), x,
               \mathrm{asinh}(x / \delta) / \mathrm{asinh}(1 / \delta)]
 
-    What a column needs is here for each by itself; how columns go together is left to
-    the layers above. On tables it was better than waves across columns
-    (`WaveEmbedding`), which learn single rows by heart (``docs/notes/density.md``).
+    Each column is embedded by itself; the layers above combine them. On tables it was
+    better than waves across columns (`WaveEmbedding`), which overfit to single rows
+    (``docs/notes/density.md``).
 
     Parameters
     ----------
@@ -186,5 +186,5 @@ class ColumnEmbedding(nn.Module):
 
 
 def zoom(x: Tensor, resolution: float) -> Tensor:
-    """Return x on a scale that is logarithmic beyond the resolution; 1 stays 1."""
+    """Return x on a scale that is logarithmic beyond the resolution and maps 1 to 1."""
     return torch.asinh(x / resolution) / math.asinh(1 / resolution)

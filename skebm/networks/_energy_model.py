@@ -1,4 +1,4 @@
-"""The model: a net that tilts a reference density."""
+"""The energy-based model: a net that tilts a reference density."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from skebm.references import Density
 
 
 class EnergyModel(nn.Module):
-    r"""A net whose output tilts a reference density.
+    r"""Energy-based model: a net whose output tilts a reference density.
 
     .. math:: c(x) = \log \sum_y e^{g_y(x)}, \qquad E(x) = -c(x) / \lambda, \qquad
               \log p(x) = \log q_0(x) - E(x) - \log Z
@@ -34,7 +34,7 @@ class EnergyModel(nn.Module):
     network : nn.Module
         Maps (n, n_features) to (n, n_outputs), the logits g; or a `NormalizedNetwork`.
     reference : Density
-        q0; no part of what is trained. Of full support where the net is normalised.
+        q0, which is not trained; with full support where the net is normalised.
     entropy_weight : float, default=1.0
         :math:`\lambda`, by which the critic c is divided (see `VERA`).
 
@@ -83,8 +83,8 @@ class EnergyModel(nn.Module):
     def member_logits(self, x: Tensor, which: slice = slice(None)) -> Tensor:
         """Return the class logits of each member, shape (n_members, n, n_outputs).
 
-        x has shape (n_members, n, n_features), of those members only that are asked; a
-        net that is no ensemble has one member.
+        x has shape (n_members, n, n_features), for the members in `which` only; a net
+        that is no ensemble has one member.
         """
         z = self.reference.to_latent(x.flatten(0, 1))
         ensemble = as_ensemble(self.network)

@@ -1,4 +1,4 @@
-"""Several classifiers and a density's critic, computed at once."""
+"""An ensemble of classifiers with a critic, evaluated together."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FIRST = slice(0, 1)
 
 
 class BatchedLinear(nn.Module):
-    """One linear layer for each of several members, by one batched product."""
+    """Linear layers of all members, evaluated by one batched product."""
 
     def __init__(
         self, n_members: int, n_inputs: int, n_outputs: int, gain: float = 2.0
@@ -36,11 +36,11 @@ class EnsembleMLP(nn.Module):
 
     .. math:: g_y(x) = \log \sum_m w_m \, p_m(y | x) + c(x)
 
-    The softmax of g is the mean of the members' p(y | x), of even weights
-    :math:`w_m = 1/M` until `weigh` says otherwise, and its logsumexp the critic
-    c, a second head on the first member's hidden layers (one suffices, and costs a
-    third). A head of its own lets the cross-entropy leave the density's level alone;
-    the logits of any joint energy-based model can be written so.
+    The softmax of g is the mean of the members' p(y | x), of equal weights
+    :math:`w_m = 1/M` until `weigh` sets others, and its logsumexp the critic
+    c, a second head on the first member's hidden layers (one member suffices, at a
+    third of the cost). With a separate head the cross-entropy does not change the
+    density; the logits of any joint energy-based model can be written in this form.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class EnsembleMLP(nn.Module):
     torch.Size([7, 3])
     """
 
-    #: What the model looks at: a net with this attribute is an `EnsembleNetwork`.
+    #: Declares the capability of an `EnsembleNetwork`.
     is_ensemble: ClassVar[bool] = True
     has_elementwise_layers: ClassVar[bool] = True
 
@@ -99,7 +99,7 @@ class EnsembleMLP(nn.Module):
         x : Tensor of shape (n, n_features) or (n_members, n, n_features)
             The same rows for all members, or rows for each.
         which : slice, default=slice(None)
-            The members asked; rows for each are for each of these.
+            The members to evaluate.
         """
         return self.class_head(self._hidden(x, which), which)
 
@@ -111,7 +111,7 @@ class EnsembleMLP(nn.Module):
         return mean_prob + self.critic_head(hidden[:1])[0]
 
     def critic(self, x: Tensor) -> Tensor:
-        """Return the logsumexp of `forward`, shape (n,), without the classes."""
+        """Return the logsumexp of the logits g, shape (n,), without computing them."""
         return self.critic_head(self._hidden(x, FIRST))[0, :, 0]
 
     def _hidden(self, x: Tensor, which: slice) -> Tensor:

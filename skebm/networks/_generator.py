@@ -1,4 +1,4 @@
-"""Generators with a Gaussian output, for VERA and its kin."""
+"""Generators with a Gaussian output, for objectives such as VERA."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A mixture of Gaussians that is trained by gradient."""
+"""Mixture of Gaussians that is trained by gradient."""
 
 from __future__ import annotations
 

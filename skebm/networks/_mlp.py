@@ -1,4 +1,4 @@
-"""Nets for tables."""
+"""Multi-layer perceptrons for tables."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def make_activation(activation: str) -> nn.Module:
 
 
 def zero_linear(n_inputs: int, n_outputs: int) -> nn.Linear:
-    """Return a layer of zeros: an energy that starts flat starts at the reference."""
+    """Return a linear layer of zeros, with which a model starts at its reference."""
     layer = nn.Linear(n_inputs, n_outputs)
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)

@@ -1,4 +1,4 @@
-"""What a normalised network is: a net that is a log density."""
+"""Base of the normalised networks: nets that are a log density."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class NormalizedNetwork(nn.Module, ABC):
         Where n_outputs is not one.
     """
 
-    #: What the model looks at: any net with this attribute and `sample` will do.
+    #: Declares the capability; any net with this attribute and `sample` is accepted.
     is_normalized: ClassVar[bool] = True
 
     def __init__(self, n_features: int, n_outputs: int = 1) -> None:

@@ -1,4 +1,4 @@
-"""Floor 3: what is minimised."""
+"""Floor 3: objectives, the losses that train an energy."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ __all__ = [
     "share_out",
 ]
 
-#: What makes each objective, by name.
+#: The builder of each objective, by name.
 OBJECTIVES: dict[str, Callable[[], Objective]] = {
     "cd": CD,
     "conditional_nce": ConditionalNCE,

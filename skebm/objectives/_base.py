@@ -1,4 +1,4 @@
-"""The protocol between the training loop and what is minimised."""
+"""The protocol of objectives: a batch goes in, losses of parameter groups come out."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ RELATIVE_METRICS = {"energy_gap", "log_normalizer"}
 
 
 class RowCells(Protocol):
-    """Cells of the space of rows whose points all stand for one value."""
+    """Quantization cells: all rows within a cell stand for the same value."""
 
     def redraw(self, z: Tensor, generator: torch.Generator) -> Tensor:
-        """Return rows drawn anew within their cells."""
+        """Return rows drawn at random within the cells of the rows z."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of one step.
+    """Rows of one training step.
 
     Attributes
     ----------
@@ -38,19 +38,19 @@ class Batch:
     y : Tensor of shape (n,) or (n, V), or None
         Class indices, -1 where unlabelled; in V versions where members differ.
     weight : Tensor of shape (n,) or None
-        Weights of the rows; they multiply data terms only.
+        Weights of the rows, used by the terms over data only.
     labeled : Batch or None
-        Labelled rows drawn apart, since few labels would be rare in x.
+        Labelled rows, drawn separately, since few labels would be rare in x.
     soft_labels, confidence : Tensor of shape (n, V, n_classes) and (n, V), or None
-        Class probabilities that a graph gives the rows, and how far to trust each.
+        Class probabilities of the rows by a graph, and the confidence in each.
     neighbors : Batch or None
-        For each row of x one of its nearest neighbours.
+        One of the nearest neighbours of each row of x.
     noise_scale : Tensor of shape (n_features,) or None
-        Standard deviations of the noise that ties in the columns ask for.
+        Standard deviations of the noise added to columns with tied values.
     reference : Density or None
-        Whose walls turn rows and their noise back.
+        Density whose bounded support noisy rows are reflected into.
     cells : RowCells or None
-        Within which rows are drawn anew.
+        Quantization cells within which rows are redrawn.
     number : int
         Index of the step in its epoch, from 0.
     progress : float
@@ -71,7 +71,7 @@ class Batch:
     progress: float = 0.0
 
     def dequantized(self, generator: torch.Generator) -> Tensor:
-        """Return x with all that noise: what a density is trained on."""
+        """Return the rows that densities train on: x redrawn in cells, plus noise."""
         x = self.x
         if self.cells is not None:
             x = self.cells.redraw(x, generator)
@@ -80,7 +80,7 @@ class Batch:
         return x if self.reference is None else self.reference.reflect(x)
 
     def mean(self, values: Tensor) -> Tensor:
-        """Return the weighted mean of one value a row."""
+        """Return the weighted mean of values, one for each row."""
         if self.weight is None:
             return values.mean()
         return (self.weight * values).sum() / self.weight.sum()
@@ -102,9 +102,9 @@ class ParameterGroup:
     Attributes
     ----------
     parameters : list of nn.Parameter
-        What the loss of that name descends.
+        Parameters that the loss of that name trains.
     rate : float
-        Learning rate, as a multiple of the trainer's.
+        Learning rate, as a multiple of that of the training.
     betas : tuple of float
         Adam's decay rates.
     weight_decay : float
@@ -119,21 +119,21 @@ class ParameterGroup:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a density is trained with where its options are "auto".
+    """Defaults of an objective: the values of options that are "auto".
 
     Attributes
     ----------
     network : str
         Name of the net.
     learning_rate : float
-        The trainer's.
+        Learning rate of the training.
     n_steps : int
-        About how many steps a fit makes.
+        Approximate number of steps of a fit.
     n_iter_no_change : int
-        Epochs without improvement after which it stops.
+        Epochs without improvement after which training stops.
     reference : str
-        Name of what is tilted; the maps of "copula" have kinks, which chains, scores
-        and generators meet.
+        Name of the reference. The maps of "copula" have kinks, which disturb chains,
+        scores and generators.
     """
 
     network: str = "wave_mlp"
@@ -144,11 +144,11 @@ class Recipe:
 
 
 class Objective(BaseEstimator, ABC):
-    """What is minimised; options in the constructor, everything learnt in a state.
+    """A training objective: options in the constructor, everything learnt in a state.
 
-    A new method is one subclass. `step` is a generator function: the loop descends
-    each loss before it asks for the next one, so that several optimisers and inner
-    loops need nothing from the loop.
+    A new method is one subclass. `step` is a generator function: the loop takes an
+    optimiser step on each loss before it asks for the next one. So several optimisers
+    and inner loops need no support from the loop.
 
     The state is an ``nn.Module`` whose parameters and buffers (generator net, chains,
     buffers) travel with checkpoints and are rolled back after a divergence.
@@ -156,22 +156,22 @@ class Objective(BaseEstimator, ABC):
 
     #: Stable range of metrics: training has diverged where one of them lies outside.
     healthy: ClassVar[dict[str, tuple[float, float]]] = {}
-    #: The net, rate and number of steps that the method was measured with.
+    #: Values of the options that are "auto".
     recipe: ClassVar[Recipe] = Recipe()
-    #: Whether the objective makes sense only for a net with one output a class.
+    #: Whether the objective needs labelled rows, and a net with one output per class.
     needs_labels: ClassVar[bool] = False
     #: Whether it joins an objective of the density with losses of a classifier.
     is_joint: ClassVar[bool] = False
-    #: Most columns the method is practical for; None for any number.
+    #: Largest number of columns that the method is practical for; None for any.
     max_features: ClassVar[int | None] = None
-    #: What to do where a table has more columns.
+    #: Advice in the error for tables with more columns.
     remedy: ClassVar[str] = ""
 
     def check_options(self) -> None:
         """Raise ValueError naming an option that is out of its range."""
 
     def check_columns(self, n_features: int) -> None:
-        """Raise ValueError where X has more columns than the method can take."""
+        """Raise ValueError where X has more columns than `max_features`."""
         if self.max_features is not None and n_features > self.max_features:
             name = type(self).__name__
             raise ValueError(
@@ -180,9 +180,9 @@ class Objective(BaseEstimator, ABC):
             )
 
     def check_model(self, model: EnergyModel, n_features: int) -> None:
-        """Raise ValueError naming both where the method can't train this model.
+        """Raise ValueError naming both where method and model do not go together.
 
-        Called with the reference in place, once, before training.
+        Called once before training, with the fitted reference in the model.
         """
 
     def healthy_for(self, model: EnergyModel) -> dict[str, tuple[float, float]]:
@@ -196,19 +196,19 @@ class Objective(BaseEstimator, ABC):
 
     @property
     def critic_scale(self) -> float:
-        """lambda, by which the critic is divided to give minus the energy."""
+        """Scale lambda between the critic c and the energy, E = -c / lambda."""
         return 1.0
 
     @abstractmethod
     def init(
         self, model: EnergyModel, reference: Density, generator: torch.Generator
     ) -> nn.Module:
-        """Return the state for this model."""
+        """Return the initial state: all that is learnt besides the energy's net."""
 
     def parameter_groups(
         self, model: EnergyModel, state: nn.Module
     ) -> dict[str, ParameterGroup]:
-        """Return the parameter groups by the names that `step` uses."""
+        """Return the parameter groups, by the names of the losses that train them."""
         del state
         return {"energy": ParameterGroup(list(model.network.parameters()))}
 
@@ -220,9 +220,9 @@ class Objective(BaseEstimator, ABC):
         state: nn.Module,
         generator: torch.Generator,
     ) -> Iterator[Loss]:
-        """Yield the losses of one step; each is descended before the next."""
+        """Yield the losses of one step, each minimised before the next is asked for."""
 
     def end_epoch(
         self, model: EnergyModel, state: nn.Module, generator: torch.Generator
     ) -> None:
-        """Do what is to be done once an epoch; nothing by default."""
+        """Update the state at the end of an epoch; by default do nothing."""

@@ -1,4 +1,4 @@
-"""How the chains of a training step move."""
+"""Markov chains of a training step: the kernel that moves them, its step size."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ GAIN = 0.1
 
 
 class AdaptiveStep(nn.Module):
-    r"""A step size that follows a wanted acceptance rate from one run to the next.
+    r"""A step size that is tuned to a target acceptance rate from one run to the next.
 
     .. math:: \log h \leftarrow \log h + 0.1 (a - a^*)
 
@@ -45,7 +45,7 @@ class AdaptiveStep(nn.Module):
         n_steps: int,
         generator: torch.Generator,
     ) -> list[SamplerState]:
-        """Return the states of chains from x0, the start and one a step."""
+        """Run chains from x0; return their states at the start and after each step."""
         start = sampler.init(energy, x0)
         states = [replace(start, step_size=self.log_size.exp().to(x0.dtype))]
         for _ in range(n_steps):
@@ -62,7 +62,7 @@ def mean_acceptance(states: list[SamplerState]) -> Tensor:
 
 
 class ChainKernel(nn.Module):
-    r"""Moves of chains on the model: a jump from the reference, steps of a sampler.
+    r"""Kernel of chains on the model: a jump from the reference, steps of a sampler.
 
     The jump compares each chain with N draws of the reference and takes one of the
     N + 1,
@@ -70,17 +70,18 @@ class ChainKernel(nn.Module):
     .. math:: P(x' = x_j) \propto e^{-E(x_j)}, \qquad x_1, \dots, x_N \sim q_0,
 
     which leaves :math:`p \propto q_0 e^{-E}` invariant (iterated sampling importance
-    resampling): the masses of modes that no local step connects come right. Where
-    the reference is far from the model, in many columns, jumps are refused and cost a
+    resampling). Jumps correct the masses of modes that no local step connects. Where
+    the reference is far from the model, in many columns, jumps are rejected and cost a
     little time.
 
     The step size of a sampler with a ``target_acceptance`` is a buffer and follows the
-    acceptance from one training step to the next. Walls of the reference are mirrors.
+    acceptance from one training step to the next. Chains are reflected into a bounded
+    support of the reference.
 
     Parameters
     ----------
     sampler : AbstractSampler
-        Its ``n_adapt`` doesn't count here.
+        Sampler of the steps; its ``n_adapt`` is ignored.
     n_reference_tries : int
         N; 0 for no jumps.
 
@@ -102,12 +103,12 @@ class ChainKernel(nn.Module):
     def move(
         self, model: EnergyModel, x: Tensor, n_steps: int, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Move chains by a jump and n steps; return where they are now, and metrics.
+        """Move chains by a jump and n steps; return their positions and metrics.
 
         Raises
         ------
         skebm.exceptions.NonFiniteChainError
-            Where a chain goes to where the energy is not finite.
+            Where a chain reaches a point at which the energy is not finite.
         """
         metrics = {}
         x = x.detach()
@@ -126,7 +127,7 @@ class ChainKernel(nn.Module):
 
 
 def potential(model: EnergyModel, x: Tensor) -> Tensor:
-    r"""Return U(x) = E(x) - log q0(x), shape (n,), with mirrors for walls."""
+    r"""Return U = E - log q0, shape (n,), of rows reflected into the support of q0."""
     x = model.reference.reflect(x)
     return model.energy(x) - model.reference.extended_log_prob(x)
 
@@ -135,14 +136,14 @@ def potential(model: EnergyModel, x: Tensor) -> Tensor:
 def jump(
     model: EnergyModel, x: Tensor, n_tries: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Return each chain or one of its reference draws, and the share that jumped."""
+    """Let each chain jump to a reference draw or stay; return the share that jumped."""
     draws = model.reference.sample(n_tries * len(x), generator)
     rows = torch.cat([x, draws]).unflatten(0, (n_tries + 1, len(x)))
     log_weight = -model.energy(rows.flatten(0, 1)).unflatten(0, rows.shape[:2])
     uniform = torch.rand(
         log_weight.shape, generator=generator, device=x.device, dtype=x.dtype
     )
-    # The largest of log weights with Gumbel noise is a draw by the weights.
+    # The index of the largest log weight plus Gumbel noise is a draw by the weights.
     chosen = (log_weight - (-uniform.log()).log()).argmax(0)
     return rows[chosen, torch.arange(len(x), device=x.device)], (chosen > 0).to(
         x.dtype

@@ -26,13 +26,13 @@ class MLE(Objective):
         \frac{q_0(r_j)}{\pi(r_j)} e^{-E(r_j)}, \qquad
         \pi(x) = (1 - s) \, q_0(x) + s \sum_i w_i N(x; x_i, h^2 I)
 
-    The first is exact. In the second :math:`r_j \sim \pi` afresh in each step, from the
-    reference and from about the step's own rows: where rows lie far out in the
-    reference's tail (s = 0), the energy could sink there without end and no draw would
-    tell. The loss is low by about :math:`(1/f - 1) / 2m`, f being the effective share
-    of the draws, and its gradient is biased alike, O(1/m): the logarithm of a mean is
-    not the mean of logarithms. It serves where the model stays near its reference; in
-    many columns hardly any draw meets the model.
+    The first is exact. In the second :math:`r_j \sim \pi` is drawn anew in each step,
+    from the reference and from the neighbourhood of the step's own rows. Without these
+    (s = 0) the energy at rows far out in the reference's tail could fall without bound,
+    since no draw lies there. The loss is biased low by about :math:`(1/f - 1) / 2m`,
+    where f is the effective sample size per draw, and its gradient by O(1/m): the
+    logarithm of a mean is not the mean of logarithms. Use it where the model stays near
+    its reference; in many columns hardly any draw lies where the model has mass.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ class MLE(Objective):
         state: nn.Module,
         generator: torch.Generator,
     ) -> Iterator[Loss]:
-        """Descend minus the log-likelihood of the rows."""
+        """Yield minus the mean log-likelihood of the rows."""
         del state
         x = batch.dequantized(generator)
         if model.is_normalized:
@@ -120,7 +120,7 @@ class MLE(Objective):
         weight: Tensor | None,
         generator: torch.Generator,
     ) -> tuple[Tensor, Tensor]:
-        """Return draws from pi, and log q0 - log pi at them."""
+        """Return draws from pi, and log q0 - log pi at these draws."""
         n_local = round(self.local_share * self.n_reference_samples)
         draws = reference.sample(self.n_reference_samples - n_local, generator)
         if n_local == 0:
@@ -137,7 +137,7 @@ class MLE(Objective):
 
 
 def importance_estimate(log_weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the log of the mean weight, and the effective share of the draws."""
+    """Return the log of the mean weight, and the effective sample size per draw."""
     log_sum = torch.logsumexp(log_weights, dim=0)
     share = (2 * log_sum - torch.logsumexp(2 * log_weights, dim=0)).exp().detach()
     return log_sum - math.log(len(log_weights)), share / len(log_weights)

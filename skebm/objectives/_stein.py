@@ -32,7 +32,7 @@ class SteinDiscrepancy(ScoreMatchingObjective):
         \min_E \max_f \; E_r[s(x)^T f(x) + tr \nabla f(x)] - \lambda \, E_r |f(x)|^2,
         \qquad s = \nabla \log r_E
 
-    The critic f is a field of vectors; the first expectation is zero for every f where
+    The critic f is a vector field; the first expectation is zero for every f where
     the model is the data's density (Stein's identity). The best critic is
     :math:`(s - \nabla \log r) / (2 \lambda)`, and the objective then is the mean of
     :math:`|s - \nabla \log r|^2 / (4 \lambda)`, the Fisher divergence. It needs no
@@ -105,7 +105,7 @@ class SteinDiscrepancy(ScoreMatchingObjective):
     def init(
         self, model: EnergyModel, reference: Density, generator: torch.Generator
     ) -> nn.Module:
-        """Build the critic."""
+        """Return the critic f, at its start."""
         del model
         row = reference.sample(1, generator)
         n_features = row.shape[1]
@@ -115,7 +115,7 @@ class SteinDiscrepancy(ScoreMatchingObjective):
     def parameter_groups(
         self, model: EnergyModel, state: nn.Module
     ) -> dict[str, ParameterGroup]:
-        """Return the groups of energy and critic."""
+        """Return the parameter groups of the energy and of the critic."""
         return {
             "energy": ParameterGroup(list(model.network.parameters())),
             "stein_critic": ParameterGroup(list(state.parameters()), self.critic_rate),
@@ -128,7 +128,7 @@ class SteinDiscrepancy(ScoreMatchingObjective):
         state: nn.Module,
         generator: torch.Generator,
     ) -> Iterator[Loss]:
-        """Descend the critic's loss some times, then the energy's."""
+        """Yield `n_critic_steps` losses of the critic, then one of the energy."""
         x = batch.dequantized(generator)
         x = x + self.noise_scale * normal_like(x, generator)
         share = self.share(model)
@@ -149,7 +149,7 @@ class SteinDiscrepancy(ScoreMatchingObjective):
 
 
 class SteinCritic(nn.Module):
-    """A field of vectors: a linear map, zero at first, plus a net."""
+    """A vector field: a linear map, zero at first, plus a net."""
 
     def __init__(self, n_features: int, n_outputs: int) -> None:
         super().__init__()
@@ -165,7 +165,7 @@ class SteinCritic(nn.Module):
 
 
 def _trace(f: Tensor, x: Tensor, generator: torch.Generator) -> Tensor:
-    """Estimate the trace of the Jacobian of f at each row, by random signs."""
+    """Estimate the trace of the Jacobian of f at each row by random signs."""
     signs = random_signs(x, generator)
     (product,) = torch.autograd.grad((f * signs).sum(), x, create_graph=True)
     return (product * signs).sum(dim=1)

@@ -1,4 +1,4 @@
-"""Floor 1: the reference densities q0 that energies tilt."""
+"""The reference densities q0 that energies tilt."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ __all__ = [
     "plain_mixture",
 ]
 
-#: A name for each reference; None is the uniform density on a box.
+#: A class for each value of ``reference``; None is the uniform density on a box.
 REFERENCES: dict[str | None, type[Reference]] = {
     None: BoxReference,
     "copula": CopulaMixtureReference,

@@ -18,19 +18,21 @@ if TYPE_CHECKING:
 
 
 class Density(nn.Module, ABC):
-    """A normalised density whose state is a handful of tensors.
+    """A normalised density q0 that is defined by a few tensors.
 
     A subclass takes its tensors as constructor arguments and registers each as a
     persistent buffer of the same name, so that ``type(d)(**d.arrays())`` is a copy.
+    Its class attributes and methods say what it is capable of: nothing else in the
+    package depends on the class itself.
     """
 
     #: Whether the density is zero somewhere, so that `extended_log_prob` differs.
     bounded_support: ClassVar[bool] = False
     #: Whether some columns take isolated values, so that chains move by `transition`.
     is_discrete: ClassVar[bool] = False
-    #: Whether marginals and conditionals are closed forms: `partition` is there.
+    #: Whether marginals and conditionals are closed forms, so that `partition` works.
     has_conditionals: ClassVar[bool] = False
-    #: Whether there is a `transition`: for chains, and for noise about rows.
+    #: Whether `transition` works, for chains and for noise about rows.
     has_transitions: ClassVar[bool] = False
 
     @abstractmethod
@@ -42,9 +44,9 @@ class Density(nn.Module, ABC):
         """Return draws of shape (n_samples, n_features)."""
 
     def extended_log_prob(self, x: Tensor) -> Tensor:
-        """Return log q0(x), finite and sloping back to the support outside of it.
+        """Return log q0(x), continued outside the support with a slope back to it.
 
-        What a generator is trained on; the same as `log_prob` on full support.
+        Generators are trained on it. On full support it equals `log_prob`.
         """
         return self.log_prob(x)
 
@@ -61,7 +63,7 @@ class Density(nn.Module, ABC):
         Parameters
         ----------
         observed : Tensor of bool of shape (n_features,)
-            Which columns are given; not all.
+            Mask of the given columns, which are not all.
 
         Returns
         -------
@@ -75,19 +77,19 @@ class Density(nn.Module, ABC):
     def transition(
         self, x: Tensor, scale: Tensor, generator: torch.Generator
     ) -> Tensor:
-        r"""Return rows after a step of a chain that is reversible with respect to q0.
+        r"""Return rows after a step of a Markov chain that is reversible under q0.
 
         .. math:: q_0(x) K(x' | x) = q_0(x') K(x | x')
 
         Taken as a proposal for :math:`q_0 e^{-E}`, it is accepted with probability
-        :math:`\min(1, e^{E(x) - E(x')})`: neither q0 nor a gradient is asked for.
+        :math:`\min(1, e^{E(x) - E(x')})`, without q0 or a gradient.
 
         Parameters
         ----------
         x : Tensor of shape (n, n_features)
-            Where the chains are.
+            States of the chains.
         scale : Tensor of shape (n,)
-            Length of each step, above 0 and up to 1, the spread of what x is in.
+            Length of each step, in (0, 1]; 1 is the width of the component of x.
         generator : torch.Generator
             The only source of randomness.
         """
@@ -110,7 +112,7 @@ class Density(nn.Module, ABC):
 
     @property
     def narrowest_scale(self) -> float:
-        """Least standard deviation that log q0 curves with; inf where it is flat."""
+        """The smallest standard deviation of a feature of q0; inf where q0 is flat."""
         return math.inf
 
     def for_training(self, seed: int) -> Density:
@@ -123,9 +125,9 @@ class Density(nn.Module, ABC):
         return x
 
     def outside(self, x: Tensor) -> Tensor:
-        """Return the columns, as a mask, in which a row lies outside the support.
+        """Return a mask of the columns in which any row lies outside the support.
 
-        NaN is never outside. A support that no column bounds has no such column.
+        NaN is never outside, and nor is an entry of a column that has no bounds.
         """
         return torch.zeros(x.shape[1], dtype=torch.bool, device=x.device)
 
@@ -143,12 +145,12 @@ class Density(nn.Module, ABC):
 
     @staticmethod
     def adapt(density: Any) -> Density:
-        """Return a density that has `log_prob` and `sample` alone as a `Density`."""
+        """Wrap an object that has `log_prob` and `sample` but is no `Density`."""
         return density if isinstance(density, Density) else _AdaptedDensity(density)
 
 
 class _AdaptedDensity(Density):
-    """A density of another library; its transitions count if it declares them."""
+    """A density of another library, with transitions if it has `has_transitions`."""
 
     def __init__(self, density: Any) -> None:
         super().__init__()
@@ -166,20 +168,20 @@ class _AdaptedDensity(Density):
     def transition(
         self, x: Tensor, scale: Tensor, generator: torch.Generator
     ) -> Tensor:
-        """Return rows after a step of the density's own."""
+        """Return rows after a step of the wrapped density."""
         return self.density.transition(x, scale, generator)
 
 
-#: Takes the given columns of a row, shape (n_observed,), to a density of the others.
+#: Maps the given columns of a row, shape (n_observed,), to a density of the others.
 Conditional = Callable[[Tensor], Density]
 
 
 class Reference(BaseEstimator, ABC):
     """An unfitted reference: it holds options, and `fit` returns a density."""
 
-    #: Whether held-out rows must lie in the support, so that the fit needs them too.
+    #: Whether held-out rows must lie in the support, so that `fit` needs them too.
     needs_all_rows: ClassVar[bool] = False
-    #: Whether a single Gaussian is fitted, so that no mixture helps to fill rows.
+    #: Whether `fit` returns a single Gaussian, so that rows need no mixture to fill.
     is_gaussian: ClassVar[bool] = False
 
     def check_options(self) -> None:
@@ -200,7 +202,7 @@ class Reference(BaseEstimator, ABC):
         return self
 
     def coarser(self) -> Reference | None:
-        """Return a coarser reference to start again from where tilting gains nothing.
+        """Return a coarser reference for a second try where the first gains nothing.
 
         None where there is no such reference.
         """

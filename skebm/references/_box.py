@@ -1,4 +1,4 @@
-"""No reference: a uniform density on a box."""
+"""A uniform density on a box, for ``reference=None``."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class UniformBox(Density):
         return torch.where(inside, constant, -math.inf) + 0.0 * x.sum(dim=1)
 
     def extended_log_prob(self, x: Tensor) -> Tensor:
-        """Return log q0(x), outside the box that of half normals of deviation 0.1."""
+        """Return log q0(x), continued outside the box by half normals."""
         excess = (self.low - x).clamp(min=0) + (x - self.high).clamp(min=0)
         return -(self.high - self.low).log().sum() - 50.0 * excess.square().sum(dim=1)
 
@@ -73,12 +73,12 @@ class UniformBox(Density):
     def transition(
         self, x: Tensor, scale: Tensor, generator: torch.Generator
     ) -> Tensor:
-        """Return rows after a normal step, as a share of the box, with mirrors."""
+        """Return rows after a normal step, reflected into the box."""
         noise = (self.high - self.low) * normal_like(x, generator)
         return self.reflect(x + scale.unsqueeze(1) * noise)
 
     def outside(self, x: Tensor) -> Tensor:
-        """Return the columns, as a mask, in which a row lies outside the box."""
+        """Return a mask of the columns in which any row lies outside the box."""
         low, high = self.low.to(x.device), self.high.to(x.device)
         return ((x < low) | (x > high)).any(dim=0)
 
@@ -92,9 +92,9 @@ class UniformBox(Density):
         return corners + (self.high - self.low) * uniform_like(corners, generator)
 
     def sample_extended(self, n_samples: int, generator: torch.Generator) -> Tensor:
-        """Return draws of the box with half normals outside, as of `extended_log_prob`.
+        """Return draws that follow `extended_log_prob`.
 
-        Each column lies outside with the mass that they have beside the box.
+        A column lies outside the box with the probability of its half normals.
         """
         draws = self.sample(n_samples, generator)
         low, high = self.low, self.high
@@ -107,13 +107,13 @@ class UniformBox(Density):
 
 
 class BoxReference(Reference):
-    r"""The range of the training rows, widened on each side.
+    r"""A uniform density on the range of the rows, widened on each side.
 
     Parameters
     ----------
     margin : float, default=0.2
-        What is added on each side, as a share of the range. A constant column gets a
-        range of one.
+        Width added on each side, as a share of the range. A constant column counts as
+        one with a range of 1.
     """
 
     needs_all_rows: ClassVar[bool] = True
@@ -122,18 +122,18 @@ class BoxReference(Reference):
         self.margin = margin
 
     def check_options(self) -> None:
-        """Raise ValueError where the margin is not a number from 0."""
+        """Raise ValueError where the margin is negative or not a number."""
         right = self.margin == 0 or is_positive(self.margin)
         check_range(self, "margin", right, "a number, at least 0")
 
     def for_normalized(self) -> GaussianReference:
-        """Return a Gaussian: the density of such a net is zero nowhere."""
+        """Return a Gaussian reference, whose support is all of space."""
         return GaussianReference()
 
     def fit(
         self, x: Tensor, *, weight: Tensor | None, generator: torch.Generator
     ) -> UniformBox:
-        """Return the box around x; weights don't count."""
+        """Return the box around x, whatever the weights."""
         del weight, generator
         low, high = x.min(dim=0).values, x.max(dim=0).values
         width = high - low

@@ -1,4 +1,4 @@
-"""A density whose draws are cached, since it is slow to draw from."""
+"""Cached draws of densities that are slow to draw from."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class CachedDensity(Density):
         return self.density.log_prob(x)
 
     def extended_log_prob(self, x: Tensor) -> Tensor:
-        """Return log q0(x), finite beyond its support."""
+        """Return log q0(x), continued outside the support."""
         return self.density.extended_log_prob(x)
 
     def transition(
@@ -48,7 +48,7 @@ class CachedDensity(Density):
 
     @property
     def narrowest_scale(self) -> float:
-        """Least standard deviation that log q0 curves with."""
+        """The smallest standard deviation of a feature of q0."""
         return self.density.narrowest_scale
 
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:

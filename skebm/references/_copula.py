@@ -1,4 +1,4 @@
-"""A mixture of Gaussians beside one of columns that were made normal first."""
+"""Mixtures of Gaussians after monotone maps of the columns, and without them."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ from skebm.utils import check_range
 
 Array = NDArray[np.float64]
 
-#: Held-out gain of the maps, in nats a row, below which the plain mixture stays: it
-#: costs a third as much.
+#: Held-out gain of the maps, in nats per row, below which the plain mixture is
+#: returned: it costs a third as much.
 MIN_GAIN = 0.05
-#: Largest share of the mapped part: the other holds rows between narrow peaks.
+#: Largest share of the mapped part; the other part covers rows between narrow peaks.
 MAX_SHARE = 0.99
 
 
 class MappedMixtureDensity(Density):
-    r"""Mixture of Gaussians of columns that are mapped one by one.
+    r"""Mixture of Gaussians of mapped columns, each with a monotone map of its own.
 
     .. math:: q_0(x) = \sum_k \pi_k N(T(x); \mu_k, L_k L_k^T) \prod_j T_j'(x_j)
 
     Parameters
     ----------
     weights, means, cholesky : Tensor
-        As of `GaussianMixtureDensity`.
+        As in `GaussianMixtureDensity`.
     knots, values, slopes : Tensor
-        Of the maps T, as of `MarginalMaps`.
+        Of the maps T, as in `MarginalMaps`.
     """
 
     has_conditionals: ClassVar[bool] = True
@@ -76,7 +76,7 @@ class MappedMixtureDensity(Density):
     def transition(
         self, x: Tensor, scale: Tensor, generator: torch.Generator
     ) -> Tensor:
-        """Return rows after a step of the mixture, made in mapped columns."""
+        """Return rows after a step of the mixture in the space of mapped columns."""
         z = self.mixture.transition(self.maps(x)[0], scale, generator)
         return self.maps.inverse(z)
 
@@ -94,7 +94,7 @@ class MappedMixtureDensity(Density):
 
     @property
     def narrowest_scale(self) -> float:
-        """Least standard deviation of a component, where the maps are steepest."""
+        """The smallest standard deviation of a component, where maps are steepest."""
         return self.mixture.narrowest_scale / float(self.maps.slopes.max())
 
 
@@ -103,7 +103,7 @@ def _mapped(mixture: Density, maps: MarginalMaps) -> MappedMixtureDensity:
 
 
 class CopulaMixtureDensity(StackedDensity):
-    r"""Mixture of Gaussians, some of columns as they are and some of mapped ones.
+    r"""Mixture of a Gaussian mixture and of one whose columns are mapped first.
 
     .. math:: q_0(x) = a \, q_{mapped}(x) + (1 - a) \, q_{plain}(x)
 
@@ -134,7 +134,7 @@ class CopulaMixtureDensity(StackedDensity):
         return self.maps.inverse(z)
 
     def in_latent_space(self) -> Density:
-        """Return the density of mapped rows, where most are of the mapped part."""
+        """Return the density of mapped rows if the mapped part has the larger share."""
         return _MappedRowsDensity(self) if self.share >= 0.5 else self
 
     def as_mixture(self) -> GaussianMixtureDensity:
@@ -169,7 +169,7 @@ def plain_mixture(density: Density) -> GaussianMixtureDensity | None:
 
 
 class _MappedRowsDensity(Density):
-    """Density of the mapped rows z = T(x) where x has a `CopulaMixtureDensity`."""
+    """Density of mapped rows z = T(x), where x follows a `CopulaMixtureDensity`."""
 
     has_transitions: ClassVar[bool] = True
 
@@ -191,19 +191,19 @@ class _MappedRowsDensity(Density):
     def transition(
         self, x: Tensor, scale: Tensor, generator: torch.Generator
     ) -> Tensor:
-        """Return mapped rows after a step that is made by the rows."""
+        """Return mapped rows after a step in the space of rows."""
         rows = self.density.from_latent(x)
         moved = self.density.transition(rows, scale, generator)
         return self.density.to_latent(moved)
 
     @property
     def narrowest_scale(self) -> float:
-        """Least standard deviation of a component of mapped columns."""
+        """The smallest standard deviation of a component of the mapped part."""
         return self.density.mapped.mixture.narrowest_scale
 
 
 class CopulaMixtureReference(Reference):
-    r"""Stacked mixtures of Gaussians, some of columns made normal by monotone maps.
+    r"""Stacked mixtures of Gaussians, with and without monotone maps of the columns.
 
     .. math:: q_0(x) = (1 - a) \sum_k \pi_k N(x; \mu_k, C_k)
               + a \, \Big[ \sum_k \rho_k N(T(x); \nu_k, D_k) \Big] \prod_j T_j'(x_j)
@@ -251,13 +251,13 @@ class CopulaMixtureReference(Reference):
             self.mixture.check_options()
 
     def coarser(self) -> GaussianMixtureReference | None:
-        """Return a mixture of fewer components, of columns as they are."""
+        """Return a mixture of fewer components, without maps."""
         return (self.mixture or GaussianMixtureReference()).coarser()
 
     def fit(
         self, x: Tensor, *, weight: Tensor | None, generator: torch.Generator
     ) -> Density:
-        """Return the stack of both mixtures of the rows."""
+        """Return the stacked mixtures, fitted to the rows."""
         mixture = self.mixture or GaussianMixtureReference()
         rows, folds, seed = mixture.choose_rows(x, weight, generator)
         splits = split_rows(rows, folds)
@@ -289,7 +289,7 @@ def _map(maps: MarginalMaps, x: Array) -> tuple[Array, Array]:
 
 
 def _map_split(split: Split, tied: NDArray[np.bool_]) -> tuple[Split, Array]:
-    """Return a split whose rows are mapped as those to fit to tell, and log slopes."""
+    """Return a split after maps of its training rows, and held-out log slopes."""
     train, held_out = split
     maps = fit_marginals(train, tied)
     z, log_slope = _map(maps, held_out)

@@ -1,4 +1,4 @@
-"""Estimators of scikit-learn as references."""
+"""References made from estimators of scikit-learn."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ Array = NDArray[np.float64]
 class EstimatorReference(Reference):
     """A Gaussian mixture or kernel density of scikit-learn.
 
-    A fitted one, in the units of X, is taken as it is; one that is not (such as a clone
-    by a grid search) is fitted to the standardised rows. To have a fitted one survive
-    cloning, wrap it in `sklearn.frozen.FrozenEstimator`. It becomes a density of torch,
-    exactly, since energies are trained and sampled by its gradient.
+    A fitted estimator, in the units of X, is used as it is. One that is not fitted,
+    such as a clone by a grid search, is fitted to the standardised rows. To keep a
+    fitted one when it is cloned, wrap it in `sklearn.frozen.FrozenEstimator`. The
+    estimator is converted exactly to a density of torch, since gradients are needed.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class EstimatorReference(Reference):
         `sklearn.mixture.GaussianMixture`, or `sklearn.neighbors.KernelDensity` with
         its Gaussian kernel.
     mean, scale : ndarray of shape (n_features,) or None
-        Of the columns of X: how rows in its units are standardised.
+        Mean and scale by which the columns of X are standardised.
 
     Examples
     --------
@@ -59,7 +59,7 @@ class EstimatorReference(Reference):
         self.scale = scale
 
     def check_options(self) -> None:
-        """Raise ValueError where there is no way to turn it into a density of torch."""
+        """Raise ValueError where the estimator has no equal density of torch."""
         estimator: Any = unwrapped(self.estimator)
         if not any(isinstance(estimator, kind) for kind in CONVERTERS):
             known = ", ".join(kind.__name__ for kind in CONVERTERS)
@@ -81,13 +81,13 @@ class EstimatorReference(Reference):
             )
 
     def in_units(self, mean: Array, scale: Array) -> EstimatorReference:
-        """Return this for rows that are standardised by mean and scale."""
+        """Return the reference for rows that are standardised by mean and scale."""
         return EstimatorReference(self.estimator, mean, scale)
 
     def fit(
         self, x: Tensor, *, weight: Tensor | None, generator: torch.Generator
     ) -> Density:
-        """Return the estimator's density, of the rows where it was not fitted."""
+        """Return the density of the estimator, fitted to the rows if it was not."""
         estimator = unwrapped(self.estimator)
         mean = np.zeros(x.shape[1]) if self.mean is None else self.mean
         scale = np.ones(x.shape[1]) if self.scale is None else self.scale
@@ -106,7 +106,7 @@ class EstimatorReference(Reference):
 
 
 def unwrapped(estimator: Any) -> Any:
-    """Return what a FrozenEstimator holds, or the estimator itself."""
+    """Return the estimator inside a FrozenEstimator, or the estimator itself."""
     return estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
 
 

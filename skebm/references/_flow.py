@@ -1,4 +1,4 @@
-"""A neural spline flow as reference; needs zuko."""
+"""Neural spline flows as references; they need zuko."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _build_flow(sizes: Tensor, seed: int) -> Any:
 
 
 class FlowDensity(Density):
-    r"""Density of rows that a flow makes of normal ones.
+    r"""Density of an invertible map (a flow) of normal rows.
 
     .. math:: \log q_0(x) = \log N(f(x); 0, I) + \log |\det f'(x)|
 
@@ -110,13 +110,13 @@ class FlowDensity(Density):
     def transition(
         self, x: Tensor, scale: Tensor, generator: torch.Generator
     ) -> Tensor:
-        """Return the rows as they are: a step would take as long as a draw."""
+        """Return the rows unchanged: a step would take as long as a draw."""
         del scale, generator
         return x
 
 
 class FlowMixtureDensity(StackedDensity):
-    r"""A flow, mixed with Gaussians that hold the tails.
+    r"""Mixture of a flow and of Gaussians, which cover the tails.
 
     .. math:: q_0(x) = a \, q_{flow}(x) + (1 - a) \, q_{gmm}(x)
 
@@ -143,10 +143,10 @@ class FlowMixtureDensity(StackedDensity):
 
 
 def _inverse(transform: Any, y: Tensor) -> Tensor:
-    """Return the x that an autoregressive transform of zuko takes to y.
+    """Return the inverse of an autoregressive transform of zuko at y.
 
-    A pass makes the splines of its own columns only; zuko's inverse makes all of them
-    in each pass, which in many columns takes ten times as long.
+    A pass computes the splines of its own columns only. The inverse of zuko computes
+    all of them in each pass, which takes ten times as long in many columns.
     """
     if not hasattr(transform, "hyper"):
         return transform().inv(y)  # of one column
@@ -174,7 +174,7 @@ class FlowReference(Reference):
     with autoregressive transforms :math:`f` of rational-quadratic splines. Adam's rate
     decays along a cosine; the weights are averaged; of the states after each epoch the
     one with the best held-out likelihood is kept. A flow has thin tails, and overfits
-    some tables; so it is mixed with a `GaussianMixtureReference`, by the share that is
+    some tables, so it is mixed with a `GaussianMixtureReference`, by the share that is
     best on the same held-out rows. Needs zuko (``pip install skebm[flows]``).
 
     Parameters
@@ -199,7 +199,7 @@ class FlowReference(Reference):
     n_iter_no_change : int, default=20
         Epochs without improvement after which training stops.
     mixture : GaussianMixtureReference, GaussianReference or None, default=None
-        What the flow is mixed with; None takes a `GaussianMixtureReference`.
+        The Gaussians to mix with the flow; None takes a `GaussianMixtureReference`.
 
     Raises
     ------
@@ -266,7 +266,7 @@ class FlowReference(Reference):
     def fit(
         self, x: Tensor, *, weight: Tensor | None, generator: torch.Generator
     ) -> FlowMixtureDensity:
-        """Return the flow and Gaussians that foretell held-out rows best."""
+        """Return the flow and Gaussians, mixed by the likelihood of held-out rows."""
         noise = torch.from_numpy(dequantization_scale(x.double().numpy())).float()
         weight = torch.ones(len(x)) if weight is None else weight
         order = torch.randperm(len(x), generator=generator)

@@ -12,15 +12,15 @@ from skebm.references._mixture import GaussianMixtureDensity, GaussianReference
 from skebm.references._stacking import GaussianMixtureReference
 from skebm.utils import dequantization_scale, normal_like, pick, uniform_like
 
-#: Elements of the matrices that are worked on at a time.
+#: Most elements of the matrices of a chunk of rows.
 CHUNK_ELEMENTS = 2**22
-#: Components drawn for each row, once; later draws pick among them.
+#: Components that are drawn and cached for each row.
 N_CACHED = 64
-#: Fits of a Gaussian, and of a mixture, to rows filled by the one before.
+#: Rounds in which a Gaussian, a mixture and the reference are fitted.
 N_GAUSSIAN_ROUNDS, N_MIXTURE_ROUNDS, N_LAST_ROUNDS = 30, 8, 1
-#: Components of that mixture.
+#: Components of the mixture of those rounds.
 ROUND_SIZES = (16, 32)
-#: Rows that those are fitted to.
+#: Most rows that Gaussians and mixtures are fitted to in a round.
 MAX_ROUND_ROWS = 5000
 
 
@@ -75,7 +75,7 @@ class MixtureConditionals:
         self._components = torch.empty(
             (len(x), N_CACHED), dtype=torch.int16, device=x.device
         )
-        rows = x.isnan().sum(1).argsort()  # alike in number, so that blocks are small
+        rows = x.isnan().sum(1).argsort()  # alike in size, so that blocks are small
         for part in rows.split(self._chunk_rows(len(self._means))):
             log_joint = self._log_joint(part)
             self.log_marginal[part] = log_joint.logsumexp(1)
@@ -83,9 +83,9 @@ class MixtureConditionals:
             self._components[part] = picked.to(torch.int16)
 
     def draw(self, rows: Tensor, n_draws: int, generator: torch.Generator) -> Tensor:
-        """Return completions of rows of these numbers, (n_rows, n_draws, n_features).
+        """Return completions of rows by index, shape (n_rows, n_draws, n_features).
 
-        What is observed stays as it is.
+        Observed entries stay as they are.
         """
         rows = rows.repeat_interleave(n_draws)
         place = uniform_like(self.log_marginal.new_empty(len(rows)), generator)
@@ -120,7 +120,7 @@ class MixtureConditionals:
         return self._constant - log_det - 0.5 * square - units
 
     def _blocks(self, rows: Tensor, k: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return what is missing, at which columns, and P_MM and b of components k.
+        """Return masks and columns of missing entries, and P_MM and b of components k.
 
         Rows that miss fewer entries than others are padded with the identity.
         """
@@ -152,7 +152,7 @@ class TiedValues:
     x : Tensor of shape (n, n_features)
         Rows, NaN where missing.
     tied : Tensor of bool of shape (n_features,)
-        Which columns are on a grid.
+        Mask of the columns on a grid.
     """
 
     def __init__(self, x: Tensor, tied: Tensor) -> None:
@@ -163,7 +163,7 @@ class TiedValues:
                 self._values[j] = values
 
     def snap(self, x: Tensor) -> Tensor:
-        """Return rows with each entry at the nearest value of its column."""
+        """Return rows with entries rounded to the nearest value of their column."""
         if not self._values:
             return x
         x = x.clone()

@@ -1,4 +1,4 @@
-"""A kernel density estimate as reference."""
+"""Kernel density estimates as references."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_KERNELS = 4_000_000
 
 
 class KernelDensity(Density):
-    r"""Gaussian kernels about points.
+    r"""Mean of Gaussian kernels centred on points.
 
     .. math:: q_0(x) = \sum_i w_i \prod_j N(x_j; y_{ij}, h_j^2)
 
@@ -59,7 +59,7 @@ class KernelDensity(Density):
 
     @property
     def narrowest_scale(self) -> float:
-        """Least bandwidth of a column."""
+        """The smallest bandwidth of a column."""
         return float(self.bandwidth.min())
 
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
@@ -68,25 +68,25 @@ class KernelDensity(Density):
         return self.bandwidth * kernels.sample(n_samples, generator)
 
     def _kernels(self, dtype: torch.dtype) -> RoundMixture:
-        """Return the kernels in columns of bandwidth one."""
+        """Return the kernels of columns that are divided by their bandwidth."""
         points = self.points.to(dtype) / self.bandwidth
         return RoundMixture.about(points, 1.0, self.weights.to(dtype))
 
 
 class KernelDensityReference(Reference):
-    r"""Gaussian kernels about the rows, of the bandwidth that foretells a row best.
+    r"""Kernel density estimate with the bandwidth of best leave-one-out likelihood.
 
     .. math:: h = \arg\max_h \sum_i \log \frac{1}{1 - w_i} \sum_{k \ne i}
               w_k N(x_i; x_k, h^2 u^2), \qquad u_j \text{ the unit of column } j
 
-    One bandwidth for all standardised columns, wider where a column lies on a grid. At
-    most 1000 rows judge it.
+    One bandwidth for all standardised columns, wider where a column lies on a grid. It
+    is chosen on at most 1000 rows.
 
     Parameters
     ----------
     max_rows : int, default=10_000
-        Rows used, chosen at random where there are more: each costs whenever the
-        density is evaluated.
+        Rows used, chosen at random where there are more, since each of them adds to
+        the cost of evaluating the density.
 
     References
     ----------
@@ -115,7 +115,7 @@ class KernelDensityReference(Reference):
     def fit(
         self, x: Tensor, *, weight: Tensor | None, generator: torch.Generator
     ) -> KernelDensity:
-        """Return the estimate about the rows, in proportion to their weights."""
+        """Return the kernel density of the weighted rows."""
         chosen = torch.randperm(len(x), generator=generator)[: self.max_rows]
         x = x[chosen]
         weight = torch.ones(len(x)) if weight is None else weight[chosen].float()
@@ -129,7 +129,7 @@ class KernelDensityReference(Reference):
 
 
 def _leave_one_out(x: Tensor, weight: Tensor, bandwidths: Tensor) -> Tensor:
-    """Return the mean log density of rows left out, for each bandwidth."""
+    """Return the mean leave-one-out log density for each bandwidth."""
     x, weight = x.double(), weight.double()
     judged = torch.arange(len(x))[weight < 1][:MAX_JUDGED]
     if not len(judged):

@@ -1,4 +1,4 @@
-"""Mixtures of round Gaussians: about rows, or as a generator's components."""
+"""Mixtures of isotropic Gaussians, as kernels or as components of a generator."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def log_kernels(x: Tensor, means: Tensor, scales: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class RoundMixture:
-    r"""A mixture of round Gaussians.
+    r"""A mixture of isotropic Gaussians.
 
     .. math:: m(x) = \sum_i e^{a_i} N(x; \mu_i, s_i^2 I)
 
@@ -52,14 +52,14 @@ class RoundMixture:
     def about(
         cls, means: Tensor, scale: float | Tensor, weight: Tensor | None = None
     ) -> RoundMixture:
-        """Return kernels about rows, even or in proportion to weights."""
+        """Return kernels centred on rows, of equal or given weights."""
         scale = torch.as_tensor(scale, dtype=means.dtype, device=means.device)
         scales = scale.expand(len(means))
         weight = torch.ones_like(scales) if weight is None else weight
         return cls(means, scales, (weight / weight.sum()).log())
 
     def part(self, share: float) -> RoundMixture:
-        """Return this as a part, of the given share, of a larger mixture."""
+        """Return the mixture scaled by its share in a larger one."""
         log_shares = self.log_shares + math.log(share)
         return RoundMixture(self.means, self.scales, log_shares)
 
@@ -78,7 +78,7 @@ class RoundMixture:
         return kernels.sum(1).log() + top
 
     def pick(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Return for each x a component by its posterior, shape (n,)."""
+        """Draw the component of each x from its posterior, shape (n,)."""
         return pick(self._kernels(x)[0], generator)
 
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
@@ -89,7 +89,7 @@ class RoundMixture:
         return means + self.scales[drawn, None] * normal_like(means, generator)
 
     def _kernels(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the terms of m(x) over the largest, shape (n, m), and its log."""
+        """Return the terms of m(x) over the largest, (n, m), and the log of that."""
         kernels = log_kernels(x, self.means, self.scales) + self.log_shares
         top = kernels.amax(1, keepdim=True)
         return (kernels - top).clamp_(min=LOG_TINY).exp_(), top[:, 0]

@@ -1,4 +1,4 @@
-"""Monotone maps of single columns, after which each is nearly normal."""
+"""Monotone maps of single columns to nearly normal ones."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from torch import Tensor, nn
 
 Array = NDArray[np.float64]
 
-#: Kernels a column are this many times the root of the number of rows, at most so many.
+#: Kernels of a column, relative to the root of the number of rows, and their maximum.
 KERNELS_PER_ROOT, MAX_KERNELS = 4, 256
 #: Width of a kernel in distances to its neighbours.
 RELATIVE_WIDTH = 4.0
 #: Least width in standard deviations, so that no density is infinite.
 LEAST_WIDTH = 1e-3
-#: Share of its values that differ in a column without ties, and of rows that are alike.
+#: In a column without ties: least share of distinct values, most of one value.
 MIN_DISTINCT, MAX_TIES = 0.9, 0.02
 #: Ratio of neighbouring ranks at which the outermost rows are knots.
 TAIL_RATIO = 1.7
 
 
 class MarginalMaps(nn.Module):
-    r"""A rational-quadratic spline a column, with straight tails.
+    r"""Monotone rational-quadratic splines, one for each column, with linear tails.
 
     .. math:: z_j = T_j(x_j), \qquad \log p(x) = \log p(z) + \sum_j \log T_j'(x_j)
 
     Parameters
     ----------
     knots, values, slopes : Tensor of shape (n_features, n_knots)
-        Places, the map there, and its derivative there.
+        Positions of the knots, with the values and derivatives of the map there.
 
     References
     ----------
@@ -82,7 +82,7 @@ class MarginalMaps(nn.Module):
         return z.T, log_slope.sum(dim=0)
 
     def inverse(self, z: Tensor) -> Tensor:
-        """Return the x that is mapped to z."""
+        """Return the rows that are mapped to z."""
         low, high, below, above, start, end = self._pieces(z, self.values)
         width, height = high - low, above - below
         steepness = height / width
@@ -98,7 +98,7 @@ class MarginalMaps(nn.Module):
         return x.T
 
     def _pieces(self, x: Tensor, edges: Tensor) -> tuple[Tensor, ...]:
-        """Return knots, values and slopes at both ends of each entry's piece."""
+        """Return knots, values and slopes at both ends of each entry's interval."""
         right = torch.searchsorted(edges[:, 1:-1].contiguous(), x.T.contiguous()) + 1
         return tuple(
             table.gather(1, place)
@@ -108,7 +108,7 @@ class MarginalMaps(nn.Module):
 
 
 def tied_columns(x: Array) -> NDArray[np.bool_]:
-    """Tell in which columns many values are repeated, or one is by many rows."""
+    """Return a mask of the columns with many repeated values or one frequent value."""
     n = len(x)
     counts = [np.unique(column, return_counts=True)[1] for column in x.T]
     few = [len(c) < MIN_DISTINCT * n or c.max() > max(1, MAX_TIES * n) for c in counts]
@@ -116,16 +116,17 @@ def tied_columns(x: Array) -> NDArray[np.bool_]:
 
 
 def fit_marginals(x: Array, tied: NDArray[np.bool_] | None = None) -> MarginalMaps:
-    r"""Return maps after which each column is about standard normal.
+    r"""Return maps that make each column nearly standard normal.
 
     .. math:: T(x) = \Phi^{-1}\Big(\frac1m \sum_i \Phi\Big(\frac{x - q_i}{h_i}
               \Big)\Big)
 
     at the knots of a spline: a column's density is estimated by kernels at m of its
-    quantiles :math:`q_i`, each as wide as the rows lie apart there, so that peaks stay
-    narrow and tails wide. Columns with ties (a tenth of the values are repeated, or a
-    fiftieth of the rows have the same one) are standardised only: each of their values
-    would be a spike, which a net learns to tell from all that is drawn beside it.
+    quantiles :math:`q_i`, with widths in proportion to the local distances of rows, so
+    that peaks stay narrow and tails wide. Columns with ties (a tenth of the values are
+    repeated, or a fiftieth of the rows have the same one) are standardised only: each
+    of their values would become a spike, which a net learns to tell from draws beside
+    it.
 
     Parameters
     ----------
@@ -145,13 +146,13 @@ def fit_marginals(x: Array, tied: NDArray[np.bool_] | None = None) -> MarginalMa
 
 
 def _straight(column: Array) -> tuple[Array, Array, Array]:
-    """Return what `_fit_column` does, of a map that standardises."""
+    """Return knots, values and slopes of the linear map that standardises."""
     spread, ends = column.std() or 1.0, np.array([-1.0, 1.0])
     return column.mean() + spread * ends, ends, np.full(2, 1 / spread)
 
 
 def _fit_column(ordered: Array) -> tuple[Array, Array, Array]:
-    """Return knots, the map there and its slopes."""
+    """Return knots, values and slopes of the map of a sorted column."""
     n, least = len(ordered), LEAST_WIDTH * (ordered.std() or 1.0)
     m = min(MAX_KERNELS, max(8, round(KERNELS_PER_ROOT * math.sqrt(n))))
     centres = np.quantile(ordered, (np.arange(m) + 0.5) / m)
@@ -172,7 +173,7 @@ def _fit_column(ordered: Array) -> tuple[Array, Array, Array]:
 
 
 def _spaced(ordered: Array, spacing: float) -> Array:
-    """Return the values that lie so far apart; two at least."""
+    """Return values at least `spacing` apart, and no fewer than two."""
     kept = [ordered[0]]
     for value in ordered[1:]:
         if value >= kept[-1] + spacing:
@@ -183,7 +184,7 @@ def _spaced(ordered: Array, spacing: float) -> Array:
 def _lengthened(
     knots: Array, values: Array, slopes: Array, n_knots: int
 ) -> tuple[Array, Array, Array]:
-    """Return the same map with more knots, put on its straight upper tail."""
+    """Return the same map with further knots on its linear upper tail."""
     more = np.arange(1, n_knots - len(knots) + 1) * (knots[-1] - knots[-2])
     return (
         np.r_[knots, knots[-1] + more],

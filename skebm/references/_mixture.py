@@ -1,4 +1,4 @@
-"""Gaussian references: one, or a mixture."""
+"""Mixtures of Gaussians, and a single Gaussian as reference."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from torch import Tensor
 from skebm.references._base import Conditional, Density, Reference
 from skebm.utils import VARIANCE_FLOOR, column_units, normal_like, pick
 
-#: Elements of factors gathered a row, up to which that is faster than a loop.
+#: Up to so many elements, gathering a factor for each row is faster than a loop.
 MAX_GATHERED = 1_000_000
 #: Whitened elements at a time, so that they stay in the processor's cache.
 CACHED_ELEMENTS = 2**18
-#: Components of less weight, after some columns are given, are left out.
+#: Components of less weight in a conditional are left out.
 NEGLIGIBLE_WEIGHT = 1e-9
 
 
@@ -60,7 +60,7 @@ class GaussianMixtureDensity(Density):
         self._precompute()
 
     def _precompute(self) -> None:
-        """Keep inverse factors side by side, whitened means and log constants.
+        """Store inverse factors side by side, whitened means and log constants.
 
         Components come last, so that sums over columns run along contiguous memory.
         """
@@ -87,7 +87,7 @@ class GaussianMixtureDensity(Density):
         return torch.cat([self._log_joint(z).logsumexp(dim=1) for z in self._cut(x)])
 
     def _cut(self, x: Tensor) -> Sequence[Tensor]:
-        """Return parts of the rows, whose joint densities need little memory."""
+        """Split the rows so that the joint densities of a part need little memory."""
         return x.split(max(1, CACHED_ELEMENTS // max(1, len(self.shift))))
 
     def _log_joint(self, x: Tensor) -> Tensor:
@@ -133,7 +133,7 @@ class GaussianMixtureDensity(Density):
 
     @property
     def narrowest_scale(self) -> float:
-        """Least standard deviation of a component, in any direction."""
+        """The smallest standard deviation of a component in any direction."""
         return float(torch.linalg.svdvals(self.cholesky.double()).min())
 
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
@@ -146,12 +146,12 @@ class GaussianMixtureDensity(Density):
     def transition(
         self, x: Tensor, scale: Tensor, generator: torch.Generator
     ) -> Tensor:
-        r"""Return rows after a Crank-Nicolson step within a component of theirs.
+        r"""Return rows after a Crank-Nicolson step within a component drawn for each.
 
         .. math:: x' = \mu_k + \sqrt{1 - s^2} (x - \mu_k) + s L_k \varepsilon, \qquad
             k \sim p(k | x)
 
-        It is as long in each direction as the component is wide there.
+        Its length in each direction is in proportion to the component's width there.
 
         References
         ----------
@@ -164,14 +164,14 @@ class GaussianMixtureDensity(Density):
         return centre + kept + scale * self._deviations(component, generator)
 
     def _classify(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw the component that each row is of, shape (n,)."""
+        """Draw the component of each row from its posterior, shape (n,)."""
         shares = self._log_joint(x).softmax(dim=1)
-        # Of a row too far from all of them for a density above zero nothing is known.
+        # A row so far away that all densities are zero has no posterior.
         shares = torch.where(shares.isnan(), self.weights, shares)
         return pick(shares, generator)
 
     def _deviations(self, component: Tensor, generator: torch.Generator) -> Tensor:
-        """Return draws of the given components, less their means."""
+        """Return draws of the given components minus their means."""
         shape = len(component), self.means.shape[1]
         noise = normal_like(self.means.new_empty(shape), generator)
         if noise.numel() * noise.shape[1] <= MAX_GATHERED:

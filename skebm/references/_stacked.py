@@ -1,4 +1,4 @@
-"""A density of two parts."""
+"""A mixture of two densities."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from skebm.utils import uniform_like
 
 
 class StackedDensity(Density):
-    r"""Mixture of two densities, of the classes that a subclass names.
+    r"""Mixture of two densities, whose classes a subclass names.
 
     .. math:: q_0(x) = a \, q_1(x) + (1 - a) \, q_2(x)
 
@@ -22,7 +22,7 @@ class StackedDensity(Density):
     share : Tensor of shape ()
         a.
     **state : Tensor
-        The tensors of both parts, after their names and a dot.
+        The tensors of both parts, each prefixed by the name of the part and a dot.
     """
 
     #: Names and classes of the parts.
@@ -62,7 +62,7 @@ class StackedDensity(Density):
         return self.stack(*(part.log_prob(x) for part in self.parts))
 
     def stack(self, first: Tensor, second: Tensor) -> Tensor:
-        """Return the log density where those of the parts are known."""
+        """Return the log density from those of the parts."""
         return torch.logaddexp(
             self.share.log() + first, torch.log1p(-self.share) + second
         )
@@ -70,7 +70,7 @@ class StackedDensity(Density):
     def transition(
         self, x: Tensor, scale: Tensor, generator: torch.Generator
     ) -> Tensor:
-        """Return rows after a step of the part that each is of, drawn by its share."""
+        """Return rows after a step of a part that is drawn from each row's posterior."""
         first, second = self.parts
         log_odds = torch.logit(self.share) + first.log_prob(x) - second.log_prob(x)
         of_first = uniform_like(log_odds, generator) < log_odds.sigmoid()
@@ -82,7 +82,7 @@ class StackedDensity(Density):
 
     @property
     def narrowest_scale(self) -> float:
-        """Least standard deviation of either part."""
+        """The smaller of the narrowest scales of the parts."""
         return min(part.narrowest_scale for part in self.parts)
 
     @torch.no_grad()
@@ -97,7 +97,7 @@ class StackedDensity(Density):
 
 
 def _prefixed(parts: Iterable[tuple[str, Density]]) -> dict[str, Tensor]:
-    """Return the tensors of all parts, after their names and a dot."""
+    """Return the tensors of all parts by name, prefixed by the part and a dot."""
     return {
         f"{name}.{key}": tensor
         for name, part in parts

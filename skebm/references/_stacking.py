@@ -1,4 +1,4 @@
-"""A mixture of Gaussians that chooses its own size and stiffness."""
+"""Stacked Gaussian mixtures, whose sizes and shrinkage are chosen by likelihood."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from skebm.references._mixture import GaussianMixtureDensity, make_mixture
 from skebm.utils import VARIANCE_FLOOR, check_range, column_units, is_count
 
 Array = NDArray[np.float64]
-#: Rows to fit to, and rows to judge by.
+#: Training rows and held-out rows.
 Split = tuple[Array, Array]
 
 SHRINKAGES = (1 / 16, 1 / 4, 1.0)
 FEW_ROWS = 1000
 N_FOLDS = 5
 MANY_COLUMNS = 32
-#: Multiplications of a pass of EM, fifteen of which are made: some ten seconds.
+#: Most multiplications of a pass of EM; fifteen passes take some ten seconds.
 MAX_PASS = 1e10
 MIN_STACK_WEIGHT = 0.02
-#: Sizes of a mixture that leaves a net something plain to learn.
+#: Sizes of the coarser reference.
 COARSE_SIZES = (2, 4, 8)
 NEGLIGIBLE_MASS = 1e-3
 
@@ -47,7 +47,7 @@ class Components:
     covariances: Array
 
     def shrunk(self, n_rows: int, strength: float) -> Components:
-        r"""Shrink each covariance towards the mean one, W, as by pseudo-rows.
+        r"""Shrink each covariance towards the mean covariance W, as pseudo-rows would.
 
         .. math:: C_k \leftarrow \frac{n_k C_k + \nu d W}{n_k + \nu d}
         """
@@ -61,7 +61,7 @@ class Components:
         return Components(self.weights, self.means, covariances)
 
     def factors(self) -> Array:
-        """Return the lower triangles, (k, d, d), or the diagonals' roots, (k, d)."""
+        """Return Cholesky factors, (k, d, d), or roots of diagonals, (k, d)."""
         if self.covariances.ndim == 2:
             return np.sqrt(self.covariances)
         return np.asarray(np.linalg.cholesky(self.covariances), np.float64)
@@ -84,7 +84,7 @@ class Components:
 
 @dataclass(frozen=True)
 class Candidate:
-    """How a mixture is fitted; strength says how far it is shrunk."""
+    """Options of one fit of a mixture; `strength` is that of the shrinkage."""
 
     kind: str
     n_components: int
@@ -102,18 +102,18 @@ class GaussianMixtureReference(Reference):
     seeds, each at several strengths of shrinkage of its covariances towards their mean,
     a Ledoit-Wolf Gaussian, and diagonal mixtures where rows are few. With fewer rows
     than columns the mixtures are all diagonal. Stacking them by held-out likelihood
-    beats the choice of one by BIC or by validation (``docs/notes/references.md``). What
-    comes out is one ordinary mixture.
+    is better than choosing one by BIC or by validation (``docs/notes/references.md``).
+    The result is one ordinary mixture.
 
     Parameters
     ----------
     n_components : tuple of int, default=(2, 4, 8, 16, 32, 64)
-        Sizes tried, in this order, until two in a row bring nothing. Left out are those
-        of which a pass of EM takes over 1e10 multiplications (size times rows times
-        columns squared), as 64 does with 10 000 rows of 125 columns and more.
+        Sizes to try, in this order, until two in a row gain nothing. Sizes for which a
+        pass of EM takes over 1e10 multiplications (size times rows times columns
+        squared) are left out, such as 64 with 10 000 rows of 125 columns.
     n_repeats : int or None, default=None
-        Seeds a size; None takes two up to 32 columns and one above, where components
-        are dear.
+        Seeds for each size; None takes two for up to 32 columns and one above, where
+        components are costly.
     max_rows : int, default=10_000
         Rows used, chosen at random where there are more.
 
@@ -156,7 +156,7 @@ class GaussianMixtureReference(Reference):
         check_range(self, "max_rows", right, "an integer, at least 2")
 
     def coarser(self) -> GaussianMixtureReference | None:
-        """Return a mixture of at most eight components, or None where this is one."""
+        """Return a mixture of at most eight components, or None if this is one."""
         if max(self.n_components, default=1) <= max(COARSE_SIZES):
             return None
         return GaussianMixtureReference(COARSE_SIZES)
@@ -164,14 +164,14 @@ class GaussianMixtureReference(Reference):
     def fit(
         self, x: Tensor, *, weight: Tensor | None, generator: torch.Generator
     ) -> GaussianMixtureDensity:
-        """Return the mixture of the rows, resampled where they have weights."""
+        """Return the mixture of the rows, which are resampled by their weights."""
         rows, folds, seed = self.choose_rows(x, weight, generator)
         return self.fit_stack(rows, split_rows(rows, folds), seed)[0]
 
     def choose_rows(
         self, x: Tensor, weight: Tensor | None, generator: torch.Generator
     ) -> tuple[Array, list[NDArray[np.int64]], int]:
-        """Return the rows to fit to, which of them are left out in turn, and a seed."""
+        """Return rows to fit to, the folds that are left out in turn, and a seed."""
         seed = int(torch.randint(2**31 - 1, (1,), generator=generator))
         rng = np.random.RandomState(seed)
         rows = x.double().numpy()
@@ -180,7 +180,7 @@ class GaussianMixtureReference(Reference):
             share = weight.double().numpy() / weight.double().sum().item()
             order = rng.choice(len(rows), size=len(rows), p=share)
         order = order[: self.max_rows]
-        # By the row it came from, so that no fold holds copies of another's rows.
+        # Copies of one row go to one fold.
         fold_of_row = rng.permutation(len(rows)) % N_FOLDS
         folds = [np.flatnonzero(fold_of_row[order] == k) for k in range(N_FOLDS)]
         folds = [fold for fold in folds if len(fold)]
@@ -189,13 +189,13 @@ class GaussianMixtureReference(Reference):
     def fit_stack(
         self, x: Array, splits: list[Split], seed: int
     ) -> tuple[GaussianMixtureDensity, Array]:
-        """Return the stacked members as one mixture, fitted to the rows x.
+        """Return the stacked members as one mixture, and its held-out log densities.
 
-        And its log densities of the rows that the splits leave out.
+        The members are fitted to x, and stacked by the rows that the splits hold out.
         """
         unit = column_units(x)
         splits = [(train / unit, held_out / unit) for train, held_out in splits]
-        held_out, first_fits = self._judge(splits, x.shape)
+        held_out, first_fits = self._score_candidates(splits, x.shape)
         log_densities = np.array(list(held_out.values()))
         stack_weights = stacking_weights(log_densities)
         fitted: dict[Candidate, Components] = {}
@@ -213,10 +213,10 @@ class GaussianMixtureReference(Reference):
         stacked = logsumexp(log_densities, b=stack_weights[:, None], axis=0)
         return mixture, np.asarray(stacked - np.log(unit).sum())
 
-    def _judge(
+    def _score_candidates(
         self, splits: list[Split], shape: tuple[int, ...]
     ) -> tuple[dict[Candidate, Array], dict[Candidate, Components]]:
-        """Return each candidate's held-out log densities, and its fits."""
+        """Return held-out log densities and fits of the candidates."""
         held_out: dict[Candidate, Array] = {}
         fits: dict[Candidate, Components] = {}
         best, n_without_gain = -np.inf, 0
@@ -234,13 +234,13 @@ class GaussianMixtureReference(Reference):
         return held_out, fits
 
     def _plan(self, n_rows: int, n_features: int) -> list[list[Candidate]]:
-        """Return groups of candidates: those of one group are judged together."""
+        """Return groups of candidates; a group counts by its best candidate."""
         groups = [[Candidate("ledoit-wolf", 1, 0)], [Candidate("full", 1, 0)]]
         sizes = [k for k in self.n_components if k <= 0.16 * n_rows]
         if n_rows < 10 * n_features:
             groups += [[Candidate("diag", k, 0)] for k in (1, *sizes[:4])]
         if n_rows < n_features:
-            return groups  # several full covariances have nothing to go by
+            return groups  # too few rows for several full covariances
         pass_of_one = n_rows * n_features**2
         sizes = [k for k in sizes if k * pass_of_one <= MAX_PASS]
         repeats = range(self.n_repeats or (2 if n_features <= MANY_COLUMNS else 1))
@@ -248,18 +248,18 @@ class GaussianMixtureReference(Reference):
 
 
 def split_rows(x: Array, folds: list[NDArray[np.int64]]) -> list[Split]:
-    """Return, for each fold, the rows without it and those of it."""
+    """Return for each fold the rows outside it and the rows in it."""
     return [(np.delete(x, fold, axis=0), x[fold]) for fold in folds]
 
 
 def _cross_validate(
     splits: list[Split], base: Candidate
 ) -> tuple[dict[Candidate, Array], Components]:
-    """Return held-out log densities at each strength, and the last fold's fit."""
+    """Return held-out log densities at each strength, and the fit of the last fold."""
     strengths = SHRINKAGES if base.n_components > 1 else (0.0,)
     parts: dict[float, list[Array]] = {strength: [] for strength in strengths}
-    for number, (train, held_out) in enumerate(splits):
-        fit = _fit_components(train, base, number)
+    for i, (train, held_out) in enumerate(splits):
+        fit = _fit_components(train, base, i)
         for strength in strengths:
             shrunk = fit.shrunk(len(train), strength)
             parts[strength].append(shrunk.log_prob(held_out))
@@ -273,7 +273,7 @@ def _cross_validate(
 def _fit_components(
     x: Array, candidate: Candidate, seed: int, start: Components | None = None
 ) -> Components:
-    """Fit one candidate; a start leaves a few steps of EM to go."""
+    """Fit one candidate; from a start, EM makes only a few steps."""
     floor = VARIANCE_FLOOR * np.eye(x.shape[1])
     if candidate.kind == "ledoit-wolf":
         covariance = ledoit_wolf(x)[0] + floor
@@ -294,13 +294,13 @@ def _fit_components(
             precisions_init=np.linalg.inv(start.covariances),
         )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # few steps are meant
+        warnings.simplefilter("ignore", ConvergenceWarning)  # few steps are intended
         mixture.fit(x)
     return Components(mixture.weights_, mixture.means_, mixture.covariances_)
 
 
 def stacking_weights(held_out: Array) -> Array:
-    """Return convex weights of the members by EM on held-out log densities (m, n)."""
+    """Return stacking weights of m members, by EM on held-out log densities (m, n)."""
     weights = np.full(len(held_out), 1 / len(held_out))
     for _ in range(200):
         log_joint = held_out + np.log(weights + 1e-300)[:, None]
@@ -312,8 +312,8 @@ def stacking_weights(held_out: Array) -> Array:
 def _merge(members: list[tuple[float, Components]]) -> tuple[Array, Array, Array]:
     """Return weights, means and Cholesky factors of the mixture of mixtures.
 
-    The lightest components, a thousandth of the mass in all, are left out: they cost
-    as much as the others whenever the density is evaluated.
+    The lightest components, a thousandth of the mass together, are left out, since they
+    cost as much as the others.
     """
     weights = np.concatenate([share * c.weights for share, c in members])
     means = np.concatenate([c.means for _, c in members])

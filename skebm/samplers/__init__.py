@@ -1,8 +1,8 @@
-"""How a density is explored: Markov chains that know only an energy x -> (n,).
+"""Floor 2: samplers, Markov chains that take an energy x -> (n,) and nothing else.
 
-Every sampler leaves the density proportional to exp(-energy(x)) invariant (tests say
-so; the unadjusted Langevin ones nearly, for small steps), takes its randomness from an
-explicit `torch.Generator`, and gives no gradient to the model's parameters.
+Every sampler leaves the density proportional to exp(-energy(x)) invariant (as tests
+check; the unadjusted Langevin ones approximately, for small steps), takes randomness
+from an explicit `torch.Generator`, and gives no gradient to the model's parameters.
 """
 
 from skebm.samplers._augmented import AugmentedLangevin, Transition, transform

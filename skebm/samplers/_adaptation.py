@@ -1,4 +1,4 @@
-"""Step sizes tuned to a wanted acceptance rate."""
+"""Adaptation of step sizes to a target acceptance rate."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class DualAveraging:
     ----------
     log_start, log_step, log_average, error_sum : Tensor of shape ()
     target : float
-        a*, the wanted acceptance rate.
+        a*, the target acceptance rate.
     count : int
         t, the number of updates so far.
 
@@ -46,12 +46,12 @@ class DualAveraging:
 
     @classmethod
     def start(cls, step_size: Tensor, target: float) -> DualAveraging:
-        """Begin at `step_size` (shape ())."""
+        """Return the initial state at `step_size`, shape ()."""
         log_step = step_size.log()
         return cls(log_step, log_step, log_step, log_step.new_zeros(()), target)
 
     def update(self, acceptance: Tensor) -> DualAveraging:
-        """Take in the mean acceptance rate (shape ()) of one more step."""
+        """Return the state after one more step of mean acceptance rate `acceptance`."""
         t = self.count + 1
         error_sum = self.error_sum + (self.target - acceptance)
         log_step = self.log_start - t**0.5 / (_GAMMA * (t + _T0)) * error_sum

@@ -1,4 +1,4 @@
-"""Langevin dynamics with random transitions in between."""
+"""Langevin dynamics with random transitions between the steps."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class AugmentedLangevin(Langevin):
     .. math:: x \leftarrow T_i(x), \quad i \text{ random}, \qquad
               x' = x - \tfrac{s^2}{2} \nabla E(x) + \sigma\,\xi
 
-    The transitions are the augmentations that the data are believed to be invariant to:
-    they carry chains to where no Langevin step would. They leave no density
-    invariant; the Langevin steps after them must lead back.
+    The transitions are augmentations that the data are assumed to be invariant to. They
+    move chains to places that Langevin steps do not reach. They leave no density
+    invariant; the Langevin steps after them must correct for that.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ class AugmentedLangevin(Langevin):
 def transform(
     x: Tensor, transitions: Sequence[Transition], generator: torch.Generator
 ) -> Tensor:
-    """Return rows x after one of the transitions, chosen at random for all of them."""
+    """Return rows x after one transition, chosen at random for all rows together."""
     choice = torch.randint(
         len(transitions), (), generator=generator, device=generator.device
     )

@@ -1,4 +1,4 @@
-"""What every sampler is: a state, a step, a run; and what Metropolis samplers share."""
+"""Bases of the samplers: chains as states and steps, with or without rejection."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SAMPLERS: dict[str, type[AbstractSampler]] = {}
 
 @dataclass(frozen=True)
 class SamplerState:
-    """Everything a chain needs to go on.
+    """State of n chains: all that the next step depends on.
 
     Attributes
     ----------
@@ -45,22 +45,22 @@ class SamplerState:
 
 @dataclass(frozen=True)
 class AdaptiveState(SamplerState):
-    """A state with the memory of the step size's adaptation."""
+    """State of chains whose step size is being adapted."""
 
     adaptation: DualAveraging
 
 
 class AbstractSampler(BaseEstimator, ABC):
-    """A Markov chain for p(x) proportional to exp(-energy(x)): state in, state out.
+    """Base of samplers: Markov chains for p(x) proportional to exp(-energy(x)).
 
-    A sampler stores its settings only; all that moves lives in its `SamplerState`. To
+    A sampler stores its settings only; all that changes is in a `SamplerState`. To
     add one, implement `init` and `step`, or, where a Metropolis test decides, inherit
     `AbstractMetropolisSampler` and implement `propose`.
     """
 
-    #: Whether chains are rows, as the energy takes them, rather than latents of rows.
+    #: Whether the states of chains are rows of the energy, not latents of such rows.
     explores_rows: ClassVar[bool] = True
-    #: Step size of the first step; of no meaning where a sampler has none.
+    #: Step size of the first step; unused by samplers without steps of a size.
     step_size: float = 1.0
     #: Acceptance rate that an adapted step size aims at; None for none.
     target_acceptance: float | None = None
@@ -195,7 +195,7 @@ class AbstractSampler(BaseEstimator, ABC):
 
 
 def make_sampler(sampler: str | AbstractSampler) -> AbstractSampler:
-    """Return a sampler by name, an instance as it is.
+    """Return the sampler of that name; return an instance unchanged.
 
     Raises
     ------
@@ -213,7 +213,7 @@ def make_sampler(sampler: str | AbstractSampler) -> AbstractSampler:
 
 
 def _check_arguments(x0: Tensor, n_steps: int, generator: torch.Generator) -> None:
-    """Raise ValueError naming an argument of `run` that it can't work with."""
+    """Raise ValueError naming an argument of `run` that is not as described."""
     if x0.ndim != 2 or 0 in x0.shape or not x0.is_floating_point():
         raise ValueError(
             "x0 must have shape (n, d), neither of them 0, and a floating dtype, got "
@@ -226,9 +226,9 @@ def _check_arguments(x0: Tensor, n_steps: int, generator: torch.Generator) -> No
 
 
 class AbstractMetropolisSampler(AbstractSampler):
-    r"""A sampler that proposes x', then accepts it with probability min(1, exp(r)).
+    r"""Base of Metropolis samplers: a proposal is accepted by min(1, exp(r)).
 
-    r = energy(x) - energy(x') + log q(x | x') - log q(x' | x) for each chain alone; a
+    r = energy(x) - energy(x') + log q(x | x') - log q(x' | x) for each chain; a
     proposal of non-finite energy or r is rejected. During the first `n_adapt` steps the
     step size follows dual averaging towards `target_acceptance`; only later steps leave
     the density invariant.

@@ -1,4 +1,4 @@
-"""Whether chains have converged, and how many independent draws they are worth."""
+"""Diagnostics of chains: split R-hat and effective sample size."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from skebm.samplers._point import Point
 
-#: Stands for an energy of +inf or NaN, so that R-hat shows chains out of the support.
+#: Replaces energies of +inf or NaN, so that R-hat shows chains out of the support.
 _IMPOSSIBLE = 1e30
 
 
@@ -23,8 +23,8 @@ class ChainMoments:
 
     over the 2n halves j of the chains, each of N states; B' is the variance of the
     means of whole chains, larger where the halves of a chain are alike. f runs over the
-    columns of x, the distance of x from where the chains were first seen, and the
-    energy; the worst counts. Two sums a chain and f are kept, never a history. As B is
+    columns of x, the distance of x from the mean first state, and the energy; the
+    worst value is reported. Two sums per chain and f are stored, no history. As B is
     the variance of 2n means, the relative standard error of each ESS is about
     (1 / n)^(1/2): good for many short chains, a guess for a few. It is at most the
     number of states.
@@ -52,7 +52,7 @@ class ChainMoments:
         self.square_sum: Tensor | float = 0.0
 
     def add(self, point: Point) -> None:
-        """Take in the next state of all chains."""
+        """Add the next state of all chains."""
         if self.length < 2:
             return  # a half of one state has no variance
         if self.n_seen == 0:
@@ -87,7 +87,7 @@ class ChainMoments:
             spread = self._spread((first + second) / 2)
             error = torch.maximum(error, spread / len(first))
         ess = (pooled / error).clamp(max=n * len(means))
-        # One constant tells nothing: 0 / 0.
+        # A constant gives 0 / 0, from which nothing is known.
         metrics = {"r_hat": r_hat.nan_to_num(1.0, torch.inf).max()}
         return metrics | {"effective_sample_size": ess.nan_to_num(n * len(means)).min()}
 

@@ -104,5 +104,5 @@ class HMC(AbstractMetropolisSampler):
         for _ in range(self.n_leapfrog_steps):
             end = evaluate(energy, end.x + step * momentum)
             momentum = momentum - step * end.gradient
-        momentum = momentum + step / 2 * end.gradient  # the last kick is a half
+        momentum = momentum + step / 2 * end.gradient  # half a step in the last update
         return end, start - end.energy - momentum.square().sum(1) / 2

@@ -1,4 +1,4 @@
-"""An energy and its gradient at a batch of points."""
+"""Energies and their gradients at batches of points."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CHUNK_ELEMENTS, _CHUNK_ROWS = 2**16, 2**13
 
 @dataclass(frozen=True)
 class Point:
-    """Where n chains are, with the energy and its gradient there.
+    """Positions of n chains, with the energies and gradients at these.
 
     Attributes
     ----------
@@ -35,7 +35,7 @@ class Point:
         return Point(self.x, factor * self.energy, factor * self.gradient)
 
     def where(self, condition: Tensor, other: Point) -> Point:
-        """Rows of `self` where `condition` (shape (n,)) holds, else of `other`."""
+        """Return rows of `self` where `condition` (n,) holds, else of `other`."""
         rows = condition[:, None]
         return Point(
             torch.where(rows, self.x, other.x),
@@ -45,19 +45,19 @@ class Point:
 
 
 def chunk_rows(n_features: int) -> int:
-    """Rows a chunk, so that memory stays bounded for tables and images alike."""
+    """Return the rows per chunk that bound the memory, for tables and images."""
     return min(_CHUNK_ROWS, max(1, _CHUNK_ELEMENTS // max(1, n_features)))
 
 
 def checked(values: Tensor, n: int) -> Tensor:
-    """Return the energies of n points unless they have another shape than (n,)."""
+    """Return the energies of n points; raise ValueError unless their shape is (n,)."""
     if values.shape != (n,):
         raise ValueError(f"energy must return shape ({n},), got {tuple(values.shape)}.")
     return values
 
 
 def evaluate(energy: Energy, x: Tensor) -> Point:
-    """Energy and gradient at `x`; parameters of the energy receive no gradient."""
+    """Return energy and gradient at `x`, without gradients of parameters."""
     parts = [_evaluate_chunk(energy, rows) for rows in x.split(chunk_rows(x.shape[1]))]
     if len(parts) == 1:
         return Point(x, *parts[0])

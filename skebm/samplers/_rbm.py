@@ -1,4 +1,4 @@
-"""Chains of a restricted Boltzmann machine: clamped, and at several temperatures."""
+"""Chains of a restricted Boltzmann machine: clamped, or at several temperatures."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from skebm.samplers._point import Point
 
 
 class Clamped:
-    """The energy of an RBM some of whose visible units are held at observed values.
+    """Energy of an RBM with some visible units clamped to observed values.
 
-    Offers `sample_blocks` to `BlockGibbs`: the rest is redrawn given what is observed.
+    Its `sample_blocks`, for `BlockGibbs`, redraws the free units given the observed.
 
     Parameters
     ----------
     rbm : RBM
     observed : Tensor of shape (n, d)
-        NaN where a unit is free; a row a chain.
+        One row per chain; NaN where a unit is free.
     """
 
     def __init__(self, rbm: RBM, observed: Tensor) -> None:
         self.rbm = rbm
         self.observed = observed
-        #: Turns draws of v given h into draws given h and what is observed.
+        #: Conditions draws of v given h on the observed values.
         self.clamp = rbm.visible.clamp(observed)
 
     def __call__(self, v: Tensor) -> Tensor:
@@ -38,7 +38,7 @@ class Clamped:
         return self.clamp(self.rbm.sample_blocks(v, generator))
 
     def start(self, generator: torch.Generator) -> Tensor:
-        """Return rows whose free units ignore the hidden ones."""
+        """Return rows whose free units are drawn with all hidden units at 0."""
         h = self.observed.new_zeros(len(self.observed), len(self.rbm.weight))
         return self.clamp(self.rbm.sample_visible(h, generator))
 
@@ -46,11 +46,11 @@ class Clamped:
     def run(
         self, v: Tensor, n_rows: int, *, n_steps: int, generator: torch.Generator
     ) -> tuple[Tensor, Diagnostics]:
-        """Run chains from v, whose held units are in place.
+        """Run chains from v, whose clamped units have the observed values.
 
-        The chains of each of `n_rows` observed rows follow one another, as many of
-        each. Returns where they end, shape (n, d), and "r_hat" and
-        "effective_sample_size", about each row's own means.
+        Each of `n_rows` observed rows has the same number of chains, one after another.
+        Returns the ends of the chains, shape (n, d), with "r_hat" and
+        "effective_sample_size", computed within rows.
         """
         moments = ChainMoments(n_steps, n_rows)
         for _ in range(n_steps):
@@ -60,16 +60,16 @@ class Clamped:
 
 
 class TemperedGibbs:
-    r"""Block Gibbs chains at several temperatures that swap places.
+    r"""Block Gibbs chains at several temperatures, with swaps between them.
 
     .. math:: p_\beta(v, h) \propto e^{\beta (h^T W s(v) + c \cdot h
         + (b - b_0) \cdot s(v)) + b_0 \cdot s(v)} \, m(v), \qquad
         1 = \beta_1 > \dots > \beta_K = 0
 
     At beta = 0 the units are independent, with natural parameters b_0, so that the
-    hottest chains forget at once. A step redraws v and h at every temperature, then
-    lets neighbours swap, even pairs in one step and odd ones in the next, with
-    probability min(1, exp(r)), r the usual difference of log probabilities.
+    hottest chains are independent from step to step. A step redraws v and h at every
+    temperature, then swaps neighbours, even pairs in one step and odd ones in the next,
+    with probability min(1, exp(r)), r the usual difference of log probabilities.
 
     Parameters
     ----------
@@ -114,10 +114,10 @@ class TemperedGibbs:
     def run(
         self, rbm: RBM, n: int, *, n_steps: int, generator: torch.Generator
     ) -> tuple[Tensor, Diagnostics]:
-        """Run n chains from independent units; the second half of the steps counts.
+        """Run n chains from independent units.
 
-        Returns where the coldest chains end, shape (n, d), and "r_hat",
-        "effective_sample_size" and "swap_acceptance".
+        Returns the ends of the coldest chains, shape (n, d), with "r_hat",
+        "effective_sample_size" and "swap_acceptance" of the second half of the steps.
         """
         h = rbm.weight.new_zeros(len(self.betas), n, len(rbm.weight))
         moments = ChainMoments(n_steps - n_steps // 2)
@@ -131,7 +131,7 @@ class TemperedGibbs:
         return v, metrics | {"swap_acceptance": sum(swaps) / len(swaps)}
 
     def _swap(self, tilt: Tensor, generator: torch.Generator) -> Tensor:
-        """Return which replica goes to each temperature, shape (K, n)."""
+        """Return the index of the replica at each temperature after swaps, (K, n)."""
         n_temperatures, n = tilt.shape
         order = torch.arange(n_temperatures, device=tilt.device)[:, None].repeat(1, n)
         cold = torch.arange(self.n_steps % 2, n_temperatures - 1, 2)

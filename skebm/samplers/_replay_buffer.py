@@ -1,4 +1,4 @@
-"""A memory of chains."""
+"""Replay buffer of chains."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ REPLACEMENTS = ("in_place", "fifo", "reservoir")
 
 
 class ReplayBuffer(nn.Module):
-    r"""Rows where chains have stopped, to go on from.
+    r"""Replay buffer: the last rows of chains, from which later runs continue.
 
-    Everything is a buffer of the module, so that chains travel with checkpoints.
+    Everything is a buffer of the module, so that chains are saved with checkpoints.
 
     Parameters
     ----------
     rows : Tensor of shape (capacity, d)
-        What the buffer holds at first.
+        Initial rows.
     reinit_probability : float, default=0.05
-        Of a drawn row to be given up for a fresh one.
+        Probability that a drawn row is replaced by a fresh one.
     replacement : {"in_place", "fifo", "reservoir"}, default="in_place"
-        What makes room for a row that is put back: the row that its chain set out
-        from (chains persist), the oldest row, or a random one with probability
-        capacity / (rows seen), so that all rows ever seen are kept alike.
+        The row that is overwritten by a row that is put back: the start of its chain
+        (chains persist), the oldest row, or a random one with probability
+        capacity / (rows seen), so that all rows ever seen are kept equally likely.
 
     References
     ----------
@@ -71,7 +71,7 @@ class ReplayBuffer(nn.Module):
 
     @torch.no_grad()
     def draw(self, fresh: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Return where chains go on, and their places.
+        """Return rows at which chains continue, and their indices.
 
         Parameters
         ----------
@@ -87,7 +87,7 @@ class ReplayBuffer(nn.Module):
         places : Tensor of int64 of shape (n,)
             Their indices in the buffer.
         """
-        self._check_room(fresh)
+        self._check_capacity(fresh)
         device = self.rows.device
         places = torch.randperm(len(self), generator=generator, device=device)
         places = places[: len(fresh)]
@@ -97,8 +97,8 @@ class ReplayBuffer(nn.Module):
 
     @torch.no_grad()
     def put(self, rows: Tensor, places: Tensor, generator: torch.Generator) -> None:
-        """Keep where the chains from `places` have come to, at most a capacity's."""
-        self._check_room(rows)
+        """Store the ends of the chains that started at `places`."""
+        self._check_capacity(rows)
         capacity, device = len(self), rows.device
         order = self.n_seen + torch.arange(len(rows), device=device)
         if self.replacement == "fifo":
@@ -112,7 +112,7 @@ class ReplayBuffer(nn.Module):
         self.rows.index_copy_(0, places, rows.detach())
         self.n_seen += len(rows)
 
-    def _check_room(self, rows: Tensor) -> None:
+    def _check_capacity(self, rows: Tensor) -> None:
         if len(rows) > len(self):
             raise ValueError(
                 f"A buffer of {len(self)} rows can't draw or keep {len(rows)} at once."

@@ -17,7 +17,7 @@ from skebm.utils import check_range, is_positive, uniform_like
 
 @dataclass(frozen=True)
 class TemperingState(SamplerState):
-    """Chains at every temperature; those at temperature 1 are the state's own.
+    """State of chains at every temperature; `point` is of those at temperature 1.
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ class TemperingState(SamplerState):
 
 
 class ParallelTempering(AbstractSampler):
-    r"""Chains at several temperatures that swap places; the coldest counts.
+    r"""Parallel tempering: chains at several temperatures, with swaps between them.
 
     .. math::
         p_k(x) \propto \exp(-E(x) / T_k), \qquad 1 = T_1 < \dots < T_K, \qquad
@@ -94,12 +94,12 @@ class ParallelTempering(AbstractSampler):
 
     @property
     def step_size(self) -> float:  # type: ignore[override]
-        """The step size of the coldest replicas, before any adaptation."""
+        """Step size of the coldest replicas, before any adaptation."""
         return float(make_sampler(self.sampler).get_params()["step_size"])
 
     @property
     def target_acceptance(self) -> float | None:  # type: ignore[override]
-        """The acceptance rate that `sampler` aims at, if it does."""
+        """Acceptance rate that `sampler` aims at, or None."""
         return make_sampler(self.sampler).target_acceptance
 
     def check_settings(self) -> None:
@@ -138,9 +138,9 @@ class ParallelTempering(AbstractSampler):
     def step(
         self, energy: Energy, state: SamplerState, generator: torch.Generator
     ) -> TemperingState:
-        """Move every replica, then let neighbours swap.
+        """Move every replica, then swap neighbours at random.
 
-        Step sizes keep their ratios to the state's own where somebody changed it.
+        Where the state's own step size was changed, all others change in proportion.
         """
         assert isinstance(state, TemperingState)
         inner = make_sampler(self.sampler)
@@ -167,7 +167,7 @@ class ParallelTempering(AbstractSampler):
     def _swap(
         self, replicas: list[SamplerState], k: int, generator: torch.Generator
     ) -> Tensor:
-        """Let the replicas k and k + 1 of every chain swap; return the mean rate."""
+        """Swap the replicas k and k + 1 of chains; return the mean acceptance rate."""
         cold, hot = replicas[k].point, replicas[k + 1].point
         ratio = self.temperatures[k + 1] / self.temperatures[k]
         log_ratio = self._log_ratio(cold, hot, ratio) / self.temperature
@@ -182,7 +182,7 @@ class ParallelTempering(AbstractSampler):
 
     @staticmethod
     def _log_ratio(cold: Point, hot: Point, ratio: float) -> Tensor:
-        """Return r, shape (n,); the points have E / T, `ratio` is hot T over cold T."""
+        """Return r, shape (n,), given points with E / T; `ratio` is hot T by cold T."""
         return (1 - 1 / ratio) * (cold.energy - ratio * hot.energy)
 
 

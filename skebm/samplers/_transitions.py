@@ -1,4 +1,4 @@
-"""Random transitions of rows: plain callables (x, generator) -> x.
+"""Random transitions of rows: callables (x, generator) -> x.
 
 Those for images take rows of ``channels * height * width`` numbers, laid out like that.
 """

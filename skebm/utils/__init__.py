@@ -1,4 +1,4 @@
-"""Floor 0: what every floor may use and which knows none of them."""
+"""Floor 0: helpers that all other floors may use."""
 
 from skebm.utils._checks import (
     check_builder,

@@ -1,4 +1,4 @@
-"""What the values of a column say of its resolution."""
+"""Resolution of columns, estimated from ties among their values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WIDEST_FLOOR = 0.2
 
 
 def column_units(x: Array) -> Array:
-    """Return the unit of each column in which the variance floor is added.
+    """Return the unit of each column in which the variance floor is measured.
 
     One for a continuous column. A column on a grid (each value twice or more on
     average) has a floor of two grid steps, at most 0.45 of its spread: rows between its
@@ -38,7 +38,7 @@ def column_units(x: Array) -> Array:
 
 
 def grid_steps(x: Array) -> Array:
-    """Return the median gap between the values of columns with ties; 0 elsewhere."""
+    """Return the median step between values of columns with ties; 0 for others."""
     step = np.zeros(x.shape[1])
     for j, column in enumerate(x.T):
         values = np.unique(column)
@@ -48,11 +48,11 @@ def grid_steps(x: Array) -> Array:
 
 
 def dequantization_scale(x: Array) -> Array:
-    """Return the noise, a standard deviation a column, that ties ask for.
+    """Return standard deviations of the noise to add to columns with ties.
 
-    Rows on a grid or on a constant lie on a set of measure zero: without noise an
-    energy makes its density there as high as it likes. The noise is the variance floor
-    in the column's unit; continuous columns get none.
+    Rows on a grid or on a constant lie on a set of measure zero: without noise the
+    density of a trained energy there is unbounded. The noise is the variance floor in
+    the column's unit; continuous columns get none.
     """
     tied = (grid_steps(x) > 0) | (np.ptp(x, axis=0) == 0)
     return np.where(tied, np.sqrt(VARIANCE_FLOOR) * column_units(x), 0.0)

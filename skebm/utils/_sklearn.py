@@ -1,4 +1,4 @@
-"""The only place that knows scikit-learn's optional or private parts."""
+"""Optional and private parts of scikit-learn, imported nowhere else."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ try:  # scikit-learn >= 1.9
 except ImportError:
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
-        """Stands in where scikit-learn has no callbacks."""
+        """Empty class for versions of scikit-learn without callbacks."""
 
     def with_callbacks(method: Callable[..., Any]) -> Callable[..., Any]:
         """Return the method as it is."""

@@ -1,4 +1,4 @@
-"""Devices, generators and the way between NumPy and torch."""
+"""Devices, generators and conversions between NumPy and torch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _GLOBAL_GENERATORS = threading.RLock()
 
 
 def resolve_device(device: str | torch.device | None) -> torch.device:
-    """Return the device named by ``device``; "auto" or None is CUDA when there.
+    """Return the device named by ``device``; "auto" or None takes CUDA if available.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def resolve_device(device: str | torch.device | None) -> torch.device:
 
 
 def make_generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
-    """Return a generator of its own on ``device``, seeded by ``seed``."""
+    """Return a new generator on ``device``, seeded by ``seed``."""
     generator = torch.Generator(device=device)
     generator.manual_seed(int(seed))
     return generator
@@ -80,13 +80,13 @@ def pick(
 ) -> Tensor:
     """Draw columns of each row by the weights in it, shape (n,) or (n, n_draws).
 
-    Weights are no less than zero; they need not sum to one. Where they are all zero, or
-    one is NaN, the draw is of no weight, but is a column.
+    Weights are at least zero and need not sum to one. Where all are zero, or one is
+    NaN, some column is returned.
     """
-    # torch.multinomial draws a number for each column and takes far longer.
+    # torch.multinomial draws one number per column, which takes far longer.
     levels = weights.cumsum(1)
     uniform = uniform_like(levels.new_empty(len(levels), n_draws or 1), generator)
-    # Rounded up to the last level, a product would lead past the last column of weight.
+    # A product that is rounded up to the last level would select no column.
     below = levels[:, -1:].nextafter(levels.new_zeros(()))
     levels_drawn = (uniform * levels[:, -1:]).minimum(below)
     drawn = torch.searchsorted(levels, levels_drawn, right=True)
@@ -126,7 +126,7 @@ def in_padded_batches(
     """Apply ``function`` to the rows of ``x`` in batches of one fixed size.
 
     Matrix products round differently at different batch sizes; a last batch filled
-    up with copies of its first row makes a row's score independent of its company.
+    up with copies of its first row makes a row's score independent of the other rows.
     ``prepare`` takes rows to a tensor. Returns float64 of shape (n, ...).
     """
     results = []
@@ -152,7 +152,7 @@ def to_numpy_tree(tree: Any) -> Any:
 
 
 def to_tensor_tree(tree: Any) -> Any:
-    """Undo `to_numpy_tree`; tensors come back on the CPU."""
+    """Replace the NumPy arrays of nested dicts, lists and tuples by CPU tensors."""
     if isinstance(tree, np.ndarray):
         return torch.from_numpy(tree.copy())
     if isinstance(tree, dict):
@@ -165,7 +165,7 @@ def to_tensor_tree(tree: Any) -> Any:
 def warming_average(
     decay: float,
 ) -> Callable[[Any, Any, Tensor | int], None]:
-    """Exponential average that forgets the first, untrained weights quickly."""
+    """Return an exponential average that forgets the first weights quickly."""
 
     def average(averaged: Any, current: Any, n_averaged: Tensor | int) -> None:
         n = int(n_averaged)

@@ -1,4 +1,4 @@
-"""Normalising flows: zuko, which is optional, without what its import changes."""
+"""Import of zuko, an optional package for normalising flows."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import torch
 
 
 def import_zuko(needed_by: str) -> ModuleType:
-    """Return zuko, torch's distributions left as they were.
+    """Return zuko, imported without its change of torch's distributions.
 
-    On import zuko switches off the checks of arguments in ``torch.distributions``,
-    for everybody; they are put back.
+    On import zuko switches off the checks of arguments in ``torch.distributions``
+    for all code; they are restored.
 
     Parameters
     ----------
     needed_by : str
-        What asks for it, named in the error: an option as the user wrote it.
+        The option that needs it, as the user wrote it, for the error.
 
     Raises
     ------

@@ -12,6 +12,7 @@ from skebm import EBMDensityEstimator
 from skebm.evaluation import ImportanceSampling
 from skebm.exceptions import DivergenceError, NormalizerWarning, TrainingWarning
 from skebm.networks import MLP
+from skebm.models import FittedModel, Specification
 from skebm.training._guard import Problem
 
 TINY = partial(MLP, hidden_features=(16,))
@@ -238,10 +239,11 @@ def test_verbose_prints_a_line_every_so_many_epochs(rows, verbose, n_lines, caps
 def test_max_iter_auto_fixes_the_number_of_steps(rows):
     model = make(max_iter="auto", batch_size=100, tol=10, n_iter_no_change=1)
     assert model.fit(rows).n_iter_ == 1
-    assert model._resolve_max_iter(1000) == 300
-    assert model._resolve_max_iter(20_000) == 15
-    assert model._resolve_max_iter(50) == 400
-    assert model._resolve_max_iter(10**7) == 1
+    n_epochs = Specification.of(model, 2).n_epochs
+    assert n_epochs(1000) == 300
+    assert n_epochs(20_000) == 15
+    assert n_epochs(50) == 400
+    assert n_epochs(10**7) == 1
 
 
 def test_warm_start_goes_on(rows):
@@ -259,24 +261,34 @@ def test_warm_start_goes_on(rows):
         model.fit(rows[:, :1])
 
 
-def test_partial_fit_marks_log_z_stale(rows):
+def test_log_z_is_estimated_at_the_first_question(rows, monkeypatch):
+    """Whatever is asked first; after `partial_fit` it is estimated anew."""
     model, twin = (make(ood_score="log_density") for _ in range(2))
+    calls = []
+    estimate = FittedModel.estimate_log_normalizer
+
+    def counted(self, *args):
+        calls.append(self)
+        return estimate(self, *args)
+
+    monkeypatch.setattr(FittedModel, "estimate_log_normalizer", counted)
     for each in (model, twin):
         for start in (0, 300):
             each.partial_fit(rows[start : start + 300])
-        assert np.isnan(each.log_normalizer_) and np.isnan(each.log_normalizer_se_)
-        assert np.isnan(each.offset_)
+    model.energy(rows)
+    assert not calls
     scores = model.score_samples(rows)
     assert np.isfinite([model.log_normalizer_, model.offset_]).all()
+    assert len(calls) == 1
     decision = twin.decision_function(rows)  # another method first: the same log Z
     assert twin.log_normalizer_ == model.log_normalizer_
+    assert len(calls) == 2
     np.testing.assert_array_equal(decision, scores - model.offset_)
     np.testing.assert_array_equal(model.score_samples(rows), scores)
     model.partial_fit(rows)
-    assert np.isnan(model.log_normalizer_)
     mean = logsumexp(-energy_of_reference_draws(model)) - np.log(50_000)
-    model.score(rows)
     assert model.log_normalizer_ == pytest.approx(mean, abs=0.02)
+    assert len(calls) == 3
 
 
 def energy_of_reference_draws(model):

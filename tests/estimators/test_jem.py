@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from skebm import JEMClassifier
 from skebm.evaluation import ImportanceSampling
 from skebm.networks import MLP, EnsembleMLP
+from skebm.estimators._jem_plan import labeled_split
 from skebm.objectives import VERA
 
 NETWORKS = {
@@ -157,7 +158,7 @@ def test_class_weights_are_by_the_users_labels():
     X, y = overlapping(60)
     names = np.array(["ant", "bee", "cat"])[y]
     model = make(None, normalizer=None, max_iter=1, class_weight={"cat": 4})
-    assert model.fit(X, names)._class_weights == (1.0, 1.0, 4.0)
+    assert model.fit(X, names)._fitted.objective.class_weights == (1.0, 1.0, 4.0)
     model.set_params(class_weight={"ant": 2, "dog": 4})
     with pytest.raises(
         ValueError, match=r"'class_weight'.*dog.*\['ant', 'bee', 'cat'\]"
@@ -342,7 +343,8 @@ def test_early_stopping_judges_by_the_density_where_labels_are_few(n_unlabeled):
     assert model.n_iter_ == 1
     shares = []
     for seed in range(200):
-        train, held_out = model._split_rows(y, 100, np.random.RandomState(seed))
+        split = labeled_split(y, model.validation_fraction, by_labels=False)
+        train, held_out = split(100, np.random.RandomState(seed))
         assert len(held_out) == 10
         assert sorted([*train, *held_out]) == list(range(100))
         assert set(y[train]) == set(y)

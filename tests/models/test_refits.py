@@ -141,7 +141,7 @@ def test_one_row_at_a_time(face, blobs):
     model = make(face, batch_size=32).partial_fit(X, y)
     for i in range(5):
         model.partial_fit(X[i : i + 1], y[i : i + 1], sample_weight=[2.0])
-    assert not model._noise_scale.any()
+    assert not model._fitted.assembly.tie_scale.any()
     assert np.isfinite(model.score_samples(X)).all()
     with pytest.raises(ValueError, match=r"1 sample\(s\).*minimum of 2 is required"):
         make(face).partial_fit(X[:1], y[:1])

@@ -89,9 +89,9 @@ class IncompleteRow:
     Attributes
     ----------
     number : int
-        Of the row in its table.
+        Index of the row in its table.
     seed : int
-        The row itself as a number.
+        Seed that the row determines, for its draws.
     x : Tensor of shape (n_features,)
         NaN in the columns of M: those that are missing, or free otherwise.
     log_reference : float
@@ -194,7 +194,7 @@ def incomplete_rows(
 def by_pattern(
     x: Tensor, reference: Density
 ) -> Iterator[tuple[int, Tensor, Density, Conditional]]:
-    """Yield each row's number, what it has, and `Density.partition` by that."""
+    """Yield each row's index, its observed columns and `Density.partition` by them."""
     patterns, pattern_of_row = x.isnan().unique(dim=0, return_inverse=True)
     for k, missing in enumerate(patterns):
         parts = reference.partition(~missing)
@@ -203,7 +203,7 @@ def by_pattern(
 
 
 def row_seed(x: Tensor) -> int:
-    """Return a number that a row determines, whatever the sign of its NaN."""
+    """Return the seed that a row determines, whatever the sign of its NaN."""
     content = x.float().cpu().nan_to_num(math.nan).numpy().tobytes()
     return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest()) >> 1
 

@@ -126,24 +126,24 @@ def _completions(rbm: RBM, observed: Tensor) -> Iterator[Tensor]:
     """Yield the row with all states of its missing units, some at a time."""
     missing = observed.isnan()
     units, n = rbm.visible.subset(missing), int(missing.sum())
-    for numbers in _numbers(_n_completions(rbm, observed), rbm):
-        v = observed.repeat(len(numbers), 1)
-        v[:, missing] = units.states(numbers, n).to(v)
+    for states in _state_indices(_n_completions(rbm, observed), rbm):
+        v = observed.repeat(len(states), 1)
+        v[:, missing] = units.states(states, n).to(v)
         yield v
 
 
 def _hiddens(rbm: RBM, observed: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield all states of the hidden units with log p(h, v_O), up to log Z."""
     n_hidden = len(rbm.weight)
-    for numbers in _numbers(n_binary_states(n_hidden), rbm):
-        h = binary_digits(numbers, n_hidden).to(rbm.weight)
+    for states in _state_indices(n_binary_states(n_hidden), rbm):
+        h = binary_digits(states, n_hidden).to(rbm.weight)
         log_density = rbm.visible.log_density(observed, rbm.visible_field(h))
         yield h, rbm.hidden_log_prob_unnormalized(h) + log_density
 
 
-def _numbers(n_states: float, rbm: RBM) -> tuple[Tensor, ...]:
-    numbers = torch.arange(int(n_states), device=rbm.weight.device)
-    return numbers.split(max(1, _CHUNK_ELEMENTS // sum(rbm.weight.shape)))
+def _state_indices(n_states: float, rbm: RBM) -> tuple[Tensor, ...]:
+    states = torch.arange(int(n_states), device=rbm.weight.device)
+    return states.split(max(1, _CHUNK_ELEMENTS // sum(rbm.weight.shape)))
 
 
 def _sampled(

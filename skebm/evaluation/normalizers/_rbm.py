@@ -66,13 +66,13 @@ def enumerated_log_normalizer(rbm: RBM) -> LogNormalizer:
     chunk = max(1, _CHUNK_ELEMENTS // (n_hidden + n_statistics))
     terms = []
     for start in range(0, n_states, chunk):
-        numbers = torch.arange(start, min(start + chunk, n_states))
-        numbers = numbers.to(rbm.weight.device)
+        states = torch.arange(start, min(start + chunk, n_states))
+        states = states.to(rbm.weight.device)
         if over_hidden:
-            h = binary_digits(numbers, n_hidden).to(rbm.weight)
+            h = binary_digits(states, n_hidden).to(rbm.weight)
             terms.append(float(rbm.hidden_log_prob_unnormalized(h).logsumexp(0)))
         else:
-            v = rbm.visible.states(numbers, n_statistics).to(rbm.weight)
+            v = rbm.visible.states(states, n_statistics).to(rbm.weight)
             terms.append(float((-rbm(v)).logsumexp(0)))
     log_normalizer = float(torch.tensor(terms, dtype=torch.float64).logsumexp(0))
     return LogNormalizer(log_normalizer, 0.0, 1.0, n_states, "enumeration", True)

@@ -1,4 +1,4 @@
-"""Directed layers of binary units below a restricted Boltzmann machine."""
+"""Deep belief nets: directed layers of binary units below an RBM."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from skebm.networks.boltzmann._rbm import BERNOULLI, RBM, VisibleUnits
 
 @dataclass(frozen=True)
 class DirectedLayer:
-    r"""A layer downwards and its approximate posterior upwards.
+    r"""Directed layer p(v | h) with its approximate posterior q(h | v).
 
     .. math:: p(v \mid h) = e^{\theta \cdot s(v) - A(\theta)} \, m(v), \quad
         \theta = b + h W, \qquad
@@ -80,13 +80,13 @@ class DeepBeliefNet:
     top: RBM
 
     def features(self, v: Tensor) -> Tensor:
-        """Return probabilities of the top's hidden units, by a mean-field pass up."""
+        """Return probabilities of the top RBM's hidden units by a mean-field pass."""
         for layer in self.layers:
             v = layer.field(v).sigmoid_()
         return self.top.hidden_field(v).sigmoid_()
 
     def sample_up(self, v: Tensor, noise: list[Tensor]) -> list[Tensor]:
-        """Draw v, h_1, ..., h_k from q, by uniform noise of each layer."""
+        """Draw h_1, ..., h_k from q by uniform noise; return v, h_1, ..., h_k."""
         states = [v]
         for layer, uniform in zip(self.layers, noise, strict=True):
             probability = layer.field(states[-1]).sigmoid_()
@@ -94,19 +94,19 @@ class DeepBeliefNet:
         return states
 
     def sample_down(self, h: Tensor, generator: torch.Generator) -> list[Tensor]:
-        """Draw v, h_1, ..., h_{k-1} given h_k; returned with it, v first."""
+        """Draw v, h_1, ..., h_{k-1} given h_k; return v, h_1, ..., h_k."""
         states = [h]
         for layer in reversed(self.layers):
             states.insert(0, layer.sample_down(states[0], generator))
         return states
 
     def noise(self, n: int, generator: torch.Generator) -> list[Tensor]:
-        """Return uniform noise for n rows of each layer."""
+        """Return uniform noise for n rows, one tensor per layer."""
         sizes = [layer.recognition_bias for layer in self.layers]
         return [c.new_empty(n, len(c)).uniform_(generator=generator) for c in sizes]
 
     def log_prob_unnormalized(self, states: list[Tensor]) -> Tensor:
-        """Return log p(v, h_1, ..., h_k) up to the top's log Z, shape (n,)."""
+        """Return log p(v, h_1, ..., h_k) plus the top RBM's log Z, shape (n,)."""
         pairs = zip(self.layers, states[:-1], states[1:], strict=True)
         return sum((p.log_prob(v, h) for p, v, h in pairs), -self.top(states[-1]))
 
@@ -119,14 +119,14 @@ class DeepBeliefNet:
     def log_bound_unnormalized(
         self, v: Tensor, n_draws: int, generator: torch.Generator
     ) -> Tensor:
-        r"""Return a bound on log p(v) from below, up to the top's log Z.
+        r"""Return a lower bound on log p(v), plus the top RBM's log Z.
 
         .. math:: \log \tfrac1S \sum_{s=1}^S \frac{p(v, h^{(s)})}{q(h^{(s)} \mid v)},
             \qquad h^{(s)} \sim q(h \mid v)
 
         In expectation it lies below log p(v), for S = 1 by the Kullback-Leibler
-        divergence of q from the posterior, and rises to it with S. All rows share one
-        noise, so that a row's bound does not depend on those beside it.
+        divergence of q from the posterior, and rises to it with S. All rows share the
+        same noise, so that the bound of a row does not depend on the other rows.
 
         References
         ----------

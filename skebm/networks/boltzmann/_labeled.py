@@ -1,4 +1,4 @@
-"""A restricted Boltzmann machine over binary columns and a class."""
+"""Restricted Boltzmann machines over binary columns and a class."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class LabeledUnits:
     n_classes: int
 
     def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return views of the binary columns and of the class's."""
+        """Return views of the binary columns and of the columns of the class."""
         return x[..., : -self.n_classes], x[..., -self.n_classes :]
 
     def statistic(self, v: Tensor) -> Tensor:
@@ -49,7 +49,7 @@ class LabeledUnits:
         return theta
 
     def draw_(self, theta: Tensor, noise: Tensor, generator: torch.Generator) -> Tensor:
-        """Turn log odds, in place, into draws; the class's by Gumbel noise."""
+        """Turn log odds, in place, into draws; the class is drawn by Gumbel noise."""
         binary, label = self.split(theta)
         noise.uniform_(generator=generator)
         binary_noise, label_noise = self.split(noise)
@@ -59,7 +59,7 @@ class LabeledUnits:
         return theta
 
     def bias(self, mean: Tensor, n: Tensor | float) -> Tensor:
-        """Return log odds, and log shares of classes, smoothed by a row of each."""
+        """Return log odds and log class frequencies, smoothed by a row of each."""
         n = torch.as_tensor(n).expand_as(mean)
         binary, label = self.split(mean)
         log_share = (label * self.split(n)[1] + 1).log().log_softmax(-1)
@@ -120,7 +120,7 @@ class LabeledRBM:
         return -self.log_joint(v).logsumexp(1)
 
     def pull(self, v: Tensor) -> Tensor:
-        """Return the log odds of h without the class's part, c + W v."""
+        """Return c + W v, the log odds of h without the contribution of the class."""
         return torch.addmm(self.joint.hidden_bias, v, self.weight.mT)
 
     def log_joint(self, v: Tensor) -> Tensor:
@@ -128,7 +128,7 @@ class LabeledRBM:
         return self.logits(self.pull(v)) + (v @ self.visible_bias)[:, None]
 
     def logits(self, pull: Tensor) -> Tensor:
-        """Return what of -F(v, y) differs between classes, given c + W v."""
+        """Return -F(v, y) up to terms shared by all classes, given c + W v."""
         # A class at a time: n_classes times less memory.
         parts = [functional.softplus(pull + u).sum(1) for u in self.class_weight.mT]
         return torch.stack(parts, 1) + self.class_bias

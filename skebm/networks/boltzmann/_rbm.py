@@ -13,13 +13,13 @@ from torch.nn import functional
 
 
 class VisibleUnits(Protocol):
-    r"""What one kind of visible units is, as an exponential family.
+    r"""Protocol of a kind of visible units: an exponential family.
 
     .. math:: p(v \mid \theta) = e^{\theta \cdot s(v) - A(\theta)} \, m(v)
 
-    with the statistic s, log partition function A and base measure m. Natural
-    parameters theta are what an RBM sends to its visible units; `s`, theta and the
-    RBM's weights have one column a statistic.
+    with the statistic s, log partition function A and base measure m. The natural
+    parameters theta are b + h W in an RBM; s, theta and W have one column per
+    statistic.
     """
 
     def statistic(self, v: Tensor) -> Tensor:
@@ -38,7 +38,7 @@ class VisibleUnits(Protocol):
         """Turn natural parameters, in place, into a draw of v; `noise` is scratch."""
 
     def bias(self, mean: Tensor, n: Tensor | float) -> Tensor:
-        """Return natural parameters of independent units with this mean of n rows."""
+        """Return natural parameters of independent units with this mean over n rows."""
 
     def n_states(self, n_statistics: int) -> float:
         """Return the number of values of v; infinite for continuous units."""
@@ -53,7 +53,7 @@ class VisibleUnits(Protocol):
         """Return log p(v_O | theta) of one row, NaN where missing, for each theta."""
 
     def clamp(self, observed: Tensor) -> Callable[[Tensor], Tensor]:
-        """Return a function that turns draws, or means, of v into those given v_O."""
+        """Return a function that conditions draws, or means, of v on v_O."""
 
     def to(self, place: torch.device | torch.dtype) -> VisibleUnits:
         """Return units whose tensors are on a device or of a dtype."""
@@ -107,22 +107,22 @@ class BernoulliUnits:
         return theta @ observed[seen] - self.log_partition(theta)
 
     def clamp(self, observed: Tensor) -> Callable[[Tensor], Tensor]:
-        """Return a function that puts observed units back."""
+        """Return a function that sets the observed units."""
         return hold(observed)
 
     def to(self, place: torch.device | torch.dtype) -> BernoulliUnits:
-        """Return these units; they hold nothing."""
+        """Return these units, which hold no tensors."""
         return self
 
 
 def hold(observed: Tensor) -> Callable[[Tensor], Tensor]:
-    """Return a function that puts observed values, those not NaN, back into v."""
+    """Return a function that sets the units of v that are observed (not NaN)."""
     is_free = observed.isnan()
     return lambda v: torch.where(is_free, v, observed)
 
 
 def n_binary_states(n: int) -> float:
-    """Return 2^n, infinity where that is more than a float can hold."""
+    """Return 2^n, or infinity where a float overflows."""
     return 2.0**n if n < 1024 else math.inf
 
 
@@ -132,19 +132,19 @@ def binary_digits(indices: Tensor, n: int) -> Tensor:
     return indices[:, None].bitwise_right_shift(places).bitwise_and(1)
 
 
-#: They hold nothing, so that one serves all.
+#: The units have no state: one instance is shared.
 BERNOULLI = BernoulliUnits()
 
 
 @dataclass(frozen=True)
 class RBM:
-    r"""A restricted Boltzmann machine with binary hidden units, an energy of v.
+    r"""Restricted Boltzmann machine with binary hidden units: an energy of v.
 
     .. math:: p(v, h) \propto e^{b \cdot s(v) + c \cdot h + h^T W s(v)} \, m(v), \qquad
         F(v) = -\log m(v) - b \cdot s(v) - \sum_j \log(1 + e^{c_j + (W s(v))_j})
 
     Calling it gives the free energy F, so that p(v) is proportional to exp(-F(v)), and
-    it offers `sample_blocks` to the sampler `BlockGibbs`. Tensors, no nn.Module: its
+    it offers `sample_blocks` to the sampler `BlockGibbs`. It is no nn.Module, since its
     gradient is known in closed form.
 
     Parameters

@@ -27,9 +27,9 @@ class GaussianUnits:
     scale : Tensor of shape (d,)
         Standard deviations along the axes.
     axes : Tensor of shape (d, d), default=None
-        V, an axis a column; None is the identity.
+        V, whose columns are the axes; None is the identity.
     min_scale : Tensor of shape (d,), default=None
-        Below which training lets no scale fall; None is zero.
+        Lower bound of the scales in training; None is zero.
 
     Examples
     --------
@@ -65,7 +65,7 @@ class GaussianUnits:
         return (theta**2).sum(-1) / 2
 
     def mean_(self, theta: Tensor) -> Tensor:
-        """Turn natural parameters, in place where that can be, into means."""
+        """Turn natural parameters, in place where possible, into means."""
         v = theta.mul_(self.scale)
         return v if self.axes is None else v @ self.axes.mT
 
@@ -79,15 +79,15 @@ class GaussianUnits:
         return self.to(mean.dtype).statistic(mean)
 
     def n_states(self, n_statistics: int) -> float:
-        """Return infinity, or one for no units."""
+        """Return infinity, or one where there are no units."""
         return math.inf if n_statistics else 1.0
 
     def states(self, indices: Tensor, n_statistics: int) -> Tensor:
-        """Return the one state of no units."""
+        """Return the single, empty state of no units."""
         return indices.new_empty((len(indices), n_statistics))
 
     def subset(self, kept: Tensor) -> GaussianUnits:
-        """Return the units of some columns; their scale means little with axes."""
+        """Return the units of some columns; only meaningful without axes."""
         return GaussianUnits(self.scale[kept])
 
     def covariance(self) -> Tensor:
@@ -109,11 +109,11 @@ class GaussianUnits:
         return distribution.log_prob(observed[seen])
 
     def clamp(self, observed: Tensor) -> Callable[[Tensor], Tensor]:
-        r"""Return a function that turns draws of v into draws given v_O.
+        r"""Return a function that conditions draws of v on the observed v_O.
 
         .. math:: v_F + \Sigma_{FO} \Sigma_{OO}^{-1} (\bar v_O - v_O)
 
-        after Matheron, for draws v given theta; likewise means into means.
+        by Matheron's rule, for draws v given theta; it also conditions means.
         """
         if self.axes is None:
             return hold(observed)
@@ -163,7 +163,7 @@ class SoftmaxUnits:
         size = torch.tensor(self.sizes, dtype=torch.long)
         places = torch.arange(max(self.sizes, default=0))
         start = size.cumsum(0) - size
-        #: Units by categories: which of them there are, and their columns.
+        #: For unit and category: whether the category exists, and its column.
         self.exists = places < size[:, None]
         self.columns = (start[:, None] + places).where(self.exists, 0)
 
@@ -176,7 +176,7 @@ class SoftmaxUnits:
         return moved
 
     def by_unit(self, x: Tensor, fill: float) -> Tensor:
-        """Return columns as (..., units, categories), filled up where there is none."""
+        """Return columns as (..., units, categories), padded to the same size."""
         return x[..., self.columns].masked_fill(~self.exists, fill)
 
     def statistic(self, v: Tensor) -> Tensor:
@@ -197,12 +197,12 @@ class SoftmaxUnits:
         return theta.copy_(probability[..., self.exists])
 
     def draw_(self, theta: Tensor, noise: Tensor, generator: torch.Generator) -> Tensor:
-        """Turn natural parameters, in place, into one-hot draws, after Gumbel."""
+        """Turn natural parameters, in place, into one-hot draws, by Gumbel noise."""
         noise.exponential_(generator=generator)
         return self.most_likely(theta.sub_(noise.log_()))
 
     def most_likely(self, theta: Tensor) -> Tensor:
-        """Turn natural parameters, in place, into their likeliest one-hot rows."""
+        """Turn natural parameters, in place, into the most likely one-hot rows."""
         best = self.by_unit(theta, -math.inf).argmax(-1, keepdim=True)
         chosen = best == torch.arange(self.exists.shape[1], device=theta.device)
         return theta.copy_(chosen[..., self.exists])
@@ -235,5 +235,5 @@ class SoftmaxUnits:
         return theta @ observed.nan_to_num(0.0) - log_sums[:, seen].sum(-1)
 
     def clamp(self, observed: Tensor) -> Callable[[Tensor], Tensor]:
-        """Return a function that puts observed units back."""
+        """Return a function that sets the observed units."""
         return hold(observed)

@@ -1,4 +1,4 @@
-"""A generator learns to draw from the model, for training without long chains."""
+"""Objectives with a generator that learns to draw from the model."""
 
 from skebm.objectives.amortized._meg import MEG
 from skebm.objectives.amortized._vera import VERA

@@ -1,4 +1,4 @@
-"""The entropy of a latent-variable generator: its gradient, its posterior's width."""
+"""Gradient of a latent-variable generator's entropy, by draws from its posterior."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from skebm.networks import GeneratorMLP
 
 @dataclass(frozen=True)
 class PosteriorDraws:
-    """Draws from N(z0, diag(eta^2)) around the latents z0 that made rows x.
+    """Draws of latents from N(z0, diag(eta^2)), where z0 generated the rows x.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ def draw_posterior(
     n_importance_samples: int,
     generator: torch.Generator,
 ) -> PosteriorDraws:
-    r"""Draw latents around those that made x, in antithetic pairs.
+    r"""Draw latents around those that generated x, in antithetic pairs.
 
     .. math:: \log q(x, z) = -\frac{|z|^2}{2} - \frac{|x - g(z)|^2}{2 s^2} + const,
               \qquad z = z_0 \pm \eta \varepsilon
@@ -51,7 +51,7 @@ def draw_posterior(
     generator_net : GeneratorMLP
         g and s.
     x, z : Tensor of shape (n, n_features) and (n, latent_dim)
-        Generated rows and the latents z0 that made them.
+        Generated rows and the latents z0 that generated them.
     posterior_scale : Tensor of shape (latent_dim,)
         eta.
     n_importance_samples : int
@@ -87,7 +87,7 @@ def importance_sampled_score(draws: PosteriorDraws) -> Tensor:
     Grathwohl et al. No MCMC for me. ICLR 2021, section 3.1.
     """
     log_weight = draws.log_joint + 0.5 * draws.noise.square().sum(-1)
-    # Weights below e^-40 are cut there: denormal numbers are slow.
+    # Weights are at least e^-40: denormal numbers are slow.
     weight = (log_weight - log_weight.amax(0)).clamp_(min=-40.0).exp_()
     weight = weight / weight.sum(0)
     score = torch.einsum("in,ind->nd", weight, draws.residual)

@@ -20,7 +20,7 @@ from skebm.references import Density
 
 
 class Discriminator(nn.Module):
-    """T(x, z), which tells rows with their own latents from rows with others'."""
+    """Discriminator T(x, z) between rows with their own latents and with others."""
 
     def __init__(
         self, n_features: int, latent_dim: int, hidden_features: tuple[int, ...]
@@ -45,7 +45,7 @@ def jensen_shannon_information(joint: Tensor, product: Tensor) -> Tensor:
 
 
 class MEGState(PairedState):
-    """Generator net, negative phase and discriminator."""
+    """State with the discriminator of latents."""
 
     def __init__(
         self,
@@ -149,7 +149,7 @@ class MEG(EntropyRegularized):
     def init(
         self, model: EnergyModel, reference: Density, generator: torch.Generator
     ) -> MEGState:
-        """Return generator net, negative phase and discriminator."""
+        """Return the state: generator net, negative phase and discriminator."""
         del model
         generator_net, negatives = self.start(reference, generator)
         discriminator = Discriminator(
@@ -160,7 +160,7 @@ class MEG(EntropyRegularized):
     def parameter_groups(
         self, model: EnergyModel, state: nn.Module
     ) -> dict[str, ParameterGroup]:
-        """Return the groups of energy, generator and discriminator."""
+        """Return the parameter groups of energy, generator and discriminator."""
         assert isinstance(state, MEGState)
         parameters = list(state.discriminator.parameters())
         group = ParameterGroup(parameters, self.discriminator_rate)
@@ -174,7 +174,7 @@ class MEG(EntropyRegularized):
         slope: Tensor,
         generator: torch.Generator,
     ) -> Iterator[Loss]:
-        """Descend the discriminator's losses, then the generator's."""
+        """Yield the discriminator's losses, then the generator's."""
         assert isinstance(state, MEGState)
         for _ in range(self.n_discriminator_steps):
             with torch.no_grad():
@@ -190,7 +190,7 @@ class MEG(EntropyRegularized):
     def information(
         self, state: MEGState, x: Tensor, z: Tensor, generator: torch.Generator
     ) -> Tensor:
-        """Return what the discriminator ascends, for rows with their latents."""
+        """Return the estimated mutual information of rows and latents."""
         other = state.generator_net.draw_latent(len(x), generator)
         joint, product = state.discriminator(x, z), state.discriminator(x, other)
         return jensen_shannon_information(joint, product)
@@ -198,7 +198,7 @@ class MEG(EntropyRegularized):
     def entropy(
         self, state: MEGState, x: Tensor, z: Tensor, generator: torch.Generator
     ) -> Tensor:
-        """Return the estimate of H(q), up to a constant, that the generator ascends."""
+        """Return the estimated entropy H(q) of the generator, up to a constant."""
         if self.bound == "log_ratio":
             information = state.discriminator(x, z).mean()
         else:

@@ -1,4 +1,4 @@
-"""The expectation under the model that a generator only approximates."""
+"""Importance-weighted draws for expectations under the model."""
 
 from __future__ import annotations
 
@@ -12,27 +12,28 @@ from skebm.references._kernels import LOG_TINY, RoundMixture
 
 
 class NegativePhase(nn.Module):
-    r"""Rows and weights for E_p[c], p being the model, from a generator's draws.
+    r"""Weighted rows for E_p[c], p being the model, from a generator's draws.
 
-    The rows are the generator's latest draws, earlier ones, some of the reference's and
-    some from about the step's own rows y: draws from the mixture
+    The rows are the generator's latest draws, earlier ones, some draws of the reference
+    and some from the neighbourhood of the step's own rows y. They are draws from the
+    mixture
 
     .. math:: m(x) = \frac{1}{N} \Big(&\sum_{i \le B} N(x; g(z_i), s^2 I)
               + \frac{N_{old}}{M} \sum_{j \le M} N(x; g(z_j), s_j^2 I) \\
               &+ N_{ref}\, q_0(x) + N_{loc} \sum_k v_k N(x; y_k, h^2 I)\Big),
 
     whose components are known, so that the weights
-    :math:`w \propto q_0(x) e^{-E(x)} / m(x)` correct what the generator gets wrong.
-    The weights are neither clipped nor tempered: either lets a spike of the energy go
-    unpunished, and it grows.
+    :math:`w \propto q_0(x) e^{-E(x)} / m(x)` correct for the difference of
+    generator and model. The weights are neither clipped nor tempered: either would let
+    a spike of the energy grow.
 
-    Remembered rows keep their log q0, which is dear where the reference has many
+    Stored rows keep their log q0, which is costly where the reference has many
     components.
 
     Parameters
     ----------
     x, means : Tensor of shape (n_components, n_features)
-        First draws to remember and their components' means.
+        First draws to store and the means of their components.
     scale : float
         Their components' standard deviation.
     reference : Density
@@ -72,7 +73,7 @@ class NegativePhase(nn.Module):
     def remember(
         self, x: Tensor, means: Tensor, scale: Tensor, log_reference: Tensor
     ) -> None:
-        """Put new draws and their components in the place of the oldest."""
+        """Replace the oldest stored draws and components by new ones."""
         capacity = len(self.x)
         n_new = min(len(x), capacity)
         places = torch.arange(n_new, device=x.device)
@@ -120,7 +121,7 @@ class NegativePhase(nn.Module):
 
     @torch.no_grad()
     def weights(self, log_ratio: Tensor, energy: Tensor) -> Tensor:
-        r"""Return weights of the rows, of a sum about one.
+        r"""Return importance weights of the rows, with a sum of about one.
 
         .. math:: w_i = \frac{e^{r_i - E_i}}{N \hat Z}, \qquad
                   r_i = \log q_0(x_i) - \log m(x_i)

@@ -1,4 +1,4 @@
-"""What the generator-paired methods share: the critic's phase, then the generator's."""
+"""Base of the methods that train a generator beside the energy."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BETAS = (0.0, 0.9)
 
 
 class PairedState(nn.Module):
-    """Generator net and negative phase."""
+    """State of a generator net and a negative phase."""
 
     def __init__(self, generator_net: GeneratorMLP, negatives: NegativePhase) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class PairedState(nn.Module):
     def draw(
         self, n_rows: int, generator: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the generator's x, z and means for a batch of n_rows."""
+        """Return draws x of the generator, their latents z and their means."""
         return self.generator_net.sample(max(n_rows, MIN_DRAWS), generator)
 
 
@@ -49,8 +49,8 @@ class GeneratorPaired(Objective):
     .. math:: \max_c \; E_{data}[c(x)] - E_p[c(x)]
               - \tfrac{\gamma}{2} E_{data} |\nabla_x c(x)|^2
 
-    That is the critic's phase, with E_p by `NegativePhase`. What the generator learns
-    is a subclass's matter. The options are described in `VERA`.
+    This is the critic's phase, with E_p by `NegativePhase`. Subclasses define how the
+    generator is trained. The options are described in `VERA`.
     """
 
     healthy: ClassVar[dict[str, tuple[float, float]]] = {
@@ -129,7 +129,7 @@ class GeneratorPaired(Objective):
     def parameter_groups(
         self, model: EnergyModel, state: nn.Module
     ) -> dict[str, ParameterGroup]:
-        """Return the groups of energy and generator."""
+        """Return the parameter groups of energy and generator."""
         assert isinstance(state, PairedState)
         return {
             "energy": ParameterGroup(list(model.network.parameters()), 1.0, BETAS),
@@ -148,7 +148,7 @@ class GeneratorPaired(Objective):
         local: RoundMixture,
         generator: torch.Generator,
     ) -> tuple[Tensor, Tensor | None]:
-        """Return rows, x first, and log q0 - log m; None where all weigh the same."""
+        """Return rows, x first, and log q0 - log m, or None for equal weights."""
         if not self.importance_weights:
             return x.clone(), None
         scale = state.generator_net.log_noise_scale.detach().exp()
@@ -159,11 +159,11 @@ class GeneratorPaired(Objective):
         )
 
     def local_kernels(self, x: Tensor, batch: Batch) -> RoundMixture:
-        """Return kernels about the data's rows x."""
+        """Return Gaussian kernels around the rows x of the data."""
         return RoundMixture.about(x.detach(), self.local_scale, batch.weight)
 
     def data_rows(self, batch: Batch, generator: torch.Generator) -> Tensor:
-        """Return the rows of the data's term, a leaf where they get a penalty."""
+        """Return the rows of the data, which require gradients for a penalty."""
         x = batch.dequantized(generator)
         return x.detach().requires_grad_() if self.gradient_penalty else x
 
@@ -175,7 +175,7 @@ class GeneratorPaired(Objective):
         critic: Tensor,
         expectation: Tensor,
     ) -> Loss:
-        """Return the critic's loss from c at the data's rows x and E_p[c]."""
+        """Return the critic's loss, given c at the rows x of the data and E_p[c]."""
         gap = batch.mean(critic) - expectation
         loss = -gap
         if self.gradient_penalty:
@@ -188,7 +188,7 @@ class GeneratorPaired(Objective):
 
 
 class EntropyRegularized(GeneratorPaired):
-    r"""A generator that learns by the exclusive divergence KL(q|p).
+    r"""A generator trained by the exclusive divergence KL(q|p).
 
     .. math:: \max_q \; E_q[\lambda \log q_0(x) + c(x)] + \lambda H(q)
 
@@ -239,7 +239,7 @@ class EntropyRegularized(GeneratorPaired):
         state: nn.Module,
         generator: torch.Generator,
     ) -> Iterator[Loss]:
-        """Descend the critic's loss, then those of the generator's phase."""
+        """Yield the critic's loss, then those of the generator's phase."""
         assert isinstance(state, PairedState)
         x, z, means = state.draw(len(batch.x), generator)
         critic_loss, slope = self._critic_phase(
@@ -258,7 +258,7 @@ class EntropyRegularized(GeneratorPaired):
         slope: Tensor,
         generator: torch.Generator,
     ) -> Iterator[Loss]:
-        """Yield the generator's loss and those of what its entropy's gradient needs.
+        """Yield the generator's loss and those of the parts that estimate its entropy.
 
         Parameters
         ----------
@@ -273,7 +273,7 @@ class EntropyRegularized(GeneratorPaired):
         """
 
     def generator_loss(self, x: Tensor, slope: Tensor, score: Tensor) -> Loss:
-        """Return the loss whose descent ascends the objective, score being q's."""
+        """Return the generator's loss, given the score of its density q."""
         # d H(q) / d x = -score: reparametrised, so a product with x carries it to g, s.
         ascent = slope - self.entropy_weight * score
         return Loss("generator", -(ascent * x).sum(1).mean(), spread_metric(x))
@@ -287,7 +287,7 @@ class EntropyRegularized(GeneratorPaired):
         means: Tensor,
         generator: torch.Generator,
     ) -> tuple[Loss, Tensor]:
-        """Return the loss, and the slope of lambda log q0 + c at the generated x."""
+        """Return the critic's loss and the gradient of lambda log q0 + c at x."""
         log_reference, reference_slope = _reference_at(model.reference, x)
         x_data = self.data_rows(batch, generator)
         rows, log_ratio = self.negative_rows(
@@ -314,7 +314,7 @@ class EntropyRegularized(GeneratorPaired):
 
 
 def _reference_at(reference: Density, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return log q0 at x and its gradient; outside the support, the way back."""
+    """Return log q0 and its gradient at x; outside the support it points back in."""
     leaf = x.clone().requires_grad_()
     log_prob = reference.extended_log_prob(leaf)
     (slope,) = torch.autograd.grad(log_prob.sum(), leaf)
@@ -324,5 +324,5 @@ def _reference_at(reference: Density, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def spread_metric(x: Tensor) -> dict[str, Tensor]:
-    """Return the mean standard deviation of generated columns, as a metric."""
+    """Return the metric of spread: mean standard deviation of generated columns."""
     return {"generator_spread": x.detach().std(dim=0, correction=0).mean()}

@@ -1,4 +1,4 @@
-"""VERA: a generator with an entropy bonus in the place of MCMC."""
+"""VERA: a generator with an entropy bonus instead of Markov chains."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ POSTERIOR_SCALE_BOUNDS = (1e-3, 1.0)
 
 
 class VERAState(PairedState):
-    """Generator net, negative phase, and the width eta of the posterior draws."""
+    """State with the width eta of the posterior draws."""
 
     def __init__(self, generator_net: GeneratorMLP, negatives: NegativePhase) -> None:
         super().__init__(generator_net, negatives)
@@ -126,7 +126,7 @@ class VERA(EntropyRegularized):
         """Raise ValueError naming an option that is out of its range."""
         super().check_options()
         check_range(self, "posterior_rate", self.posterior_rate > 0, "above 0")
-        # Fewer draws leave the baseline of eta's gradient nothing to be told from.
+        # With fewer draws the baseline of eta's gradient cancels the gradient.
         check_range(
             self, "n_importance_samples", self.n_importance_samples >= 3, "at least 3"
         )
@@ -134,14 +134,14 @@ class VERA(EntropyRegularized):
     def init(
         self, model: EnergyModel, reference: Density, generator: torch.Generator
     ) -> VERAState:
-        """Return generator net, negative phase and posterior width."""
+        """Return the state: generator net, negative phase and posterior width."""
         del model
         return VERAState(*self.start(reference, generator))
 
     def parameter_groups(
         self, model: EnergyModel, state: nn.Module
     ) -> dict[str, ParameterGroup]:
-        """Return the groups of energy, generator and posterior width."""
+        """Return the parameter groups of energy, generator and posterior width."""
         assert isinstance(state, VERAState)
         width = ParameterGroup([state.log_posterior_scale], self.posterior_rate, BETAS)
         return super().parameter_groups(model, state) | {"posterior": width}
@@ -154,7 +154,7 @@ class VERA(EntropyRegularized):
         slope: Tensor,
         generator: torch.Generator,
     ) -> Iterator[Loss]:
-        """Descend the generator's and the posterior's loss on the same draws."""
+        """Yield the generator's and the posterior's loss on the same draws."""
         assert isinstance(state, VERAState)
         draws = draw_posterior(
             state.generator_net,

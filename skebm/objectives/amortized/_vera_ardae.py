@@ -55,7 +55,7 @@ class ResidualScore(nn.Module):
 
 
 class ARDAEState(PairedState):
-    """Generator net, negative phase, and the net of the generator's score."""
+    """State with the net of the generator's score."""
 
     def __init__(
         self,
@@ -153,7 +153,7 @@ class VERAArdae(EntropyRegularized):
     def init(
         self, model: EnergyModel, reference: Density, generator: torch.Generator
     ) -> ARDAEState:
-        """Return generator net, negative phase and the net of the score."""
+        """Return the state: generator net, negative phase and net of the score."""
         del model
         generator_net, negatives = self.start(reference, generator)
         score_net = ResidualScore(negatives.x.shape[1], self.hidden_features)
@@ -162,7 +162,7 @@ class VERAArdae(EntropyRegularized):
     def parameter_groups(
         self, model: EnergyModel, state: nn.Module
     ) -> dict[str, ParameterGroup]:
-        """Return the groups of energy, generator and score."""
+        """Return the parameter groups of energy, generator and score."""
         assert isinstance(state, ARDAEState)
         parameters = list(state.score_net.parameters())
         groups = super().parameter_groups(model, state)
@@ -176,7 +176,7 @@ class VERAArdae(EntropyRegularized):
         slope: Tensor,
         generator: torch.Generator,
     ) -> Iterator[Loss]:
-        """Descend the score's losses, then the generator's."""
+        """Yield the losses of the score's net, then the generator's."""
         del z
         assert isinstance(state, ARDAEState)
         for _ in range(self.n_score_steps):

@@ -21,7 +21,7 @@ FIRST_STEP_SIZE = 0.1
 
 
 class VERAHMCState(PairedState):
-    """Generator net, negative phase, and the step size of the posterior's chains."""
+    """State with the step size of the chains on the posterior."""
 
     def __init__(self, generator_net: GeneratorMLP, negatives: NegativePhase) -> None:
         super().__init__(generator_net, negatives)
@@ -106,7 +106,7 @@ class VERAHMC(EntropyRegularized):
     def init(
         self, model: EnergyModel, reference: Density, generator: torch.Generator
     ) -> VERAHMCState:
-        """Return generator net, negative phase and step size."""
+        """Return the state: generator net, negative phase and step size."""
         del model
         return VERAHMCState(*self.start(reference, generator))
 
@@ -118,7 +118,7 @@ class VERAHMC(EntropyRegularized):
         slope: Tensor,
         generator: torch.Generator,
     ) -> Iterator[Loss]:
-        """Descend the generator's loss."""
+        """Yield the generator's loss."""
         assert isinstance(state, VERAHMCState)
         score, acceptance = self.score(
             state.generator_net, state.posterior_step, x.detach(), z, generator
@@ -136,7 +136,7 @@ class VERAHMC(EntropyRegularized):
         z: Tensor,
         generator: torch.Generator,
     ) -> tuple[Tensor, Tensor]:
-        """Return the score's estimate, shape (n, n_features), and the acceptance."""
+        """Return the estimated score, (n, n_features), and the acceptance rate."""
         sampler = HMC(
             n_leapfrog_steps=self.n_leapfrog_steps, target_acceptance=TARGET_ACCEPTANCE
         )

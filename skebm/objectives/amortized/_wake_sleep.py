@@ -31,7 +31,7 @@ N_LEAPFROG_STEPS = 3  # each is an evaluation, and picked latents are near alrea
 
 
 class WakeSleepState(PairedState):
-    """Generator net, negative phase, and how chains on model and latents move."""
+    """State with the kernels of the chains on the model and on the latents."""
 
     def __init__(
         self, generator_net: GeneratorMLP, negatives: NegativePhase, kernel: ChainKernel
@@ -43,7 +43,7 @@ class WakeSleepState(PairedState):
 
 
 class WakeSleep(GeneratorPaired):
-    r"""Energy and generator, each learning from what the other draws.
+    r"""Energy and generator, each trained on draws of the other.
 
     .. math::
 
@@ -63,7 +63,7 @@ class WakeSleep(GeneratorPaired):
     Parameters
     ----------
     sampler : str or AbstractSampler, default="mala"
-        Of the model. A step size with a target acceptance adapts.
+        Sampler of the chains on the model. A step size with a target acceptance adapts.
     n_steps : int, default=1
         Moves on the model.
     n_posterior_steps : int, default=1
@@ -127,14 +127,14 @@ class WakeSleep(GeneratorPaired):
         )
 
     def check_model(self, model: EnergyModel, n_features: int) -> None:
-        """Raise ValueError where the sampler can't move on this model."""
+        """Raise ValueError naming both where the sampler can't explore the model."""
         super().check_model(model, n_features)
         check_explores(self, self.sampler, model)
 
     def init(
         self, model: EnergyModel, reference: Density, generator: torch.Generator
     ) -> WakeSleepState:
-        """Return generator net, negative phase and kernel."""
+        """Return the state: generator net, negative phase and kernel."""
         del model
         kernel = ChainKernel(make_sampler(self.sampler), 0)
         return WakeSleepState(*self.start(reference, generator), kernel)
@@ -146,7 +146,7 @@ class WakeSleep(GeneratorPaired):
         state: nn.Module,
         generator: torch.Generator,
     ) -> Iterator[Loss]:
-        """Descend the critic's loss, then the generator's, on the same moved rows."""
+        """Yield the critic's loss, then the generator's, on the same moved rows."""
         assert isinstance(state, WakeSleepState)
         net = state.generator_net
         with torch.no_grad():
@@ -173,7 +173,7 @@ class WakeSleep(GeneratorPaired):
         local: RoundMixture,
         generator: torch.Generator,
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        """Return moved rows, their weights of a sum about one, and metrics."""
+        """Return rows moved by the chains, importance weights, and metrics."""
         with torch.no_grad():
             log_reference = model.reference.log_prob(x)
         rows, log_ratio = self.negative_rows(
@@ -189,7 +189,7 @@ class WakeSleep(GeneratorPaired):
     def posterior_latents(
         self, state: WakeSleepState, x: Tensor, z: Tensor, generator: torch.Generator
     ) -> Tensor:
-        """Return a latent for each x: one of z picked by q(z|x), then moved on it."""
+        """Return a latent for each x: picked from z by q(z|x), then moved by chains."""
         net = state.generator_net
         with torch.no_grad():
             components = RoundMixture.about(net.mean(z), net.log_noise_scale.exp())

@@ -1,4 +1,4 @@
-"""Likelihood by Markov chains, which differ in where they start."""
+"""Contrastive divergence: the likelihood's gradient by Markov chains."""
 
 from skebm.objectives.boltzmann._gradient import ContrastiveGradient
 from skebm.objectives.boltzmann._labeled import (

@@ -1,4 +1,4 @@
-"""What the methods have in common whose negative phase are Markov chains."""
+"""Base of the methods whose negative phase is a run of Markov chains."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from skebm.utils import check_count
 
 
 class ChainState(nn.Module):
-    """How the chains move; a subclass adds where they are."""
+    """State with the kernel that moves the chains; subclasses add their positions."""
 
     def __init__(self, kernel: ChainKernel) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class ChainState(nn.Module):
 
 @dataclass(frozen=True)
 class Negatives:
-    """Where chains end: rows with weights, metrics, what else the loss is to hold."""
+    """Rows at which chains end, with metrics and a further term of the loss."""
 
     rows: Batch
     metrics: dict[str, Tensor]
@@ -36,12 +36,12 @@ class Negatives:
 
 
 class AbstractContrastiveDivergence(Objective):
-    r"""Gradient of the likelihood, the model's expectation taken over chains.
+    r"""Gradient of the likelihood with the model's expectation by Markov chains.
 
     .. math:: \nabla_\theta E_{data}[-\log p(x)]
               = E_{data}[\nabla_\theta E(x)] - E_p[\nabla_\theta E(x)]
 
-    Subclasses say where the chains of a step start.
+    Subclasses choose where the chains of a step start.
     """
 
     healthy: ClassVar[dict[str, tuple[float, float]]] = {"energy_gap": (-100.0, 100.0)}
@@ -65,7 +65,7 @@ class AbstractContrastiveDivergence(Objective):
     def init(
         self, model: EnergyModel, reference: Density, generator: torch.Generator
     ) -> ChainState:
-        """Return the state of a kernel without chains."""
+        """Return a state that holds the kernel and no chains."""
         del model, reference, generator
         return ChainState(self._kernel())
 
@@ -80,7 +80,7 @@ class AbstractContrastiveDivergence(Objective):
         state: nn.Module,
         generator: torch.Generator,
     ) -> Negatives:
-        """Return where the chains of a step end.
+        """Run the chains of a step and return the rows at which they end.
 
         Parameters
         ----------
@@ -101,7 +101,7 @@ class AbstractContrastiveDivergence(Objective):
         state: nn.Module,
         generator: torch.Generator,
     ) -> Iterator[Loss]:
-        """Descend the energy of the rows, ascend that of the chains' ends."""
+        """Yield the mean energy of the rows minus that of the chains' ends."""
         data = Batch(batch.dequantized(generator), weight=batch.weight)
         negatives = self.negatives(model, data, state, generator)
         chains = negatives.rows

@@ -21,8 +21,8 @@ class CD(AbstractContrastiveDivergence):
     .. math:: E_{data}[\nabla_\theta E(x)] - E_{T^k p_{data}}[\nabla_\theta E(x)]
 
     T is a kernel that leaves the model invariant. The gradient of the chains' end in
-    :math:`\theta` is left out, as published; see `ImprovedCD`. T of local steps never
-    sees how the mass is shared between separate modes, so by default it begins with a
+    :math:`\theta` is left out, as published; see `ImprovedCD`. Local steps never
+    compare the masses of separate modes; so by default T begins with a
     jump from the reference (`ChainKernel`); ``n_reference_tries=0`` is the published
     method.
 
@@ -64,7 +64,7 @@ class CD(AbstractContrastiveDivergence):
         state: nn.Module,
         generator: torch.Generator,
     ) -> Negatives:
-        """Return where chains from the data end, which weigh as their rows do."""
+        """Run chains from the data; return their ends, with the weights of the rows."""
         assert isinstance(state, ChainState)
         x, metrics = state.kernel.move(model, data.x, self.n_steps, generator)
         return Negatives(Batch(x, weight=data.weight), metrics)

@@ -37,11 +37,11 @@ def neighbor_entropy(x: Tensor, rows: Tensor, ignored: Tensor | None = None) -> 
     Parameters
     ----------
     x : Tensor of shape (n, d)
-        Rows whose density it is the entropy of.
+        Draws from the density whose entropy is estimated.
     rows : Tensor of shape (m, d)
         r, independent draws from the same density.
     ignored : Tensor of bool of shape (n, m) or None
-        Pairs that don't count.
+        Pairs to be left out.
 
     References
     ----------
@@ -110,13 +110,13 @@ class ImprovedCD(PCD):
         Draws of the reference that each chain may jump to, once before its steps.
     n_chains : int or None, default=100
         Chains moved in a training step; None takes as many as rows, as published, at
-        most those there are. Chains that wait while the energy changes lag behind it.
+        most `buffer_size`. Chains that are not moved lag behind the changing model.
     buffer_size : int, default=100
-        Chains there are; 10 000 as published.
+        Number of chains; 10 000 as published.
     reinit_probability : float, default=0.001
-        Of a chain to start anew from the reference.
+        Probability that a chain restarts from the reference.
     data_reinit_probability : float, default=0.05
-        Of a chain to start anew from a row of the batch; 0 as published.
+        Probability that a chain restarts from a row of the batch; 0 as published.
     replacement : {"in_place", "fifo", "reservoir"}, default="in_place"
         See `skebm.samplers.ReplayBuffer`; "reservoir" as published.
     transitions : sequence of callables or None, default=None
@@ -128,11 +128,11 @@ class ImprovedCD(PCD):
         Langevin steps that keep their graph.
     n_kl_chains : int, default=20
         Chains that make these steps, at most those moved; each costs several times
-        what a step of the sampler does.
+        as much as a step of the sampler.
     neighbor_entropy_weight : float, default=1.0
         Factor of the entropy.
     n_neighbors : int, default=100
-        Rows of the buffer among which the nearest is sought, at most those there are.
+        Rows of the buffer among which the nearest is sought, at most `buffer_size`.
     energy_regularization : float, default=0.0
         r; 1 as published, where the energy's scale is free.
 
@@ -200,7 +200,7 @@ class ImprovedCD(PCD):
         Parameters
         ----------
         transitions : sequence of callables or None
-            Give those for images where rows are images.
+            Transitions before the steps; take those for images where rows are images.
 
         References
         ----------
@@ -248,7 +248,7 @@ class ImprovedCD(PCD):
         state: nn.Module,
         generator: torch.Generator,
     ) -> Negatives:
-        """Move some of the chains and add the term of their last steps."""
+        """Move some chains; return their ends and the loss of their last steps."""
         assert isinstance(state, PersistentState)
         start, places = self.draw(model, data, state, generator)
         if self.transitions is not None:
@@ -274,7 +274,7 @@ class ImprovedCD(PCD):
         state: PersistentState,
         generator: torch.Generator,
     ) -> Tensor:
-        """Return KL(q || p) up to a constant; its graph goes through x only."""
+        """Return KL(q || p) up to a constant, differentiable through x only."""
         for _ in range(self.n_kl_steps):
             x = langevin_step(model, state.kernel.sampler, x, step_size, generator)
         end = x.detach().requires_grad_()

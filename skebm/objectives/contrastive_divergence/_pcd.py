@@ -1,4 +1,4 @@
-"""Persistent contrastive divergence: chains go on from step to step."""
+"""Persistent contrastive divergence: chains continue from step to step."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from skebm.utils import check_count, check_number, is_count, uniform_like
 
 
 class PersistentState(ChainState):
-    """How the chains move and where they are."""
+    """State with the kernel that moves the chains and the buffer that holds them."""
 
     def __init__(self, kernel: ChainKernel, buffer: ReplayBuffer) -> None:
         super().__init__(kernel)
@@ -33,11 +33,12 @@ class PCD(AbstractContrastiveDivergence):
 
     .. math:: E_{data}[\nabla_\theta E(x)] - E_{T^k p_t}[\nabla_\theta E(x)]
 
-    :math:`p_t` is where the chains of earlier steps have come to, and T a kernel that
-    leaves the model invariant: while the energy changes slowly the chains stay
-    at the model, and the gradient is that of the likelihood. Chains of local steps
-    alone seldom change between separate modes; by default each move begins with a jump
-    from the reference (`ChainKernel`). ``n_reference_tries=0`` is the published method.
+    :math:`p_t` is the distribution of the chains after earlier steps, and T a kernel
+    that leaves the model invariant: while the energy changes slowly, the chains stay
+    close to the model, and the gradient is that of the likelihood. Chains of local
+    steps alone seldom move between separate modes; by default each move begins with a
+    jump from the reference (`ChainKernel`). ``n_reference_tries=0`` is the published
+    method.
 
     Parameters
     ----------
@@ -48,15 +49,15 @@ class PCD(AbstractContrastiveDivergence):
     n_reference_tries : int, default=4
         Draws of the reference that each chain may jump to, once before its steps.
     n_chains : int or None, default=100
-        Chains moved in a training step; None takes as many as rows, at most those
-        there are. Chains that wait while the energy changes lag behind the model.
+        Chains moved in a training step; None takes as many as rows, at most
+        `buffer_size`. Chains that are not moved lag behind the changing model.
     buffer_size : int, default=100
-        Chains there are. At first they are draws of the reference.
+        Number of chains, which start as draws of the reference.
     reinit_probability : float, default=0.0
-        Of a chain to start anew from the reference.
+        Probability that a chain restarts from the reference.
     data_reinit_probability : float, default=0.05
-        Of a chain to start anew from a row of the batch. Without chains near outliers
-        that no other chain reaches their energy falls without end.
+        Probability that a chain restarts from a row of the batch. If no chain comes
+        near an outlier, the energy there falls without bound.
 
     References
     ----------
@@ -128,7 +129,7 @@ class PCD(AbstractContrastiveDivergence):
     def init(
         self, model: EnergyModel, reference: Density, generator: torch.Generator
     ) -> PersistentState:
-        """Start the chains at the reference."""
+        """Return the state with chains that start at draws of the reference."""
         del model
         rows = reference.sample(self.buffer_size, generator)
         return PersistentState(self._kernel(), self._buffer(rows))
@@ -147,7 +148,7 @@ class PCD(AbstractContrastiveDivergence):
         state: PersistentState,
         generator: torch.Generator,
     ) -> tuple[Tensor, Tensor]:
-        """Return where the chains of a step start, and their places in the buffer."""
+        """Return the starts of the chains of a step and their indices in the buffer."""
         n = min(self.n_chains or len(data.x), self.buffer_size)
         fresh = model.reference.sample(n, generator)
         if self.data_reinit_probability:
@@ -166,7 +167,7 @@ class PCD(AbstractContrastiveDivergence):
         state: nn.Module,
         generator: torch.Generator,
     ) -> Negatives:
-        """Return where some of the chains have come to, and keep it."""
+        """Move some of the chains; return their ends and put them into the buffer."""
         assert isinstance(state, PersistentState)
         start, places = self.draw(model, data, state, generator)
         x, metrics = state.kernel.move(model, start, self.n_steps, generator)

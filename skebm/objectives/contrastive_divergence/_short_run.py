@@ -21,11 +21,11 @@ class ShortRun(AbstractContrastiveDivergence):
 
     .. math:: E_{data}[\nabla_\theta E(x)] - E_{T^k q_0}[\nabla_\theta E(x)]
 
-    T is a kernel that leaves the model invariant. Of too short a run the outcome is a
-    sampler that makes the data, and an energy that is no log density; so by default T
-    begins with a jump to one of many reference draws (`ChainKernel`), a resampling
-    by importance that brings the chains near the model where the reference is near
-    the data. ``n_reference_tries=0`` is the published method.
+    T is a kernel that leaves the model invariant. If the run is too short, the trained
+    sampler generates the data but the energy is no log density. So by default T begins
+    with a jump to one of many reference draws (`ChainKernel`): importance resampling,
+    which brings the chains near the model if the reference is near the data.
+    ``n_reference_tries=0`` is the published method.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ class ShortRun(AbstractContrastiveDivergence):
         state: nn.Module,
         generator: torch.Generator,
     ) -> Negatives:
-        """Return where chains from the reference end."""
+        """Run chains from the reference and return their ends."""
         assert isinstance(state, ChainState)
         start = model.reference.sample(self.n_chains or len(data.x), generator)
         x, metrics = state.kernel.move(model, start, self.n_steps, generator)

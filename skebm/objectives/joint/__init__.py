@@ -1,4 +1,4 @@
-"""A classifier and a density in one net."""
+"""Objectives that train a classifier and a density in one net."""
 
 from skebm.objectives.joint._hdge import HDGE
 from skebm.objectives.joint._joint import Joint

@@ -51,7 +51,7 @@ class HDGE(Objective):
     def init(
         self, model: EnergyModel, reference: Density, generator: torch.Generator
     ) -> nn.Module:
-        """Return an empty state."""
+        """Return an empty state: nothing is learnt besides the net."""
         del model, reference, generator
         return nn.Module()
 
@@ -62,7 +62,7 @@ class HDGE(Objective):
         state: nn.Module,
         generator: torch.Generator,
     ) -> Iterator[Loss]:
-        """Contrast the labelled rows with all rows of the step."""
+        """Yield the contrastive loss of labelled rows against all rows of the step."""
         del state, generator
         assert batch.labeled is not None and batch.labeled.y is not None
         n_labeled = len(batch.labeled.x)

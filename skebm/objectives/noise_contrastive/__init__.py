@@ -1,4 +1,4 @@
-"""The density as a classifier of data against noise."""
+"""Noise-contrastive objectives: the density from a classifier of data and noise."""
 
 from skebm.objectives.noise_contrastive._conditional import ConditionalNCE
 from skebm.objectives.noise_contrastive._flow import FlowContrastive

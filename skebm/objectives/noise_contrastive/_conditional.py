@@ -21,26 +21,26 @@ class ConditionalNCE(Objective):
     .. math:: \min_E \; 2 \, E_{x \sim data} \, E_{y | x}
               \log\left(1 + e^{f(y) - f(x)}\right), \qquad f = \log q_0 - E
 
-    Each row x is to be told from noise y made from it. The noise
+    A classifier tells each row x from noise y around it. The noise
     :math:`y = x + s \varepsilon` is symmetric, so that p(y|x) / p(x|y) cancels, and
     log Z with it.
 
-    A draw's scale s is log-uniform between the ends of ``noise_scale``, which leaves
-    the noise symmetric. Short steps tell the shape of a mode, as score matching does
-    (the limit of small s); long ones compare the masses of modes apart, to which short
-    ones are blind.
+    The scale s of a draw is log-uniform between the ends of ``noise_scale``, which
+    leaves the noise symmetric. Short steps determine the shape of a mode, as score
+    matching does (the limit of small s); long ones determine the relative masses of
+    separate modes, which short ones cannot.
 
     Parameters
     ----------
     noise_scale : (float, float), default=(0.1, 3.0)
         Least and largest s, in standard deviations of a column.
     n_noise : int, default=8
-        Noise rows a row.
+        Noise rows per row.
 
     References
     ----------
     Ceylan, Gutmann. Conditional noise-contrastive estimation of unnormalised models.
-    ICML 2018; there s is one number, its choice semi-automatic.
+    ICML 2018; there s is a constant that is chosen semi-automatically.
 
     Examples
     --------
@@ -69,7 +69,7 @@ class ConditionalNCE(Objective):
     def init(
         self, model: EnergyModel, reference: Density, generator: torch.Generator
     ) -> nn.Module:
-        """Return an empty state."""
+        """Return an empty state: nothing is learnt besides the net."""
         del model, reference, generator
         return nn.Module()
 
@@ -80,7 +80,7 @@ class ConditionalNCE(Objective):
         state: nn.Module,
         generator: torch.Generator,
     ) -> Iterator[Loss]:
-        """Descend the logistic loss of rows against their noise."""
+        """Yield the logistic loss of rows against their noise."""
         del state
         x = batch.dequantized(generator)
         y = self._noise(x, generator)
@@ -90,7 +90,7 @@ class ConditionalNCE(Objective):
         yield Loss("energy", 2 * batch.mean(losses.mean(dim=0)))
 
     def _noise(self, x: Tensor, generator: torch.Generator) -> Tensor:
-        """Return y of shape (n_noise, n, n_features)."""
+        """Return the noise y of each row, shape (n_noise, n, n_features)."""
         low, high = (math.log(scale) for scale in self.noise_scale)
         copies = x.expand(self.n_noise, *x.shape)
         height = uniform_like(copies[..., :1], generator)

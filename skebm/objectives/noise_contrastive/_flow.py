@@ -1,4 +1,4 @@
-"""Flow-contrastive estimation: the noise is a flow that learns with the energy."""
+"""Flow-contrastive estimation: the noise is a flow, trained against the energy."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ WHO_NEEDS_ZUKO = "objective 'flow_contrastive' (FlowContrastive)"
 
 
 class FlowNoise(nn.Module):
-    """Draws and log densities of a zuko flow over a standard normal.
+    """Noise from a zuko flow over a standard normal: draws and log densities.
 
     Parameters
     ----------
     flow : nn.Module
-        Its ``transform()`` takes rows to standard normal ones.
+        Flow whose ``transform()`` maps rows to standard normal ones.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class FlowNoise(nn.Module):
         self.register_buffer("n_steps", torch.zeros((), dtype=torch.int64))
 
     def draw(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the rows that z becomes and log q of each; both differentiable."""
+        """Return the rows that z is mapped to and their log q, both differentiable."""
         x, log_volume = self.flow.transform().inv.call_and_ladj(z)
         return x, log_normal(z) - log_volume
 
@@ -70,9 +70,9 @@ class FlowContrastive(Objective):
     Noise-contrastive estimation whose noise is a flow with density q. The flow ascends
     what the classifier descends, which for an energy at its best is, up to a constant,
     minus the Jensen-Shannon divergence of flow and data (:math:`\nu = 1`): so the noise
-    comes closer to the rows as the energy learns, and the two can hardly be told apart
-    in the end. Over the first ``warmup`` of the training the flow ascends its own
-    likelihood instead, so that it has found the rows before it is set against them.
+    approaches the data as the energy is trained. During the first ``warmup`` of the
+    training the flow ascends its own likelihood instead, so that it fits the data
+    roughly before the contrast begins.
 
     The model is :math:`q_0 e^{-E} / Z` and enters with no log Z of its own: the net's
     last bias takes it, and log Z = 0 nats at the optimum.
@@ -82,7 +82,7 @@ class FlowContrastive(Objective):
     Parameters
     ----------
     noise_ratio : int, default=1
-        :math:`\nu`, draws of the flow a row.
+        :math:`\nu`, draws of the flow per row.
     flow : callable or None, default=None
         Builder ``n_features -> zuko.flows.Flow`` over a standard normal; None takes a
         small neural spline flow.
@@ -91,7 +91,7 @@ class FlowContrastive(Objective):
     warmup : float, default=0.2
         Share of the training in which the flow is trained by likelihood.
     flow_interval : int, default=2
-        The flow learns in every so many steps: it takes most of the time.
+        Steps from one update of the flow to the next: it takes most of the time.
 
     Raises
     ------
@@ -125,7 +125,7 @@ class FlowContrastive(Objective):
         self.flow_interval = flow_interval
 
     def check_options(self) -> None:
-        """Raise for an option out of its range (ValueError) or without zuko."""
+        """Raise ValueError for an option out of its range, ImportError without zuko."""
         for name in ("noise_ratio", "flow_interval"):
             check_count(self, name)
         check_builder(self, "flow")
@@ -136,7 +136,7 @@ class FlowContrastive(Objective):
     def init(
         self, model: EnergyModel, reference: Density, generator: torch.Generator
     ) -> FlowNoise:
-        """Build the flow."""
+        """Return the flow, at its start."""
         del model
         row = reference.sample(1, generator)
         return FlowNoise((self.flow or _spline_flow)(row.shape[1])).to(row)
@@ -144,7 +144,7 @@ class FlowContrastive(Objective):
     def parameter_groups(
         self, model: EnergyModel, state: nn.Module
     ) -> dict[str, ParameterGroup]:
-        """Return the groups of energy and flow."""
+        """Return the parameter groups of energy and flow."""
         return {
             "energy": ParameterGroup(list(model.network.parameters())),
             "flow": ParameterGroup(list(state.parameters()), self.flow_rate),
@@ -157,7 +157,7 @@ class FlowContrastive(Objective):
         state: nn.Module,
         generator: torch.Generator,
     ) -> Iterator[Loss]:
-        """Descend the classifier's loss by the energy, then ascend it by the flow."""
+        """Yield the classifier's loss to the energy, its negative to the flow."""
         assert isinstance(state, FlowNoise)
         x = batch.dequantized(generator)
         z = normal_like(x.repeat(self.noise_ratio, 1), generator)
@@ -182,7 +182,7 @@ class FlowContrastive(Objective):
     def _contrast(
         self, model: EnergyModel, batch: Batch, rows: Tensor, log_q: Tensor
     ) -> Tensor:
-        """Return the loss of telling the first rows, the data, from the others."""
+        """Return the classifier's loss; the first rows are data, the others noise."""
         log_ratio = model.log_prob_unnormalized(rows) - log_q
         n_data = len(batch.x)
         return classification_loss(

@@ -19,7 +19,7 @@ from skebm.utils import check_count, check_range, is_positive
 def classification_loss(
     batch: Batch, log_ratio_data: Tensor, log_ratio_noise: Tensor, noise_ratio: float
 ) -> Tensor:
-    r"""Return the logistic loss that tells data from noise, over 1 + nu rows.
+    r"""Return the logistic loss of a classifier between data and noise.
 
     .. math:: E_{data} \log(1 + \nu e^{-r}) + \nu \, E_{noise} \log(1 + e^{r} / \nu)
 
@@ -43,28 +43,28 @@ class NCE(Objective):
     :math:`q_0 e^{c}` is the data's density: it normalises itself, log Z = 0 nats. For
     :math:`\nu \to \infty` the gradient is that of the likelihood.
 
-    Good where noise falls near the rows now and then. The wider the gap (many columns,
-    narrow structure), the less is learnt from it: take a closer reference or
-    `Telescoping`.
+    It works where some noise falls near the rows. The farther the noise is from the
+    data (many columns, narrow structure), the less is learnt: take a closer reference
+    or `Telescoping`.
 
-    Rare components of the reference make few noise rows, and what the critic says there
-    is hardly checked: on image patches it came to hold a spurious mode, which carried
-    most of Z and which no draw of the reference met. With a weight w above zero each
-    row is to be told also from a draw of the component that it is in,
+    Rare components of the reference make few noise rows, so that the critic is hardly
+    trained there: on image patches a spurious mode arose that carried most of Z, and no
+    draw of the reference was near it. With a weight w above zero each row is also
+    contrasted with a draw of the component that it belongs to,
 
     .. math:: + \, w \, E_{x \sim data} \, E_{k | x, \; y \sim q_k}
               \log\left(1 + e^{c(y) - c(x)}\right)
 
     conditional noise-contrastive estimation whose noise is reversible with respect to
-    q0, so that nothing but the critic is left of the ratio; it has the same optimum. In
-    a box, which has one component, y is a step as long as the box. Of a flow it is the
-    Gaussians beside it that count; rows of the flow itself add a constant. For a
+    q0, so that only the critic remains in the ratio; it has the same optimum. In a box,
+    which has one component, y is a step as long as the box. With a flow only the
+    Gaussians beside it contribute; rows of the flow itself add a constant. For a
     reference without `Density.transition` ("kde") the term is left out.
 
     Parameters
     ----------
     noise_ratio : int, default=8
-        :math:`\nu`, fresh noise rows a row and step.
+        :math:`\nu`, fresh noise rows per row and step.
     component_weight : float, default=0.0
         w; 1 by name ``"stratified_nce"``.
 
@@ -93,7 +93,7 @@ class NCE(Objective):
 
     @classmethod
     def stratified(cls) -> NCE:
-        """Return the method by name ``"stratified_nce"``: components count, too."""
+        """Return the method named ``"stratified_nce"``, with the term of components."""
         return cls(component_weight=1.0)
 
     def check_options(self) -> None:
@@ -106,7 +106,7 @@ class NCE(Objective):
     def init(
         self, model: EnergyModel, reference: Density, generator: torch.Generator
     ) -> nn.Module:
-        """Return an empty state."""
+        """Return an empty state: nothing is learnt besides the net."""
         del model, reference, generator
         return nn.Module()
 
@@ -117,7 +117,7 @@ class NCE(Objective):
         state: nn.Module,
         generator: torch.Generator,
     ) -> Iterator[Loss]:
-        """Descend the logistic loss."""
+        """Yield the logistic loss of rows against noise."""
         del state
         x = batch.dequantized(generator)
         noise = model.reference.sample(self.noise_ratio * len(x), generator)

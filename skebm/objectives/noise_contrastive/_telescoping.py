@@ -1,4 +1,4 @@
-"""Telescoping density ratios: from the data to the noise by waymarks."""
+"""Telescoping density-ratio estimation: data and noise joined by waymarks."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ class Telescoping(Objective):
         \min_{f_0 = c, f_1, \dots} & \; \sum_{k < K}
             E_{p_k} \log(1 + e^{-r_k}) + E_{p_{k+1}} \log(1 + e^{r_k})
 
-    Between data and noise that are far apart a classifier is soon perfect, and learns
-    no more about the ratio. So the way is cut at waymarks: each bridge :math:`r_k`
-    tells neighbours apart, and the bridges' sum is the critic. Here they are written as
-    differences of :math:`f_k`, the log ratio of waymark k to the noise, with
+    If data and noise are far apart, a classifier is soon perfect and learns no more
+    about the ratio. So the way is divided at waymarks: each bridge :math:`r_k`
+    classifies neighbouring waymarks, and the sum of the bridges is the critic. They are
+    written as differences of :math:`f_k`, the log ratio of waymark k to the noise, with
     :math:`f_K = 0`: the first of them is the critic itself, and the others are the
     outputs of one more net.
 
     ``span_weight`` adds one bridge over the whole way, from data to noise: it has the
-    same optimum, and keeps the critic low where only noise falls, of which the first
-    bridge knows nothing. On a box the waymarks are :math:`(1 - a) x + a n`, which stay
+    same optimum and keeps the critic low where only noise falls, which the first bridge
+    is not trained on. On a box the waymarks are :math:`(1 - a) x + a n`, which stay
     inside.
 
     Parameters
@@ -94,7 +94,7 @@ class Telescoping(Objective):
     def init(
         self, model: EnergyModel, reference: Density, generator: torch.Generator
     ) -> nn.Module:
-        """Build the net of the waymarks' log ratios to the noise."""
+        """Return the net of the waymarks' log ratios to the noise."""
         del model
         row = reference.sample(1, generator)
         build = self.ratios or partial(MLP, hidden_features=(64, 64), embedding="waves")
@@ -103,7 +103,7 @@ class Telescoping(Objective):
     def parameter_groups(
         self, model: EnergyModel, state: nn.Module
     ) -> dict[str, ParameterGroup]:
-        """Return one group: the bridges are learnt together."""
+        """Return one parameter group: the bridges are trained together."""
         parameters = [*model.network.parameters(), *state.parameters()]
         return {"energy": ParameterGroup(parameters)}
 
@@ -114,7 +114,7 @@ class Telescoping(Objective):
         state: nn.Module,
         generator: torch.Generator,
     ) -> Iterator[Loss]:
-        """Descend the bridges' logistic losses."""
+        """Yield the sum of the bridges' logistic losses."""
         x = batch.dequantized(generator)
         noise = model.reference.sample(len(x), generator)
         straight = model.reference.bounded_support

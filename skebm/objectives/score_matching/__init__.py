@@ -1,4 +1,4 @@
-"""Floor 3: the slopes of the log densities are matched; no sampler, no log Z."""
+"""Score matching: objectives without a sampler or log Z."""
 
 from skebm.objectives.score_matching._curvature import CurvaturePropagation
 from skebm.objectives.score_matching._denoising import DenoisingScoreMatching

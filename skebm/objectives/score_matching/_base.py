@@ -1,4 +1,4 @@
-"""What every score matching objective shares: rows, draws, the density they match."""
+"""Bases of the score matching objectives: rows, draws, the mixed density."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class ScoreMatchingObjective(Objective):
         r_E = q_0 \left((1 - w) \, e^{-E} + w\right)
 
     Here :math:`p_\sigma` is the data's density smoothed by Gaussian noise. The
-    published methods are :math:`w = 0`. They can't see how masses are shared among
-    modes that are apart, nor what the energy does where there are no rows. Draws of
-    :math:`q_0` connect the modes and show the empty places. Since both sides are mixed,
+    published methods have :math:`w = 0`. They determine neither the relative masses of
+    separate modes nor the energy where there are no rows. Draws of :math:`q_0` connect
+    the modes and cover the empty regions. Since both sides are mixed,
     :math:`E = -\log(p_\sigma / q_0)`, its constant included (so that
-    :math:`\log Z = 0`), is the only minimum. A normalised net has no constant to set,
+    :math:`\log Z = 0`), is the only minimum. A normalised net has no free constant,
     and far from the reference the mixture would hide it: for it :math:`w = 0`.
 
     A box (``reference=None``) is used with the half normals, a tenth of a unit wide, of
@@ -55,18 +55,18 @@ class ScoreMatchingObjective(Objective):
         return nn.Module()
 
     def share(self, model: EnergyModel) -> float:
-        """Return w, the reference's share of r."""
+        """Return w, the weight of the reference in r."""
         return 0.0 if model.is_normalized else self.reference_share
 
     def mean(self, batch: Batch, values: Tensor, share: float) -> Tensor:
-        """Return the mean over r of values at the rows, then at the draws of q0."""
+        """Return the mean over r of values at the rows, followed by draws of q0."""
         of_rows = batch.mean(values[: len(batch.x)])
         if not share:
             return of_rows
         return torch.lerp(of_rows, values[len(batch.x) :].mean(), share)
 
     def loss(self, batch: Batch, values: Tensor, share: float) -> Loss:
-        """Return the mean over r, and what of it is due to the rows."""
+        """Return the loss, the mean over r, with the mean over rows as a metric."""
         of_rows = batch.mean(values[: len(batch.x)].detach())
         return Loss("energy", self.mean(batch, values, share), {"data_loss": of_rows})
 
@@ -86,7 +86,7 @@ class ScoreMatchingObjective(Objective):
 
 
 class ImplicitScoreMatching(ScoreMatchingObjective):
-    r"""The divergence after integration by parts, on rows with a little noise.
+    r"""Score matching after integration by parts, on rows with a little noise.
 
     .. math:: E_r\left[tr \nabla s(x) + \tfrac{1}{2} |s(x)|^2\right], \qquad
               s = \nabla \log r_E
@@ -112,7 +112,7 @@ class ImplicitScoreMatching(ScoreMatchingObjective):
         state: nn.Module,
         generator: torch.Generator,
     ) -> Iterator[Loss]:
-        """Descend the weighted rows' mean and the reference draws' mean."""
+        """Yield the mean loss over rows and draws of the reference."""
         del state
         x = batch.dequantized(generator)
         x = x + self.noise_scale * normal_like(x, generator)
@@ -126,7 +126,7 @@ class ImplicitScoreMatching(ScoreMatchingObjective):
 def score_at(
     log_density: LogDensity, x: Tensor, create_graph: bool = True
 ) -> tuple[Tensor, Tensor]:
-    """Return x as a leaf and the gradient of the log density there, both (n, d)."""
+    """Return x as a leaf and the gradient of the log density at x, both (n, d)."""
     leaf = x.detach().requires_grad_()
     total = log_density(leaf).sum()
     (score,) = torch.autograd.grad(total, leaf, create_graph=create_graph)
@@ -134,6 +134,6 @@ def score_at(
 
 
 def random_signs(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Return signs of the shape, dtype and device of x."""
+    """Return random signs of the shape, dtype and device of x."""
     bits = torch.randint(2, x.shape, generator=generator, device=x.device)
     return 2 * bits.to(x.dtype) - 1

@@ -17,7 +17,7 @@ from skebm.objectives.score_matching._base import (
     score_at,
 )
 
-#: The elementwise functions of the nets below; all else in them is linear in the rows.
+#: The elementwise functions of the package's nets, which else are linear in the rows.
 ELEMENTWISE = {
     torch.sin,
     torch.cos,
@@ -77,7 +77,7 @@ class CurvaturePropagation(ImplicitScoreMatching):
         self.noise_scale = noise_scale
 
     def check_model(self, model: EnergyModel, n_features: int) -> None:
-        """Raise ValueError where a layer of the net may not be elementwise."""
+        """Raise ValueError unless all layers of the net are known to be elementwise."""
         super().check_model(model, n_features)
         row = next(model.parameters()).new_zeros(1, n_features)
         known = has_elementwise_layers(model.network)
@@ -94,7 +94,7 @@ class CurvaturePropagation(ImplicitScoreMatching):
     def row_losses(
         self, model: EnergyModel, x: Tensor, generator: torch.Generator
     ) -> Tensor:
-        """Return the trace's estimate plus half the squared score.
+        """Return the estimated trace plus half the squared score.
 
         The trace leaves out that of log q0, which no parameter changes.
         """
@@ -110,7 +110,7 @@ class CurvaturePropagation(ImplicitScoreMatching):
 
 
 class Recorder(TorchFunctionMode):
-    """Keeps arguments and values of the elementwise functions called inside."""
+    """Recorder of the arguments and values of elementwise functions."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -123,7 +123,7 @@ class Recorder(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        """Call the function; keep what goes in and comes out."""
+        """Call the function; record argument and value where it is elementwise."""
         value = func(*args, **(kwargs or {}))
         if func in ELEMENTWISE:
             self.layers.append((args[0], value))

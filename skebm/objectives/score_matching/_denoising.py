@@ -33,10 +33,10 @@ class DenoisingScoreMatching(ScoreMatchingObjective):
     gradient's variance bounded where :math:`\sigma` is small. What w is for:
     `ScoreMatching`.
 
-    Several levels are drawn evenly, with the same weight. An energy that isn't told the
-    level then learns the mean of the smoothed densities; any other weight, such as the
-    usual :math:`\sigma^2`, would only change the shares. The wide levels thus cost
-    likelihood. What they are wanted for, to reach where no rows are, is done by
+    Several levels are drawn evenly, with equal weights. An energy that does not depend
+    on the level then learns the mean of the smoothed densities; other weights, such as
+    the usual :math:`\sigma^2`, would only change the proportions. So wide levels cost
+    likelihood. Their purpose, to train where there are no rows, is served by
     :math:`q_0` without a bias; so one small level is the default.
 
     Parameters
@@ -80,7 +80,7 @@ class DenoisingScoreMatching(ScoreMatchingObjective):
         state: nn.Module,
         generator: torch.Generator,
     ) -> Iterator[Loss]:
-        """Descend the squared distance from each row's and each draw's own score."""
+        """Yield the mean squared error of scores at noisy rows and draws of q0."""
         del state
         x = batch.dequantized(generator)
         levels = x.new_tensor(self.noise_scales)

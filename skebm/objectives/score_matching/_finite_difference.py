@@ -1,4 +1,4 @@
-"""Score matching without derivatives by the rows."""
+"""Sliced score matching by finite differences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Score matching along random directions."""
+"""Sliced score matching: score matching along random directions."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class SlicedScoreMatching(ImplicitScoreMatching):
     def row_losses(
         self, model: EnergyModel, x: Tensor, generator: torch.Generator
     ) -> Tensor:
-        """Return curvature plus half the squared slope, the mean over directions."""
+        """Return the mean over directions of curvature plus half the squared slope."""
         x, score = score_at(self.log_density(model), x)
         losses = torch.zeros_like(score[:, 0])
         for _ in range(self.n_projections):
