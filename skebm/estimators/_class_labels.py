@@ -1,4 +1,4 @@
-"""Classes from logits, and labels as users pass them."""
+"""Predicts classes from logits, and translates labels to class indices."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from skebm.tables import UNLABELED, encode_known, encode_labels
 
 
 class ClassLabelsMixin(ClassifierMixin):
-    """Predictions, probabilities and accuracy from logits of the classes.
+    """Adds predictions, probabilities and accuracy to an estimator that has logits.
 
-    An estimator has `_logits(X)` of shape (n, n_classes), up to a constant a row the
-    log of p(y|x), the attribute `classes_` and the option `unlabeled`; one that is
-    calibrated has `temperature_`.
+    The estimator has `_logits(X)` of shape (n, n_classes), which are log p(y|x) up to
+    a constant in each row, the attribute `classes_` and the option `unlabeled`; one
+    that is calibrated has `temperature_`.
     """
 
     def predict(self, X):
@@ -110,23 +110,23 @@ class ClassLabelsMixin(ClassifierMixin):
 
 
 def learn_classes(y, unlabeled, given, known):
-    """Return the classes of a first pass; later ones may only confirm them.
+    """Return the classes of training passes, which the first pass decides.
 
     Parameters
     ----------
     y : array-like
         Labels.
     unlabeled : object
-        The marker.
+        The marker of rows without a label.
     given : array-like or None
-        The option ``classes``.
+        The option ``classes`` of this pass.
     known : ndarray or None
-        The classes of the first pass, if this is a later one.
+        The classes of the first pass; None in the first pass.
 
     Raises
     ------
     ValueError
-        Where other classes are given than those of the first pass.
+        Where a later pass gives other classes than the first.
     """
     if known is not None and given is None:
         return known
@@ -140,12 +140,12 @@ def learn_classes(y, unlabeled, given, known):
 
 
 def known_indices(y, unlabeled, classes):
-    """Return the class indices of labels, -1 where unlabelled.
+    """Return the class indices of labels; -1 where unlabelled.
 
     Raises
     ------
     ValueError
-        Where a class is unknown, or no row has a label.
+        Where a label is not in ``classes``, or no row has a label.
     """
     indices = encode_known(y, unlabeled, classes)
     if (indices < UNLABELED).any():
@@ -162,12 +162,12 @@ def known_indices(y, unlabeled, classes):
 
 
 def requested_indices(y, n_samples, classes):
-    """Return the class indices of the rows to draw; one label stands for all.
+    """Return the class indices of rows to draw; one label applies to all rows.
 
     Raises
     ------
     ValueError
-        Where y has another length, or an unknown class.
+        Where y has another length than n_samples, or a label not in ``classes``.
     """
     labels = np.full(n_samples, y) if np.ndim(y) == 0 else np.asarray(y)
     if len(labels) != n_samples:
@@ -186,12 +186,12 @@ def requested_indices(y, n_samples, classes):
 
 
 def class_weights(option, indices, classes):
-    """Return the weights of the classes by the option ``class_weight``, or None.
+    """Return the class weights of the option ``class_weight``; None without it.
 
     Raises
     ------
     ValueError
-        Where the option names an unknown class.
+        Where the option names a class that is not in ``classes``.
     """
     if option is None:
         return None

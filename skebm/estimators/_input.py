@@ -1,4 +1,4 @@
-"""Tables, weights and numbers as users pass them to estimators."""
+"""Reads and checks the tables, weights and options that users pass to estimators."""
 
 from __future__ import annotations
 
@@ -22,19 +22,18 @@ from skebm.tables._checks import IMPUTE, check_finite, check_numbers, column_nam
 
 @dataclass(frozen=True)
 class TableReader:
-    """Reads tables that have the columns of `fit`, and writes such tables.
+    """Reads tables with the columns of `fit` as arrays, and writes arrays as tables.
 
     Attributes
     ----------
     columns : CategoricalColumns or None
-        The columns of categories; None where all are numbers.
+        Translates category columns; None where all columns are numbers.
     is_categorical : ndarray of bool of shape (n_features,) or None
-        Which they are; None where none is.
+        Whether each column holds categories; None where none does.
     as_float64 : bool
-        Whether numbers are read as float64, whatever their dtype: then an atom that is
-        filled in is that very number.
+        Whether float32 numbers are read as float64, so that imputed atoms are exact.
     has_names : bool
-        Whether the table had names of columns.
+        Whether the table of `fit` had column names.
     """
 
     columns: CategoricalColumns | None
@@ -53,14 +52,14 @@ class TableReader:
         min_rows=1,
         allow_nan=False,
     ) -> tuple[Self, np.ndarray]:
-        """Return the reader of tables like X, and X as it reads it.
+        """Return the reader of tables like X, and X as an array.
 
-        Sets the number and the names of columns of the estimator.
+        Sets ``n_features_in_`` and ``feature_names_in_`` of the estimator.
 
         Parameters
         ----------
         estimator : estimator
-            A copy of the one that is being fitted.
+            A copy of the estimator that is being fitted.
         X : array-like of shape (n, n_features)
             A table.
         categorical_features : "from_dtype", None or array-like
@@ -87,7 +86,7 @@ class TableReader:
 
     @property
     def categories(self) -> tuple[tuple[int, int], ...]:
-        """The columns of categories, and their numbers of categories."""
+        """Category columns with their numbers of categories, as (column, size)."""
         if self.columns is None:
             return ()
         sizes = self.columns.sizes()
@@ -99,7 +98,7 @@ class TableReader:
         Raises
         ------
         ValueError, TypeError
-            Where X has other columns than the estimator, or what it may not hold.
+            Where X has other columns than in `fit`, or values that are not allowed.
         """
         options = {"reset": False, "min_rows": min_rows, "allow_nan": allow_nan}
         if self.columns is None:
@@ -108,7 +107,7 @@ class TableReader:
         return _encode(estimator, self.columns, frame, allow_nan)
 
     def write(self, table):
-        """Return numbers and category indices as `fit` saw them: a frame or an array."""
+        """Return the frame or array, as in `fit`, of numbers and category indices."""
         if self.columns is None:
             return table
         X = self.columns.decode(table)
@@ -116,12 +115,14 @@ class TableReader:
 
 
 def _encode(estimator, columns, frame, allow_nan):
+    """Return the array of a frame with category columns, checked for NaN."""
     table = columns.encode(frame)
     check_finite(estimator, table, allow_nan)
     return table
 
 
 def _as_numbers(table, as_float64):
+    """Return the table, converted to float64 where asked for."""
     return table.astype(np.float64, copy=False) if as_float64 else table
 
 
@@ -163,7 +164,7 @@ def check_table(estimator, X, *, reset, min_rows=1, allow_nan=False):
 def keep_weighted(X, y, sample_weight, min_rows=2):
     """Return X, y and weights of the rows whose weight is above zero.
 
-    So that rows of weight zero count nowhere: not in scaling, reference or graph.
+    Rows of weight zero then affect neither scaling nor reference nor graph.
     """
     if sample_weight is None:
         return X, y, None
@@ -183,9 +184,10 @@ def keep_weighted(X, y, sample_weight, min_rows=2):
 
 
 def as_frame(estimator, X, *, reset, allow_nan, min_rows=1, advice=""):
-    """Return X as a data frame; set or check its columns' number and names.
+    """Return X as a data frame.
 
-    ``advice`` ends the message on NaN.
+    Sets or checks ``n_features_in_`` and ``feature_names_in_``. ``advice`` ends the
+    message on NaN.
 
     Raises
     ------
@@ -199,7 +201,7 @@ def as_frame(estimator, X, *, reset, allow_nan, min_rows=1, advice=""):
         )
     if isinstance(X, pd.DataFrame):
         validate_data(estimator, X, reset=reset, skip_check_array=True)
-        # for its messages on empty tables
+        # raises the usual errors on empty tables
         check_array(np.zeros(X.shape), ensure_min_samples=min_rows)
     else:
         if isinstance(X, list) and np.asarray(X).dtype.kind == "U":
@@ -226,17 +228,18 @@ def as_frame(estimator, X, *, reset, allow_nan, min_rows=1, advice=""):
 
 
 def _holds_infinity(column):
+    """Return whether a column of floats holds an infinite value."""
     is_float = isinstance(column.dtype, np.dtype) and column.dtype.kind == "f"
     return bool(is_float and np.isinf(column.to_numpy()).any())
 
 
 def keep_observed(X, sample_weight, names, min_rows):
-    """Return X and weights without the rows that miss every entry.
+    """Return X and weights without the rows whose entries are all missing.
 
     Raises
     ------
     ValueError
-        Where a column misses every entry, or too few rows are left.
+        Where all entries of a column are missing, or too few rows are left.
     """
     missing = np.isnan(X)
     if not missing.any():
@@ -256,7 +259,7 @@ def keep_observed(X, sample_weight, names, min_rows):
 
 
 def refuse_missing(estimator, X):
-    """Raise ValueError, with the columns, where whole rows are needed and X has NaN."""
+    """Raise ValueError naming the columns where entries of X are missing."""
     if sparse.issparse(X) or not np.isnan(X.min()):
         return
     names = getattr(estimator, "feature_names_in_", None)
@@ -269,9 +272,9 @@ def refuse_missing(estimator, X):
 
 
 def private_random_state(random_state):
-    """Return a NumPy random state that is not the global one.
+    """Return a NumPy random state; for None one that the operating system seeds.
 
-    None is seeded by the operating system, as the global generator may not change.
+    Not the global one, whose state must not change.
     """
     if random_state is None:
         return np.random.RandomState()
@@ -279,7 +282,7 @@ def private_random_state(random_state):
 
 
 def check_n_samples(n_samples):
-    """Raise ValueError where n_samples is not a positive integer."""
+    """Raise ValueError unless n_samples is a positive integer."""
     if not isinstance(n_samples, Integral) or n_samples < 1:
         raise ValueError(
             f"The 'n_samples' parameter must be an int of at least 1. Got {n_samples!r}"
@@ -288,6 +291,6 @@ def check_n_samples(n_samples):
 
 
 def check_n_steps(n_steps):
-    """Raise ValueError unless `n_steps` is a number of steps."""
+    """Raise ValueError unless n_steps is a positive integer."""
     if not isinstance(n_steps, Integral) or n_steps < 1:
         raise ValueError(f"n_steps must be an int of at least 1. Got {n_steps!r}.")

@@ -1,4 +1,4 @@
-"""Tables of users, encoded as standardised rows and decoded again."""
+"""Encodes tables as standardised rows, and labels as class indices."""
 
 from skebm.tables._categories import (
     CategoricalColumns,

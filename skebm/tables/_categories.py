@@ -1,23 +1,28 @@
-"""Columns of categories of a data frame: which they are, and their values' indices."""
+"""Finds the category columns of a table, and translates categories to indices."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike, NDArray
 
 from skebm.tables._checks import check_numbers
 
+#: Unknown categories that a message lists.
 MAX_SHOWN = 5
 NAME_THEM = "Name them by categories=, or set handle_unknown='missing'."
 
 
 class CategoryTable:
-    """The categories of columns: values to indices, and back.
+    """The categories of columns, translated to indices and back.
 
     Parameters
     ----------
     X : DataFrame
-        What categories are learnt from.
+        Rows that the categories are learnt from.
     categories : "auto" or list of array-like
         "auto" takes all categories of pandas ``category`` columns and the sorted values
         of others.
@@ -28,9 +33,13 @@ class CategoryTable:
         The categories of each column.
     """
 
-    def __init__(self, X, categories="auto"):
+    def __init__(
+        self, X: pd.DataFrame, categories: str | Sequence[ArrayLike] = "auto"
+    ) -> None:
         self.names = list(X.columns)
-        given = [None] * X.shape[1] if isinstance(categories, str) else categories
+        given: Sequence[Any] = categories
+        if isinstance(categories, str):
+            given = [None] * X.shape[1]
         if len(given) != X.shape[1]:
             raise ValueError(
                 f"categories must be 'auto' or a list of one array a column. X has "
@@ -41,7 +50,7 @@ class CategoryTable:
         self.values = [self._values(*pair) for pair in pairs]
 
     @staticmethod
-    def _values(column, given):
+    def _values(column: pd.Series, given: ArrayLike | None) -> pd.Index:
         if given is not None:
             values = pd.Index(given)
             if not values.is_unique or values.hasnans:
@@ -64,12 +73,14 @@ class CategoryTable:
                 "them of one type, or a pandas category, which has an order."
             ) from error
 
-    def sizes(self):
+    def sizes(self) -> list[int]:
         """Return the number of categories of each column."""
         return [len(values) for values in self.values]
 
-    def encode(self, X, handle_unknown="error", advice=NAME_THEM):
-        """Return codes, float64 with NaN where a value is missing.
+    def encode(
+        self, X: pd.DataFrame, handle_unknown: str = "error", advice: str = NAME_THEM
+    ) -> NDArray[np.float64]:
+        """Return category indices, float64 with NaN where a value is missing.
 
         ``advice`` ends the message on unknown values.
 
@@ -79,12 +90,12 @@ class CategoryTable:
             Where a value is no category of its column, unless ``handle_unknown`` is
             "missing".
         """
-        codes = np.full(X.shape, np.nan)
+        indices = np.full(X.shape, np.nan)
         for j, values in enumerate(self.values):
             column = X.iloc[:, j]
             known = pd.Index(np.asarray(values))
-            numbers = known.get_indexer(pd.Index(np.asarray(column)))
-            unknown = (numbers < 0) & ~column.isna().to_numpy()
+            found_at = known.get_indexer(pd.Index(np.asarray(column)))
+            unknown = (found_at < 0) & ~column.isna().to_numpy()
             if unknown.any() and handle_unknown == "error":
                 found = np.asarray(column, dtype=object)[unknown]
                 found = [repr(v) for v in pd.unique(found).tolist()]
@@ -94,12 +105,12 @@ class CategoryTable:
                     f"column {self.names[j]!r}, which has {len(known)} in fit. "
                     f"{advice}"
                 )
-            codes[:, j] = np.where(numbers < 0, np.nan, numbers)
-        return codes
+            indices[:, j] = np.where(found_at < 0, np.nan, found_at)
+        return indices
 
-    def decode(self, codes):
-        """Return a data frame of the categories of integer codes."""
-        pairs = zip(self.values, codes.T, strict=True)
+    def decode(self, indices: NDArray[np.int64]) -> pd.DataFrame:
+        """Return the data frame of the categories of these indices."""
+        pairs = zip(self.values, indices.T, strict=True)
         columns = [pd.Series(values.take(column)) for values, column in pairs]
         X = pd.concat(columns, axis=1)
         X.columns = self.names
@@ -110,7 +121,7 @@ KNOW_THEM = "Fit on pandas category columns that list all values."
 
 
 class CategoricalColumns:
-    """Some columns of a data frame are categories, the others numbers.
+    """Columns of a data frame of which some are categories, the others numbers.
 
     Parameters
     ----------
@@ -120,18 +131,18 @@ class CategoricalColumns:
         Which columns are categories.
     """
 
-    def __init__(self, X, mask):
+    def __init__(self, X: pd.DataFrame, mask: NDArray[np.bool_]) -> None:
         self.columns, self.names = np.flatnonzero(mask), list(X.columns)
         self._categories = CategoryTable(X.iloc[:, self.columns])
 
-    def sizes(self):
-        """Return the number of categories of each."""
+    def sizes(self) -> list[int]:
+        """Return the number of categories of each category column."""
         return self._categories.sizes()
 
-    def encode(self, X):
-        """Return the frame as float64 numbers, category indices where its columns are categories.
+    def encode(self, X: pd.DataFrame) -> NDArray[np.float64]:
+        """Return the frame as numbers, with indices in place of categories.
 
-        NaN where an entry is missing.
+        float64; NaN where an entry is missing.
 
         Raises
         ------
@@ -148,8 +159,8 @@ class CategoricalColumns:
         table[:, self.columns] = self._categories.encode(known, advice=KNOW_THEM)
         return table
 
-    def decode(self, table):
-        """Return the data frame of such numbers."""
+    def decode(self, table: NDArray[Any]) -> pd.DataFrame:
+        """Return the data frame of numbers and category indices."""
         X = pd.DataFrame(table, columns=self.names)
         values = self._categories.decode(table[:, self.columns].astype(np.int64))
         for k, j in enumerate(self.columns):
@@ -157,7 +168,7 @@ class CategoricalColumns:
         return X
 
 
-def categorical_mask(X, features):
+def categorical_mask(X: Any, features: Any) -> NDArray[np.bool_]:
     """Return which columns of X are categories.
 
     Parameters
@@ -201,15 +212,15 @@ def categorical_mask(X, features):
     return mask
 
 
-def _holds_categories(column):
-    """Tell a column of categories, booleans or words from one of numbers."""
+def _holds_categories(column: pd.Series) -> bool:
+    """Return whether a column holds categories, booleans or words."""
     dtype = column.dtype
     if isinstance(dtype, pd.CategoricalDtype) or pd.api.types.is_bool_dtype(dtype):
         return True
     if not pd.api.types.is_object_dtype(dtype):
         return pd.api.types.is_string_dtype(dtype)
     observed = column.dropna()
-    if 0 < len(observed) < len(column):  # what pandas makes of booleans with gaps
+    if 0 < len(observed) < len(column):  # pandas makes objects of booleans with NaN
         if all(isinstance(value, (bool, np.bool_)) for value in observed):
             return True
     try:
@@ -219,8 +230,8 @@ def _holds_categories(column):
     return False
 
 
-def _n_features(X):
-    """Return the number of columns of a table; 0 of what is none."""
+def _n_features(X: Any) -> int:
+    """Return the number of columns; 0 where X is not a table."""
     if hasattr(X, "shape"):
         return X.shape[1] if len(X.shape) == 2 else 0
     return len(X[0]) if len(X) and np.ndim(X[0]) else 0

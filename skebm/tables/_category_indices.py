@@ -1,4 +1,4 @@
-"""Columns of category indices."""
+"""The column kind of category indices."""
 
 from __future__ import annotations
 
@@ -14,23 +14,25 @@ from skebm.tables._moments import Moments
 
 
 class CategoryIndices(ColumnKind):
-    r"""Columns of category indices: an interval of the normal line for each category.
+    r"""Columns of category indices: each category is an interval of the line.
 
-    Each has the category's share of the standard normal,
+    The interval's mass under the standard normal is the share f of the category,
 
     .. math:: C_k = [\Phi^{-1}(F_{k-1}), \Phi^{-1}(F_k)), \qquad
               F_k = \sum_{l \le k} f_l
 
-    and standard normal noise in it, so that the points of a column are standard normal.
+    and points are spread in it by the truncated standard normal, so that those of a
+    whole column are standard normal.
 
     Parameters
     ----------
     columns : ndarray of int
         Indices of the columns.
     shares : list of ndarray
-        f, of each column.
+        f of each column.
     """
 
+    precedence = 0
     by_mode = True
 
     def __init__(self, columns: Columns, shares: list[NDArray[np.float64]]) -> None:
@@ -39,18 +41,18 @@ class CategoryIndices(ColumnKind):
 
     @classmethod
     def claim(cls, table: Table, free: Columns) -> Self | None:
-        """Take the columns that were said to be categories."""
+        """Take the columns of `Table.categories`."""
         columns = np.array([j for j in table.categories if j in free], dtype=np.int64)
         if not len(columns):
             return None
         return cls(columns, [_shares(table, j) for j in columns.tolist()])
 
     def standardize(self, x: Array, moments: Moments) -> None:
-        """Leave the points as they are: standard normal."""
+        """Keep location 0 and scale 1: points are standard normal already."""
         del x, moments
 
     def from_line(self, t: Array, indices: Array) -> Array:
-        """Return the indices."""
+        """Return the interval indices, which are category indices."""
         del t
         return indices
 
@@ -73,7 +75,7 @@ class CategoryIndices(ColumnKind):
 
 
 def _shares(table: Table, column: int) -> NDArray[np.float64]:
-    """Return the categories' shares; one that was never seen has a little."""
+    """Return the weighted shares of categories, those without rows above zero."""
     indices, weight = observed(table.X[:, column], table.weight)
     size = table.categories[column]
     counts = np.bincount(indices.astype(np.int64), weight, size) + PSEUDO_ROWS

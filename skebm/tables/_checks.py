@@ -1,4 +1,4 @@
-"""What a table may hold: numbers, finite ones, columns by name in messages."""
+"""Checks of tables for numeric and finite values, with errors that name columns."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-#: Rows looked at together, so that no copy of a large table is made.
+#: Rows of a chunk: large tables are processed in chunks, so that no copy is made.
 CHUNK_ROWS = 8192
+#: Advice on missing entries, for messages.
 IMPUTE = "Impute or drop these rows first."
 
 
 def check_numbers(X: Any) -> None:
-    """Raise an error naming a column of a data frame or array that holds no numbers."""
+    """Raise ValueError or TypeError naming a column that does not hold numbers."""
     if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "OUS":
         X = pd.DataFrame(X, dtype=object)
     if not isinstance(X, pd.DataFrame):
@@ -58,7 +59,7 @@ def check_finite(
 
 
 def column_names(names: Any, mask: NDArray[np.bool_]) -> str:
-    """List the names, or else the indices, of the columns in ``mask``; at most 5."""
+    """Return the names, or else the indices, of columns as text; at most 5."""
     indices = np.flatnonzero(mask)
     shown = [str(j) if names is None else repr(names[j]) for j in indices[:5]]
     return ", ".join([*shown, "..."] if len(indices) > 5 else shown)

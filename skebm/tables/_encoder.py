@@ -1,4 +1,4 @@
-"""Tables encoded as standardised rows, and decoded."""
+"""Encodes the rows of a table as standardised rows, and decodes them."""
 
 from __future__ import annotations
 
@@ -7,46 +7,50 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from skebm.tables._category_indices import CategoryIndices
-from skebm.tables._cells import Cells
+from skebm.tables._cells import Cells, Intervals
 from skebm.tables._checks import CHUNK_ROWS
 from skebm.tables._kinds import Array, ColumnKind, Columns, Table
 from skebm.tables._moments import Moments
 from skebm.tables._numbers import Numbers
 from skebm.tables._point_masses import PointMasses
 
-#: The kinds of columns, in the order in which they claim the columns of a table.
+#: The kinds of columns by name; they claim columns in the order of their `precedence`.
 COLUMN_KINDS: dict[str, type[ColumnKind]] = {
     "categories": CategoryIndices,
     "point_masses": PointMasses,
     "numbers": Numbers,
 }
-#: Beyond, squares overflow and scores become NaN.
+#: Largest standardised value: squares of larger ones overflow and scores become NaN.
 MAX_STANDARDIZED = 1e15
 
 
 class TableEncoder:
-    r"""Between the rows of a table and standardised rows z.
+    r"""Encodes the rows x of a table as standardised rows z, and decodes them.
 
     .. math:: z_j = (t_j(x_j) - m_j) / s_j, \qquad
               \log p(x) = \log p(z) - \sum_j \log s_j
 
-    The kind of a column tells where its values lie on a line, and how that line is
-    standardised. Where intervals of z stand for single values, an encoded row is at the
-    midpoints of its cell. Entries that are NaN stay NaN.
+    The kind of a column defines the map t from its values to points of a line, and the
+    line's location m and scale s. Columns whose values have probabilities have
+    quantization cells: there an encoded row is at the midpoints of its cell. Missing
+    entries stay NaN.
 
     Parameters
     ----------
-    kinds : list of ColumnKind
-        Fitted; of all columns together.
+    kinds : sequence of ColumnKind
+        Fitted kinds that hold all columns together.
 
     Attributes
     ----------
+    kinds : list of ColumnKind
+        The same.
     location, scale : ndarray of shape (n_features,)
         m and s.
     cells : Cells or None
-        The quantization cells.
+        The quantization cells; None where no column has intervals.
     """
 
     def __init__(self, kinds: Sequence[ColumnKind]) -> None:
@@ -56,15 +60,15 @@ class TableEncoder:
         for kind in self.kinds:
             self.location[kind.columns] = kind.location
             self.scale[kind.columns] = kind.scale
-        columns, intervals = [], []
-        #: The kinds that have intervals, and where these are in the cells.
-        self._with_cells: list[tuple[ColumnKind, slice]] = []
+        columns: list[int] = []
+        intervals: list[Intervals] = []
+        #: The places of the kinds' columns in the cells; empty without intervals.
+        self._places: list[slice] = []
         for kind in self.kinds:
-            if of_kind := kind.intervals():
-                start = len(columns)
-                columns.extend(kind.columns.tolist())
-                intervals.extend(of_kind)
-                self._with_cells.append((kind, slice(start, len(columns))))
+            start, of_kind = len(intervals), kind.intervals()
+            columns.extend(kind.columns.tolist() if of_kind else [])
+            intervals.extend(of_kind)
+            self._places.append(slice(start, len(intervals)))
         self.cells = Cells(columns, intervals) if columns else None
 
     @classmethod
@@ -78,14 +82,14 @@ class TableEncoder:
         range_share: float = 0.0,
         names: Any = None,
     ) -> Self:
-        """Learn the columns of X.
+        """Learn the kinds of the columns of X, their locations and scales.
 
         Parameters
         ----------
         X : ndarray of shape (n, n_features)
-            Numbers, category indices, NaN where missing.
+            Numbers and category indices; NaN where missing.
         weight : ndarray of shape (n,) or None
-            Of the rows.
+            Weights of the rows.
         categories : sequence of (column, size)
             Columns of category indices, and their numbers of categories.
         find_atoms : bool, default=False
@@ -93,7 +97,7 @@ class TableEncoder:
         range_share : float, default=0
             Least scale of a column of numbers, as a share of its range.
         names : array-like or None
-            Of the columns, for messages.
+            Names of the columns, for messages.
 
         Raises
         ------
@@ -103,13 +107,13 @@ class TableEncoder:
         moments = Moments.of(X, weight, names)
         table = Table(X, weight, moments, dict(categories), find_atoms, range_share)
         free, kinds = np.arange(X.shape[1]), []
-        for kind_of_column in COLUMN_KINDS.values():
-            kind = kind_of_column.claim(table, free)
+        for candidate in sorted(COLUMN_KINDS.values(), key=lambda k: k.precedence):
+            kind = candidate.claim(table, free)
             if kind is not None:
                 kinds.append(kind)
                 free = np.setdiff1d(free, kind.columns)
         if any(kind.moves for kind in kinds):
-            # Moments of all columns together: sums round by the shape of the table.
+            # Moments of all columns at once: rounding depends on the table's shape.
             line = X.astype(np.float64)
             for kind in kinds:
                 line[:, kind.columns] = kind.to_line(line[:, kind.columns])
@@ -121,12 +125,12 @@ class TableEncoder:
 
     @property
     def log_jacobian(self) -> float:
-        """The log of the density's factor from standardised units to those of X."""
+        """Log of the Jacobian determinant of z in x: minus the sum of log scales."""
         return -np.log(self.scale).sum()
 
     @property
     def summarizes_by_mode(self) -> NDArray[np.bool_]:
-        """Which columns are summarised by their mode, (n_features,)."""
+        """Whether each column is imputed by the mode of its draws, (n_features,)."""
         by_mode = np.zeros(len(self.scale), dtype=bool)
         for kind in self.kinds:
             by_mode[kind.columns] = kind.by_mode
@@ -153,32 +157,35 @@ class TableEncoder:
         return self.cells.midpoints(z, self._interval_indices(X))
 
     def _interval_indices(self, X: Array) -> NDArray[np.int64]:
-        """Return the index of the interval of each value that has one."""
+        """Return the interval indices of the columns with cells, (n, n_columns)."""
         indices = [
             kind.interval_indices(_columns_of(X, kind.columns))
-            for kind, _ in self._with_cells
+            for kind, place in zip(self.kinds, self._places, strict=True)
+            if place.start < place.stop
         ]
         return np.concatenate(indices, axis=1)
 
     def decode(self, z: Array) -> NDArray[np.float64]:
-        """Return rows in the units of X, indices where X has category indices."""
+        """Return the rows of the table that standardised rows z stand for."""
         X = self.location + self.scale * np.asarray(z, dtype=np.float64)
-        if self.cells is None:
-            return X
-        indices = self.cells.indices(z)
-        for kind, place in self._with_cells:
+        indices = np.empty((len(X), 0), dtype=np.int64)
+        if self.cells is not None:
+            indices = self.cells.indices(z)
+        for kind, place in zip(self.kinds, self._places, strict=True):
             line = X[:, kind.columns]
             X[:, kind.columns] = kind.from_line(line, indices[:, place])
         return X
 
-    def log_mass(self, log_density: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        """Return the function of points that integrates exp(log_density) over cells."""
+    def log_mass(
+        self, log_density: Callable[[Tensor], Tensor]
+    ) -> Callable[[Tensor], Tensor]:
+        """Return the function that integrates exp(log_density) over a row's cell."""
         if self.cells is None:
             return log_density
         return self.cells.log_mass(log_density)
 
     def to_arrays(self) -> dict[str, Any]:
-        """Return the kinds as arrays, by their names."""
+        """Return the kinds' arrays by the names of the kinds in `COLUMN_KINDS`."""
         names = {kind: name for name, kind in COLUMN_KINDS.items()}
         return {names[type(kind)]: kind.to_arrays() for kind in self.kinds}
 
@@ -190,5 +197,5 @@ class TableEncoder:
 
 
 def _columns_of(X: Array, columns: Columns) -> Array:
-    """Return some columns of X; X itself, without a copy, where they are all."""
+    """Return some columns of X, without a copy where they are all columns."""
     return X if len(columns) == X.shape[1] else X[:, columns]

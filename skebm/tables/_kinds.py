@@ -1,4 +1,4 @@
-"""The protocol of a kind of columns: how its values lie on a line."""
+"""The interface of column kinds, which map values to points of a line."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ Columns = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Table:
-    """A table whose columns are to be told apart.
+    """A table, and options by which kinds recognise their columns.
 
     Attributes
     ----------
     X : ndarray of shape (n, n_features)
-        Numbers, category indices, NaN where missing.
+        Numbers and category indices; NaN where missing.
     weight : ndarray of shape (n,) or None
-        Of the rows.
+        Weights of the rows.
     moments : Moments
-        Of all columns.
+        Means and standard deviations of all columns.
     categories : mapping of int to int
         Columns of category indices, and their numbers of categories.
     find_atoms : bool
@@ -46,10 +46,12 @@ class Table:
 
 
 class ColumnKind(ABC):
-    """Some columns of one kind: their values on a line, and back.
+    """The columns of one kind: a map of their values to points of a line, and back.
 
-    A value x lies at t = `to_line` (x), and standardised at z = (t - location) / scale.
-    Where intervals of z stand for single values, `intervals` tells them.
+    The value x is at t = `to_line` (x), standardised z = (t - location) / scale. Where
+    a value has a probability, an interval of z stands for it: see `intervals`. Where
+    values have a density, t(x) must have slope one, as scores take no other Jacobian
+    than the scale.
 
     A new kind is one subclass in a file of its own and one row of `COLUMN_KINDS`.
 
@@ -58,12 +60,15 @@ class ColumnKind(ABC):
     columns : ndarray of int of shape (n_columns,)
         Indices of the columns.
     location, scale : ndarray of shape (n_columns,)
-        Set by `standardize`.
+        m and s of the line, set by `standardize`.
     """
 
-    #: Whether `to_line` moves values, so that moments are taken again.
+    #: Kinds of lower precedence claim columns first: 0 the user named them, 1 they are
+    #: recognised by their values, 2 all others.
+    precedence: ClassVar[int] = 1
+    #: Whether `to_line` moves values, so that moments are computed again.
     moves: ClassVar[bool] = False
-    #: Whether an entry is summarised by its mode; else by its mean or median.
+    #: Whether a missing entry is imputed by its mode, not by its mean or median.
     by_mode: ClassVar[bool] = False
 
     columns: Columns
@@ -73,26 +78,26 @@ class ColumnKind(ABC):
     @classmethod
     @abstractmethod
     def claim(cls, table: Table, free: Columns) -> Self | None:
-        """Return the kind with those of the free columns that are of it; None if none.
+        """Return the kind with its columns among the free ones; None without any.
 
         Parameters
         ----------
         table : Table
-            All columns, and what the user said of them.
+            All columns, and the options.
         free : ndarray of int
-            Indices of the columns that no earlier kind claimed.
+            Indices of the columns that no kind has claimed yet.
         """
 
     @abstractmethod
     def standardize(self, x: Array, moments: Moments) -> None:
-        """Set location and scale from the kind's columns and their moments on the line.
+        """Set location and scale.
 
         Parameters
         ----------
         x : ndarray of shape (n, n_columns)
-            The values.
+            The values of the kind's columns.
         moments : Moments
-            Of `to_line` (x).
+            Means and standard deviations of the points `to_line` (x).
         """
 
     def to_line(self, x: Array) -> Array:
@@ -100,12 +105,15 @@ class ColumnKind(ABC):
         return x
 
     def from_line(self, t: Array, indices: Array) -> Array:
-        """Return the values of points t; ``indices`` tell the intervals they lie in."""
+        """Return the values of points t, which lie in the intervals of ``indices``.
+
+        Without intervals ``indices`` has no columns.
+        """
         del indices
         return t
 
     def intervals(self) -> list[Intervals]:
-        """Return the intervals of z of each column; empty where there are none."""
+        """Return the intervals of z of each column; an empty list without any."""
         return []
 
     def interval_indices(self, x: Array) -> NDArray[np.int64]:
@@ -114,7 +122,7 @@ class ColumnKind(ABC):
 
     @abstractmethod
     def to_arrays(self) -> dict[str, Any]:
-        """Return all that was learnt, as arrays, numbers and lists."""
+        """Return the fitted state as arrays, numbers and lists of arrays."""
 
     @classmethod
     @abstractmethod

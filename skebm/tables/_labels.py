@@ -1,18 +1,23 @@
-"""Labels as class indices; unlabelled rows are marked."""
+"""Class indices of labels; unlabelled rows have the index -1."""
 
 from __future__ import annotations
 
 import numbers
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from skebm.utils._sklearn import column_or_1d
 
+#: The index of rows without a label.
 UNLABELED = -1
+#: The index of labels that were not among those of `fit`.
+UNKNOWN = -2
 
 
-def split_marker(y, unlabeled):
+def split_marker(y: Any, unlabeled: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Return y as an array of numbers or objects and a mask of its unlabelled rows.
 
     Parameters
@@ -36,14 +41,16 @@ def split_marker(y, unlabeled):
         if missing.any():
             raise ValueError(
                 f"Input y contains NaN or None in {int(missing.sum())} rows, but "
-                "unlabeled=None says that every row has a label."
+                "with unlabeled=None every row must have a label."
             )
         return values, missing
     return values, missing | _equals_marker(values, missing, unlabeled)
 
 
-def _equals_marker(values, missing, unlabeled):
-    """Compare each label with the marker; arrays of strings hold it as a string."""
+def _equals_marker(
+    values: NDArray[Any], missing: NDArray[np.bool_], unlabeled: Any
+) -> NDArray[np.bool_]:
+    """Return where labels are the marker; arrays of strings hold it as a string."""
     if values.dtype != object:
         return values == unlabeled if isinstance(unlabeled, numbers.Number) else missing
     if pd.isna(unlabeled):
@@ -59,7 +66,7 @@ def _equals_marker(values, missing, unlabeled):
     return marked
 
 
-def encode_labels(y, unlabeled):
+def encode_labels(y: Any, unlabeled: Any) -> tuple[NDArray[np.int64], NDArray[Any]]:
     """Return class indices (-1 where unlabelled) and the sorted classes.
 
     Raises
@@ -77,28 +84,29 @@ def encode_labels(y, unlabeled):
             "at least two classes with a label each are needed."
         )
     try:
-        classes, codes = np.unique(_compact(labels), return_inverse=True)
+        classes, indices = np.unique(_compact(labels), return_inverse=True)
     except TypeError as error:
         kinds = sorted({type(label).__name__ for label in labels})
         raise ValueError(
             f"y must hold labels of one kind. Got a mixture of {kinds}."
         ) from error
     _check_two_classes(classes, hidden.sum(), unlabeled)
-    numbers_of_rows = np.full(len(values), UNLABELED, dtype=np.int64)
-    numbers_of_rows[~hidden] = codes
-    return numbers_of_rows, classes
+    indices_of_rows = np.full(len(values), UNLABELED, dtype=np.int64)
+    indices_of_rows[~hidden] = indices
+    return indices_of_rows, classes
 
 
-def encode_known(y, unlabeled, classes):
-    """Return the numbers of y in ``classes``: -1 unlabelled, -2 a class not in fit."""
+def encode_known(y: Any, unlabeled: Any, classes: NDArray[Any]) -> NDArray[np.int64]:
+    """Return indices in ``classes``: -1 where unlabelled, -2 where the class is new."""
     values, hidden = split_marker(y, unlabeled)
-    number = {label: k for k, label in enumerate(classes.tolist())}
-    codes = np.array([number.get(v, -2) for v in values.tolist()], dtype=np.int64)
-    codes[hidden] = UNLABELED
-    return codes
+    known = {label: k for k, label in enumerate(classes.tolist())}
+    found = [known.get(label, UNKNOWN) for label in values.tolist()]
+    indices = np.array(found, dtype=np.int64)
+    indices[hidden] = UNLABELED
+    return indices
 
 
-def _compact(labels):
+def _compact(labels: NDArray[Any]) -> NDArray[Any]:
     """Return the labels in the dtype NumPy would give them, objects where mixed."""
     if labels.dtype != object:
         return labels
@@ -109,7 +117,8 @@ def _compact(labels):
     return np.array(labels.tolist())
 
 
-def _check_classification(labels):
+def _check_classification(labels: NDArray[Any]) -> None:
+    """Raise ValueError where a label is a number that is not whole."""
     floats = [v for v in labels.tolist() if isinstance(v, float)]
     broken = [v for v in floats if v != np.floor(v) or np.isinf(v)]
     if broken:
@@ -119,7 +128,8 @@ def _check_classification(labels):
         )
 
 
-def _check_two_classes(classes, n_unlabeled, unlabeled):
+def _check_two_classes(classes: NDArray[Any], n_unlabeled: int, unlabeled: Any) -> None:
+    """Raise ValueError where only one class is left."""
     if len(classes) >= 2:
         return
     message = (

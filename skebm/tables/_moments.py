@@ -24,7 +24,7 @@ class Moments:
     spread : ndarray of shape (n_features,)
         Standard deviations.
     varies : ndarray of bool of shape (n_features,)
-        Where the spread is more than rounding.
+        Whether the spread exceeds rounding errors.
     """
 
     mean: NDArray[np.float64]
@@ -33,7 +33,7 @@ class Moments:
 
     @classmethod
     def of(cls, X: Array, sample_weight: Array | None, names: Any = None) -> Self:
-        """Return the moments of X, in chunks, so that no copy of X is made.
+        """Compute the moments of X in chunks, without a copy of X.
 
         Raises
         ------
@@ -74,5 +74,5 @@ class Moments:
 
     def of_columns(self, columns: NDArray[np.int64]) -> Self:
         """Return the moments of some columns."""
-        parts = self.mean, self.spread, self.varies
-        return type(self)(*(part[columns] for part in parts))
+        chosen = self.mean[columns], self.spread[columns], self.varies[columns]
+        return type(self)(*chosen)

@@ -1,4 +1,4 @@
-"""Columns of numbers."""
+"""The column kind of numbers."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import numpy as np
 from skebm.tables._kinds import Array, ColumnKind, Columns, Table
 from skebm.tables._moments import Moments
 
-#: Largest least scale, in standard deviations; an outlier may not hide the rest.
+#: Bound of the least scale, in standard deviations: one outlier makes a wide range.
 MAX_FLOOR = 8.0
 
 
 class Numbers(ColumnKind):
-    r"""Columns of numbers, brought to mean zero and standard deviation one.
+    r"""Columns of numbers, standardised to mean zero and standard deviation one.
 
     .. math:: z_j = (x_j - m_j) / s_j, \qquad
               s_j \propto \max(\sigma_j, \min(\rho (\max x_j - \min x_j), 8 \sigma_j))
 
-    With a range share rho above zero a column that hardly ever moves is not blown up:
-    distances between rows stay meaningful. One factor for all columns then brings
-    their mean variance to one. A constant column has s = 1.
+    A range share rho above zero bounds the scale of nearly constant columns from
+    below, so that they do not dominate distances between rows. One factor for all
+    columns then makes their mean variance one. A constant column has s = 1.
 
     Parameters
     ----------
@@ -32,16 +32,18 @@ class Numbers(ColumnKind):
         rho.
     """
 
+    precedence = 2
+
     def __init__(self, columns: Columns, range_share: float = 0.0) -> None:
         self.columns, self.range_share = columns, range_share
 
     @classmethod
     def claim(cls, table: Table, free: Columns) -> Self | None:
-        """Take all columns that are left."""
+        """Take all free columns."""
         return cls(free, table.range_share) if len(free) else None
 
     def standardize(self, x: Array, moments: Moments) -> None:
-        """Take the moments; no scale is below the range share."""
+        """Take mean and standard deviation; bound scales by the range share."""
         spread, varies = moments.spread, moments.varies
         self.location, self.scale = moments.mean, np.where(varies, spread, 1.0)
         if self.range_share and varies.any():
@@ -52,7 +54,7 @@ class Numbers(ColumnKind):
             self.scale[varies] = floored
 
     def to_arrays(self) -> dict[str, Any]:
-        """Return columns, location and scale."""
+        """Return columns, range share, location and scale."""
         return {
             "columns": self.columns,
             "range_share": self.range_share,

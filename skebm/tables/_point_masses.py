@@ -1,4 +1,4 @@
-"""Columns of numbers of which some values have a probability of their own."""
+"""The column kind of numbers with atoms, values that have a probability."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from skebm.tables._cells import Intervals
 from skebm.tables._kinds import Array, ColumnKind, Columns, Table, observed
 from skebm.tables._moments import Moments
 
-#: An atom is a value of a column of numbers with at least this share of the rows, ...
+#: Least share of the rows that have the value of an atom.
 ATOM_SHARE = 0.1
-#: ... and this many times as frequent as any value that is none.
+#: Least ratio of the frequencies of an atom and of any value that is no atom.
 ATOM_RATIO = 5
-#: A column with fewer other values is a grid, and has no atoms.
+#: A column of this many values or fewer is a grid, and has no atoms.
 MIN_OTHER_VALUES = 20
 
 
 class PointMasses(ColumnKind):
     r"""Columns of numbers with atoms: values that have a probability of their own.
 
-    At an atom a the line of a column is cut and a gap opened, one standard deviation w
-    wide, which is the atom's interval:
+    The line of a column has a gap at each atom a, one standard deviation w wide, which
+    is the atom's interval:
 
     .. math:: t(x) = x \;(x < a), \quad t(a) \in [a, a + w), \quad t(x) = x + w
               \;(x > a)
@@ -34,9 +34,9 @@ class PointMasses(ColumnKind):
     columns : ndarray of int
         Indices of the columns.
     atoms : list of ndarray
-        Sorted, of each column.
+        Sorted atoms of each column.
     widths : ndarray of shape (n_columns,)
-        w.
+        w of each column.
     """
 
     moves = True
@@ -51,7 +51,7 @@ class PointMasses(ColumnKind):
 
     @classmethod
     def claim(cls, table: Table, free: Columns) -> Self | None:
-        """Take the columns that have atoms, where atoms are looked for."""
+        """Take the columns that have atoms, if `Table.find_atoms` is set."""
         if not table.find_atoms:
             return None
         found = {int(j): find_atoms(table.X[:, j], table.weight) for j in free}
@@ -64,17 +64,17 @@ class PointMasses(ColumnKind):
         return cls(columns, list(atoms.values()), widths)
 
     def standardize(self, x: Array, moments: Moments) -> None:
-        """Take the moments of the line with its gaps."""
+        """Take mean and standard deviation of the line with its gaps."""
         del x
         self.location = moments.mean
         self.scale = np.where(moments.varies, moments.spread, 1.0)
 
     def to_line(self, x: Array) -> Array:
-        """Return the values moved apart, atoms to the middle of their gaps."""
+        """Return values shifted past the gaps below them, atoms to gap midpoints."""
         return x + self.widths * self._passed(x) / 2
 
     def from_line(self, t: Array, indices: Array) -> Array:
-        """Return the values, those in a gap as its atom."""
+        """Return values shifted back; points in a gap become its atom."""
         x = t - self.widths * (indices // 2)
         for k, atoms in enumerate(self.atoms):
             is_atom = indices[:, k] % 2 == 1
@@ -82,7 +82,7 @@ class PointMasses(ColumnKind):
         return x
 
     def intervals(self) -> list[Intervals]:
-        """Return the gaps and what lies between them."""
+        """Return the gaps and the stretches between them, in turn."""
         parts = zip(self.atoms, self.widths, self.location, self.scale, strict=True)
         intervals = []
         for atoms, width, location, scale in parts:
@@ -91,11 +91,11 @@ class PointMasses(ColumnKind):
         return intervals
 
     def interval_indices(self, x: Array) -> NDArray[np.int64]:
-        """Return the index of the gap, or of what lies between gaps, of each value."""
+        """Return the index of the gap or stretch of each value: odd at atoms."""
         return np.where(np.isnan(x), 0, self._passed(x))
 
     def _passed(self, x: Array) -> NDArray[np.int64]:
-        """Return how many ends of gaps lie below each value: odd at atoms."""
+        """Return the number of ends of gaps below each value: odd at atoms."""
         passed = np.empty(x.shape, dtype=np.int64)
         for k, atoms in enumerate(self.atoms):
             sides = (np.searchsorted(atoms, x[:, k], s) for s in ("left", "right"))

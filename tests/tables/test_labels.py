@@ -1,18 +1,14 @@
-"""Unlabelled rows, in every dress that y may wear."""
-
-from functools import partial
+"""Class indices of labels of every type, and of unlabelled rows."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from skebm import JEMClassifier
-from skebm.networks import MLP
-from skebm.tables._labels import encode_known, encode_labels, split_marker
+from skebm.tables import encode_known, encode_labels, split_marker
 
 EXPECTED = [0, -1, 1, 0, -1, 2]
-#: The same labels in different dress: y, marker, classes.
-DRESSES = {
+#: The same labels in different types: y, marker, classes.
+TYPES = {
     "int": (np.array([3, -1, 5, 3, -1, 9]), -1, [3, 5, 9]),
     "int8": (np.array([3, -1, 5, 3, -1, 9], dtype=np.int8), -1, [3, 5, 9]),
     "list": ([3, -1, 5, 3, -1, 9], -1, [3, 5, 9]),
@@ -69,11 +65,11 @@ DRESSES = {
 }
 
 
-@pytest.mark.parametrize("dress", DRESSES)
-def test_every_dress_gives_the_same_codes(dress):
-    y, unlabeled, expected_classes = DRESSES[dress]
-    codes, classes = encode_labels(y, unlabeled)
-    assert codes.tolist() == EXPECTED
+@pytest.mark.parametrize("kind", TYPES)
+def test_every_type_gives_the_same_indices(kind):
+    y, unlabeled, expected_classes = TYPES[kind]
+    indices, classes = encode_labels(y, unlabeled)
+    assert indices.tolist() == EXPECTED
     assert classes.tolist() == expected_classes
     assert encode_known(y, unlabeled, classes).tolist() == EXPECTED
 
@@ -90,9 +86,9 @@ def test_a_string_marker_is_no_number_and_the_other_way_round():
 
 
 def test_without_a_marker_minus_one_is_a_class():
-    codes, classes = encode_labels(np.array([-1, 1, -1]), None)
+    indices, classes = encode_labels(np.array([-1, 1, -1]), None)
     assert classes.tolist() == [-1, 1]
-    assert codes.tolist() == [0, 1, 0]
+    assert indices.tolist() == [0, 1, 0]
     with pytest.raises(ValueError, match=r"NaN or None in 1 rows.*unlabeled=None"):
         encode_labels(np.array([0.0, np.nan, 1.0]), None)
 
@@ -115,107 +111,13 @@ def test_labels_that_cannot_be_learnt_from(y, message):
         encode_labels(y, -1)
 
 
-def test_a_class_not_seen_in_fit_has_a_code_of_its_own():
+def test_a_class_not_seen_in_fit_has_an_index_of_its_own():
     assert encode_known([0, 7, -1], -1, np.array([0, 1])).tolist() == [0, -2, -1]
-
-
-# ------------------------------------------------------------- through the classifier
-
-
-def make_classifier(**options):
-    return JEMClassifier(
-        None,
-        partial(MLP, hidden_features=(16,)),
-        "gaussian",
-        None,
-        max_iter=150,
-        random_state=0,
-        **options,
-    )
-
-
-@pytest.fixture(scope="module")
-def few_labels(blobs):
-    X, y = blobs
-    return X, y, np.where(np.arange(len(y)) < 30, y, -1)
-
-
-@pytest.mark.parametrize("kind", ["int", "string", "object", "Int64", "category"])
-def test_the_classifier_answers_in_the_labels_it_was_given(kind, few_labels):
-    X, y, y_few = few_labels
-    names = {0: "ant", 1: "bee", 2: "cat"}
-    words = np.array([names[k] for k in y])
-    given, truth = {
-        "int": (y_few, y),
-        "string": (np.where(y_few < 0, "-1", words), words),
-        "object": (np.where(y_few < 0, None, words.astype(object)), words),
-        "Int64": (pd.Series(y_few, dtype="Int64").mask(y_few < 0), y),
-        "category": (pd.Series(words).mask(y_few < 0).astype("category"), words),
-    }[kind]
-    model = make_classifier().fit(X, given)
-    assert model.classes_.tolist() == np.unique(truth).tolist()
-    assert (model.predict(X) == truth).mean() > 0.95
-    assert model.score(X, given) == pytest.approx(
-        (model.predict(X) == truth)[:30].mean()
-    )
-
-
-def test_the_dress_of_y_does_not_change_the_fit(few_labels):
-    X, _, y_few = few_labels
-    nullable = pd.Series(y_few, dtype="Int64").mask(y_few < 0)
-    probabilities = [
-        make_classifier().fit(X, given).predict_proba(X)
-        for given in (y_few, nullable, np.where(y_few < 0, np.nan, y_few))
-    ]
-    np.testing.assert_array_equal(probabilities[0], probabilities[1])
-    np.testing.assert_array_equal(probabilities[0], probabilities[2])
-
-
-def test_score_counts_labelled_rows_only(few_labels):
-    X, y, y_few = few_labels
-    model = make_classifier().fit(X, y_few)
-    right = model.predict(X) == y
-    partly_wrong = np.where(np.arange(len(y)) < 10, (y + 1) % 3, y_few)
-    correct = model.predict(X) == partly_wrong
-    assert model.score(X, partly_wrong) == pytest.approx(correct[:30].mean())
-    assert correct[:30].mean() < right[:30].mean()
-    weight = np.arange(len(y)) + 1.0
-    expected = np.average(correct[:30], weights=weight[:30])
-    assert model.score(X, partly_wrong, sample_weight=weight) == pytest.approx(expected)
-    assert model.score(X, np.full(len(y), 7)) == 0.0  # a class it has never seen
-
-
-def test_score_without_a_labelled_row_is_nan(few_labels):
-    X, _, y_few = few_labels
-    model = make_classifier().fit(X, y_few)
-    assert np.isnan(model.score(X, np.full(len(X), -1)))
-    assert np.isnan(model.score(X, [None] * len(X)))
-
-
-@pytest.mark.parametrize(
-    ("y", "message"),
-    [
-        (np.where(np.arange(150) % 2, 1, -1), r"\{-1, 1\}.*unlabeled=None"),
-        (np.ones(150), "one class"),
-        (np.full(150, -1), "unlabelled"),
-    ],
-)
-def test_fit_refuses_y_without_two_classes(y, message, blobs):
-    with pytest.raises(ValueError, match=message):
-        make_classifier().fit(blobs[0], y)
-
-
-def test_minus_one_is_a_class_where_there_is_no_marker(blobs):
-    X, y = blobs
-    signs = np.where(y == 0, -1, 1)
-    model = make_classifier(unlabeled=None).fit(X, signs)
-    assert model.classes_.tolist() == [-1, 1]
-    assert model.score(X, signs) == (model.predict(X) == signs).mean() > 0.95
 
 
 @pytest.mark.parametrize("y", [[-1, 1], [-1.0, 1.0], ["-1", "1"]])
 def test_labels_of_plus_and_minus_one_get_a_hint(y):
     with pytest.raises(ValueError, match=r"Labels are \{-1, 1\}: -1 means unlabelled"):
         encode_labels(np.array(y * 5), -1)
-    codes, classes = encode_labels(np.array(y * 5), None)
-    assert codes.tolist() == [0, 1] * 5 and len(classes) == 2
+    indices, classes = encode_labels(np.array(y * 5), None)
+    assert indices.tolist() == [0, 1] * 5 and len(classes) == 2

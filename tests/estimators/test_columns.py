@@ -16,8 +16,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 from skebm import EBMDensityEstimator
 from skebm.networks import MLP
-from skebm.tables._cells import Cells, Pieces
-from skebm.tables._encoder import MixedStandardizer, find_atoms
+from skebm.tables._point_masses import PointMasses
 
 TINY = partial(MLP, hidden_features=(16,))
 SHARES = np.array([0.5, 0.3, 0.15, 0.05])
@@ -59,6 +58,12 @@ def trained(rows):
     return make(max_iter=60, learning_rate=5e-3).fit(rows)
 
 
+def point_masses(model):
+    """Return the kind of the columns with atoms."""
+    kinds = model._fitted.encoder.kinds
+    return next(kind for kind in kinds if isinstance(kind, PointMasses))
+
+
 def every_row(n_points=60):
     """Return each category with each boolean on a grid of numbers, and its step."""
     warmth = np.linspace(-20, 50, n_points)
@@ -68,58 +73,6 @@ def every_row(n_points=60):
 
 
 # ------------------------------------------------------------------ mathematics
-
-
-def cells_of(*shares):
-    pieces = [Pieces.of_categories(np.asarray(share)) for share in shares]
-    return Cells(range(len(shares)), pieces)
-
-
-def middles(cells, numbers):
-    numbers = np.asarray(numbers)
-    return torch.from_numpy(cells.middles(np.zeros(numbers.shape), numbers))
-
-
-def test_cells_share_out_the_normal_density():
-    cells = cells_of(SHARES)
-    mass = cells.log_mass(lambda z: torch.from_numpy(norm.logpdf(z[:, 0])))
-    z = middles(cells, [[0], [1], [2], [3]])
-    np.testing.assert_allclose(mass(z), np.log(SHARES), atol=1e-6)
-    points = cells.redraw(z.repeat(5000, 1), torch.Generator().manual_seed(0))
-    numbers = cells.numbers(points.numpy())
-    np.testing.assert_array_equal(numbers[:, 0], np.tile(range(4), 5000))
-    weighted = points.reshape(5000, 4) @ torch.tensor(SHARES)
-    assert abs(weighted.mean()) < 0.02
-
-
-@pytest.mark.parametrize("n_columns", [1, 2, 3, 6])
-def test_the_mass_of_a_cell_is_its_integral(n_columns):
-    """Of a normal density moved and widened, whose integrals are known."""
-    cells = cells_of(*[SHARES] * n_columns)
-    place, scale = 0.5, 1.1
-
-    def log_density(z):
-        return torch.from_numpy(norm.logpdf(z, place, scale).sum(axis=1))
-
-    numbers = np.random.RandomState(0).randint(4, size=(40, n_columns))
-    ends = np.concatenate([[-np.inf], norm.ppf(np.cumsum(SHARES)[:-1]), [np.inf]])
-    share = np.diff(norm.cdf(ends, place, scale))
-    expected = np.log(share[numbers]).sum(axis=1)
-    mass = cells.log_mass(log_density)(middles(cells, numbers))
-    tolerance = {1: 0.001, 2: 0.02, 3: 0.06, 6: 0.15}[n_columns]
-    np.testing.assert_allclose(mass, expected, atol=tolerance)
-
-
-def test_tiny_cells_hold_their_points():
-    """A category of one row in a million, wherever its cell lies."""
-    share = np.full(1000, 1e-6)
-    share[[3, 500, -1]] = (1 - share.sum()) / 3 + 1e-6
-    cells = cells_of(share)
-    z = middles(cells, np.arange(1000)[:, None]).float()
-    generator = torch.Generator().manual_seed(0)
-    for _ in range(5):
-        numbers = cells.numbers(cells.redraw(z, generator).numpy())
-        np.testing.assert_array_equal(numbers[:, 0], range(1000))
 
 
 def test_probabilities_of_a_category_are_its_frequencies(rows):
@@ -159,10 +112,11 @@ def test_what_categories_say_of_numbers_is_learnt(trained):
 def test_energy_and_score_add_up_over_cells(trained, rows):
     """log P = log Q0 - E - log Z, with Q0 the mass under the reference."""
     X = rows[:20]
-    log_mass = trained._standardizer.log_mass(trained.reference_.log_prob)
-    log_reference = trained._on_rows(log_mass, trained._read_table(X, reset=False))
+    encoder = trained._fitted.encoder
+    z = torch.from_numpy(encoder.encode(trained._reader.read(trained, X)))
+    log_reference = encoder.log_mass(trained.reference_.log_prob)(z).numpy()
     expected = log_reference - trained.energy(X) - trained.log_normalizer_
-    scale = trained._standardizer.scale_[1]
+    scale = encoder.scale[1]
     np.testing.assert_allclose(
         trained.score_samples(X), expected - np.log(scale), atol=1e-5
     )
@@ -206,49 +160,6 @@ def rainfall(n_rows, random_state=0):
     return np.stack([np.where(dry, 0.0, amount), warmth + 10 * dry], axis=1)
 
 
-def test_only_values_beyond_all_others_are_atoms():
-    X = rainfall(2000)
-    np.testing.assert_array_equal(find_atoms(X[:, 0]), [0, 6])
-    assert not len(find_atoms(X[:, 1]))
-    assert not len(find_atoms(np.random.RandomState(0).poisson(0.5, 2000)))
-    assert not len(find_atoms(np.round(X[:, 1])))
-    weight = np.where(np.isin(X[:, 0], [0, 6]), 0.01, 1.0)
-    assert not len(find_atoms(X[:, 0], weight))
-
-
-def test_the_way_there_and_back():
-    """Atoms, values a rounding error off them, values between and far beyond."""
-    X = rainfall(500)[:, :1]
-    standardizer = MixedStandardizer(0.0, [], [], find_atoms=True).fit(X)
-    np.testing.assert_array_equal(standardizer.atoms_[0], [0, 6])
-    special = [
-        0,
-        np.nextafter(0, 1),
-        -1e-12,
-        1e-12,
-        10,
-        np.nextafter(10, 0),
-        11,
-        -5,
-        1e4,
-    ]
-    rows = np.r_[X, np.array(special)[:, None]]
-    Z = standardizer.transform(rows)
-    numbers = standardizer.cells.numbers(Z)[:, 0]
-    is_atom = np.isin(rows[:, 0], [0, 6])
-    np.testing.assert_array_equal(numbers % 2 == 1, is_atom)
-    back = standardizer.inverse_transform(Z)
-    np.testing.assert_array_equal(back[is_atom], rows[is_atom])
-    np.testing.assert_allclose(back, rows, rtol=1e-5, atol=1e-5)
-    redrawn = standardizer.cells.redraw(
-        torch.from_numpy(Z), torch.Generator().manual_seed(0)
-    ).numpy()
-    np.testing.assert_array_equal(redrawn[~is_atom], Z[~is_atom])
-    back = standardizer.inverse_transform(redrawn)
-    np.testing.assert_array_equal(back[is_atom], rows[is_atom])
-    assert len(np.unique(redrawn[is_atom])) > 300
-
-
 @pytest.fixture(scope="module")
 def rain():
     return rainfall(1500)
@@ -268,7 +179,7 @@ def test_atoms_and_density_add_up_to_one(with_atoms, rain):
     grid = np.stack(np.meshgrid(amount, warmth), axis=-1).reshape(-1, 2)
     between = np.exp(with_atoms.score_samples(grid)).sum() * area
     masses = []
-    for atom in with_atoms._standardizer.atoms_[0]:
+    for atom in (0.0, 6.0):
         line = np.stack([np.full(50, atom), warmth], axis=1)
         mass = np.exp(with_atoms.score_samples(line)).sum() * (warmth[1] - warmth[0])
         assert mass == pytest.approx((rain[:, 0] == atom).mean(), abs=0.03)
@@ -300,7 +211,7 @@ def test_no_atoms_found_changes_nothing(rain):
 def test_atoms_beside_categories(rows, rain):
     X = rows.assign(rain=rain[:, 0])
     model = make(atoms="auto", max_iter=2).fit(X)
-    assert list(model._standardizer.atoms_) == [3]
+    assert point_masses(model).columns.tolist() == [3]
     assert np.isfinite(model.score_samples(X)).all()
     drawn = model.sample(50, random_state=0)
     assert (drawn.dtypes == X.dtypes).all()
