@@ -141,6 +141,7 @@ def _monitor(task: Task, assembly: Assembly, seed: int) -> Monitor:
     """Return what early stopping watches on the held-out rows."""
     rows = task.rows
     held_out = rows.held_out
+    assert held_out is not None
     weight = None if rows.weight is None else rows.weight[held_out]
     if task.by_labels:
         assert rows.y is not None
