@@ -72,6 +72,11 @@ class Calibration:
         self._detector: OutlierDetector | None = None
         self._lock = threading.RLock()
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether log Z and the outlier scores are both known."""
+        return self._is_estimated and self._detector is not None
+
     def estimate(self, model: Calibrated) -> LogNormalizer | None:
         """Return the estimate of log Z; None where the model has no normaliser."""
         with self._lock:

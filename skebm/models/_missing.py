@@ -21,7 +21,7 @@ from skebm.references import (
     TiedValues,
     fit_incomplete,
 )
-from skebm.training import GapFilling
+from skebm.training import ResampledCompletion
 from skebm.utils import make_generator
 
 #: Steps of the chains that complete the rows kept for log Z and the threshold.
@@ -55,7 +55,7 @@ def completion(
     model: Callable[[], EnergyModel],
     tie_scale: NDArray[np.float64],
     seed: int,
-) -> GapFilling:
+) -> ResampledCompletion:
     """Return the chains that complete rows with missing entries.
 
     Parameters
@@ -74,7 +74,7 @@ def completion(
     device = next(iter(proposal.arrays().values())).device
     tied = TiedValues(z, torch.from_numpy(tie_scale > 0))
     generator = make_generator(seed, device)
-    return GapFilling(z.to(device), proposal, model, tied, generator)
+    return ResampledCompletion(z.to(device), proposal, model, tied, generator)
 
 
 def complete(

@@ -113,9 +113,9 @@ def make_batches(
     assembly: Assembly, run: GradientRun, rows: TrainingRows
 ) -> TableBatches:
     """Return the batches of the rows; missing entries are completed at each visit."""
-    gaps = None
+    completed = None
     if rows.z.isnan().any():
-        gaps = completion(
+        completed = completion(
             rows.z,
             assembly.proposal,
             lambda: run.averaged_model,
@@ -133,7 +133,7 @@ def make_batches(
         cells=rows.cells,
         n_labeled=rows.n_labeled,
         graph=rows.graph,
-        gaps=gaps,
+        completion=completed,
     )
 
 

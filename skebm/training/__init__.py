@@ -1,11 +1,20 @@
-"""Floor 4: one loop over any objective."""
+"""Training: one loop over runs by gradients and by closed-form ascent."""
 
-from skebm.training._ascent import GaussianTraining, MachineBatches, MachineTraining
-from skebm.training._batches import RowGraph, TableBatches
+from skebm.training._ascent import AscentRun, GaussianRBMAscent, RBMAscent
+from skebm.training._batches import (
+    EvenBatches,
+    LabeledBatches,
+    RowGraph,
+    TableBatches,
+)
 from skebm.training._guard import Problem, StabilityGuard
-from skebm.training._labeled import LabeledBatches
 from skebm.training._loop import Loop, Run
-from skebm.training._missing import GapFilling, IncompleteRowsMonitor
+from skebm.training._missing import (
+    Completion,
+    GibbsCompletion,
+    IncompleteRowsMonitor,
+    ResampledCompletion,
+)
 from skebm.training._monitor import (
     MAX_MONITORED,
     DensityMonitor,
@@ -14,27 +23,33 @@ from skebm.training._monitor import (
     Monitor,
 )
 from skebm.training._run import GradientRun
-from skebm.training._schedule import EpochSpan, Schedule
+from skebm.training._schedule import EpochSpan, RateSchedule, Schedule
+from skebm.training._up_down import UpDownRun
 
 __all__ = [
     "MAX_MONITORED",
+    "AscentRun",
+    "Completion",
     "DensityMonitor",
     "EpochSpan",
     "Evaluation",
-    "GapFilling",
-    "GaussianTraining",
+    "EvenBatches",
+    "GaussianRBMAscent",
+    "GibbsCompletion",
     "GradientRun",
     "IncompleteRowsMonitor",
     "LabelMonitor",
     "LabeledBatches",
     "Loop",
-    "MachineBatches",
-    "MachineTraining",
     "Monitor",
     "Problem",
+    "RBMAscent",
+    "RateSchedule",
+    "ResampledCompletion",
     "RowGraph",
     "Run",
     "Schedule",
     "StabilityGuard",
     "TableBatches",
+    "UpDownRun",
 ]

@@ -1,88 +1,81 @@
-"""The slim loop that trains a restricted Boltzmann machine."""
+"""The training of an RBM by ascent of its log-likelihood, in closed form."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from skebm.networks import RBM, GaussianUnits
-from skebm.objectives import ContrastiveGradient
-from skebm.samplers import Clamped
-from skebm.training._batches import _fits
+from skebm.training._guard import Problem
+from skebm.training._schedule import EpochSpan, RateSchedule
 
 #: Steps between updates of the average of the parameters.
 AVERAGE_EVERY = 10
-#: Gibbs steps that redraw missing entries at each visit of a row.
-N_MISSING_STEPS = 1
 #: Largest change of a scale's logarithm in a step.
 MAX_STRETCH = 0.1
 #: Largest root mean square of the gradient of Gaussian units' weights.
 MAX_SLOPE = 0.2
+#: No log odds of an RBM that converges come near.
+MAX_PARAMETER = 1e5
 
 
-class MachineBatches:
-    """Rows in random order, in batches as even as can be.
+class Gradient(Protocol):
+    """The gradient of an RBM's log-likelihood, in factors.
 
-    Parameters
+    Attributes
     ----------
-    x : Tensor of shape (n, d) or scipy CSR matrix
-        A sparse one is made dense a batch at a time. NaN entries of a tensor are
-        missing: they are filled from the machine, given the rest of their row, each
-        time the row is seen; x is then changed.
-    device : torch.device
+    hidden_bias, visible_bias : Tensor
+        The gradients of the biases after a call.
+    chains : Tensor
+        Hidden states of the persistent chains.
+    visible_offset, hidden_offset : Tensor
+        Running means that the gradient is centred by.
     """
 
-    def __init__(self, x: Any, device: torch.device) -> None:
-        self.device, self.is_dense = device, isinstance(x, Tensor)
-        self.missing = None
-        if isinstance(x, Tensor):
-            missing = x.isnan()
-            self.missing = missing if missing.any() else None
-            x = x.to(device) if self.missing is None and _fits(x, device) else x
-        self.x = x
+    hidden_bias: Tensor
+    visible_bias: Tensor
+    chains: Tensor
+    visible_offset: Tensor
+    hidden_offset: Tensor
+
+    def __call__(self, rbm: RBM, rows: Any) -> tuple[Tensor, Tensor]:
+        """Return the factors of the gradient of W, given rows of data."""
+
+
+class AscentMetric(Protocol):
+    """A number that tells how well an epoch went.
+
+    Attributes
+    ----------
+    name : str
+        Its name in the history.
+    """
+
+    name: str
+
+    def add(self, gradient: Any) -> None:
+        """Take note of the gradient of one step."""
+
+    def of_epoch(self, rbm: RBM, rows: Any, generator: torch.Generator) -> float:
+        """Return the metric of an epoch, of which ``rows`` are the last batch."""
+
+
+class Batches(Protocol):
+    """Rows in mini-batches."""
 
     def n_steps(self, batch_size: int) -> int:
         """Return the number of batches in an epoch."""
-        return -(-self.x.shape[0] // batch_size)
 
-    def epoch(
-        self, batch_size: int, generator: torch.Generator, rbm: RBM
-    ) -> Iterator[Tensor]:
+    def epoch(self, batch_size: int, generator: torch.Generator) -> Iterator[Any]:
         """Yield the batches of one epoch."""
-        n = self.x.shape[0]
-        order = torch.randperm(n, generator=generator, device=generator.device)
-        n_batches = self.n_steps(batch_size)
-        ends = [n * k // n_batches for k in range(n_batches + 1)]
-        if isinstance(self.x, Tensor):
-            order = order.to(self.x.device)
-            for start, end in pairwise(ends):
-                yield self._take(order[start:end], generator, rbm)
-            return
-        shuffled = self.x[order.cpu().numpy()]
-        for start, end in pairwise(ends):
-            rows = shuffled[start:end].toarray().astype(np.float32, copy=False)
-            yield torch.from_numpy(rows).to(self.device)
-
-    def _take(self, rows: Tensor, generator: torch.Generator, rbm: RBM) -> Tensor:
-        v = self.x.index_select(0, rows).to(self.device)
-        if self.missing is None:
-            return v
-        missing = self.missing[rows].to(self.device)
-        chains = Clamped(rbm, v.masked_fill(missing, torch.nan))
-        v = torch.where(v.isnan(), chains.start(generator), v)  # at the first visit
-        for _ in range(N_MISSING_STEPS):
-            v = chains.sample_blocks(v, generator)
-        self.x[rows] = v.to(self.x.device)
-        return v
 
 
-class MachineTraining:
+class RBMAscent:
     r"""Ascent of an RBM's log-likelihood, in place.
 
     .. math:: u \leftarrow \mu u + \epsilon \nabla \log p, \qquad
@@ -95,7 +88,8 @@ class MachineTraining:
     ----------
     rbm : RBM
         Changed in place.
-    gradient : ContrastiveGradient
+    gradient : Gradient
+        Of the log-likelihood.
     momentum : float
         mu.
     weight_decay : float
@@ -107,7 +101,7 @@ class MachineTraining:
     def __init__(
         self,
         rbm: RBM,
-        gradient: ContrastiveGradient,
+        gradient: Gradient,
         *,
         momentum: float = 0.0,
         weight_decay: float = 0.0,
@@ -120,10 +114,7 @@ class MachineTraining:
         if momentum:
             zeros = {k: torch.zeros_like(v) for k, v in rbm.parameters().items()}
             self.velocity = replace(rbm, **zeros)  # type: ignore[arg-type]
-        self._average = rbm
-        if averaging:
-            copies = {k: v.clone() for k, v in rbm.parameters().items()}
-            self._average = replace(rbm, **copies)  # type: ignore[arg-type]
+        self._average = self._copied(rbm) if averaging else rbm
 
     def step(self, v: Tensor, rate: float) -> None:
         """Make a step of size `rate` by the rows v."""
@@ -152,30 +143,34 @@ class MachineTraining:
 
     @property
     def average(self) -> RBM:
-        """The machine of averaged parameters; `rbm` itself where none is kept."""
-        self._update_average()
-        return self._average
+        """The RBM of averaged parameters; `rbm` itself where none is kept."""
+        if not self.averaging or self.n_steps == self._n_averaged:
+            return self._average
+        average = self._copied(self._average)
+        self._follow(average)
+        return average
 
     def _update_average(self) -> None:
-        """Take the steps since the last time into the average.
+        """Take the steps since the last update into the average."""
+        if self.averaging:
+            self._follow(self._average)
+        self._n_averaged = self.n_steps
 
-        It runs over the last tenth of the steps until delta's own memory is shorter.
+    def _follow(self, average: RBM) -> None:
+        """Move an average towards the RBM, by the steps since the last update.
+
+        The average runs over the last tenth of the steps until delta's own memory is
+        shorter.
         """
         n, n_new = self.n_steps, self.n_steps - self._n_averaged
-        if not (self.averaging and n_new):
-            return
         memory = self.averaging ** (n_new / AVERAGE_EVERY)
-        kept = min(memory, (n - n_new) / (n + 9 * n_new))
-        self._follow(1 - kept)
-        self._n_averaged = n
-
-    def _follow(self, share: float) -> None:
-        """Move the average towards the machine by this share of the way."""
-        for name, value in self._average.parameters().items():
-            value.lerp_(getattr(self.rbm, name), share)
+        share = 1 - min(memory, (n - n_new) / (n + 9 * n_new))
+        learnt = self._learnt
+        for value, target in zip(learnt(average), learnt(self.rbm), strict=True):
+            value.lerp_(target, share)
 
     def state(self) -> dict[str, Any]:
-        """Return what `load` goes on from."""
+        """Return all that `load` goes on from, sharing memory."""
         state = {"parameters": self.rbm.parameters(), "n_steps": self.n_steps}
         if self.velocity is not None:
             state["velocity"] = self.velocity.parameters()
@@ -183,18 +178,46 @@ class MachineTraining:
             state["average"] = self.average.parameters()
         return state
 
+    def snapshot(self) -> tuple[list[Tensor], int, int]:
+        """Return a copy of all that steps change."""
+        return [x.clone() for x in self._changed()], self.n_steps, self._n_averaged
+
+    def restore(self, snapshot: tuple[list[Tensor], int, int]) -> None:
+        """Go back to a snapshot; the snapshot stays usable."""
+        values, self.n_steps, self._n_averaged = snapshot
+        for tensor, value in zip(self._changed(), values, strict=True):
+            tensor.copy_(value)
+
+    def _changed(self) -> list[Tensor]:
+        changed = self._learnt(self.rbm)
+        if self.velocity is not None:
+            changed += list(self.velocity.parameters().values())
+        return changed + self._learnt(self._average) if self.averaging else changed
+
+    def _learnt(self, rbm: RBM) -> list[Tensor]:
+        """Return the tensors of an RBM that training changes."""
+        return list(rbm.parameters().values())
+
+    def _copied(self, rbm: RBM) -> RBM:
+        """Return an RBM whose learnt tensors are copies."""
+        copies: Any = {k: v.clone() for k, v in rbm.parameters().items()}
+        return replace(rbm, **copies)
+
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from a state; what it lacks starts afresh."""
+        """Go on from a state; what it lacks starts afresh.
+
+        The parameters themselves are those that this was made with.
+        """
         self.n_steps = self._n_averaged = state["n_steps"]
-        kept = (("velocity", self.velocity), ("average", self.average))
-        for name, machine in kept:
-            if machine is not None and name in state:
-                for key, value in machine.parameters().items():
+        kept = (("velocity", self.velocity), ("average", self._average))
+        for name, rbm in kept:
+            if rbm is not None and name in state:
+                for key, value in rbm.parameters().items():
                     value.copy_(state[name][key])
 
 
-class GaussianTraining(MachineTraining):
-    r"""Ascent of the log-likelihood of a machine with Gaussian visible units.
+class GaussianRBMAscent(RBMAscent):
+    r"""Ascent of the log-likelihood of an RBM with Gaussian visible units.
 
     Besides weights and biases, the scales of the units are learnt. They stretch the
     density along an axis, p(v) = p~(x) / d with x = v / d, so that their gradient needs
@@ -208,13 +231,8 @@ class GaussianTraining(MachineTraining):
     rate, at most `MAX_STRETCH` a step.
     """
 
-    def __init__(
-        self, rbm: RBM, gradient: ContrastiveGradient, **options: float
-    ) -> None:
-        super().__init__(replace(rbm, visible=_own(rbm)), gradient, **options)
-        self._average = replace(self._average, visible=_own(rbm))
-        if not self.averaging:
-            self._average = self.rbm
+    def __init__(self, rbm: RBM, gradient: Gradient, **options: float) -> None:
+        super().__init__(_with_own_scale(rbm), gradient, **options)
 
     def step(self, v: Tensor, rate: float) -> None:
         """Make a step of size `rate` by the rows v."""
@@ -238,28 +256,125 @@ class GaussianTraining(MachineTraining):
             part.mul_(shrink)
         return left, right
 
-    def _follow(self, share: float) -> None:
-        super()._follow(share)
-        _gaussian(self._average).scale.lerp_(_gaussian(self.rbm).scale, share)
+    def _learnt(self, rbm: RBM) -> list[Tensor]:
+        return [*super()._learnt(rbm), _gaussian(rbm).scale]
+
+    def _copied(self, rbm: RBM) -> RBM:
+        return _with_own_scale(super()._copied(rbm))
 
     def state(self) -> dict[str, Any]:
-        """Return what `load` goes on from."""
-        scales = [_gaussian(machine).scale for machine in (self.rbm, self.average)]
+        """Return all that `load` goes on from, sharing memory."""
+        scales = [_gaussian(rbm).scale for rbm in (self.rbm, self.average)]
         return {**super().state(), "scale": scales[0], "average_scale": scales[1]}
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from a state; what it lacks starts afresh."""
         super().load(state)
         if "scale" in state:
-            _gaussian(self.average).scale.copy_(state["average_scale"])
+            _gaussian(self._average).scale.copy_(state["average_scale"])
             _gaussian(self.rbm).scale.copy_(state["scale"])
 
 
+class AscentRun:
+    """Trains an RBM, as `Loop` asks for.
+
+    Parameters
+    ----------
+    ascent : RBMAscent
+        Makes the steps, in place.
+    schedule : RateSchedule
+        Learning rates and batch size.
+    metric : AscentMetric
+        For the history; training diverges where it is not finite.
+    generator : torch.Generator
+        Source of randomness, on the device of the RBM.
+    """
+
+    def __init__(
+        self,
+        ascent: RBMAscent,
+        schedule: RateSchedule,
+        metric: AscentMetric,
+        generator: torch.Generator,
+    ) -> None:
+        self.ascent, self.schedule = ascent, schedule
+        self.metric, self.generator = metric, generator
+        self.rate_factor = 1.0
+
+    @property
+    def learning_rate(self) -> float:
+        """The schedule's largest learning rate."""
+        return self.schedule.learning_rate
+
+    def judged_model(self) -> RBM:
+        """Return the RBM of averaged parameters."""
+        return self.ascent.average
+
+    def epoch(
+        self, batches: Batches, span: EpochSpan
+    ) -> tuple[dict[str, float], Problem | None]:
+        """Train for one epoch; return its metrics and any problem."""
+        batch_size, ascent, metric = self.schedule.batch_size, self.ascent, self.metric
+        rates = self.schedule.rates(span, batches.n_steps(batch_size))
+        rates = (rates * self.rate_factor).tolist()
+        epoch = batches.epoch(batch_size, self.generator)
+        for rows, rate in zip(epoch, rates, strict=True):
+            ascent.step(rows, rate)
+            metric.add(ascent.gradient)
+        value = metric.of_epoch(ascent.rbm, rows, self.generator)
+        metrics = {metric.name: value, "learning_rate": rates[-1]}
+        parameters = list(ascent.rbm.parameters().values())
+        return metrics, find_divergence(
+            metric.name.replace("_", "-"),
+            value,
+            parameters,
+            f"Lower learning_rate={self.learning_rate} or scale X.",
+        )
+
+    def state(self) -> dict[str, Any]:
+        """Return all that is needed to go on from here, sharing memory."""
+        gradient = self.ascent.gradient
+        return {
+            "chains": gradient.chains,
+            "visible_offset": gradient.visible_offset,
+            "hidden_offset": gradient.hidden_offset,
+            **self.ascent.state(),
+        }
+
+    def snapshot(self) -> tuple[Any, list[Tensor], Tensor]:
+        """Return a copy of all that training changes."""
+        states = [x.clone() for x in self._sampler_states()]
+        return self.ascent.snapshot(), states, self.generator.get_state()
+
+    def restore(self, snapshot: tuple[Any, list[Tensor], Tensor]) -> None:
+        """Go back to a snapshot; the snapshot stays usable."""
+        ascent, states, random_numbers = snapshot
+        self.ascent.restore(ascent)
+        for tensor, state in zip(self._sampler_states(), states, strict=True):
+            tensor.copy_(state)
+        self.generator.set_state(random_numbers)
+
+    def _sampler_states(self) -> tuple[Tensor, Tensor, Tensor]:
+        gradient = self.ascent.gradient
+        return gradient.chains, gradient.visible_offset, gradient.hidden_offset
+
+
+def find_divergence(
+    name: str, value: float, parameters: list[Tensor], remedy: str
+) -> Problem | None:
+    """Return the problem of a metric or of parameters that are out of bounds."""
+    largest = float(torch.stack([x.abs().max() for x in parameters]).max())
+    if np.isfinite(value) and largest < MAX_PARAMETER:
+        return None
+    cause = f"its {name} is {value:.4g}, its largest parameter {largest:.4g}"
+    return Problem(cause, remedy)
+
+
 def _gaussian(rbm: RBM) -> GaussianUnits:
-    assert isinstance(rbm.visible, GaussianUnits)
-    return rbm.visible
+    return cast(GaussianUnits, rbm.visible)
 
 
-def _own(rbm: RBM) -> GaussianUnits:
-    """Return the machine's units with a scale of their own."""
-    return replace(_gaussian(rbm), scale=_gaussian(rbm).scale.clone())
+def _with_own_scale(rbm: RBM) -> RBM:
+    """Return the RBM with a copy of its units' scale."""
+    units = _gaussian(rbm)
+    return replace(rbm, visible=replace(units, scale=units.scale.clone()))

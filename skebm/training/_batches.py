@@ -1,16 +1,19 @@
-"""Rows in, mini-batches out."""
+"""Mini-batches of rows: dense or sparse, with labels, neighbours, missing entries."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from skebm.objectives import Batch, RowCells
+from skebm.objectives import Batch, LabeledRows, RowCells
 from skebm.references import Density
-from skebm.training._missing import GapFilling
+from skebm.training._missing import Completion, ResampledCompletion
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,8 @@ class TableBatches:
         Labelled rows to draw beside each batch; 0 draws none.
     graph : RowGraph or None, default=None
         Soft labels and neighbours of the rows.
-    gaps : GapFilling or None, default=None
-        Of rows that miss entries, in the place of ``x``.
+    completion : ResampledCompletion or None, default=None
+        Of rows with missing entries, in the place of ``x``.
     """
 
     def __init__(
@@ -85,11 +88,11 @@ class TableBatches:
         cells: RowCells | None = None,
         n_labeled: int = 0,
         graph: RowGraph | None = None,
-        gaps: GapFilling | None = None,
+        completion: ResampledCompletion | None = None,
     ) -> None:
         self.device = device
         self.home = device if _fits(x, device) else torch.device("cpu")
-        self.x = (x if gaps is None else gaps.x).to(self.home)
+        self.x = (x if completion is None else completion.x).to(self.home)
         self.y = None if y is None else y.to(self.home)
         self.weight = None if weight is None else weight.to(self.home)
         self.rows = rows.to(self.home)
@@ -101,7 +104,7 @@ class TableBatches:
             known = y if y.dim() == 1 else y.amax(dim=1)
             self.labeled = rows[known[rows] >= 0].to(self.home)
         self.graph = None if graph is None else graph.to(self.home)
-        self.gaps = gaps
+        self.completion = completion
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -125,8 +128,8 @@ class TableBatches:
         n_steps = self.n_steps(batch_size)
         for step in range(n_steps):
             rows = order[step * batch_size : (step + 1) * batch_size]
-            if self.gaps is not None:
-                renewed = self.gaps.renew(rows.to(self.device), generator)
+            if self.completion is not None:
+                renewed = self.completion.renew(rows.to(self.device), generator)
                 self.x[rows] = renewed.to(self.home)
             yield replace(
                 self._take(rows),
@@ -180,6 +183,129 @@ class TableBatches:
             soft_labels=pick(self.graph.soft_labels),
             confidence=pick(self.graph.confidence),
         )
+
+
+class EvenBatches:
+    """All rows in random order, in batches whose sizes differ by one at most.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n, d) or scipy CSR matrix
+        A sparse one is made dense a batch at a time.
+    device : torch.device
+        Where the steps run.
+    completion : Completion or None, default=None
+        Of rows with missing entries, in the place of ``x``.
+    """
+
+    def __init__(
+        self, x: Any, device: torch.device, completion: Completion | None = None
+    ) -> None:
+        self.device, self.completion = device, completion
+        self.x = _at_home(x, device) if completion is None else x
+
+    def n_steps(self, batch_size: int) -> int:
+        """Return the number of batches in an epoch."""
+        return -(-self.x.shape[0] // batch_size)
+
+    def epoch(self, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
+        """Yield the batches of one epoch."""
+        n = self.x.shape[0]
+        order = torch.randperm(n, generator=generator, device=generator.device)
+        n_batches = self.n_steps(batch_size)
+        ends = [n * k // n_batches for k in range(n_batches + 1)]
+        if isinstance(self.x, Tensor):
+            order = order.to(self.x.device)
+            for start, end in pairwise(ends):
+                yield self._take(order[start:end], generator)
+            return
+        shuffled = self.x[order.cpu().numpy()]
+        for start, end in pairwise(ends):
+            yield _dense(shuffled[start:end]).to(self.device)
+
+    def _take(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        if self.completion is not None:
+            return self.completion.renew(rows, generator)
+        return self.x.index_select(0, rows).to(self.device)
+
+
+class LabeledBatches:
+    """Labelled and unlabelled rows in random order, some of each in every batch.
+
+    An epoch passes once over the more numerous kind; the other is dealt out as often
+    as it takes.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n, d) or scipy CSR matrix
+        A sparse one is made dense a batch at a time.
+    codes : Tensor of int of shape (n,)
+        Classes; negative where unlabelled.
+    unlabeled_weight : float
+        What an unlabelled row counts beside a labelled one; with 0 it is left out.
+    device : torch.device
+    """
+
+    def __init__(
+        self, x: Any, codes: Tensor, unlabeled_weight: float, device: torch.device
+    ) -> None:
+        self.device = device
+        self.x = _at_home(x, device)
+        self.codes = codes.to(device)
+        labeled = (codes >= 0).nonzero()[:, 0]
+        rest = (codes < 0).nonzero()[:, 0] if unlabeled_weight else labeled[:0]
+        self.labeled, self.rest = labeled, rest
+        n, m = len(labeled), unlabeled_weight * len(rest)
+        self.labeled_share = n / (n + m) if n + m else 0.0
+
+    def n_steps(self, batch_size: int) -> int:
+        """Return the number of batches in an epoch."""
+        return -(-max(len(self.labeled), len(self.rest)) // batch_size)
+
+    def epoch(
+        self, batch_size: int, generator: torch.Generator
+    ) -> Iterator[LabeledRows]:
+        """Yield the batches of one epoch: up to `batch_size` rows of each kind."""
+        n_steps = self.n_steps(batch_size)
+        kinds = (
+            _dealt(rows, n_steps, batch_size, generator)
+            for rows in (self.labeled, self.rest)
+        )
+        for labeled, rest in zip(*kinds, strict=True):
+            v = self._take(torch.cat([labeled, rest]))
+            codes = self.codes[labeled.to(self.device)]
+            yield LabeledRows(v, codes, self.labeled_share)
+
+    def _take(self, rows: Tensor) -> Tensor:
+        if isinstance(self.x, Tensor):
+            return self.x.index_select(0, rows.to(self.x.device)).to(self.device)
+        return _dense(self.x[rows.numpy()]).to(self.device)
+
+
+def _dealt(
+    rows: Tensor, n_steps: int, batch_size: int, generator: torch.Generator
+) -> tuple[Tensor, ...]:
+    """Return rows of each step: shuffled, all of them, or again and again if few."""
+    n = len(rows)
+    is_larger_kind = n > (n_steps - 1) * batch_size
+    total = n if is_larger_kind else n_steps * min(batch_size, n)
+    n_rounds = -(-total // max(n, 1))
+    device = generator.device
+    orders = [
+        torch.randperm(n, generator=generator, device=device) for _ in range(n_rounds)
+    ]
+    order = torch.cat(orders) if orders else torch.empty(0, device=device).long()
+    return rows[order[:total].cpu()].tensor_split(n_steps)
+
+
+def _dense(rows: Any) -> Tensor:
+    """Return rows of a sparse matrix as a dense tensor."""
+    return torch.from_numpy(rows.toarray().astype(np.float32, copy=False))
+
+
+def _at_home(x: Any, device: torch.device) -> Any:
+    """Return a dense x on the device if it fits there; else, or if sparse, x itself."""
+    return x.to(device) if isinstance(x, Tensor) and _fits(x, device) else x
 
 
 def _fits(x: Tensor, device: torch.device) -> bool:

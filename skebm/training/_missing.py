@@ -1,40 +1,78 @@
-"""Rows with gaps: filled anew as the model learns, and judged by what they hold."""
+"""Rows with missing entries: completed anew in training, evaluated by the observed."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from skebm.networks import EnergyModel
+from skebm.networks import RBM, EnergyModel
 from skebm.references import (
     Density,
     GaussianMixtureDensity,
     MixtureConditionals,
     TiedValues,
 )
+from skebm.samplers import Clamped
 from skebm.training._monitor import MAX_MONITORED, DensityMonitor, energies_of
 from skebm.utils import pick
 
-#: Draws that compete with a row's present completion.
-N_RIVALS = 3
+#: Gibbs steps that redraw the missing entries of a row at each visit.
+N_GIBBS_STEPS = 1
+#: Proposals that compete with a row's present completion.
+N_PROPOSALS = 3
 #: Of completions where the density is zero, so that there is one of four to keep.
 LEAST_LOG_RATIO = -1e9
 #: Completions of all held-out rows together, and the least and most of one.
 N_COMPLETIONS, MIN_COMPLETIONS, MAX_COMPLETIONS = 16_384, 8, 64
 
 
-class GapFilling:
-    r"""A Markov chain a row over what it misses, one step whenever the row is drawn.
+class Completion(Protocol):
+    """Completes rows with missing entries, anew whenever a row is drawn."""
+
+    def renew(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """Return the rows of these indices, complete."""
+
+
+class GibbsCompletion:
+    """A chain of block Gibbs steps of an RBM over the missing entries of each row.
+
+    Parameters
+    ----------
+    x : Tensor of shape (n, n_features)
+        Rows, NaN where missing; completed in place.
+    rbm : RBM
+        The RBM in training, on the device where the steps run.
+    """
+
+    def __init__(self, x: Tensor, rbm: RBM) -> None:
+        self.x, self._rbm, self._missing = x, rbm, x.isnan()
+
+    def renew(self, rows: Tensor, generator: torch.Generator) -> Tensor:
+        """Make a step of the chains of the rows of these indices; return the rows."""
+        device = self._rbm.weight.device
+        v = self.x.index_select(0, rows).to(device)
+        missing = self._missing[rows].to(device)
+        chains = Clamped(self._rbm, v.masked_fill(missing, torch.nan))
+        v = torch.where(v.isnan(), chains.start(generator), v)  # at the first visit
+        for _ in range(N_GIBBS_STEPS):
+            v = chains.sample_blocks(v, generator)
+        self.x[rows] = v.to(self.x.device)
+        return v
+
+
+class ResampledCompletion:
+    r"""Resamples the missing entries of a row whenever the row is drawn.
 
     .. math:: x_M^{(0)} \text{ the present one}, \quad x_M^{(1..3)} \sim r(x_M | x_O),
               \qquad P(k) \propto \frac{q_0(x^{(k)}) e^{-E(x^{(k)})}}{r(x^{(k)})}
 
-    One of the four is kept: iterated sampling importance resampling, which leaves
-    :math:`p(x_M | x_O)` as it is, however few the draws. What is trained on the rows so
-    filled thus climbs, as by stochastic EM, the likelihood of what is observed.
+    One of the four is kept. This is iterated sampling importance resampling, which
+    leaves :math:`p(x_M | x_O)` invariant, however few the draws. Training on the
+    completed rows is stochastic EM: it raises the likelihood of the observed entries.
 
     Parameters
     ----------
@@ -74,15 +112,15 @@ class GapFilling:
 
     def renew(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         """Make a step of the chains of rows of these numbers; return all these rows."""
-        gappy = rows[self._place[rows] >= 0]
-        if len(gappy):
-            rivals = self._draw(self._place[gappy], N_RIVALS, generator)
-            candidates = torch.cat([self.x[gappy].unsqueeze(1), rivals], dim=1)
+        incomplete = rows[self._place[rows] >= 0]
+        if len(incomplete):
+            proposals = self._draw(self._place[incomplete], N_PROPOSALS, generator)
+            candidates = torch.cat([self.x[incomplete].unsqueeze(1), proposals], dim=1)
             with torch.no_grad():
                 log_weight = log_ratio(self._model(), self._proposal, candidates)
             chosen = pick(log_weight.softmax(1), generator)
-            everyone = torch.arange(len(gappy), device=rows.device)
-            self.x[gappy] = candidates[everyone, chosen]
+            everyone = torch.arange(len(incomplete), device=rows.device)
+            self.x[incomplete] = candidates[everyone, chosen]
         return self.x[rows]
 
     def _draw(self, places: Tensor, n_draws: int, generator: torch.Generator) -> Tensor:
@@ -103,12 +141,13 @@ def log_ratio(
 
 
 class IncompleteRowsMonitor(DensityMonitor):
-    r"""`DensityMonitor` of rows with gaps: by the density of what they hold.
+    r"""`DensityMonitor` of the observed entries of rows with missing entries.
 
     .. math:: \log p(x_O) = \log r(x_O) + \log \frac1K \sum_k
               \frac{q_0(x^k) e^{-E(x^k)}}{r(x^k)} - \log Z, \qquad x_M^k \sim r(x_M|x_O)
 
-    with 8 to 64 fixed completions of a row: of many held-out rows, fewer.
+    with K = 8 to 64 fixed completions of each row, fewer where the held-out rows are
+    many.
 
     Parameters
     ----------
@@ -129,14 +168,16 @@ class IncompleteRowsMonitor(DensityMonitor):
         max_rows: int = MAX_MONITORED,
     ) -> None:
         x, weight = x[:max_rows], None if weight is None else weight[:max_rows]
-        gaps = x.isnan().any(1)
-        order = gaps.int().argsort(stable=True)  # complete rows come first
+        is_incomplete = x.isnan().any(1)
+        order = is_incomplete.int().argsort(stable=True)  # complete rows come first
         x, weight = x[order], None if weight is None else weight[order.cpu()]
-        self.n_complete = int((~gaps).sum())
+        self.n_complete = int((~is_incomplete).sum())
         given = MixtureConditionals(proposal, x[self.n_complete :], generator)
-        n_gaps = len(given.log_marginal)
-        n_draws = min(max(N_COMPLETIONS // n_gaps, MIN_COMPLETIONS), MAX_COMPLETIONS)
-        rows = torch.arange(n_gaps, device=x.device)
+        n_incomplete = len(given.log_marginal)
+        n_draws = min(
+            max(N_COMPLETIONS // n_incomplete, MIN_COMPLETIONS), MAX_COMPLETIONS
+        )
+        rows = torch.arange(n_incomplete, device=x.device)
         self.completions = given.draw(rows, n_draws, generator)
         x[self.n_complete :] = self.completions[:, 0]
         super().__init__(x, weight, reference, generator, max_rows=max_rows)

@@ -1,4 +1,4 @@
-"""What early stopping watches, on held-out rows."""
+"""Metrics of held-out rows, for early stopping."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CHUNK_ROWS = 1024  # an embedding's waves take many times a row's memory
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Held-out scores by name, higher is better; figures for the record.
+    """Held-out scores by name, higher is better, and how reliable they are.
 
     Attributes
     ----------
@@ -29,13 +29,13 @@ class Evaluation:
         Every metric that was computed; which of them counts is the monitor's choice.
     effective_share : float
         Effective sample size of the estimate of log Z, as a share of m.
-    doubt : float
+    standard_error : float
         Standard error of the likelihood's gain over the reference, in nats.
     """
 
     scores: dict[str, float]
     effective_share: float = 1.0
-    doubt: float = 0.0
+    standard_error: float = 0.0
 
 
 class Monitor(ABC):
@@ -56,21 +56,21 @@ class Monitor(ABC):
 
 
 class DensityMonitor(Monitor):
-    r"""Held-out log-likelihood, or the sliced score matching loss where Z is lost.
+    r"""Held-out log-likelihood, or the sliced score matching loss where log Z fails.
 
     .. math:: \frac{1}{n} \sum_i \log q_0(x_i) - E(x_i)
               - \log \frac{1}{m} \sum_j e^{-E(r_j)}, \qquad r_j \sim q_0 \text{ fixed}
 
-    While the effective sample size of the weights :math:`e^{-E(r_j)}` is above 5 % of
-    the draws; below, sixteen times the draws are taken. A state that has fewer than a
-    twentieth of m effective draws even so has lost its Z: it is never better than one
-    that has not, since a spike of the energy that no draw meets looks like a gain. Two
-    such states, or one and a bare box, are compared by minus the sliced score matching
-    loss with fixed projections (Song et al., 2019, UAI), which needs no Z. Of a
-    normalised net log Z is zero, and always known.
+    log Z is estimated from m fixed draws. Where the effective sample size of the
+    weights :math:`e^{-E(r_j)}` is below 5 % of m, sixteen times the draws are taken. A
+    state whose effective sample size stays below 5 % of m has no reliable log Z. It is
+    never preferred to a state that has one, since a narrow minimum of the energy that
+    no draw meets looks like a gain. Two such states, or one and a bare box, are
+    compared by minus the sliced score matching loss with fixed projections (Song et
+    al., 2019, UAI), which needs no Z. log Z of a normalised net is zero.
 
-    What counts is the likelihood less the standard error of its gain over the
-    reference: few held-out rows must agree on a tilt that is to be kept.
+    States are compared by the likelihood less the standard error of its gain over the
+    reference. A tilt is thus kept only where the held-out rows agree on it.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ class DensityMonitor(Monitor):
         return self._draw_more()
 
     def evaluate(self, model: EnergyModel) -> Evaluation:
-        """Return held-out log-likelihood; where Z is lost or q0 has walls, both."""
+        """Return held-out log-likelihood; where log Z fails or q0 has walls, both."""
         with torch.no_grad():
             energy = self.energies(model)
             held_out = float((self.weight * (self.reference_score - energy)).sum())
@@ -125,7 +125,7 @@ class DensityMonitor(Monitor):
             min(1.0, n_effective / len(self.draws)),
             self.standard_error(energy),
         )
-        if self.bounded_support or _has_lost_z(evaluation):
+        if self.bounded_support or _lacks_log_z(evaluation):
             evaluation.scores["sliced_score_matching"] = self._sliced_score(model)
         return evaluation
 
@@ -167,23 +167,23 @@ class DensityMonitor(Monitor):
         return -float((weight * loss.detach()).sum() / weight.sum())
 
     def improvement(self, new: Evaluation, best: Evaluation) -> float:
-        """Return by how much ``new`` is better; never so where it alone has lost Z."""
-        lost = _has_lost_z(new), _has_lost_z(best)
-        if lost[0] != lost[1] and not self.bounded_support:
-            return -math.inf if lost[0] else math.inf
+        """Return the gain of ``new``; minus infinity where it alone has no log Z."""
+        lacking = _lacks_log_z(new), _lacks_log_z(best)
+        if lacking[0] != lacking[1] and not self.bounded_support:
+            return -math.inf if lacking[0] else math.inf
         gain = super().improvement(new, best)
         if self.metric(new, best) == "log_likelihood":
-            gain -= new.doubt - best.doubt
+            gain -= new.standard_error - best.standard_error
         return gain
 
     def metric(self, new: Evaluation, best: Evaluation) -> str:
         """Compare by log-likelihood where both estimates of Z can be trusted."""
-        if _has_lost_z(new) or _has_lost_z(best):
+        if _lacks_log_z(new) or _lacks_log_z(best):
             return "sliced_score_matching"
         return "log_likelihood"
 
 
-def _has_lost_z(evaluation: Evaluation) -> bool:
+def _lacks_log_z(evaluation: Evaluation) -> bool:
     return evaluation.effective_share <= MIN_EFFECTIVE_SHARE
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 @dataclass(frozen=True)
 class EpochSpan:
@@ -74,3 +77,33 @@ class Schedule:
         """Return the batch size when ``progress`` of the run is done."""
         grown = self.batch_size * self.batch_growth ** min(progress, 1.0)
         return min(n_rows, max(1, round(grown)))
+
+
+@dataclass(frozen=True)
+class RateSchedule:
+    """Learning rate of the ascent of an RBM, constant or rising and falling.
+
+    Attributes
+    ----------
+    learning_rate : float
+        The largest rate.
+    batch_size : int
+        Rows a step.
+    shape : {"constant", "linear"}, default="constant"
+        "linear" rises from 0 over the first tenth of the steps and falls back to 0
+        over the second half.
+    """
+
+    learning_rate: float
+    batch_size: int
+    shape: str = "constant"
+
+    def rates(self, span: EpochSpan, n_steps: int) -> NDArray[np.float64]:
+        """Return the learning rate of each step of an epoch."""
+        if self.shape == "constant":
+            return np.full(n_steps, float(self.learning_rate))
+        steps = (np.arange(n_steps) + 0.5) / n_steps
+        done = (span.number - 1 + steps) / span.n_epochs
+        # Rates that are high at once leave modes away from data that chains never
+        # visit.
+        return self.learning_rate * np.minimum(1, np.minimum(10 * done, 2 * (1 - done)))

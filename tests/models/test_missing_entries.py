@@ -133,7 +133,7 @@ def test_complete_tables_are_left_alone(monkeypatch):
 
     monkeypatch.setattr(_rows, "hot_deck", never)
     monkeypatch.setattr(_missing, "fit_incomplete", never)
-    monkeypatch.setattr(_missing, "GapFilling", never)
+    monkeypatch.setattr(_missing, "ResampledCompletion", never)
     monkeypatch.setattr(_train, "IncompleteRowsMonitor", never)
     X = TRUTH.rvs(100, random_state=0)
     model = make(max_iter=1).fit(X)

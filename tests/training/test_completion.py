@@ -1,4 +1,4 @@
-"""Chains that fill gaps, and the monitor of rows with gaps."""
+"""Completion of rows with missing entries, and their monitor."""
 
 import math
 
@@ -12,8 +12,8 @@ from skebm.networks import EnergyModel
 from skebm.references import GaussianMixtureDensity, TiedValues
 from skebm.training import (
     DensityMonitor,
-    GapFilling,
     IncompleteRowsMonitor,
+    ResampledCompletion,
     TableBatches,
 )
 
@@ -51,7 +51,7 @@ def test_chains_tend_to_the_conditional(proposal_scale):
         proposal = normal(scale=proposal_scale)
     x = torch.tensor([[1.2, torch.nan]]).repeat(3000, 1)
     rng = torch.Generator().manual_seed(0)
-    filling = GapFilling(x, proposal, lambda: model, free(), rng)
+    filling = ResampledCompletion(x, proposal, lambda: model, free(), rng)
     before = filling.x[:, 1].clone()
     for _ in range(30):
         rows = filling.renew(torch.arange(3000), rng)
@@ -72,9 +72,11 @@ def test_batches_hold_rows_that_are_filled_anew():
     x = torch.tensor([[0.5, torch.nan], [1.0, 2.0], [torch.nan, -1.0]]).repeat(10, 1)
     model = EnergyModel(Shift(), normal())
     rng = torch.Generator().manual_seed(0)
-    filling = GapFilling(x, model.reference, lambda: model, free(), rng)
+    filling = ResampledCompletion(x, model.reference, lambda: model, free(), rng)
     device = torch.device("cpu")
-    batches = TableBatches(x, None, None, torch.arange(30), device=device, gaps=filling)
+    batches = TableBatches(
+        x, None, None, torch.arange(30), device=device, completion=filling
+    )
     first, second = (
         torch.cat([batch.x for batch in batches.epoch(10, rng)]) for _ in range(2)
     )

@@ -80,12 +80,12 @@ def test_few_held_out_rows_must_agree_on_a_gain():
         rng = torch.Generator().manual_seed(1)
         monitor = DensityMonitor(x[:n], None, reference, rng, n_draws=20_000)
         new, old = (monitor.evaluate(EnergyModel(c, reference)) for c in (true, bare))
-        assert old.doubt == 0
+        assert old.standard_error == 0
         tilt = true(x[:n])[:, 0]
-        assert new.doubt == pytest.approx(tilt.std().item() / n**0.5, rel=1e-3)
+        assert new.standard_error == pytest.approx(tilt.std().item() / n**0.5, rel=1e-3)
         difference = new.scores["log_likelihood"] - old.scores["log_likelihood"]
         gains.append(monitor.improvement(new, old))
-        assert gains[-1] == pytest.approx(difference - new.doubt)
+        assert gains[-1] == pytest.approx(difference - new.standard_error)
     assert gains[1] > 0.05
 
 

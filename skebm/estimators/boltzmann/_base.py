@@ -1,75 +1,67 @@
-"""What restricted Boltzmann machines share: train, transform, score, sample."""
+"""Base of the RBM estimators: training, log Z, what `fit` leaves behind."""
 
 from __future__ import annotations
 
-import time
-import warnings
-from abc import abstractmethod
-from functools import partial
+import copy
+from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import ClassVar
+from typing import Any, ClassVar
 
-import numpy as np
 import torch
-from scipy import sparse
-from sklearn.base import (
-    BaseEstimator,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-)
-from sklearn.utils.validation import check_is_fitted
+from sklearn.base import clone
 
 from skebm.estimators._callbacks import FitProgress
 from skebm.estimators._input import private_random_state
-from skebm.estimators.boltzmann._density import RBMDensityMixin
-from skebm.evaluation import (
-    conditional_means,
-)
-from skebm.exceptions import TrainingWarning
-from skebm.models.boltzmann._fit import (
-    INITIAL_SPREAD,
-    TrainingState,
-    check_converging,
-    initial_parameters,
-    learning_rates,
-)
-from skebm.models.boltzmann._rows import (
-    chunks,
-    column_means,
-    on_chunk,
-    some_rows,
-    to_tensor,
-    total_deviation,
-)
-from skebm.networks import RBM
-from skebm.training import MachineBatches, MachineTraining
-from skebm.utils import (
-    draw_seed,
-    make_generator,
-    resolve_device,
-    to_numpy_tree,
-)
-from skebm.utils._sklearn import (
-    CallbackSupportMixin,
-    HasMethods,
-    Interval,
-    StrOptions,
-    with_callbacks,
-)
+from skebm.estimators._stored import StoredEstimator
+from skebm.exceptions import NormalizerWarning, TrainingWarning
+from skebm.models.boltzmann._fit import RBMOptions, RBMTraining
+from skebm.models.boltzmann._labeled import auto_epochs
+from skebm.utils import warn_user
+from skebm.utils._sklearn import HasMethods, Interval, StrOptions
+
+#: R-hat of samples above this is a warning.
+MAX_R_HAT = 1.2
 
 
-class BaseRBM(
-    CallbackSupportMixin,
-    ClassNamePrefixFeaturesOutMixin,
-    TransformerMixin,
-    RBMDensityMixin,
-    BaseEstimator,
-):
-    """Training, features, likelihood and samples of a machine with binary hidden units.
+@dataclass(frozen=True)
+class Read:
+    """A table as an estimator has read it.
 
-    A kind of machine provides `_units`, `_check_rows` and, where a column of X is not
-    one visible unit, `_encode` and `_decode`.
+    Attributes
+    ----------
+    codec : VisibleCodec
+        Reads and writes tables like it.
+    shell : estimator
+        A copy of the estimator that knows the number and names of the columns.
+    v : ndarray or CSR matrix
+        The rows.
     """
+
+    codec: Any
+    shell: Any
+    v: Any
+
+    def columns(self):
+        """Return the public attributes that tell the columns."""
+        columns = {"n_features_in_": self.shell.n_features_in_}
+        if hasattr(self.shell, "feature_names_in_"):
+            columns["feature_names_in_"] = self.shell.feature_names_in_
+        return columns
+
+
+def of_fitted(doc, get):
+    """Return a property of a fitted estimator, which others do not have."""
+
+    def read(self):
+        if self._fitted is None:
+            raise AttributeError(f"This {type(self).__name__} is not fitted yet.")
+        return get(self)
+
+    return property(read, doc=doc)
+
+
+class RBMEstimator(StoredEstimator):
+    """Base of the RBM estimators; a kind of visible units is its `_codec_type`."""
 
     _parameter_constraints: ClassVar[dict] = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
@@ -91,302 +83,179 @@ class BaseRBM(
             HasMethods(["estimate"]),
             None,
         ],
-        "contamination": [Interval(Real, 0, 0.5, closed="right"), StrOptions({"auto"})],
         "device": [str, torch.device, None],
     }
 
-    #: What `history_` calls the figure of an epoch.
-    _figure_name = "negative_free_energy"
-    #: Standard deviation over rows of the log odds of untrained hidden units.
-    _initial_spread = INITIAL_SPREAD
+    #: Class of the codec of the visible units.
+    _codec_type: ClassVar[type]
 
-    # ------------------------------------------------------------- a kind's own
+    intercept_hidden_ = of_fitted(
+        "Biases of the hidden units.", lambda self: self._fitted.hidden_bias
+    )
+    h_samples_ = of_fitted(
+        "Hidden states of the persistent chains.", lambda self: self._fitted.chains
+    )
+    normalizer_result_ = of_fitted(
+        "The whole estimate of log Z, made at the first question.",
+        lambda self: self._calibrated().estimate,
+    )
+    log_normalizer_ = of_fitted(
+        "log Z in nats, estimated at the first question.",
+        lambda self: getattr(self._calibrated().estimate, "log_normalizer", None),
+    )
+    log_normalizer_se_ = of_fitted(
+        "Standard error of log Z in nats.",
+        lambda self: getattr(self._calibrated().estimate, "standard_error", None),
+    )
 
-    @abstractmethod
-    def _units(self):
-        """Return the visible units of a machine that was fitted or is being so."""
+    # ---------------------------------------------------------------- training
 
-    def _decay(self, n_rows):
-        """Return the weight decay of training on n more rows."""
-        self._n_rows += n_rows
-        return 2 / self._n_rows if self.weight_decay is None else self.weight_decay
+    def _read_new(self, X, *, allow_nan):
+        """Return what was read of a table whose columns are to be learnt."""
+        shell = copy.copy(self)
+        codec, v = self._codec_type.learn(shell, X, allow_nan=allow_nan)
+        return Read(codec, shell, v)
 
-    def _trainer(self):
-        """Return the class that makes the steps of training."""
-        return MachineTraining
+    def _read_more(self, X, *, allow_nan):
+        """Return what was read of a further table to train on."""
+        v = self._codec.read(self, X, allow_nan=allow_nan, fitting=True)
+        return Read(self._codec, self, v)
 
-    @abstractmethod
-    def _check_rows(self, X, *, reset, allow_nan=False, fitting=False):
-        """Return validated X: a float array, or a CSR matrix where that is allowed."""
+    def _fit_task(self, task, read, X, y, **learnt):
+        """Train from the beginning, then take over, all at once, what was learnt."""
+        rng, options = private_random_state(self.random_state), RBMOptions.of(self)
+        training = RBMTraining(task, task.begin(options, rng), options, rng)
+        n_iter = self.n_iter
+        if n_iter == "auto":
+            n_iter = auto_epochs(training.steps_per_epoch)
+        attributes = {**read.columns(), **learnt, "_codec": read.codec}
+        progress = FitProgress(self, n_iter, X, y, attributes)
+        report = progress.on_epoch
 
-    def _encode(self, X):
-        """Return rows of visible units, a dense or CSR float array, for validated X."""
-        return X
+        def on_epoch(epoch, entry):
+            self._report(training, epoch, entry)
+            return report is not None and report(training.preview)
 
-    def _decode(self, v):
-        """Return rows as X has them for an array of visible units."""
-        return v
-
-    # ----------------------------------------------------------------- training
-
-    @with_callbacks
-    def fit(self, X, y=None):
-        """Fit the machine to the rows of X.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows; NaN where an entry is missing: it is then redrawn from the machine,
-            given the rest of its row, whenever the row is seen.
-        y : None
-            Ignored.
-
-        Returns
-        -------
-        self : object
-        """
-        self._validate_params()
-        v = self._encode(self._check_rows(X, reset=True, allow_nan=True, fitting=True))
-        rng = private_random_state(self.random_state)
-        self._forget()
-        self._begin(v, rng)
-        progress = FitProgress(
-            self, self.n_iter, X, y, partial(self._fitted_attributes, v)
-        )
-        self.history_ = {self._figure_name: [], "learning_rate": []}
-        state, batches = self._resume(v, rng)
-        self.n_iter_ = 0
-        try:
-            for epoch in range(self.n_iter):
-                started = time.perf_counter()
-                rates = learning_rates(
-                    self.learning_rate,
-                    self.learning_rate_schedule,
-                    epoch,
-                    self.n_iter,
-                    batches.n_steps(self.batch_size),
-                )
-                last = state.run_epoch(batches, self.batch_size, rates)
-                self._after_epoch(state, last, rates[-1], started)
-                if progress.on_epoch(epoch, None):
-                    break
-        except KeyboardInterrupt:
-            warnings.warn(
-                f"A KeyboardInterrupt ended training after {self.n_iter_} epochs.",
-                TrainingWarning,
-                stacklevel=2,
-            )
+        loop = training.train(n_iter, on_epoch)
         progress.end()
-        self._expose(state)
-        self._mark_stale(v, rng)
-        self._refresh()
+        history, fitted = training.history(loop), training.fitted()
+        if hasattr(self, "random_state_"):
+            del self.random_state_  # of `gibbs` and of an earlier `partial_fit`
+        self._publish(fitted, read, history_=history, n_iter_=loop.n_epochs, **learnt)
+        if loop.interrupted:
+            warn_of_interrupt(f"training after {loop.n_epochs} epochs")
         return self
 
-    def partial_fit(self, X, y=None):
-        """Make one pass over the rows of X, in batches, at a constant learning rate.
+    def _go_on(self, task, rng, n_epochs_before=None):
+        """Return a training of one epoch at a constant rate, and its loop."""
+        options = RBMOptions.of(self)
+        fitted = self._fitted
+        if fitted is None:
+            fitted = task.begin(options, rng)
+        training = RBMTraining(task, fitted, options, rng, "constant")
 
-        Chains go on from call to call, whatever the number of rows. log Z and the
-        threshold are computed anew at the next scoring.
+        def on_epoch(epoch, entry):
+            if n_epochs_before is not None:
+                self._report(training, epoch + n_epochs_before, entry)
+            return False
 
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows, as in `fit`.
-        y : None
-            Ignored.
+        loop = training.train(1, on_epoch)
+        if loop.interrupted:
+            raise KeyboardInterrupt
+        return training, loop
 
-        Returns
-        -------
-        self : object
-        """
-        del y
-        self._validate_params()
-        going_on = hasattr(self, "_state")
-        X = self._check_rows(X, reset=not going_on, allow_nan=True, fitting=True)
-        v = self._encode(X)
+    def _own_random_state(self):
+        """Return the random numbers that calls after `fit` go on with."""
         if not hasattr(self, "random_state_"):
             self.random_state_ = private_random_state(self.random_state)
-        if not going_on:
-            self._begin(v, self.random_state_)
-            self.history_ = {self._figure_name: [], "learning_rate": []}
-            self.n_iter_ = 0
-        state, batches = self._resume(v, self.random_state_)
-        rates = np.full(batches.n_steps(self.batch_size), float(self.learning_rate))
-        state.run_epoch(batches, self.batch_size, rates)
-        self._expose(state)
-        self._mark_stale(v, self.random_state_)
-        return self
+        return self.random_state_
 
-    def _forget(self):
-        """Leave the state and the random numbers of an earlier training."""
-        for name in ("_state", "random_state_"):
-            self.__dict__.pop(name, None)
-
-    def _begin(self, v, rng):
-        """Set up parameters for rows v: the columns' means, random weights."""
-        m, dtype = self.n_components, v.dtype
-        self._n_rows = 0
-        mean, n_rows = column_means(v)
-        bias = self._units().bias(torch.from_numpy(mean), torch.from_numpy(n_rows))
-        weight, hidden_bias, visible_bias = initial_parameters(
-            bias.numpy(), mean, total_deviation(v), m, rng, self._initial_spread
-        )
-        self._n_features_out = m
-        self._kept_rows = []
-        self._base_bias = bias.numpy().astype(np.float32)
-        self.components_ = weight.astype(dtype)
-        self.intercept_hidden_ = hidden_bias.astype(dtype)
-        self.intercept_visible_ = visible_bias.astype(dtype)
-        n_chains = self.batch_size if self.n_chains is None else self.n_chains
-        self._check_normalizer()
-        chains = rng.randint(2, size=(n_chains, m))
-        self.h_samples_ = chains.astype(dtype)
-        self._state = TrainingState.initial(
-            self._machine(), mean, self.h_samples_, self.method
-        )
-
-    def _resume(self, v, rng):
-        """Return the training where it stands and the batches of rows v."""
-        device = resolve_device(self.device)
-        generator = make_generator(draw_seed(rng), device)
-        state = TrainingState(
-            self._units(),
-            self._state,
-            self._base_bias,
-            generator,
-            method=self.method,
-            n_gibbs_steps=self.n_gibbs_steps,
-            centered=self.centered,
-            momentum=self.momentum,
-            weight_decay=self._decay(v.shape[0]),
-            averaging=self.weight_averaging,
-            trainer=self._trainer(),
-        )
-        if not sparse.issparse(v):
-            if np.isnan(v.min()):  # the batches fill the gaps in place
-                v = v.astype(np.float32)
-            v = to_tensor(v, np.float32)
-        return state, MachineBatches(v, device)
-
-    def _after_epoch(self, state, last, rate, started):
-        self.n_iter_ += 1
-        figure = state.figure(last)
-        name = self._figure_name.replace("_", "-")
-        check_converging(self, name, figure, state.training.rbm)
-        self.history_[self._figure_name].append(figure)
-        self.history_["learning_rate"].append(float(rate))
+    def _report(self, training, epoch, entry):
+        """Print a line about an epoch, as scikit-learn does."""
         if self.verbose:
+            metric = training.run.metric
             print(
-                f"[{type(self).__name__}] Iteration {self.n_iter_}, "
-                f"{name} = {figure:.2f}, "
-                f"time = {time.perf_counter() - started:.2f}s"
+                f"[{type(self).__name__}] Iteration {epoch}, "
+                f"{metric.shown.format(entry[metric.name])}, "
+                f"time = {entry['seconds']:.2f}s"
             )
-        self._running = state
 
-    def _expose(self, state):
-        """Publish the trained parameters as arrays of X's dtype."""
-        self.__dict__.pop("_running", None)
-        dtype = self.components_.dtype
-        self.__dict__.update(self._published(state, dtype))
-        self._state = state.arrays()
+    def _publish(self, fitted, read, **learnt):
+        """Take over what a fit found."""
+        for name, value in {**read.columns(), **learnt}.items():
+            setattr(self, name, value)
+        if "feature_names_in_" not in read.columns() and hasattr(
+            self, "feature_names_in_"
+        ):
+            del self.feature_names_in_
+        self._fitted, self._codec = fitted, read.codec
 
-    def _published(self, state, dtype):
-        served = to_numpy_tree(state.training.average.parameters())
-        return {
-            "components_": served["weight"].astype(dtype),
-            "intercept_hidden_": served["hidden_bias"].astype(dtype),
-            "intercept_visible_": served["visible_bias"].astype(dtype),
-            "h_samples_": state.coldest_chains().astype(dtype),
-        }
+    # ---------------------------------------------------------------- questions
 
-    def _fitted_attributes(self, v):
-        """Return what makes a copy of this estimator usable in mid-fit."""
-        published = self._published(self._running, self.components_.dtype)
-        rng = np.random.RandomState(0)  # the fit's own goes on as without callbacks
-        return published | self._stale_attributes([some_rows(v, rng)], seed=0)
+    def _calibrated(self):
+        """Return the fitted RBM with log Z known; warn where it can't be trusted."""
+        self._fitted.calibrate()
+        warn_untrusted(self._fitted.calibration.take_news())
+        return self._fitted
 
-    # ----------------------------------------------------------------- features
 
-    def transform(self, X):
-        """Probabilities of the hidden units, P(h = 1 | v = X).
+# -------------------------------------------------- for stacks of RBM estimators
 
-        Missing entries (NaN) are marginalised: exactly where those of a row, or the
-        hidden units, have at most 2^10 states, else by Gibbs chains of a fixed seed.
 
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
+def fitted_of(rbm):
+    """Return the fitted RBM that an estimator holds."""
+    return rbm._fitted
 
-        Returns
-        -------
-        h : ndarray of shape (n_samples, n_components)
-            Of X's dtype.
-        """
-        check_is_fitted(self)
-        return self._mean_hiddens(
-            self._encode(self._check_rows(X, reset=False, allow_nan=True))
+
+def codec_of(rbm):
+    """Return the codec of a fitted estimator."""
+    return rbm._codec
+
+
+def holding(rbm, fitted, **params):
+    """Return a copy of a fitted estimator that holds another fitted RBM."""
+    other = clone(rbm).set_params(**params)
+    read = Read(rbm._codec, rbm, None)
+    other._publish(fitted, read, history_=rbm.history_, n_iter_=rbm.n_iter_)
+    return other
+
+
+# ------------------------------------------------------------------------ warnings
+
+
+def warn_untrusted(estimate):
+    """Warn of an estimate of log Z, just made, that can't be trusted."""
+    if estimate is None or estimate.trusted:
+        return
+    warn_user(
+        "The estimate of the log normaliser, "
+        f"{estimate.log_normalizer:.3f} nats with a standard error of "
+        f"{estimate.standard_error:.3f}, can't be trusted: {estimate.reason}. Scores "
+        "keep their order; their level may be off. RBMAnnealing with more temperatures "
+        "may help.",
+        NormalizerWarning,
+    )
+
+
+def warn_unnormalized():
+    """Warn that a score has no log Z."""
+    warn_user(
+        "normalizer=None: the score leaves out log Z and does not compare with that of "
+        "another model.",
+        NormalizerWarning,
+    )
+
+
+def warn_of_interrupt(what):
+    """Warn that the user has interrupted something."""
+    warn_user(f"A KeyboardInterrupt ended {what}.", TrainingWarning)
+
+
+def warn_unmixed(r_hat, n_steps, remedy=""):
+    """Warn of chains of `sample` that differ from each other."""
+    if r_hat > MAX_R_HAT:
+        warn_user(
+            f"The chains of sample() did not mix: R-hat is {r_hat:.2f} after "
+            f"n_steps={n_steps}. Use more steps{remedy}.",
+            TrainingWarning,
         )
-
-    def _mean_hiddens(self, v):
-        v = v if sparse.issparse(v) else np.asarray(v)
-        if v.ndim == 1:
-            return self._mean_hiddens(v[None])[0]
-        dtype = np.result_type(v.dtype, self.components_.dtype)
-        rbm = self._machine(np.float64)
-
-        def mean(x):
-            return rbm.hidden_field(x).sigmoid_()
-
-        def complete(x):
-            return conditional_means(rbm, x, make_generator(0, x.device))[1]
-
-        return self._on_rows(mean, v, np.float64, complete).astype(dtype, copy=False)
-
-    def gibbs(self, v):
-        """Make one Gibbs step: hidden units given v, then visible ones given those.
-
-        Parameters
-        ----------
-        v : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows to start from.
-
-        Returns
-        -------
-        v_new : ndarray of shape (n_samples, n_features)
-            Draws; each call goes on with the random numbers.
-        """
-        check_is_fitted(self)
-        v = self._encode(self._check_rows(v, reset=False))
-        if not hasattr(self, "random_state_"):
-            self.random_state_ = private_random_state(self.random_state)
-        device = resolve_device(self.device)
-        generator = make_generator(draw_seed(self.random_state_), device)
-        rbm = self._machine(np.float64)
-        parts = [
-            rbm.sample_blocks(x, generator).cpu().numpy()
-            for x in (to_tensor(rows, np.float64, device) for rows in chunks(v))
-        ]
-        return self._decode(np.concatenate(parts))
-
-    # ------------------------------------------------------------------- inside
-
-    def _machine(self, dtype=np.float32):
-        """Return the fitted machine, on the device."""
-        device = resolve_device(self.device)
-        arrays = (self.components_, self.intercept_hidden_, self.intercept_visible_)
-        tensors = [
-            torch.as_tensor(np.ascontiguousarray(a, dtype=dtype)) for a in arrays
-        ]
-        return RBM(*tensors, self._units()).to(tensors[0].dtype).to(device)
-
-    def _base(self, rbm):
-        return torch.from_numpy(self._base_bias).to(rbm.weight)
-
-    def _on_rows(self, function, v, dtype=np.float64, complete=None):
-        """Apply a function of tensors to rows; rows with NaN go to `complete`."""
-        device = resolve_device(self.device)
-        parts = [
-            on_chunk(function, rows, dtype, device, complete) for rows in chunks(v)
-        ]
-        return np.concatenate(parts)

@@ -1,18 +1,17 @@
-"""The machine of binary visible and hidden units."""
+"""The RBM of binary visible and hidden units."""
 
 from __future__ import annotations
 
 import numpy as np
+from scipy import sparse
 from sklearn.utils.validation import check_is_fitted
 
-from skebm.estimators.boltzmann._base import BaseRBM
-from skebm.estimators.boltzmann._visible import BinaryRowsMixin
-from skebm.evaluation import pseudo_log_likelihood
-from skebm.networks import BernoulliUnits
+from skebm.estimators.boltzmann._density import BaseRBM
+from skebm.estimators.boltzmann._visible import BinaryCodec
 from skebm.utils._sklearn import StrOptions
 
 
-class BernoulliRBM(BinaryRowsMixin, BaseRBM):
+class BernoulliRBM(BaseRBM):
     r"""Bernoulli restricted Boltzmann machine, with its likelihood.
 
     .. math:: p(v) = \frac1Z \sum_{h \in \{0, 1\}^m} e^{b \cdot v + c \cdot h + h^T W v}
@@ -61,7 +60,7 @@ class BernoulliRBM(BinaryRowsMixin, BaseRBM):
         takes `skebm.evaluation.RBMAnnealing`. None leaves scores unnormalised and saves
         the time.
     check_range : {"warn", "raise"}, default="warn"
-        What to do about values outside of [0, 1]. The machine computes on them as they
+        What to do about values outside of [0, 1]. The RBM computes on them as they
         are.
     contamination : float or "auto", default=0.05
         Share of training rows that `predict` may call outliers; "auto" as in
@@ -80,8 +79,7 @@ class BernoulliRBM(BinaryRowsMixin, BaseRBM):
     h_samples_ : ndarray of shape (n_chains, n_components)
         Hidden states of the persistent chains.
     log_normalizer_, log_normalizer_se_ : float or None
-        log Z and its standard error, in nats. NaN after `partial_fit`, until the next
-        scoring.
+        log Z and its standard error, in nats, estimated at the first question.
     normalizer_result_ : skebm.evaluation.LogNormalizer or None
         The whole result, with the reverse estimate of annealing.
     offset_ : float
@@ -125,7 +123,7 @@ class BernoulliRBM(BinaryRowsMixin, BaseRBM):
         "check_range": [StrOptions({"warn", "raise"})],
     }
 
-    _figure_name = "pseudo_likelihood"
+    _codec_type = BinaryCodec
 
     def __init__(
         self,
@@ -201,17 +199,19 @@ class BernoulliRBM(BinaryRowsMixin, BaseRBM):
             float64; deterministic.
         """
         check_is_fitted(self)
-        v = self._check_rows(X, reset=False)
-        rbm = self._machine(np.float64)
-        return self._on_rows(lambda x: pseudo_log_likelihood(rbm, x), v)
+        return self._fitted.pseudo_likelihood(self._codec.read(self, X))
+
+    def _mean_hiddens(self, v):
+        """Return P(h = 1 | v), as scikit-learn's method of this name."""
+        v = v if sparse.issparse(v) else np.asarray(v)
+        if v.ndim == 1:
+            return self._mean_hiddens(v[None])[0]
+        return self._fitted.mean_hidden(v)
 
     def _sample_hiddens(self, v, rng):
         """Draw hidden units by NumPy's random numbers, as scikit-learn's method."""
         probability = self._mean_hiddens(v)
         return rng.uniform(size=probability.shape) < probability
-
-    def _units(self):
-        return BernoulliUnits()
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -1,8 +1,7 @@
-"""A stack of machines, layer by layer, and as one model."""
+"""A stack of RBMs, trained layer by layer, as one model."""
 
 from __future__ import annotations
 
-import warnings
 from numbers import Integral, Real
 from typing import ClassVar
 
@@ -20,31 +19,30 @@ from sklearn.base import (
 from sklearn.utils.validation import check_is_fitted
 
 from skebm.estimators._input import check_n_samples, private_random_state
-from skebm.estimators.boltzmann._base import BaseRBM
+from skebm.estimators.boltzmann._base import (
+    codec_of,
+    fitted_of,
+    holding,
+    warn_of_interrupt,
+    warn_unnormalized,
+    warn_untrusted,
+)
 from skebm.estimators.boltzmann._bernoulli import BernoulliRBM
-from skebm.estimators.boltzmann._density import warn_unnormalized
-from skebm.exceptions import DivergenceError, TrainingWarning
-from skebm.models.boltzmann._fit import MAX_PARAMETER, largest_entry, learning_rates
-from skebm.models.boltzmann._rows import chunks, on_chunk, to_tensor
-from skebm.networks import DeepBeliefNet, DirectedLayer
-from skebm.objectives import UpDown
-from skebm.training import MachineBatches
-from skebm.utils import draw_seed, make_generator, resolve_device, to_numpy_tree
+from skebm.estimators.boltzmann._density import BaseRBM
+from skebm.models.boltzmann._deep_belief import FittedDeepBelief
+from skebm.utils import draw_seed
 from skebm.utils._sklearn import HasMethods, Interval, StrOptions
-
-#: Steps of the top machine between waking and sleep.
-N_SLEEP_STEPS = 3
 
 
 class DeepBeliefNetwork(
     ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseEstimator
 ):
-    r"""Deep belief network: machines stacked by greedy training, one density.
+    r"""Deep belief network: RBMs stacked by greedy training, one density.
 
     .. math:: p(v) = \sum_{h_1, \dots, h_k} p(v \mid h_1) \, p(h_1 \mid h_2) \cdots
         p_{\mathrm{RBM}}(h_k)
 
-    Each machine is trained on draws of the hidden units below it. The last one stays
+    Each RBM is trained on draws of the hidden units below it. The last one stays
     undirected; of the others, the layers down to v generate, and those up recognise.
     Fine-tuning by the up-down algorithm then frees the two from each other.
 
@@ -63,7 +61,7 @@ class DeepBeliefNetwork(
     n_draws : int, default=100
         Draws of hidden states behind each `score_samples`.
     normalizer : {"auto", "exact", "ais", None} or instance, default="auto"
-        How log Z of the top machine is had; see `BernoulliRBM`.
+        How log Z of the top RBM is estimated; see `BernoulliRBM`.
     device : str or torch.device, default="auto"
         "auto" takes CUDA where it is there.
     verbose : int, default=0
@@ -74,7 +72,7 @@ class DeepBeliefNetwork(
     Attributes
     ----------
     rbms_ : list of estimators
-        The machines; the last one is the top as fine-tuned.
+        The RBMs; the last one is the top as fine-tuned.
     generative_components_, generative_intercepts_ : list of ndarray
         W and b of each directed layer, the lowest first.
     recognition_components_, recognition_intercepts_ : list of ndarray
@@ -150,12 +148,12 @@ class DeepBeliefNetwork(
     # ----------------------------------------------------------------- training
 
     def fit(self, X, y=None):
-        """Fit the machines one by one, then, where asked for, all together.
+        """Fit the RBMs one by one, then, where asked for, all together.
 
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows as the lowest machine takes them, without missing entries.
+            Rows as the lowest RBM takes them, without missing entries.
         y : None
             Ignored.
 
@@ -168,36 +166,44 @@ class DeepBeliefNetwork(
         _refuse_missing(self, X)
         rng = private_random_state(self.random_state)
         rbms, rows = [], X
-        for rbm in self._machines(rng):
+        for rbm in self._untrained(rng):
             if rbms:
                 probability = rbms[-1].transform(rows)
                 draws = rng.uniform(size=probability.shape) < probability
                 rows = draws.astype(np.float32)
             rbms.append(rbm.fit(rows))
+        stack = FittedDeepBelief.stacked(tuple(map(fitted_of, rbms)), self.device)
+        if self.n_fine_tuning_iter:
+            stack = self._fine_tuned(stack, codec_of(rbms[0]).read(rbms[0], X), rng)
+        top = rbms[-1]
+        v = codec_of(top).read(top, rows)
+        stack = stack.calibrated_by(v, rng, self.normalizer)
+        rbms[-1] = holding(top, stack.top, normalizer=self.normalizer)
+        return self._publish(rbms, stack)
+
+    def _publish(self, rbms, stack):
+        """Take over what a fit found."""
         self.rbms_ = rbms
         self.n_features_in_ = rbms[0].n_features_in_
-        self.__dict__.pop("feature_names_in_", None)
         if hasattr(rbms[0], "feature_names_in_"):
             self.feature_names_in_ = rbms[0].feature_names_in_
-        self._n_features_out = rbms[-1].n_components
-        lower = rbms[:-1]
-        self.generative_components_ = [rbm.components_ for rbm in lower]
-        self.generative_intercepts_ = [rbm.intercept_visible_ for rbm in lower]
-        self.recognition_components_ = [rbm.components_ for rbm in lower]
-        self.recognition_intercepts_ = [rbm.intercept_hidden_ for rbm in lower]
-        if self.n_fine_tuning_iter:
-            self._fine_tune(self._rows(X), rng)
-        rbms[-1].normalizer = self.normalizer
-        rbms[-1]._kept_rows = []
-        rbms[-1]._mark_stale(rbms[-1]._encode(rows), rng)
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+        columns = [list(c) for c in zip(*stack.layers, strict=True)] or [[]] * 4
+        self.generative_components_, self.generative_intercepts_ = columns[:2]
+        self.recognition_components_, self.recognition_intercepts_ = columns[2:]
         return self
 
-    def _machines(self, rng):
-        """Return the machines to fit, without log Z."""
+    @property
+    def _n_features_out(self):
+        return self.rbms_[-1].n_components
+
+    def _untrained(self, rng):
+        """Return the RBM estimators to fit, without log Z."""
         sizes = list(self.hidden_layer_sizes)
         if not sizes:
             raise ValueError("hidden_layer_sizes must hold at least one layer. Got ().")
-        machines = []
+        rbms = []
         for size in sizes:
             if isinstance(size, BaseRBM):
                 rbm = clone(size)
@@ -215,74 +221,33 @@ class DeepBeliefNetwork(
                     "hidden_layer_sizes must hold ints of at least 1 or RBM "
                     f"estimators. Got {size!r}."
                 )
-            if machines and not isinstance(rbm, BernoulliRBM):
+            if rbms and not isinstance(rbm, BernoulliRBM):
                 raise ValueError(
                     "Layers above the lowest see binary units: they must be ints or "
                     f"BernoulliRBM. Got {size!r}."
                 )
-            machines.append(
-                rbm.set_params(normalizer=None, random_state=draw_seed(rng))
-            )
-        return machines
+            rbms.append(rbm.set_params(normalizer=None, random_state=draw_seed(rng)))
+        return rbms
 
-    def _fine_tune(self, v, rng):
-        """Train all layers together by the up-down algorithm."""
-        device = resolve_device(self.device)
-        generator = make_generator(draw_seed(rng), device)
-        net = self._net(np.float32)
-        parameters = [*net.top.parameters().values()]
-        for layer in net.layers:
-            parameters += [layer.weight, layer.bias]
-            parameters += [layer.recognition_weight, layer.recognition_bias]
-        x = v if sparse.issparse(v) else to_tensor(v, np.float32)
-        batches, objective = MachineBatches(x, device), UpDown(N_SLEEP_STEPS)
-        n_iter = self.n_fine_tuning_iter
-        n_steps = batches.n_steps(self.batch_size)
-        try:
-            for epoch in range(n_iter):
-                rates = learning_rates(
-                    self.fine_tuning_rate, "linear", epoch, n_iter, n_steps
-                )
-                rows = batches.epoch(self.batch_size, generator, net.top)
-                for batch, rate in zip(rows, rates.tolist(), strict=True):
-                    loss = _up_down_step(
-                        net, objective, parameters, batch, rate, generator
-                    )
-                self._check_fine_tuning(epoch + 1, loss, largest_entry(parameters))
-        except KeyboardInterrupt:
-            warnings.warn(
-                f"A KeyboardInterrupt ended fine-tuning after {epoch} epochs.",
-                TrainingWarning,
-                stacklevel=3,
-            )
-        self._publish(net)
+    def _fine_tuned(self, stack, v, rng):
+        """Return the stack after training all layers together."""
 
-    def _check_fine_tuning(self, n_epochs, loss, largest):
-        """Raise DivergenceError where an epoch left the bounds, else report it."""
-        if not (np.isfinite(loss) and largest < MAX_PARAMETER):
-            raise DivergenceError(
-                f"{type(self).__name__} diverged in epoch {n_epochs} of fine-tuning: "
-                f"its loss is {loss:.4g}, its largest parameter {largest:.4g}. Lower "
-                f"fine_tuning_rate={self.fine_tuning_rate}."
-            )
-        if self.verbose:
-            print(f"[{type(self).__name__}] Fine-tuning {n_epochs}")
+        def report(epoch, entry):
+            if self.verbose:
+                print(f"[{type(self).__name__}] Fine-tuning {epoch}")
+            return False
 
-    def _publish(self, net):
-        """Keep the parameters of a trained net as arrays."""
-        arrays = [
-            to_numpy_tree([p.weight, p.bias, p.recognition_weight, p.recognition_bias])
-            for p in net.layers
-        ]
-        columns = [list(column) for column in zip(*arrays, strict=True)] or [[]] * 4
-        self.generative_components_, self.generative_intercepts_ = columns[:2]
-        self.recognition_components_, self.recognition_intercepts_ = columns[2:]
-        top, parameters = self.rbms_[-1], to_numpy_tree(net.top.parameters())
-        top.components_ = parameters["weight"]
-        top.intercept_hidden_ = parameters["hidden_bias"]
-        top.intercept_visible_ = parameters["visible_bias"]
-        kept = {k: v for k, v in top._state.items() if k not in ("velocity", "average")}
-        top._state = kept | {"parameters": parameters}
+        stack, loop = stack.fine_tuned(
+            v,
+            rng,
+            learning_rate=self.fine_tuning_rate,
+            batch_size=self.batch_size,
+            n_epochs=self.n_fine_tuning_iter,
+            on_epoch=report,
+        )
+        if loop.interrupted:
+            warn_of_interrupt(f"fine-tuning after {loop.n_epochs} epochs")
+        return stack
 
     # ------------------------------------------------------- features and scores
 
@@ -299,9 +264,7 @@ class DeepBeliefNetwork(
         h : ndarray of shape (n_samples, size of the last layer)
         """
         check_is_fitted(self)
-        v = self._rows(X)
-        dtype = np.result_type(v.dtype, np.float32)
-        return self._on_rows(self._net(dtype).features, v, dtype).astype(dtype)
+        return self._stack().features(self._read(X))
 
     def score_samples(self, X):
         r"""Lower bound on the log density of each row, in nats.
@@ -325,16 +288,10 @@ class DeepBeliefNetwork(
             float64; deterministic. Unnormalised with ``normalizer=None``.
         """
         check_is_fitted(self)
-        v, top = self._rows(X), self.rbms_[-1]
-        top._refresh()
-        net = self._net(np.float64)
-        device = resolve_device(self.device)
-
-        def bound(x):
-            generator = make_generator(0, device)
-            return net.log_bound_unnormalized(x, self.n_draws, generator)
-
-        return self._on_rows(bound, v, np.float64) - (top.log_normalizer_ or 0.0)
+        stack = self._stack()
+        bound = stack.log_bound(self._read(X), self.n_draws)
+        warn_untrusted(stack.top.calibration.take_news())
+        return bound
 
     def score(self, X, y=None):
         """Mean of `score_samples`, in nats.
@@ -357,7 +314,7 @@ class DeepBeliefNetwork(
         return score
 
     def sample(self, n_samples=1, random_state=None, *, n_steps=1000):
-        """Draw rows: Gibbs chains in the top machine, then one pass down.
+        """Draw rows: Gibbs chains in the top RBM, then one pass down.
 
         Parameters
         ----------
@@ -378,38 +335,25 @@ class DeepBeliefNetwork(
         h = self.rbms_[-1].sample(n_samples, draw_seed(rng), n_steps=n_steps)
         if len(self.rbms_) == 1:
             return h
-        device = resolve_device(self.device)
-        generator = make_generator(draw_seed(rng), device)
-        net = self._net(np.float32)
-        v = net.sample_down(to_tensor(h, np.float32, device), generator)[0]
-        return self.rbms_[0]._decode(v.cpu().numpy().astype(np.float64))
+        v = self._stack().sample_down(h, draw_seed(rng))
+        return codec_of(self.rbms_[0]).write(v)
 
     # ------------------------------------------------------------------- inside
 
-    def _rows(self, X):
-        bottom = self.rbms_[0]
-        return bottom._encode(bottom._check_rows(X, reset=False))
+    def _read(self, X):
+        lowest = self.rbms_[0]
+        return codec_of(lowest).read(lowest, X)
 
-    def _net(self, dtype):
-        """Return the fitted net, on the device."""
-        device = resolve_device(self.device)
-        layers = []
+    def _stack(self):
+        """Return the fitted stack, as the public attributes have it."""
         arrays = (
             self.generative_components_,
             self.generative_intercepts_,
             self.recognition_components_,
             self.recognition_intercepts_,
         )
-        for rbm, *parts in zip(self.rbms_[:-1], *arrays, strict=True):
-            tensors = [torch.from_numpy(a.astype(dtype)).to(device) for a in parts]
-            layers.append(DirectedLayer(*tensors, rbm._machine(dtype).visible))
-        return DeepBeliefNet(tuple(layers), self.rbms_[-1]._machine(dtype))
-
-    def _on_rows(self, function, v, dtype):
-        device = resolve_device(self.device)
-        return np.concatenate(
-            [on_chunk(function, rows, dtype, device) for rows in chunks(v)]
-        )
+        layers = tuple(zip(*arrays, strict=True))
+        return FittedDeepBelief(tuple(map(fitted_of, self.rbms_)), layers, self.device)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -421,21 +365,8 @@ class DeepBeliefNetwork(
         return tags
 
 
-def _up_down_step(net, objective, parameters, rows, rate, generator):
-    """Change the parameters, in place, by a step of the up-down algorithm."""
-    draws = objective.draw(net, rows, generator)
-    with torch.enable_grad():
-        for parameter in parameters:
-            parameter.requires_grad_()
-        loss = objective.loss(net, *draws)
-        gradients = torch.autograd.grad(loss, parameters)
-    for parameter, gradient in zip(parameters, gradients, strict=True):
-        parameter.requires_grad_(False).sub_(gradient, alpha=rate)
-    return float(loss.detach())
-
-
 def _refuse_missing(estimator, X):
-    """Raise ValueError where a dense X has missing entries; the machines take them."""
+    """Raise ValueError where a dense X has missing entries; the RBMs take them."""
     if not sparse.issparse(X) and np.any(pd.isna(np.asarray(X))):
         raise ValueError(
             f"Input X contains NaN, which {type(estimator).__name__} does not accept. "

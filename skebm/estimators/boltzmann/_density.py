@@ -1,31 +1,150 @@
-"""What restricted Boltzmann machines know of their density: scores and samples."""
+"""RBM estimators of a density: scores, outliers, features and samples."""
 
 from __future__ import annotations
 
-import warnings
-from numbers import Integral
+from numbers import Real
+from typing import ClassVar
 
 import numpy as np
-from sklearn.base import DensityMixin
+from sklearn.base import (
+    ClassNamePrefixFeaturesOutMixin,
+    DensityMixin,
+    TransformerMixin,
+)
 from sklearn.utils.validation import check_is_fitted
 
-from skebm.estimators._input import check_n_samples, private_random_state
-from skebm.estimators.boltzmann._normalizer import NormalizerMixin
-from skebm.evaluation import conditional_means, log_marginal_unnormalized
-from skebm.evaluation.outliers._detector import threshold
-from skebm.exceptions import NormalizerWarning, TrainingWarning
-from skebm.models.boltzmann._rows import dense, to_tensor
-from skebm.samplers import BlockGibbs, Clamped, TemperedGibbs
-from skebm.utils import draw_seed, make_generator, resolve_device
+from skebm.estimators._input import (
+    check_n_samples,
+    check_n_steps,
+    private_random_state,
+)
+from skebm.estimators.boltzmann._base import (
+    RBMEstimator,
+    of_fitted,
+    warn_unmixed,
+    warn_unnormalized,
+)
+from skebm.models.boltzmann._fit import DensityTask
+from skebm.utils import draw_seed
+from skebm.utils._sklearn import Interval, StrOptions, with_callbacks
 
-#: Fewer samples are thinned from so many chains, so that R-hat means something.
-MIN_CHAINS = 64
-#: R-hat of samples above this is a warning.
-MAX_R_HAT = 1.2
 
+class BaseRBM(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, RBMEstimator
+):
+    """Base of RBM estimators without classes: a density and features."""
 
-class RBMDensityMixin(NormalizerMixin, DensityMixin):
-    """log p(v) with its log Z, outliers by it, samples and missing entries."""
+    _parameter_constraints: ClassVar[dict] = {
+        **RBMEstimator._parameter_constraints,
+        "contamination": [Interval(Real, 0, 0.5, closed="right"), StrOptions({"auto"})],
+    }
+
+    components_ = of_fitted("W, a row a hidden unit.", lambda self: self._fitted.weight)
+    intercept_visible_ = of_fitted(
+        "Biases of the visible units.", lambda self: self._fitted.visible_bias
+    )
+    offset_ = of_fitted(
+        "Threshold of `predict`, computed at the first question.",
+        lambda self: self._calibrated().threshold(self.contamination),
+    )
+    _n_features_out = of_fitted(
+        "Number of hidden units.", lambda self: len(self._fitted.weight)
+    )
+
+    # ----------------------------------------------------------------- training
+
+    @with_callbacks
+    def fit(self, X, y=None):
+        """Fit the RBM to the rows of X.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows; NaN where an entry is missing: it is then redrawn from the RBM,
+            given the rest of its row, whenever the row is seen.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : object
+        """
+        self._validate_params()
+        read = self._read_new(X, allow_nan=True)
+        return self._fit_task(self._task(read), read, X, y)
+
+    def partial_fit(self, X, y=None):
+        """Make one pass over the rows of X, in batches, at a constant learning rate.
+
+        Chains go on from call to call, whatever the number of rows. log Z and the
+        threshold are computed anew at the next scoring.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows, as in `fit`.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self : object
+        """
+        del y
+        self._validate_params()
+        going_on = self._fitted is not None
+        read = (self._read_more if going_on else self._read_new)(X, allow_nan=True)
+        training, _ = self._go_on(self._task(read), self._own_random_state())
+        learnt = {}
+        if not going_on:
+            names = (training.run.metric.name, "learning_rate")
+            learnt = {"history_": {name: [] for name in names}, "n_iter_": 0}
+        self._publish(training.fitted(), read, **learnt)
+        return self
+
+    def _task(self, read):
+        """Return the rows as what an RBM is trained on."""
+        return DensityTask(read.v, read.codec.kind(self), read.codec.log_scales)
+
+    # ----------------------------------------------------------------- features
+
+    def transform(self, X):
+        """Probabilities of the hidden units, P(h = 1 | v = X).
+
+        Missing entries (NaN) are marginalised: exactly where those of a row, or the
+        hidden units, have at most 2^10 states, else by Gibbs chains of a fixed seed.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        h : ndarray of shape (n_samples, n_components)
+            Of X's dtype.
+        """
+        check_is_fitted(self)
+        v = self._codec.read(self, X, allow_nan=True)
+        return self._fitted.mean_hidden(v)
+
+    def gibbs(self, v):
+        """Make one Gibbs step: hidden units given v, then visible ones given those.
+
+        Parameters
+        ----------
+        v : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows to start from.
+
+        Returns
+        -------
+        v_new : ndarray of shape (n_samples, n_features)
+            Draws; each call goes on with the random numbers.
+        """
+        check_is_fitted(self)
+        rows = self._codec.read(self, v)
+        seed = draw_seed(self._own_random_state())
+        return self._codec.write(self._fitted.gibbs(rows, seed))
 
     # --------------------------------------------------------------- likelihood
 
@@ -43,8 +162,7 @@ class RBMDensityMixin(NormalizerMixin, DensityMixin):
             F(v) = -log sum_h exp(-E(v, h)), float64.
         """
         check_is_fitted(self)
-        v = self._encode(self._check_rows(X, reset=False))
-        return self._on_rows(self._machine(np.float64), v)
+        return self._fitted.free_energy(self._codec.read(self, X))
 
     def score_samples(self, X):
         r"""Log probability of each row, in nats.
@@ -70,9 +188,8 @@ class RBMDensityMixin(NormalizerMixin, DensityMixin):
             Where more are missing.
         """
         check_is_fitted(self)
-        v = self._encode(self._check_rows(X, reset=False, allow_nan=True))
-        self._refresh()
-        return self._log_prob(v)
+        v = self._codec.read(self, X, allow_nan=True)
+        return self._calibrated().log_prob(v)
 
     def score(self, X, y=None):
         """Mean log probability of the rows of X, in nats.
@@ -124,22 +241,6 @@ class RBMDensityMixin(NormalizerMixin, DensityMixin):
         """
         return np.where(self.decision_function(X) >= 0, 1, -1)
 
-    def _log_prob(self, v):
-        rbm = self._machine(np.float64)
-
-        def negative_marginal(x):
-            return -log_marginal_unnormalized(rbm, x)
-
-        free_energy = self._on_rows(rbm, v, complete=negative_marginal)
-        return -free_energy - (self.log_normalizer_ or 0.0)
-
-    def _stale_attributes(self, rows, seed):
-        return super()._stale_attributes(rows, seed) | {"offset_": np.nan}
-
-    def _normalize(self, rows, seed):
-        super()._normalize(rows, seed)
-        self.offset_ = threshold(self._log_prob(rows), self.contamination)
-
     # ----------------------------------------------------------------- sampling
 
     def sample(
@@ -152,10 +253,10 @@ class RBMDensityMixin(NormalizerMixin, DensityMixin):
         n_steps=1000,
         return_diagnostics=False,
     ):
-        """Draw rows from the machine, or from its conditional given some columns.
+        """Draw rows from the RBM, or from its conditional given some columns.
 
         Many chains, a sample each: the first half of their steps leads from
-        independent columns to the machine (its weights grow to their full size), the
+        independent columns to the RBM (its weights grow to their full size), the
         second half runs at full size, and R-hat judges it. A warning says where the
         chains did not mix.
 
@@ -186,33 +287,25 @@ class RBMDensityMixin(NormalizerMixin, DensityMixin):
         check_is_fitted(self)
         check_n_samples(n_samples)
         check_n_steps(n_steps)
-        device = resolve_device(self.device)
-        rng = private_random_state(random_state)
-        generator = make_generator(draw_seed(rng), device)
-        rbm = self._machine(np.float32)
+        seed = draw_seed(private_random_state(random_state))
         if method not in ("gibbs", "tempering"):
             raise ValueError(
                 f"method must be 'gibbs' or 'tempering'. Got {method!r} instead."
             )
-        if given is not None and method == "tempering":
-            raise ValueError(
-                "given and method='tempering' don't go together: use method='gibbs'."
-            )
+        remedy = " or method='tempering'"
         if given is not None:
+            if method == "tempering":
+                raise ValueError(
+                    "given and method='tempering' don't go together: use "
+                    "method='gibbs'."
+                )
             remedy = ""
-            held = self._encode(self._check_rows(given, reset=False, allow_nan=True))
-            held = to_tensor(dense(held), np.float32, device)
-            v, diagnostics = _clamped_chains(
-                rbm, self._base(rbm), held, n_samples, n_steps, generator
-            )
-        else:
-            remedy = " or method='tempering'"
-            explore = {"gibbs": annealed_chains, "tempering": _tempered_chains}[method]
-            n = max(n_samples, MIN_CHAINS)
-            v, diagnostics = explore(rbm, self._base(rbm), n, n_steps, generator)
-            v = v[:n_samples]
+            given = self._codec.read(self, given, allow_nan=True)
+        v, diagnostics = self._fitted.sample(
+            n_samples, n_steps, seed, tempered=method == "tempering", given=given
+        )
         warn_unmixed(diagnostics["r_hat"], n_steps, remedy)
-        X = self._decode(v.cpu().numpy().astype(np.float64))
+        X = self._codec.write(v)
         return (X, diagnostics) if return_diagnostics else X
 
     def impute(self, X):
@@ -229,79 +322,5 @@ class RBMDensityMixin(NormalizerMixin, DensityMixin):
             Observed entries as they are; deterministic.
         """
         check_is_fitted(self)
-        v = self._encode(self._check_rows(X, reset=False, allow_nan=True))
-        rbm = self._machine(np.float64)
-
-        def complete(x):
-            return conditional_means(rbm, x, make_generator(0, x.device))[0]
-
-        filled = self._on_rows(lambda x: x, v, np.float64, complete)
-        return self._decode(filled.astype(v.dtype, copy=False))
-
-
-def annealed_chains(rbm, base_bias, n, n_steps, generator):
-    """Run n chains while beta goes from 0 to 1, then as many steps at 1.
-
-    Returns where they end and the diagnostics of the second half.
-    """
-    n_rising = n_steps // 2
-    v = _cooled(rbm, base_bias, n, n_rising, generator)
-    return BlockGibbs().run(rbm, v, n_steps=n_steps - n_rising, generator=generator)
-
-
-def _cooled(rbm, base_bias, n, n_steps, generator, clamp=lambda v: v):
-    """Return n rows of chains that lead from independent units to the machine."""
-    machine = rbm.tempered(0.0, base_bias)
-    v = clamp(machine.sample_blocks(base_bias.expand(n, -1), generator))
-    for k in range(n_steps):
-        machine = rbm.tempered((k + 1) / n_steps, base_bias)
-        v = clamp(machine.sample_blocks(v, generator))
-    return v
-
-
-def _tempered_chains(rbm, base_bias, n, n_steps, generator):
-    """Run chains at all temperatures; the coldest ones' half counts."""
-    tempering = TemperedGibbs(base_bias)
-    return tempering.run(rbm, n, n_steps=n_steps, generator=generator)
-
-
-def _clamped_chains(rbm, base_bias, held, n_samples, n_steps, generator):
-    """Run chains as `annealed_chains` for each row of `held`, enough to judge them by.
-
-    Returns where `n_samples` of each row end and the diagnostics of the second half.
-    """
-    n_rows, n_rising = len(held), n_steps // 2
-    n = max(n_samples, 2, -(-MIN_CHAINS // n_rows))
-    clamped = Clamped(rbm, held.repeat_interleave(n, 0))
-    v = _cooled(rbm, base_bias, n * n_rows, n_rising, generator, clamped.clamp)
-    v, diagnostics = clamped.run(
-        v, n_rows, n_steps=n_steps - n_rising, generator=generator
-    )
-    return v.unflatten(0, (n_rows, n))[:, :n_samples].flatten(0, 1), diagnostics
-
-
-def warn_unnormalized():
-    """Warn, in the name of `score`, that it has no log Z."""
-    warnings.warn(
-        "normalizer=None: the score leaves out log Z and does not compare with that of "
-        "another model.",
-        NormalizerWarning,
-        stacklevel=3,
-    )
-
-
-def check_n_steps(n_steps):
-    """Raise ValueError unless `n_steps` is a number of steps."""
-    if not isinstance(n_steps, Integral) or n_steps < 1:
-        raise ValueError(f"n_steps must be an int of at least 1. Got {n_steps!r}.")
-
-
-def warn_unmixed(r_hat, n_steps, remedy=""):
-    """Warn, in the name of `sample`, of chains that tell different stories."""
-    if r_hat > MAX_R_HAT:
-        warnings.warn(
-            f"The chains of sample() did not mix: R-hat is {r_hat:.2f} after "
-            f"n_steps={n_steps}. Use more steps{remedy}.",
-            TrainingWarning,
-            stacklevel=3,
-        )
+        v = self._codec.read(self, X, allow_nan=True)
+        return self._codec.write(self._fitted.impute(v))

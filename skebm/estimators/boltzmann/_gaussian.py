@@ -1,20 +1,10 @@
-"""The machine of real visible and binary hidden units."""
+"""The RBM of real visible and binary hidden units."""
 
 from __future__ import annotations
 
-import numpy as np
-import pandas as pd
-import torch
-from scipy import sparse
-from sklearn.preprocessing import StandardScaler
-from sklearn.utils.validation import validate_data
-
-from skebm.estimators.boltzmann._base import BaseRBM
-from skebm.models.boltzmann._rows import refuse_missing
-from skebm.networks import GaussianUnits
-from skebm.tables._checks import check_numbers, column_names
-from skebm.training import GaussianTraining, MachineTraining
-from skebm.utils import VARIANCE_FLOOR, column_units
+from skebm.estimators.boltzmann._base import of_fitted
+from skebm.estimators.boltzmann._density import BaseRBM
+from skebm.estimators.boltzmann._visible import RealCodec
 from skebm.utils._sklearn import StrOptions
 
 
@@ -90,8 +80,7 @@ class GaussianRBM(BaseRBM):
     h_samples_ : ndarray of shape (n_chains, n_components)
         Hidden states of the persistent chains.
     log_normalizer_, log_normalizer_se_ : float or None
-        log Z and its standard error, in nats. NaN after `partial_fit`, until the next
-        scoring.
+        log Z and its standard error, in nats, estimated at the first question.
     normalizer_result_ : skebm.evaluation.LogNormalizer or None
         The whole result, with the reverse estimate of annealing.
     offset_ : float
@@ -139,8 +128,11 @@ class GaussianRBM(BaseRBM):
         "variance": [StrOptions({"learned", "fixed"})],
     }
 
-    #: A Gaussian of the rows' covariance has no gradient towards hidden units.
-    _initial_spread = 2.0
+    _codec_type = RealCodec
+
+    covariance_ = of_fitted(
+        "Sigma, of v given h, in units of X.", lambda self: self._covariance()
+    )
 
     def __init__(
         self,
@@ -185,91 +177,12 @@ class GaussianRBM(BaseRBM):
         self.contamination = contamination
         self.device = device
 
-    @property
-    def covariance_(self):
-        """Sigma, of v given h, in units of X."""
-        scale = self._scaler.scale_
-        return scale[:, None] * self._units().covariance().numpy() * scale
-
-    def _units(self):
-        parts = (self._scale, self._axes, self._min_scale)
-        return GaussianUnits(*(p if p is None else torch.from_numpy(p) for p in parts))
-
-    def _trainer(self):
-        return {"learned": GaussianTraining, "fixed": MachineTraining}[self.variance]
-
-    def _check_rows(self, X, *, reset, allow_nan=False, fitting=False):
-        if sparse.issparse(X):
-            raise TypeError(
-                "Sparse data was passed for X, but dense data is required. "
-                "Use X.toarray() to convert it."
-            )
-        check_numbers(X)
-        X = validate_data(
-            self,
-            X,
-            reset=reset,
-            dtype=(np.float64, np.float32),
-            ensure_all_finite="allow-nan",
-        )
-        if not allow_nan:
-            refuse_missing(self, X)
-        if fitting:
-            empty = np.isnan(X).all(axis=0)
-            if empty.any():
-                names = column_names(getattr(self, "feature_names_in_", None), empty)
-                raise ValueError(f"No value of column {names} is observed; drop it.")
-        if reset:
-            self._scaler = StandardScaler().fit(X.astype(np.float64))
-        return X
-
-    def _encode(self, X):
-        mean, scale = self._scaler.mean_, self._scaler.scale_
-        return ((X - mean) / scale).astype(X.dtype, copy=False)
-
-    def _decode(self, v):
-        x = self._scaler.mean_ + self._scaler.scale_ * v.astype(np.float64)
-        return x.astype(v.dtype, copy=False)
-
-    def _begin(self, v, rng):
-        """Find the axes of the units, then set up parameters for their statistics."""
-        floor = VARIANCE_FLOOR * column_units(_filled(v)) ** 2
-        covariance = pd.DataFrame(v).cov(ddof=0).fillna(0.0).to_numpy(np.float64)
-        covariance = covariance + np.diag(floor)
-        if self.whiten:
-            variance, axes = np.linalg.eigh(covariance)
-            self._axes, floor = axes, floor @ axes**2
-        else:
-            variance, self._axes = np.diag(covariance), None
-        # A covariance of pairwise complete rows need not be positive.
-        self._scale = np.sqrt(np.maximum(variance, floor))
-        self._min_scale = np.sqrt(floor)
-        rows = torch.from_numpy(np.nan_to_num(v, nan=0.0))
-        s = self._units().to(rows.dtype).statistic(rows)
-        super()._begin(s.numpy(), rng)
-
-    def _published(self, state, dtype):
-        scale = state.training.average.visible.scale
-        published = super()._published(state, dtype)
-        return {**published, "_scale": scale.cpu().numpy().astype(np.float64)}
-
-    def _log_prob(self, v):
-        return super()._log_prob(v) - self._log_scale(v)
-
-    def _log_scale(self, v):
-        """Return the log of the columns' scales, summed over observed entries."""
-        return (~np.isnan(v)) @ np.log(self._scaler.scale_)
+    def _covariance(self):
+        scale = self._codec.scale
+        return scale[:, None] * self._fitted.units.covariance().numpy() * scale
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-
-def _filled(v):
-    """Return rows whose missing entries are other values of their column."""
-    if not np.isnan(v.min()):
-        return v.astype(np.float64)
-    columns = [np.resize(column[~np.isnan(column)], len(v)) for column in v.T]
-    return np.column_stack(columns).astype(np.float64)

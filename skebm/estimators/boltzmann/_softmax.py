@@ -1,20 +1,13 @@
-"""The machine of categorical visible and binary hidden units."""
+"""The RBM of categorical visible and binary hidden units."""
 
 from __future__ import annotations
 
 import numpy as np
-import torch
-from scipy import sparse
 
-from skebm.estimators._input import as_frame
-from skebm.estimators.boltzmann._base import BaseRBM
-from skebm.models.boltzmann._rows import dense
-from skebm.networks import SoftmaxUnits
-from skebm.tables import CategoryTable
+from skebm.estimators.boltzmann._base import of_fitted
+from skebm.estimators.boltzmann._density import BaseRBM
+from skebm.estimators.boltzmann._visible import CategoricalCodec
 from skebm.utils._sklearn import StrOptions
-
-#: One-hot tables of more numbers are sparse, unless entries are missing.
-MAX_DENSE = 2**24
 
 
 class SoftmaxRBM(BaseRBM):
@@ -85,8 +78,7 @@ class SoftmaxRBM(BaseRBM):
     h_samples_ : ndarray of shape (n_chains, n_components)
         Hidden states of the persistent chains.
     log_normalizer_, log_normalizer_se_ : float or None
-        log Z and its standard error, in nats. NaN after `partial_fit`, until the next
-        scoring.
+        log Z and its standard error, in nats, estimated at the first question.
     normalizer_result_ : skebm.evaluation.LogNormalizer or None
         The whole result, with the reverse estimate of annealing.
     offset_ : float
@@ -130,6 +122,13 @@ class SoftmaxRBM(BaseRBM):
         "handle_unknown": [StrOptions({"error", "missing"})],
     }
 
+    _codec_type = CategoricalCodec
+
+    categories_ = of_fitted(
+        "The categories of each column.",
+        lambda self: [np.asarray(values) for values in self._codec.table.values],
+    )
+
     def __init__(
         self,
         n_components=64,
@@ -172,42 +171,6 @@ class SoftmaxRBM(BaseRBM):
         self.normalizer = normalizer
         self.contamination = contamination
         self.device = device
-
-    def _units(self):
-        return SoftmaxUnits(self._table.sizes())
-
-    def _check_rows(self, X, *, reset, allow_nan=False, fitting=False):
-        """Return codes, NaN where missing."""
-        X = as_frame(self, X, reset=reset, allow_nan=allow_nan)
-        if reset:
-            self._table = CategoryTable(X, self.categories)
-            self.categories_ = [np.asarray(values) for values in self._table.values]
-        codes = self._table.encode(X, self.handle_unknown)
-        if not allow_nan and np.isnan(codes).any():
-            raise ValueError("Input X contains unknown categories, which count as NaN.")
-        return codes
-
-    def _encode(self, codes):
-        """Return one-hot rows; sparse ones where they would be large."""
-        n, sizes = len(codes), np.array(self._table.sizes())
-        missing = np.isnan(codes)
-        starts = np.cumsum(sizes) - sizes
-        columns = np.where(missing, 0, codes).astype(np.int64) + starts
-        if n * sizes.sum() > MAX_DENSE and not missing.any():
-            ends = np.arange(n + 1) * len(sizes)
-            parts = (np.ones(columns.size), columns.ravel(), ends)
-            return sparse.csr_matrix(parts, shape=(n, sizes.sum()))
-        v = np.zeros((n, sizes.sum()))
-        np.put_along_axis(v, columns, 1.0, axis=1)
-        v[np.repeat(missing, sizes, axis=1)] = np.nan
-        return v
-
-    def _decode(self, v):
-        """Return the likeliest categories of one-hot rows, or of probabilities."""
-        units = self._units()
-        scores = units.by_unit(torch.from_numpy(dense(v)), -1.0)
-        X = self._table.decode(scores.argmax(-1).numpy())
-        return X if hasattr(self, "feature_names_in_") else X.to_numpy()
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -1,181 +1,360 @@
-"""The state of an RBM's training, as arrays between calls and tensors within one."""
+"""Fits RBMs: from rows to a fitted value, and from one value to the next."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any, Protocol
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from torch import Tensor
 
-from skebm.evaluation import pseudo_log_likelihood
-from skebm.exceptions import DivergenceError
-from skebm.networks import RBM, BernoulliUnits
+from skebm.evaluation import can_enumerate
+from skebm.models.boltzmann._fitted import FittedRBM
+from skebm.models.boltzmann._kinds import INITIAL_SPREAD, Kind
+from skebm.models.boltzmann._rows import (
+    column_means,
+    some_rows,
+    to_tensor,
+    total_deviation,
+)
+from skebm.networks import RBM, VisibleUnits
 from skebm.objectives import ContrastiveGradient
 from skebm.samplers import TemperedGibbs
-from skebm.training import MachineTraining
-from skebm.utils import to_numpy_tree, to_tensor_tree
+from skebm.training import (
+    AscentRun,
+    EvenBatches,
+    GibbsCompletion,
+    Loop,
+    RateSchedule,
+)
+from skebm.utils import (
+    draw_seed,
+    make_generator,
+    resolve_device,
+    to_numpy_tree,
+    to_tensor_tree,
+)
+
+Array = NDArray[Any]
 
 N_TEMPERATURES = 10
-#: Standard deviation over rows of the log odds of untrained hidden units.
-INITIAL_SPREAD = 0.7
-#: Rows of the last batch that the history's pseudo-likelihood is taken over.
-MAX_FIGURE_ROWS = 100
-#: No log odds of a machine in order come near.
-MAX_PARAMETER = 1e5
 
 
-class TrainingState:
-    """Parameters, chains, offsets, velocity and average of a machine in training.
+@dataclass(frozen=True)
+class RBMOptions:
+    """Options of an RBM estimator that training asks for; see `BernoulliRBM`."""
+
+    n_components: int
+    learning_rate: float
+    batch_size: int
+    method: str
+    n_gibbs_steps: int
+    n_chains: int | None
+    momentum: float
+    weight_decay: float | None
+    centered: bool
+    learning_rate_schedule: str
+    weight_averaging: float
+    normalizer: Any
+    device: Any
+
+    @classmethod
+    def of(cls, estimator: Any) -> RBMOptions:
+        """Return the options of an estimator."""
+        names = [field.name for field in fields(cls)]
+        return cls(**{name: getattr(estimator, name) for name in names})
+
+    def decay(self, n_rows: int) -> float:
+        """Return the weight decay after n rows."""
+        return 2 / n_rows if self.weight_decay is None else self.weight_decay
+
+
+class Task(Protocol):
+    """Rows to train on, and how an RBM learns from them."""
+
+    #: Names the metric of the history.
+    metric: type
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+
+    def begin(self, options: RBMOptions, rng: np.random.RandomState) -> FittedRBM:
+        """Return an untrained RBM for rows like these."""
+
+    def resume(
+        self, fitted: FittedRBM, options: RBMOptions, generator: torch.Generator
+    ) -> tuple[Any, Any]:
+        """Return the ascent of the RBM from where it stands, and batches of rows."""
+
+    def publish(self, fitted: FittedRBM, average: RBM) -> FittedRBM:
+        """Return the RBM with averaged parameters."""
+
+    def calibration_rows(self, fitted: FittedRBM, rng: np.random.RandomState) -> Array:
+        """Return complete rows of visible units, for log Z and the threshold."""
+
+
+@dataclass(frozen=True)
+class DensityTask:
+    """Rows whose density an RBM learns.
+
+    Attributes
+    ----------
+    v : ndarray of shape (n, n_features), or CSR matrix
+        Rows of visible units; NaN where an entry of an array is missing.
+    kind : Kind
+        The kind of visible units.
+    log_scales : ndarray of shape (n_features,) or None
+        Logs of the factors between the columns of X and those of v.
+    """
+
+    v: Any
+    kind: Kind
+    log_scales: Array | None = None
+
+    @property
+    def metric(self) -> type:
+        """Metric of the history."""
+        return self.kind.metric
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return self.v.shape[0]
+
+    def begin(self, options: RBMOptions, rng: np.random.RandomState) -> FittedRBM:
+        """Return an untrained RBM for rows like these."""
+        units, s = self.kind.start(self.v)
+        moments = (*column_means(s), total_deviation(s))
+        fitted = begin(units, moments, s.dtype, options, rng, self.kind.initial_spread)
+        return replace(fitted, log_scales=self.log_scales)
+
+    def resume(
+        self, fitted: FittedRBM, options: RBMOptions, generator: torch.Generator
+    ) -> tuple[Any, EvenBatches]:
+        """Return the ascent of the RBM from where it stands, and batches of rows."""
+        device = generator.device
+        rbm, state = trained_rbm(fitted, device)
+        tempering = None
+        if options.method == "tempering":
+            base = torch.from_numpy(fitted.base_bias.copy()).to(device)
+            tempering = TemperedGibbs(base, N_TEMPERATURES)
+        gradient = ContrastiveGradient(
+            _fitting_chains(state["chains"], options.method),
+            (state["visible_offset"], state["hidden_offset"]),
+            method=options.method,
+            n_gibbs_steps=options.n_gibbs_steps,
+            centered=options.centered,
+            tempering=tempering,
+            generator=generator,
+        )
+        ascent = self.kind.ascent(
+            rbm,
+            gradient,
+            momentum=options.momentum,
+            weight_decay=options.decay(fitted.n_rows),
+            averaging=options.weight_averaging,
+        )
+        ascent.load(state)
+        return ascent, self._batches(device, ascent.rbm)
+
+    def _batches(self, device: torch.device, rbm: RBM) -> EvenBatches:
+        v = self.v
+        if sparse.issparse(v):
+            return EvenBatches(v, device)
+        if not np.isnan(v.min()):
+            return EvenBatches(to_tensor(v, np.float32), device)
+        x = to_tensor(v.astype(np.float32), np.float32)  # completed in place
+        return EvenBatches(x, device, GibbsCompletion(x, rbm))
+
+    def publish(self, fitted: FittedRBM, average: RBM) -> FittedRBM:
+        """Return the RBM with averaged parameters."""
+        units = self.kind.trained_units(fitted.units, average)
+        return replace(fitted, units=units)
+
+    def calibration_rows(self, fitted: FittedRBM, rng: np.random.RandomState) -> Array:
+        """Return some complete rows."""
+        return some_rows(self.v, rng)
+
+
+class RBMTraining:
+    """The training of an RBM on some rows: from one fitted value to the next.
 
     Parameters
     ----------
-    units : VisibleUnits
-    arrays : dict
-        As `initial` or `arrays` returned them.
-    base_bias : ndarray of shape (n_statistics,)
-        Where tempered chains lead.
-    generator : torch.Generator
-        On the device to train on.
-    method, n_gibbs_steps, centered : str, int, bool
-        Of `ContrastiveGradient`.
-    momentum, weight_decay, averaging : float
-        Of `trainer`.
-    trainer : type, default=MachineTraining
-        What makes the steps.
+    task : Task
+        The rows.
+    fitted : FittedRBM
+        Where training begins; it stays as it is.
+    options : RBMOptions
+        Options of the estimator.
+    rng : RandomState
+        Source of every seed.
+    schedule : {"constant", "linear"} or None, default=None
+        Shape of the learning rate; None takes that of the options.
     """
 
     def __init__(
         self,
-        units,
-        arrays,
-        base_bias,
-        generator,
-        *,
-        method,
-        n_gibbs_steps,
-        centered,
-        momentum,
-        weight_decay,
-        averaging,
-        trainer=MachineTraining,
-    ):
-        device = generator.device
-        tensors = moved(to_tensor_tree(arrays), device)
-        self.generator = generator
-        parameters = tensors["parameters"]
-        visible = units.to(parameters["weight"].dtype).to(device)
-        rbm = RBM(**parameters, visible=visible)
-        tempering = None
-        if method == "tempering":
-            base = torch.from_numpy(base_bias.copy()).to(device)
-            tempering = TemperedGibbs(base, N_TEMPERATURES)
-        self.gradient = ContrastiveGradient(
-            _fitting_chains(tensors["chains"], method),
-            (tensors["visible_offset"], tensors["hidden_offset"]),
-            method=method,
-            n_gibbs_steps=n_gibbs_steps,
-            centered=centered,
-            tempering=tempering,
-            generator=generator,
+        task: Task,
+        fitted: FittedRBM,
+        options: RBMOptions,
+        rng: np.random.RandomState,
+        schedule: str | None = None,
+    ) -> None:
+        self.task, self._rng = task, rng
+        self._fitted = replace(
+            fitted,
+            n_rows=fitted.n_rows + task.n_rows,
+            normalizer=options.normalizer,
+            device=options.device,
         )
-        self.training = trainer(
-            rbm,
-            self.gradient,
-            momentum=momentum,
-            weight_decay=weight_decay,
-            averaging=averaging,
+        device = resolve_device(options.device)
+        generator = make_generator(draw_seed(rng), device)
+        ascent, self.batches = task.resume(self._fitted, options, generator)
+        plan = RateSchedule(
+            options.learning_rate,
+            options.batch_size,
+            schedule or options.learning_rate_schedule,
         )
-        self.training.load(tensors)
+        self.run = AscentRun(ascent, plan, task.metric(), generator)
 
-    @staticmethod
-    def initial(rbm, mean, chains, method):
-        """Return the arrays of a training that is to begin."""
-        chains = torch.from_numpy(chains).to(rbm.weight)
-        return to_numpy_tree(
-            {
-                "parameters": rbm.parameters(),
-                "chains": _fitting_chains(chains, method),
-                "visible_offset": torch.from_numpy(mean).to(rbm.weight),
-                "hidden_offset": torch.full_like(rbm.hidden_bias, 0.5),
-                "n_steps": 0,
-            }
+    @property
+    def steps_per_epoch(self) -> int:
+        """Number of batches in an epoch."""
+        return self.batches.n_steps(self.run.schedule.batch_size)
+
+    def train(self, n_epochs: int, on_epoch: Callable[..., bool] | None = None) -> Loop:
+        """Train for some epochs; return the loop with its history."""
+        loop = Loop(on_epoch=on_epoch)
+        loop.fit(self.run, self.batches, n_epochs)
+        return loop
+
+    def history(self, loop: Loop) -> dict[str, list[float]]:
+        """Return the metric and the learning rate of each epoch."""
+        names = (self.run.metric.name, "learning_rate")
+        return {name: loop.history.get(name, []) for name in names}
+
+    def fitted(self) -> FittedRBM:
+        """Return the trained RBM, to be calibrated at the first question."""
+        fitted = self._published()
+        rows = self.task.calibration_rows(fitted, self._rng)
+        return fitted.with_recent_rows(rows, draw_seed(self._rng))
+
+    def preview(self) -> FittedRBM:
+        """Return the RBM as it is in mid-training; the training goes on unchanged."""
+        fitted = self._published()
+        rows = self.task.calibration_rows(fitted, np.random.RandomState(0))
+        return fitted.with_recent_rows(rows, 0, keep=False)
+
+    def _published(self) -> FittedRBM:
+        average, dtype = self.run.judged_model(), self._fitted.weight.dtype
+        arrays = to_numpy_tree(average.parameters())
+        parameters = {name: value.astype(dtype) for name, value in arrays.items()}
+        fitted = replace(
+            self._fitted, **parameters, state=to_numpy_tree(self.run.state())
+        )
+        return self.task.publish(fitted, average)
+
+
+def begin(
+    units: VisibleUnits,
+    moments: tuple[Array, Array, float],
+    dtype: Any,
+    options: RBMOptions,
+    rng: np.random.RandomState,
+    spread: float = INITIAL_SPREAD,
+) -> FittedRBM:
+    """Return an untrained RBM: visible biases of the means, random weights.
+
+    Parameters
+    ----------
+    units : VisibleUnits
+        The visible units.
+    moments : tuple
+        Means of the columns, numbers of rows behind them, and the total deviation.
+    dtype : dtype
+        Of the parameters.
+    options : RBMOptions
+        Options of the estimator.
+    rng : RandomState
+        Source of randomness.
+    spread : float, default=0.7
+        Standard deviation over rows of the log odds of hidden units.
+    """
+    mean, n_rows, deviation = moments
+    bias = units.bias(torch.from_numpy(mean), torch.from_numpy(n_rows)).numpy()
+    weight, hidden_bias, visible_bias = _initial_parameters(
+        bias, mean, deviation, options.n_components, rng, spread
+    )
+    parameters = {
+        "weight": weight.astype(dtype),
+        "hidden_bias": hidden_bias.astype(dtype),
+        "visible_bias": visible_bias.astype(dtype),
+    }
+    tensors = {k: torch.from_numpy(v).float() for k, v in parameters.items()}
+    _check_normalizer(RBM(**tensors, visible=units), options)
+    n_chains = options.batch_size if options.n_chains is None else options.n_chains
+    chains = rng.randint(2, size=(n_chains, options.n_components))
+    state = {
+        "parameters": tensors,
+        "chains": _fitting_chains(torch.from_numpy(chains).float(), options.method),
+        "visible_offset": torch.from_numpy(mean).float(),
+        "hidden_offset": torch.full((options.n_components,), 0.5),
+        "n_steps": 0,
+    }
+    return FittedRBM(
+        units=units,
+        **parameters,
+        base_bias=bias.astype(np.float32),
+        state=to_numpy_tree(state),
+    )
+
+
+def trained_rbm(fitted: FittedRBM, device: torch.device) -> tuple[RBM, dict[str, Any]]:
+    """Return the RBM as its last step left it, and the state of training, as tensors.
+
+    Both are copies on the device.
+    """
+    state = _moved(to_tensor_tree(fitted.state), device)
+    parameters = state["parameters"]
+    units = fitted.units.to(parameters["weight"].dtype).to(device)
+    return RBM(**parameters, visible=units), state
+
+
+def _check_normalizer(rbm: RBM, options: RBMOptions) -> None:
+    """Raise before training where log Z can't be computed as asked for."""
+    if options.normalizer == "exact" and not can_enumerate(rbm):
+        raise ValueError(
+            "normalizer='exact' needs a layer of at most 20 units; here are "
+            f"n_components={options.n_components} and {len(rbm.visible_bias)} "
+            "visible ones. Use 'auto' or 'ais'."
         )
 
-    def arrays(self):
-        """Return what another `TrainingState` goes on from."""
-        gradient = self.gradient
-        return to_numpy_tree(
-            {
-                "chains": gradient.chains,
-                "visible_offset": gradient.visible_offset,
-                "hidden_offset": gradient.hidden_offset,
-                **self.training.state(),
-            }
-        )
 
-    def coldest_chains(self):
-        """Return the hidden states of the chains at temperature 1."""
-        chains = self.gradient.chains
-        return (chains[0] if chains.ndim == 3 else chains).cpu().numpy().copy()
-
-    def run_epoch(self, batches, batch_size, rates):
-        """Make a step a batch, with these learning rates; return the last batch."""
-        rbm = self.training.rbm
-        epoch = batches.epoch(batch_size, self.generator, rbm)
-        for v, rate in zip(epoch, rates.tolist(), strict=True):
-            self.training.step(v, rate)
-        return v
-
-    def figure(self, v):
-        """Return the mean log pseudo-likelihood of rows v, by a column a row.
-
-        For other units than Bernoulli ones, minus the mean free energy instead.
-        """
-        rbm, v = self.training.rbm, v[:MAX_FIGURE_ROWS]
-        if not isinstance(rbm.visible, BernoulliUnits):
-            return float(-rbm(v).mean())
-        columns = torch.randint(
-            v.shape[1], (len(v),), generator=self.generator, device=v.device
-        )
-        return float(pseudo_log_likelihood(rbm, v, columns).mean())
-
-
-def largest_entry(tensors):
-    """Return the largest absolute value in some tensors; NaN where one is there."""
-    return float(torch.stack([x.abs().max() for x in tensors]).max())
-
-
-def check_converging(estimator, name, figure, rbm):
-    """Raise DivergenceError where an epoch's figure or parameters are out of bounds."""
-    largest = largest_entry(rbm.parameters().values())
-    if not (np.isfinite(figure) and largest < MAX_PARAMETER):
-        raise DivergenceError(
-            f"{type(estimator).__name__} diverged in epoch {estimator.n_iter_}: its "
-            f"{name} is {figure:.4g}, its largest parameter {largest:.4g}. Lower "
-            f"learning_rate={estimator.learning_rate} or scale X."
-        )
-
-
-def initial_parameters(bias, mean, deviation, n_hidden, rng, spread=INITIAL_SPREAD):
+def _initial_parameters(
+    bias: Array,
+    mean: Array,
+    deviation: float,
+    n_hidden: int,
+    rng: np.random.RandomState,
+    spread: float,
+) -> tuple[Array, Array, Array]:
     """Return random weights, and hidden and visible biases that go with them.
 
-    The log odds of the hidden units have mean 0 and standard deviation
-    `spread` over rows of this mean and total deviation, so that the units differ from
-    the start.
+    The log odds of the hidden units have mean 0 and standard deviation `spread` over
+    rows of this mean and total deviation, so that the units differ from the start.
     """
     scale = spread / max(deviation, spread)
     weight = rng.normal(0, scale, (n_hidden, len(mean)))
     return weight, -(weight @ mean), bias - weight.sum(axis=0) / 2
 
 
-def learning_rates(largest, schedule, epoch, n_iter, n_steps):
-    """Return the learning rate of each step of an epoch, of n_iter, of `fit`."""
-    if schedule == "constant":
-        return np.full(n_steps, float(largest))
-    done = (epoch + (np.arange(n_steps) + 0.5) / n_steps) / n_iter
-    # Rates that are high at once leave modes away from data that chains never visit.
-    return largest * np.minimum(1, np.minimum(10 * done, 2 * (1 - done)))
-
-
-def _fitting_chains(chains, method):
+def _fitting_chains(chains: Tensor, method: str) -> Tensor:
     """Return the chains with a temperature axis for tempering, without it otherwise."""
     if method == "tempering" and chains.ndim == 2:
         return chains.repeat(N_TEMPERATURES, 1, 1)
@@ -184,10 +363,10 @@ def _fitting_chains(chains, method):
     return chains
 
 
-def moved(tree, device):
-    """Return a nested dict whose tensors are on the device."""
-    if isinstance(tree, torch.Tensor):
+def _moved(tree: Any, device: torch.device) -> Any:
+    """Return nested dicts whose tensors are on the device."""
+    if isinstance(tree, Tensor):
         return tree.to(device)
     if isinstance(tree, dict):
-        return {k: moved(v, device) for k, v in tree.items()}
+        return {k: _moved(v, device) for k, v in tree.items()}
     return tree

@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from skebm.tables._checks import column_names
 from skebm.utils import in_padded_batches
 
 CHUNK_ROWS = 1024
@@ -20,7 +19,7 @@ def dense(rows):
 
 
 def some_rows(v, rng):
-    """Return up to `MAX_KEPT_ROWS` rows without gaps, drawn at random, as float32."""
+    """Return up to `MAX_KEPT_ROWS` complete rows, drawn at random, as float32."""
     if v.shape[0] > MAX_KEPT_ROWS:
         v = v[rng.choice(v.shape[0], MAX_KEPT_ROWS, replace=False)]
     v = dense(v)
@@ -48,28 +47,15 @@ def on_chunk(function, rows, dtype, device, complete=None):
     def prepare(part):
         return to_tensor(part, dtype, device)
 
-    gaps = np.zeros(len(rows), dtype=bool)
+    is_incomplete = np.zeros(len(rows), dtype=bool)
     if complete is not None:
-        gaps = np.isnan(rows).any(axis=1)
-    filled = np.where(np.isnan(rows), 0, rows) if gaps.any() else rows
+        is_incomplete = np.isnan(rows).any(axis=1)
+    filled = np.where(np.isnan(rows), 0, rows) if is_incomplete.any() else rows
     with torch.no_grad():
         result = in_padded_batches(function, filled, prepare, CHUNK_ROWS)
-        if gaps.any():
-            result[gaps] = complete(prepare(rows[gaps])).cpu().numpy()
+        if is_incomplete.any():
+            result[is_incomplete] = complete(prepare(rows[is_incomplete])).cpu().numpy()
     return result
-
-
-def refuse_missing(estimator, X):
-    """Raise ValueError, with the columns, where whole rows are needed and X has NaN."""
-    if sparse.issparse(X) or not np.isnan(X.min()):
-        return
-    names = getattr(estimator, "feature_names_in_", None)
-    where = column_names(names, np.isnan(X).any(axis=0))
-    remedy = "its impute" if hasattr(estimator, "impute") else "BernoulliRBM.impute"
-    raise ValueError(
-        f"Input X contains NaN in column {where}, where {type(estimator).__name__} "
-        f"needs whole rows. Fill it in first, for example by {remedy}."
-    )
 
 
 def column_means(v):

@@ -13,7 +13,7 @@ from skebm.evaluation import (
 from skebm.networks import RBM
 from skebm.objectives import ContrastiveGradient
 from skebm.samplers import BlockGibbs, Clamped, TemperedGibbs
-from skebm.training import MachineTraining
+from skebm.training import RBMAscent
 
 NAN = float("nan")
 
@@ -211,7 +211,7 @@ def test_ascent_reaches_the_maximum(momentum, states, generator):
         tempering=None,
         generator=generator,
     )
-    training = MachineTraining(rbm, gradient, momentum=momentum, averaging=0.99)
+    training = RBMAscent(rbm, gradient, momentum=momentum, averaging=0.99)
     for _ in range(1500):
         training.step(data, 0.3 * (1 - momentum))
     learned = exact_probabilities(training.average, states(2))
@@ -227,9 +227,7 @@ def test_weight_decay_shrinks_weights_only(rbm, generator):
         machine = RBM(**{k: x.clone() for k, x in rbm.parameters().items()})
         gradient.generator.manual_seed(1)
         gradient.chains.zero_()
-        training = MachineTraining(
-            machine, gradient, momentum=momentum, weight_decay=0.5
-        )
+        training = RBMAscent(machine, gradient, momentum=momentum, weight_decay=0.5)
         training.step(torch.ones(2, 4).double(), 0.1)
         results.append(machine)
     torch.testing.assert_close(results[0].weight, results[1].weight)

@@ -57,7 +57,7 @@ def fitted():
 
 
 def test_classes_hidden_units_and_z_by_brute_force(fitted):
-    joint = brute_log_joint(fitted._machine(np.float64), STATES)
+    joint = brute_log_joint(fitted._fitted.rbm(np.float64), STATES)
     log_prob = joint - logsumexp(joint)
     np.testing.assert_allclose(
         fitted.predict_proba(STATES),
@@ -318,7 +318,7 @@ def test_objectives_learn_digits(objective):
 
 
 def test_samples_follow_the_model(fitted):
-    joint = np.exp(brute_log_joint(fitted._machine(np.float64), STATES))
+    joint = np.exp(brute_log_joint(fitted._fitted.rbm(np.float64), STATES))
     joint /= joint.sum()
     n = 10_000
     X, y = fitted.sample(n, random_state=0, n_steps=300)

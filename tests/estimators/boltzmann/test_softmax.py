@@ -10,7 +10,7 @@ from scipy import sparse
 from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-import skebm.estimators.boltzmann._softmax as module
+import skebm.estimators.boltzmann._visible as module
 from skebm import SoftmaxRBM
 
 QUICK = {"n_components": 4, "n_iter": 60, "random_state": 0}
@@ -153,7 +153,7 @@ def test_a_large_table_trains_sparse(table, monkeypatch):
     dense = SoftmaxRBM(**QUICK).fit(table)
     monkeypatch.setattr(module, "MAX_DENSE", 10)
     model = SoftmaxRBM(**QUICK).fit(table)
-    assert sparse.issparse(model._encode(model._check_rows(table, reset=False)))
+    assert sparse.issparse(model._codec.read(model, table))
     assert model.score(table) == pytest.approx(dense.score(table), abs=0.1)
 
 

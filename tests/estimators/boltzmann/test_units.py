@@ -18,7 +18,7 @@ from skebm.networks import RBM, GaussianUnits, SoftmaxUnits
 from skebm.networks.boltzmann._rbm import binary_digits
 from skebm.objectives import ContrastiveGradient
 from skebm.samplers import BlockGibbs, Clamped, TemperedGibbs
-from skebm.training import GaussianTraining, MachineBatches
+from skebm.training import EvenBatches, GaussianRBMAscent, GibbsCompletion
 
 SIZES = [2, 3, 2]
 
@@ -143,7 +143,7 @@ def test_the_gradient_is_that_of_the_exact_likelihood(gaussian, generator):
     ):
         assert (found - leaves[name].grad).abs().max() < 0.06, name
     before = gaussian.visible.scale.clone()
-    training = GaussianTraining(gaussian, gradient)
+    training = GaussianRBMAscent(gaussian, gradient)
     rate = 1e-3
     training.step(v, rate)
     assert torch.equal(gaussian.visible.scale, before)  # it trains its own
@@ -192,7 +192,9 @@ def test_entries_missing_in_training_are_redrawn_given_the_rest(gaussian, genera
     x = torch.randn(8, 3, generator=generator).double()
     gaps = x.clone()
     gaps[::2, 1] = math.nan
-    (v,) = MachineBatches(gaps, torch.device("cpu")).epoch(8, generator, gaussian)
+    completion = GibbsCompletion(gaps, gaussian)
+    batches = EvenBatches(gaps, torch.device("cpu"), completion)
+    (v,) = batches.epoch(8, generator)
     order = [int((x[:, 0] - row[0]).abs().argmin()) for row in v]
     assert v.isfinite().all()
     torch.testing.assert_close(v[:, [0, 2]], x[order][:, [0, 2]])

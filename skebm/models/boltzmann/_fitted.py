@@ -1,0 +1,327 @@
+"""A fitted RBM as a value: parameters in, scores, features and samples out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from skebm.evaluation import (
+    LogNormalizer,
+    RBMAnnealing,
+    can_enumerate,
+    conditional_means,
+    enumerated_log_normalizer,
+    log_marginal_unnormalized,
+    pseudo_log_likelihood,
+)
+from skebm.evaluation.outliers._detector import threshold
+from skebm.models._calibration import Calibration, CalibrationRows
+from skebm.models.boltzmann import _chains
+from skebm.models.boltzmann._rows import (
+    MAX_KEPT_ROWS,
+    chunks,
+    dense,
+    on_chunk,
+    to_tensor,
+)
+from skebm.models.boltzmann._state import pack_units, unpack_units
+from skebm.networks import RBM, VisibleUnits
+from skebm.utils import make_generator, resolve_device
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class DensityScores:
+    """Log densities of rows of the data, from which outliers are told.
+
+    Attributes
+    ----------
+    log_prob : ndarray of shape (n,)
+        Log densities of the rows.
+    """
+
+    log_prob: Array
+
+    def threshold(self, contamination: float | str) -> float:
+        """Return the log density below which a row is an outlier."""
+        return threshold(self.log_prob, contamination)
+
+
+@dataclass(frozen=True, eq=False)
+class FittedRBM:
+    """A fitted RBM, with all that is needed to train it further.
+
+    Rows are those of visible units: float arrays or CSR matrices.
+
+    Attributes
+    ----------
+    units : VisibleUnits
+        The visible units, on the CPU.
+    weight : ndarray of shape (n_hidden, n_statistics)
+        W, of the dtype of the rows; averaged where training averages.
+    hidden_bias, visible_bias : ndarray
+        c and b.
+    base_bias : ndarray of shape (n_statistics,)
+        Biases of independent units with the means of the data, where tempered chains
+        begin.
+    state : dict
+        State of the training, as arrays; see `skebm.training.AscentRun.state`.
+    n_rows : int
+        Rows trained on so far.
+    log_scales : ndarray of shape (n_features,) or None
+        Logs of the factors between the columns of X and those of rows v.
+    recent_rows : tuple of ndarray
+        Rows of the data that log Z and the outlier threshold are computed from.
+    calibration : Calibration
+        log Z and the outlier threshold, computed at the first question.
+    normalizer : {"auto", "exact", "ais", None} or instance
+        Estimator of log Z.
+    device : str, torch.device or None
+        Where questions are answered.
+    """
+
+    units: VisibleUnits
+    weight: Array
+    hidden_bias: Array
+    visible_bias: Array
+    base_bias: Array
+    state: dict[str, Any] = field(repr=False)
+    n_rows: int = 0
+    log_scales: Array | None = None
+    recent_rows: tuple[Array, ...] = field(default=(), repr=False)
+    calibration: Calibration = field(
+        default_factory=lambda: Calibration(None, 0), repr=False
+    )
+    normalizer: Any = None
+    device: Any = "auto"
+
+    @property
+    def chains(self) -> Array:
+        """Hidden states of the persistent chains, at temperature 1."""
+        chains = self.state["chains"]
+        return (chains[0] if chains.ndim == 3 else chains).astype(self.weight.dtype)
+
+    def rbm(self, dtype: Any = np.float32) -> RBM:
+        """Return the RBM, on the device."""
+        device = resolve_device(self.device)
+        arrays = (self.weight, self.hidden_bias, self.visible_bias)
+        tensors = [
+            torch.as_tensor(np.ascontiguousarray(a, dtype=dtype)) for a in arrays
+        ]
+        return RBM(*tensors, self.units).to(tensors[0].dtype).to(device)
+
+    # ------------------------------------------------------------- calibration
+
+    def with_recent_rows(self, rows: Array, seed: int, keep: bool = True) -> FittedRBM:
+        """Return the RBM to be calibrated by further rows of the data, if at all.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n, n_features)
+            Complete rows, float32.
+        seed : int
+            Of every random number.
+        keep : bool, default=True
+            Whether earlier rows are used as well, as far as they are recent.
+        """
+        recent = [*self.recent_rows, rows] if keep else [rows]
+        while sum(map(len, recent[1:])) >= MAX_KEPT_ROWS:
+            recent = recent[1:]
+        calibration = Calibration(CalibrationRows(np.concatenate(recent), None), seed)
+        return replace(self, recent_rows=tuple(recent), calibration=calibration)
+
+    def calibrate(self) -> None:
+        """Compute log Z and the outlier threshold, unless they are known."""
+        self.calibration.detector(self)  # which asks for log Z
+
+    @property
+    def estimate(self) -> LogNormalizer | None:
+        """The estimate of log Z; None without a normaliser."""
+        self.calibrate()
+        return self.calibration.estimate(self)
+
+    def threshold(self, contamination: float | str) -> float:
+        """Return the log density below which a row is an outlier."""
+        return self.calibration.detector(self).threshold(contamination)
+
+    def complete_rows(self, rows: Array, seed: int) -> Array:
+        """Return the rows, or a row of the columns' means where there is none."""
+        if len(rows):
+            return rows
+        rbm = self.rbm()
+        bias = torch.from_numpy(self.base_bias[None]).to(rbm.weight)
+        return rbm.visible.mean_(bias.clone()).cpu().numpy()
+
+    def estimate_log_normalizer(self, rows: Array, seed: int) -> LogNormalizer | None:
+        """Return log Z; ``rows`` are of the data, for chains that start there."""
+        if self.normalizer is None:
+            return None
+        rbm = self.rbm()
+        if self.normalizer in ("auto", "exact") and can_enumerate(rbm):
+            return enumerated_log_normalizer(self.rbm(np.float64))
+        is_named = isinstance(self.normalizer, str)
+        normalizer = RBMAnnealing() if is_named else self.normalizer
+        device = rbm.weight.device
+        return normalizer.estimate(
+            rbm,
+            to_tensor(self.base_bias, np.float32, device),
+            to_tensor(rows, np.float32, device),
+            make_generator(seed, device),
+        )
+
+    def fit_outlier_scores(
+        self, train: Array, held_out: Array | None, seed: int
+    ) -> DensityScores:
+        """Return the log densities of rows of the data."""
+        return DensityScores(self._log_prob(train))
+
+    # ------------------------------------------------------------------ scores
+
+    def free_energy(self, v: Any) -> Array:
+        """Return F of complete rows, in nats, float64."""
+        return self._on_rows(self.rbm(np.float64), v)
+
+    def log_prob(self, v: Any) -> Array:
+        """Return log p of rows, in nats and the units of X; NaN is summed out."""
+        self.calibrate()
+        return self._log_prob(v)
+
+    def _log_prob(self, v: Any) -> Array:
+        rbm = self.rbm(np.float64)
+
+        def negative_marginal(x: Tensor) -> Tensor:
+            return -log_marginal_unnormalized(rbm, x)
+
+        estimate = self.calibration.estimate(self)
+        level = 0.0 if estimate is None else estimate.log_normalizer
+        log_prob = -self._on_rows(rbm, v, complete=negative_marginal) - level
+        if self.log_scales is None:
+            return log_prob
+        return log_prob - (~np.isnan(v)) @ self.log_scales
+
+    def pseudo_likelihood(self, v: Any) -> Array:
+        """Return the log pseudo-likelihood of binary rows."""
+        rbm = self.rbm(np.float64)
+        return self._on_rows(lambda x: pseudo_log_likelihood(rbm, x), v)
+
+    def mean_hidden(self, v: Any) -> Array:
+        """Return P(h = 1 | v), of the dtype of v; NaN is marginalised."""
+        dtype = np.result_type(v.dtype, self.weight.dtype)
+        rbm = self.rbm(np.float64)
+
+        def mean(x: Tensor) -> Tensor:
+            return rbm.hidden_field(x).sigmoid_()
+
+        def marginal_mean(x: Tensor) -> Tensor:
+            return conditional_means(rbm, x, make_generator(0, x.device))[1]
+
+        return self._on_rows(mean, v, marginal_mean).astype(dtype, copy=False)
+
+    def impute(self, v: Any) -> Array:
+        """Return rows whose missing entries are filled by their conditional means."""
+        rbm = self.rbm(np.float64)
+
+        def means(x: Tensor) -> Tensor:
+            return conditional_means(rbm, x, make_generator(0, x.device))[0]
+
+        return self._on_rows(lambda x: x, v, means).astype(v.dtype, copy=False)
+
+    def _on_rows(
+        self,
+        function: Callable[[Tensor], Tensor],
+        v: Any,
+        complete: Callable[[Tensor], Tensor] | None = None,
+    ) -> Array:
+        """Apply a function of tensors to rows; rows with NaN go to `complete`."""
+        device = resolve_device(self.device)
+        parts = [
+            on_chunk(function, rows, np.float64, device, complete) for rows in chunks(v)
+        ]
+        return np.concatenate(parts)
+
+    # ---------------------------------------------------------------- sampling
+
+    def gibbs(self, v: Any, seed: int) -> Array:
+        """Return rows after one Gibbs step from rows v."""
+        device = resolve_device(self.device)
+        generator, rbm = make_generator(seed, device), self.rbm(np.float64)
+        parts = [
+            rbm.sample_blocks(to_tensor(rows, np.float64, device), generator)
+            for rows in chunks(v)
+        ]
+        return np.concatenate([part.cpu().numpy() for part in parts])
+
+    def sample(
+        self,
+        n_samples: int,
+        n_steps: int,
+        seed: int,
+        *,
+        tempered: bool = False,
+        given: Any = None,
+    ) -> tuple[Array, dict[str, Any]]:
+        """Draw rows, or complete each row of ``given`` n_samples times.
+
+        Returns the rows, float64, and the diagnostics of the chains.
+        """
+        rbm = self.rbm()
+        device = rbm.weight.device
+        generator = make_generator(seed, device)
+        base = torch.from_numpy(self.base_bias).to(rbm.weight)
+        if given is not None:
+            held = to_tensor(dense(given), np.float32, device)
+            v, diagnostics = _chains.clamped_chains(
+                rbm, base, held, n_samples, n_steps, generator
+            )
+        else:
+            run = _chains.tempered_chains if tempered else _chains.annealed_chains
+            n = max(n_samples, _chains.MIN_CHAINS)
+            v, diagnostics = run(rbm, base, n, n_steps, generator)
+            v = v[:n_samples]
+        return v.cpu().numpy().astype(np.float64), diagnostics
+
+    # ----------------------------------------------------------------- storage
+
+    def to_arrays(self) -> dict[str, Any]:
+        """Return the RBM as arrays, numbers and words; see `from_arrays`."""
+        stored = {name: getattr(self, name) for name in STORED}
+        stored["units"] = pack_units(self.units)
+        stored["device"] = None if self.device is None else str(self.device)
+        stored["seed"] = self.calibration.seed
+        if self.calibration.is_complete:
+            stored["log_normalizer"] = self.calibration.estimate(self)
+            stored["log_prob"] = self.calibration.detector(self).log_prob
+        return stored
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, Any]) -> FittedRBM:
+        """Return the RBM that `to_arrays` described."""
+        parts = {name: arrays[name] for name in STORED}
+        parts["units"] = unpack_units(arrays["units"])
+        rows, seed = np.concatenate(parts["recent_rows"]), arrays["seed"]
+        calibration = Calibration(CalibrationRows(rows, None), seed)
+        if "log_prob" in arrays:
+            scores = DensityScores(arrays["log_prob"])
+            calibration = Calibration.known(arrays["log_normalizer"], scores, seed)
+        return cls(**parts, device=arrays["device"], calibration=calibration)
+
+
+#: Attributes that are stored as they are.
+STORED = (
+    "weight",
+    "hidden_bias",
+    "visible_bias",
+    "base_bias",
+    "state",
+    "n_rows",
+    "log_scales",
+    "recent_rows",
+    "normalizer",
+)
