@@ -47,7 +47,8 @@ class Numbers(ColumnKind):
         spread, varies = moments.spread, moments.varies
         self.location, self.scale = moments.mean, np.where(varies, spread, 1.0)
         if self.range_share and varies.any():
-            width = x.max(axis=0).astype(np.float64) - x.min(axis=0)
+            # fmax and fmin pass over NaN
+            width = np.fmax.reduce(x).astype(np.float64) - np.fmin.reduce(x)
             floored = np.minimum(self.range_share * width, MAX_FLOOR * spread)
             floored = np.maximum(spread, floored)[varies]
             floored *= np.sqrt(np.mean((spread[varies] / floored) ** 2))
