@@ -68,3 +68,8 @@ def earlier_rows(name, rows, key):
     done = {tuple(row[column] for column in key) for row in rows}
     earlier = json.loads(path.read_text())["rows"]
     return [row for row in earlier if tuple(row[c] for c in key) not in done]
+
+
+def reference_scores(model, X):
+    """Return log densities of a model's reference: log q0 = log p + E + log Z."""
+    return model.score_samples(X) + model.energy(X) + model.log_normalizer_

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _report import earlier_rows, parser, report
+from _report import earlier_rows, parser, reference_scores, report
 from references import (
     VARIANCE_FLOOR,
     gaussian,
@@ -134,12 +134,10 @@ def ours(**options):
         scores = model.score_samples(test)
         figures = clock.read()
         result = model.normalizer_result_
-        rows = torch.from_numpy(model._standardizer.transform(test))
-        with torch.no_grad():
-            bare = model.reference_.log_prob(rows).double().mean().item()
+        bare = float(reference_scores(model, test).mean())
         figures |= {
             "held_out_forward": float(scores.mean()),
-            "reference_nats": bare + model._standardizer.log_jacobian,
+            "reference_nats": bare,
             "log_normalizer_se": result.standard_error,
             "reverse_less_forward": result.reverse_log_normalizer
             - result.log_normalizer,

@@ -14,7 +14,7 @@ import time
 import numpy as np
 import pandas as pd
 import torch
-from _report import parser, report
+from _report import parser, reference_scores, report
 from digits_few_labels import hide_labels
 from sklearn.datasets import load_digits
 from sklearn.ensemble import IsolationForest
@@ -44,12 +44,6 @@ def mixture(train, rows, seed):
     return of(*best, train).score_samples(rows)
 
 
-def zero_tilt(model, X):
-    """Return log densities of the reference alone."""
-    rows = torch.from_numpy(model._standardizer.transform(X))
-    return model.reference_.log_prob(rows).numpy()
-
-
 def of_density(train, test, seed):
     """Return scores by method, and the seconds of the fit of the density."""
     started = time.perf_counter()
@@ -58,7 +52,7 @@ def of_density(train, test, seed):
     forest = IsolationForest(random_state=seed).fit(train)
     return {
         "EBMDensityEstimator": model.score_samples(test),
-        "its reference alone": zero_tilt(model, test),
+        "its reference alone": reference_scores(model, test),
         "1-NN distance": distance(train, test, 1),
         "5-NN distance": distance(train, test, 5),
         "IsolationForest": forest.score_samples(test),

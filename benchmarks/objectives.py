@@ -16,7 +16,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import torch
-from _report import RESULTS, parser, report
+from _report import RESULTS, parser, reference_scores, report
 
 from skebm import EBMDensityEstimator
 from skebm.datasets import Checkerboard, Funnel, GaussianRing, TwoRings
@@ -60,9 +60,7 @@ def measure(objective, target, reference, seed):
         "cpu_seconds": time.process_time() - used,
     }
     best = truth.score_samples(fresh).mean()
-    scaler = model._standardizer
-    z = torch.from_numpy(scaler.transform(fresh))
-    untrained = model.reference_.log_prob(z).numpy() + scaler.log_jacobian
+    untrained = reference_scores(model, fresh)
     gap, zero_tilt = (
         best - mean_score(scores) for scores in (model.score_samples(fresh), untrained)
     )

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _report import earlier_rows, parser, report
+from _report import earlier_rows, parser, reference_scores, report
 from density import DEVELOPMENT, KEPT_BACK, load_table
 from references import VARIANCE_FLOOR, load_protocol
 from scipy.stats import multivariate_normal
@@ -51,9 +51,7 @@ def measure(train, test, seed):
         model = EBMDensityEstimator(random_state=seed).fit(train)
     seconds = time.process_time() - started
     result = model.normalizer_result_
-    rows = torch.from_numpy(model._standardizer.transform(test))
-    with torch.no_grad():
-        bare = model.reference_.log_prob(rows).double().mean().item()
+    bare = reference_scores(model, test).mean()
     scores = model.score_samples(test) - (result.upper - result.log_normalizer)
     figures = {name: values.mean() for name, values in peers.items()}
     gain = scores - max(peers.values(), key=np.mean)
@@ -63,7 +61,7 @@ def measure(train, test, seed):
         "gain_se": gain.std() / len(gain) ** 0.5,
         "best_epoch": model.best_epoch_,  # 0: fell back to the reference
         "trusted": result.trusted,
-        "reference_nats": bare + model._standardizer.log_jacobian,
+        "reference_nats": bare,
         "cpu_seconds": seconds,
     }
 

@@ -358,8 +358,9 @@ class BaseEBM(StoredEstimator):
         """Return what was read of a table that has the columns of `fit`."""
         return Read(self._reader, self, self._reader.read(self, X, **options))
 
-    def _progress(self, X, y, n_epochs, read, **learnt):
+    def _progress(self, X, y, task, read, **learnt):
         """Return what callbacks are told; ``learnt`` makes a usable copy in mid-fit."""
+        n_epochs = task.specification.n_epochs(len(task.rows.train))
         attributes = {**_columns(read), "_reader": read.reader, **learnt}
         return FitProgress(self, n_epochs, X, y, attributes)
 

@@ -17,6 +17,7 @@ from skebm.estimators._input import (
 )
 from skebm.models import (
     Specification,
+    Task,
     TrainingRows,
     check_goes_on,
     fit,
@@ -258,16 +259,12 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         before = self._fitted if self.warm_start else None
         read = self._read_rows(X, sample_weight, before, min_rows=2)
         split = split_at_random(self.early_stopping, self.validation_fraction)
-        specification, encoder, rows, rng = self._prepare(read, before, split)
-        n_epochs = specification.n_epochs(len(rows.train))
-        progress = self._progress(X, None, n_epochs, read, **_learnt(read))
-        objective, told = specification.objective, progress.on_epoch
+        task, encoder, rng = self._plan(read, before, split)
+        progress = self._progress(X, None, task, read, **_learnt(read))
         if before is None:
-            given = specification, encoder, rows, objective, rng
-            fitted = fit(*given, progress=told)
+            fitted = fit(task, encoder, rng, progress.on_epoch)
         else:
-            given = before, specification, rows, objective, rng
-            fitted = go_on(*given, progress=told)
+            fitted = go_on(before, task, rng, progress.on_epoch)
         progress.end()
         return self._publish(fitted, read, **_learnt(read))
 
@@ -292,12 +289,11 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         before = self._fitted
         min_rows = 2 if before is None else 1
         read = self._read_rows(X, sample_weight, before, min_rows)
-        specification, encoder, rows, rng = self._prepare(read, before, keep_all)
-        objective = specification.objective
+        task, encoder, rng = self._plan(read, before, keep_all)
         if before is None:
-            fitted = fit_pass(specification, encoder, rows, objective, rng)
+            fitted = fit_pass(task, encoder, rng)
         else:
-            fitted = go_on_pass(before, specification, rows, objective, rng)
+            fitted = go_on_pass(before, task, rng)
         return self._publish(fitted, read, **_learnt(read))
 
     def sample(self, n_samples=1, random_state=None, *, given=None):
@@ -345,8 +341,8 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         table, weight = keep_observed(table, weight, read.names, min_rows)
         return replace(read, table=table, weight=weight)
 
-    def _prepare(self, read, before, split):
-        """Return options, encoder and training rows, and where random numbers come from."""
+    def _plan(self, read, before, split):
+        """Return the training to be done, the encoder and a source of randomness."""
         specification = Specification.of(self, read.table.shape[1], coarse_to_fine=True)
         rng = private_random_state(self.random_state)
         if before is None:
@@ -363,7 +359,7 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         )
         if before is not None:
             specification = check_goes_on(before, specification, rows.z, read.names)
-        return specification, encoder, rows, rng
+        return Task(specification, rows, specification.objective), encoder, rng
 
     def _fit_encoder(self, read):
         return TableEncoder.fit(

@@ -275,16 +275,15 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         by_labels = self._has_held_out_labels(indices, len(classes))
         split = self._split(indices, by_labels)
         plan = self._plan(labeled.read, indices, classes, before, split)
-        n_epochs = plan.specification.n_epochs(len(plan.rows.train))
-        progress = self._progress(X, y, n_epochs, labeled.read, **plan.learnt)
-        options = {"progress": progress.on_epoch, "by_labels": by_labels}
+        task = replace(plan.task, by_labels=by_labels)
+        progress = self._progress(X, y, task, labeled.read, **plan.learnt)
         if before is None:
-            fitted = fit(*plan.parts(), prepare=plan.prepare, **options)
+            fitted = fit(task, plan.encoder, plan.rng, progress.on_epoch)
         else:
-            fitted = go_on(before, *plan.parts_that_go_on(), **options)
+            fitted = go_on(before, task, plan.rng, progress.on_epoch)
         progress.end()
         self._publish(fitted, labeled.read, **plan.learnt)
-        self.transduction_ = self._transduce(labeled, plan.rows)
+        self.transduction_ = self._transduce(labeled, plan.task.rows)
         return self
 
     @with_gradients
@@ -321,9 +320,9 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         indices = known_indices(labeled.y, self.unlabeled, classes)
         plan = self._plan(labeled.read, indices, classes, before, keep_all)
         if before is None:
-            fitted = fit_pass(*plan.parts(), prepare=plan.prepare)
+            fitted = fit_pass(plan.task, plan.encoder, plan.rng)
         else:
-            fitted = go_on_pass(before, *plan.parts_that_go_on())
+            fitted = go_on_pass(before, plan.task, plan.rng)
         return self._publish(fitted, labeled.read, **plan.learnt)
 
     def sample(self, n_samples=1, random_state=None, *, y=None, given=None):

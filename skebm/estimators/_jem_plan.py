@@ -7,39 +7,60 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from skebm.models import MAX_HELD_OUT, Specification, TrainingRows, keep_all
+from skebm.models import MAX_HELD_OUT, Task, keep_all
 from skebm.networks._build import count_members, resolve_network
-from skebm.objectives import Joint
 from skebm.semi_supervised import SemiSupervision, labeled_per_step
 from skebm.tables import TableEncoder
 
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """All that the training of a classifier needs."""
+    """The training of a classifier, and what was learnt for it.
 
-    specification: Specification
+    Attributes
+    ----------
+    task : Task
+        The training.
+    encoder : TableEncoder
+        Of the table.
+    semi_supervision : SemiSupervision
+        What unlabelled rows add.
+    classes : ndarray of shape (n_classes,)
+        The classes.
+    rng : RandomState
+        Source of randomness.
+    """
+
+    task: Task
     encoder: TableEncoder
-    rows: TrainingRows
-    objective: Joint
     semi_supervision: SemiSupervision
-    n_members: int
     classes: np.ndarray
     rng: np.random.RandomState
 
     @classmethod
     def of(cls, specification, encoder, rows, terms, known, classes, rng):
-        """Learn from the rows what is not yet known of semi-supervision."""
+        """Learn from the rows what is not yet known of semi-supervision.
+
+        Parameters
+        ----------
+        specification, encoder, rows
+            The options and the table.
+        terms : TermWeights
+            Weights of the terms of the objective.
+        known : SemiSupervision or None
+            That of an earlier fit, which goes on.
+        classes : ndarray of shape (n_classes,)
+            The classes.
+        rng : RandomState
+            Source of randomness.
+        """
         builder = resolve_network(specification.network)
-        n_members = count_members(builder, rows.z.shape[1], len(classes))
+        n_members = count_members(builder, rows.n_features, len(classes))
         n_steps = specification.n_steps(len(rows.train))
-        batch_size = specification.batch_size
-        n_labels = int((rows.y[rows.train.numpy()] >= 0).sum())
-        n_labeled = labeled_per_step(n_labels, n_steps, batch_size)
-        given = rows.z, rows.y
         if known is None:
             learnt, label_graph = SemiSupervision.learn(
-                *given,
+                rows.z,
+                rows.y,
                 rows.weight,
                 rows.train,
                 n_classes=len(classes),
@@ -52,31 +73,22 @@ class TrainingPlan:
             )
             graph = learnt.row_graph(label_graph, len(rows.z), n_members)
         else:
-            learnt = known.with_terms(terms)
-            graph = learnt.graph_of(*given, rows.train, n_members=n_members, rng=rng)
-        return cls(
+            learnt, given = known.with_terms(terms), (rows.z, rows.y, rows.train)
+            graph = learnt.graph_of(*given, n_members=n_members, rng=rng)
+        n_labels = int((rows.y[rows.train.numpy()] >= 0).sum())
+        n_labeled = labeled_per_step(n_labels, n_steps, specification.batch_size)
+
+        def weigh_members(network):
+            if n_members > 1:
+                network.weigh(learnt.member_weights(n_members))
+
+        task = Task(
             specification,
-            encoder,
             rows.beside(n_labeled, graph),
             learnt.objective(specification.objective, terms, n_members),
-            learnt,
-            n_members,
-            classes,
-            rng,
+            prepare=weigh_members,
         )
-
-    def parts(self):
-        """Return what a first fit takes."""
-        return self.specification, self.encoder, self.rows, self.objective, self.rng
-
-    def parts_that_go_on(self):
-        """Return what a further training takes."""
-        return self.specification, self.rows, self.objective, self.rng
-
-    def prepare(self, network):
-        """Give the members of an ensemble their weights."""
-        if self.n_members > 1:
-            network.weigh(self.semi_supervision.member_weights(self.n_members))
+        return cls(task, encoder, learnt, classes, rng)
 
     @property
     def learnt(self):

@@ -6,6 +6,7 @@ from skebm.models._fit import check_goes_on, fit, fit_pass, go_on, go_on_pass
 from skebm.models._fitted import FittedModel
 from skebm.models._rows import MAX_HELD_OUT, TrainingRows, keep_all, split_at_random
 from skebm.models._specification import Specification
+from skebm.models._task import Task
 
 __all__ = [
     "MAX_HELD_OUT",
@@ -14,6 +15,7 @@ __all__ = [
     "CalibrationRows",
     "FittedModel",
     "Specification",
+    "Task",
     "TrainingRows",
     "check_goes_on",
     "fit",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +15,7 @@ from torch import nn
 
 from skebm.models._missing import fit_reference, fitted_proposal
 from skebm.models._rows import TrainingRows
-from skebm.models._specification import Specification
+from skebm.models._task import Task
 from skebm.networks import EnergyModel, is_normalized
 from skebm.networks._build import build_network, draws_globally
 from skebm.objectives import Objective
@@ -28,9 +27,6 @@ from skebm.utils import draw_seed, isolated_rng, make_generator
 #: Rows that a reference is fitted to: its parameters are steady long before a copy of a
 #: large table would be a burden.
 MAX_REFERENCE_ROWS = 100_000
-
-#: Sets up a net that was built, such as the weights of its members.
-Prepare = Callable[[nn.Module], None]
 
 
 @dataclass(frozen=True)
@@ -45,7 +41,7 @@ class Assembly:
         Width of the noise that spreads tied values.
     reference : Density
         q0, on the device.
-    recipe : Reference
+    unfitted_reference : Reference
         The unfitted reference that was asked for.
     network : str, class or callable
         Names or builds the net.
@@ -66,7 +62,7 @@ class Assembly:
     encoder: TableEncoder
     tie_scale: NDArray[np.float64]
     reference: Density
-    recipe: Reference
+    unfitted_reference: Reference
     network: Any
     n_outputs: int
     critic_scale: float
@@ -120,29 +116,25 @@ class Assembly:
 
 
 def assemble(
-    specification: Specification,
+    task: Task,
     encoder: TableEncoder,
-    rows: TrainingRows,
-    objective: Objective,
     rng: np.random.RandomState,
-    prepare: Prepare | None = None,
     reference: Reference | None = None,
 ) -> tuple[Assembly, GradientRun]:
     """Build the net, fit the reference and start a run.
 
     Parameters
     ----------
-    specification, encoder, rows
-        The options and the table.
-    objective : Objective
-        What the run is trained by.
+    task : Task
+        What the run will be trained on and by.
+    encoder : TableEncoder
+        Of the table that the rows come from.
     rng : RandomState
         Source of randomness.
-    prepare : callable or None
-        Sets up the net that was built.
     reference : Reference or None
         Takes the place of the specification's.
     """
+    specification, rows = task.specification, task.rows
     device = specification.torch_device
     with isolated_rng(draw_seed(rng), device):
         network = build_network(
@@ -150,16 +142,16 @@ def assemble(
         )
         is_random = draws_globally(network, rows.n_features)
     network = network.to(device)
-    recipe = specification.reference if reference is None else reference
-    recipe = recipe.in_units(encoder.location, encoder.scale)
+    unfitted = specification.reference if reference is None else reference
+    unfitted = unfitted.in_units(encoder.location, encoder.scale)
     if is_normalized(network):
-        recipe = recipe.for_normalized()
-    density = _fit_reference(recipe, rows, rng, specification.verbose)
+        unfitted = unfitted.for_normalized()
+    density = _fit_reference(unfitted, rows, rng, specification.verbose)
     assembly = Assembly(
         encoder=encoder,
         tie_scale=rows.tie_scale,
         reference=density.to(device),
-        recipe=specification.reference,
+        unfitted_reference=specification.reference,
         network=specification.network,
         n_outputs=specification.n_outputs,
         critic_scale=specification.critic_scale,
@@ -168,18 +160,18 @@ def assemble(
         draws_globally=is_random,
         device=specification.device,
     )
-    if prepare is not None:
-        prepare(network)
+    if task.prepare is not None:
+        task.prepare(network)
     with isolated_rng(draw_seed(rng), device):
-        return assembly, assembly.start_run(network, objective)
+        return assembly, assembly.start_run(network, task.objective)
 
 
 def _fit_reference(
-    recipe: Reference, rows: TrainingRows, rng: np.random.RandomState, verbose: int
+    unfitted: Reference, rows: TrainingRows, rng: np.random.RandomState, verbose: int
 ) -> Density:
     """Return the reference fitted to the rows trained on, or to some of them."""
     chosen: Any = rows.train
-    if recipe.needs_all_rows:
+    if unfitted.needs_all_rows:
         chosen = slice(None)
     elif len(chosen) > MAX_REFERENCE_ROWS:
         drawn = rng.choice(len(chosen), MAX_REFERENCE_ROWS, replace=False)
@@ -187,7 +179,7 @@ def _fit_reference(
     start = time.perf_counter()
     weight = None if rows.weight is None else rows.weight[chosen]
     generator = make_generator(draw_seed(rng))
-    density = fit_reference(recipe, rows.z[chosen], weight, generator)
+    density = fit_reference(unfitted, rows.z[chosen], weight, generator)
     if verbose:
         seconds = time.perf_counter() - start
         print(f"reference: {type(density).__name__}, {seconds:.1f} seconds")

@@ -8,10 +8,12 @@ easy to see, then those.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 from skebm.models._specification import Specification
 from skebm.models._train import Trained
 from skebm.references import Reference
+from skebm.training import DensityMonitor
 
 #: Columns up to which a net makes up for what a coarser mixture leaves out.
 MAX_COLUMNS = 4
@@ -42,9 +44,9 @@ def coarse_to_fine(
     coarser = specification.reference.coarser()
     if coarser is None or not _may_gain(specification, first):
         return first
-    log_prob = first.loop.monitor.log_prob_unnormalized(first.run.averaged_model)
+    log_prob = _monitor(first).log_prob_unnormalized(first.run.averaged_model)
     second = train_from(coarser)
-    monitor = second.loop.monitor
+    monitor = _monitor(second)
     difference = monitor.log_prob_unnormalized(second.run.averaged_model) - log_prob
     standard_error = monitor.standard_error(difference)
     if _log_likelihood(second) - _log_likelihood(first) > standard_error:
@@ -55,14 +57,22 @@ def coarse_to_fine(
 
 def _may_gain(specification: Specification, first: Trained) -> bool:
     """Return True where the first training left next to everything to learn."""
-    monitor = first.loop.monitor
-    if not specification.coarse_to_fine or monitor is None or first.loop.interrupted:
+    loop = first.loop
+    if not specification.coarse_to_fine or loop.monitor is None or loop.interrupted:
         return False
     if first.assembly.n_features > MAX_COLUMNS or first.run.model.is_normalized:
         return False
+    monitor = _monitor(first)
     untilted = float((monitor.weight * monitor.reference_score).sum())
     return _log_likelihood(first) < untilted + PLAIN_GAIN
 
 
+def _monitor(trained: Trained) -> DensityMonitor:
+    """Return the monitor of a density's training."""
+    return cast(DensityMonitor, trained.loop.monitor)
+
+
 def _log_likelihood(trained: Trained) -> float:
+    """Return the held-out log-likelihood of the state that was kept."""
+    assert trained.loop.best is not None
     return trained.loop.best.scores["log_likelihood"]

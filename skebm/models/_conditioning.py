@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -105,7 +105,7 @@ def impute(model: FittedModel, X: Array, strategy: str) -> Filled:
         draws = row.draws(1, row.generator())
         draws = replace(draws, x=_in_units(model, row, missing, draws.x))
         value = draws.mean() if strategy == "mean" else draws.median()
-        for k in np.flatnonzero(by_mode[missing]):
+        for k in np.flatnonzero(by_mode[missing]).tolist():
             value[k] = draws.mode(k)
         return value[None], draws.r_hat
 
@@ -153,7 +153,7 @@ def draw(
     """Return draws from p(x) exp(log_tilt(x)), up to scale, in the units of X."""
     energy_model = model.energy_model
     if energy_model.is_normalized:
-        z = model.network.sample(n_samples, generator)
+        z = cast(Any, model.network).sample(n_samples, generator)
     else:
         z = _draw_annealed(energy_model, n_samples, log_tilt, generator)
     return model.encoder.decode(z.cpu().numpy())

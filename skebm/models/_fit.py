@@ -15,14 +15,14 @@ from torch import Tensor, nn
 from skebm.evaluation import ImportanceSampling
 from skebm.evaluation.outliers._detector import OutlierDetector
 from skebm.exceptions import DivergenceError
-from skebm.models._assembly import Prepare, assemble
+from skebm.models._assembly import assemble
 from skebm.models._calibration import Calibration
 from skebm.models._coarse_to_fine import coarse_to_fine
 from skebm.models._fitted import FittedModel, Outcome, estimate_log_normalizer
-from skebm.models._rows import MAX_HELD_OUT, TrainingRows
+from skebm.models._rows import MAX_HELD_OUT
 from skebm.models._specification import Specification
+from skebm.models._task import Task
 from skebm.models._train import Told, Trained, train, train_pass
-from skebm.objectives import Objective
 from skebm.references import Reference
 from skebm.tables import TableEncoder
 from skebm.tables._checks import column_names
@@ -41,119 +41,74 @@ Progress = Callable[[Callable[[], FittedModel]], bool]
 
 
 def fit(
-    specification: Specification,
+    task: Task,
     encoder: TableEncoder,
-    rows: TrainingRows,
-    objective: Objective,
     rng: np.random.RandomState,
-    *,
     progress: Progress | None = None,
-    prepare: Prepare | None = None,
-    by_labels: bool = False,
 ) -> FittedModel:
     """Fit a model to rows.
 
     Parameters
     ----------
-    specification : Specification
-        The options.
+    task : Task
+        What is trained on, by which objective and options.
     encoder : TableEncoder
         Of the table that the rows come from.
-    rows : TrainingRows
-        What is trained on.
-    objective : Objective
-        What is trained by: the specification's, or one that holds it.
     rng : RandomState
         Source of randomness.
     progress : callable or None
         Told each epoch.
-    prepare : callable or None
-        Sets up the net that was built.
-    by_labels : bool
-        Whether early stopping watches the labels of the held-out rows.
 
     Raises
     ------
     DivergenceError
         Where training can't be brought back from a divergence.
     """
-    calibration = _calibration(rows, rng)
+    calibration = _calibration(task, rng)
+    assembly, run = assemble(task, encoder, rng)
 
-    def assembled(reference: Reference | None = None) -> tuple[Any, ...]:
-        given = specification, encoder, rows, objective, rng
-        return (specification, *assemble(*given, prepare, reference), objective, rows)
+    def train_from(reference: Reference) -> Trained:
+        return train(task, *assemble(task, encoder, rng, reference), rng)
 
-    told = _told(specification, objective, progress)
-    parts = assembled()
-    with parts[1].random_layers(draw_seed(rng)):
-        first = train(*parts, rng, told, by_labels=by_labels)
-        best = coarse_to_fine(
-            specification, first, lambda coarser: train(*assembled(coarser), rng)
-        )
-    fitted = _fitted(specification, best, objective, calibration, len(rows.train))
-    return _checked(fitted, rows)
+    with assembly.random_layers(draw_seed(rng)):
+        first = train(task, assembly, run, rng, _told(task, progress))
+        best = coarse_to_fine(task.specification, first, train_from)
+    return _checked(_fitted(task, best, calibration), task)
 
 
 def go_on(
     fitted: FittedModel,
-    specification: Specification,
-    rows: TrainingRows,
-    objective: Objective,
+    task: Task,
     rng: np.random.RandomState,
-    *,
     progress: Progress | None = None,
-    by_labels: bool = False,
 ) -> FittedModel:
     """Train a fitted model for another fit's epochs, on the same or other rows.
 
     The run is changed in place; where an error is raised it goes back to where it was.
     """
     with _restored_on_error(fitted):
-        calibration, told = _calibration(rows, rng), None
-        told = _told(specification, objective, progress)
-        assembly = fitted.assembly
+        calibration = _calibration(task, rng)
+        told, assembly = _told(task, progress), fitted.assembly
         with assembly.random_layers(draw_seed(rng)):
-            trained = train(
-                specification,
-                assembly,
-                fitted.run,
-                objective,
-                rows,
-                rng,
-                told,
-                by_labels=by_labels,
-            )
-        n_rows = len(rows.train)
-        longer = _fitted(specification, trained, objective, calibration, n_rows)
-        return _checked(longer, rows)
+            trained = train(task, assembly, fitted.run, rng, told)
+        return _checked(_fitted(task, trained, calibration), task)
 
 
 def fit_pass(
-    specification: Specification,
-    encoder: TableEncoder,
-    rows: TrainingRows,
-    objective: Objective,
-    rng: np.random.RandomState,
-    *,
-    prepare: Prepare | None = None,
+    task: Task, encoder: TableEncoder, rng: np.random.RandomState
 ) -> FittedModel:
     """Fit a model by one pass over rows, at a constant rate."""
-    given = specification, encoder, rows, objective, rng
-    assembly, run = assemble(*given, prepare)
-    return _pass(specification, assembly, run, objective, rows, rng, (0.0, 1.0))
+    trained = train_pass(task, *assemble(task, encoder, rng), rng, (0.0, 1.0))
+    return _fitted(task, trained, _calibration(task, rng))
 
 
 def go_on_pass(
-    fitted: FittedModel,
-    specification: Specification,
-    rows: TrainingRows,
-    objective: Objective,
-    rng: np.random.RandomState,
+    fitted: FittedModel, task: Task, rng: np.random.RandomState
 ) -> FittedModel:
     """Make one more pass over rows, the same or others, at a constant rate."""
     with _restored_on_error(fitted):
-        given = specification, fitted.assembly, fitted.run, objective, rows, rng
-        return _pass(*given, LATER_PASSES)
+        trained = train_pass(task, fitted.assembly, fitted.run, rng, LATER_PASSES)
+        return _fitted(task, trained, _calibration(task, rng))
 
 
 def check_goes_on(
@@ -174,7 +129,7 @@ def check_goes_on(
     parts = {
         "network": (assembly.network, specification.network),
         "objective": (objective, specification.objective),
-        "reference": (assembly.recipe, specification.reference),
+        "reference": (assembly.unfitted_reference, specification.reference),
     }
     for name, (old, new) in parts.items():
         if repr(old) != repr(new):
@@ -194,31 +149,14 @@ def check_goes_on(
     return replace(specification, objective=objective)
 
 
-def _pass(
-    specification: Specification,
-    assembly: Any,
-    run: Any,
-    objective: Objective,
-    rows: TrainingRows,
-    rng: np.random.RandomState,
-    progress: tuple[float, float],
-) -> FittedModel:
-    given = specification, assembly, run, objective, rows, rng
-    trained = train_pass(*given, progress)
-    calibration = _calibration(rows, rng)
-    return _fitted(specification, trained, objective, calibration, len(rows.train))
-
-
-def _calibration(rows: TrainingRows, rng: np.random.RandomState) -> Calibration:
-    return Calibration(rows.kept(rng), draw_seed(rng))
+def _calibration(task: Task, rng: np.random.RandomState) -> Calibration:
+    return Calibration(task.rows.kept(rng), draw_seed(rng))
 
 
 def _fitted(
-    specification: Specification,
+    task: Task,
     trained: Trained,
-    objective: Objective,
     calibration: Calibration,
-    n_rows: int,
     network: nn.Module | None = None,
 ) -> FittedModel:
     """Return the model of a training; ``network`` takes the place of the run's."""
@@ -232,15 +170,15 @@ def _fitted(
         loop.history,
         max(1, loop.n_epochs),
         loop.best_epoch,
-        specification.n_steps(n_rows),
+        task.specification.n_steps(len(task.rows.train)),
         tuple(interruptions),
     )
     if network is None:
         network = trained.run.averaged_model.network.eval()
     return FittedModel(
-        specification,
+        task.specification,
         trained.assembly,
-        objective,
+        task.objective,
         trained.run,
         network,
         outcome,
@@ -248,14 +186,12 @@ def _fitted(
     )
 
 
-def _told(
-    specification: Specification, objective: Objective, progress: Progress | None
-) -> Told | None:
+def _told(task: Task, progress: Progress | None) -> Told | None:
     """Return what the loop tells each epoch, or None where nobody listens."""
     if progress is None:
         return None
     normalizer = None
-    if specification.normalizer is not None:
+    if task.specification.normalizer is not None:
         normalizer = ImportanceSampling(N_MID_FIT_DRAWS)
 
     def told(trained: Trained) -> bool:
@@ -266,10 +202,10 @@ def _told(
                 normalizer,
                 0,
                 None,
-                specification.torch_device,
+                task.specification.torch_device,
             )
             known = Calibration.known(estimate, OutlierDetector({}, {}, False))
-            fitted = _fitted(specification, trained, objective, known, 1, network)
+            fitted = _fitted(task, trained, known, network)
             outcome = replace(
                 fitted.outcome, history=copy.deepcopy(fitted.outcome.history)
             )
@@ -280,7 +216,7 @@ def _told(
     return told
 
 
-def _checked(fitted: FittedModel, rows: TrainingRows) -> FittedModel:
+def _checked(fitted: FittedModel, task: Task) -> FittedModel:
     """Return the model; raise where q0 alone is better by far than what was learnt.
 
     Held-out rows would have kept a better state; without them nothing else does.
@@ -296,7 +232,8 @@ def _checked(fitted: FittedModel, rows: TrainingRows) -> FittedModel:
         outcome = fitted.outcome
         interruptions = (*outcome.interruptions, what)
         return replace(fitted, outcome=replace(outcome, interruptions=interruptions))
-    z = fitted.complete_rows(rows.z[:MAX_HELD_OUT].numpy(), fitted.assembly.seed)
+    z = task.rows.z[:MAX_HELD_OUT].numpy()
+    z = fitted.complete_rows(z, fitted.assembly.seed)
     gain = -fitted.net_energy(z).mean() - log_normalizer
     if gain < MIN_GAIN:
         raise DivergenceError(

@@ -239,7 +239,7 @@ class FittedModel:
     # --------------------------------------------------------------- storage
 
     def to_arrays(self) -> dict[str, Any]:
-        """Return the model as arrays, options and numbers; see `skebm.models._state`."""
+        """Return the model as arrays, options and numbers, without tensors."""
         return to_arrays(self)
 
     @classmethod

@@ -31,19 +31,19 @@ N_PROPOSAL_ROWS = 4000
 
 
 def fit_reference(
-    recipe: Reference, x: Tensor, weight: Tensor | None, generator: torch.Generator
+    unfitted: Reference, x: Tensor, weight: Tensor | None, generator: torch.Generator
 ) -> Density:
-    """Return the reference fitted to rows, by stochastic EM where entries are missing."""
+    """Return the reference fitted to rows; by stochastic EM if entries are missing."""
     if x.isnan().any():
-        return fit_incomplete(recipe, x, weight=weight, generator=generator)
-    return recipe.fit(x, weight=weight, generator=generator)
+        return fit_incomplete(unfitted, x, weight=weight, generator=generator)
+    return unfitted.fit(x, weight=weight, generator=generator)
 
 
 def fitted_proposal(reference: Density, device: str) -> GaussianMixtureDensity:
     """Return a mixture fitted to draws of a reference without closed conditionals."""
     draws = reference.sample(N_PROPOSAL_ROWS, make_generator(0, device))
-    recipe = GaussianMixtureReference(n_components=(16,), n_repeats=1)
-    mixture = recipe.fit(
+    unfitted = GaussianMixtureReference(n_components=(16,), n_repeats=1)
+    mixture = unfitted.fit(
         draws.detach().float().cpu(), weight=None, generator=make_generator(0)
     )
     return mixture.to(device)

@@ -179,7 +179,7 @@ class Specification:
             self.learning_rate,
             batch_size=self.batch_size,
             batch_growth=self.batch_growth,
-            **changes,  # type: ignore[arg-type]
+            **changes,
         )
 
 
@@ -205,7 +205,7 @@ def check_parts(
             "builds its Joint from its own weights. Pass the density's objective, one "
             f"of {sorted(OBJECTIVES)}, an instance or None."
         )
-    if n_outputs == 1 and objective.needs_labels:
+    if n_outputs == 1 and objective is not None and objective.needs_labels:
         raise ValueError(
             f"{estimator_name} and objective {type(objective).__name__} don't go "
             "together: that objective needs labels. Use it in JEMClassifier."

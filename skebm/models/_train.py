@@ -13,7 +13,7 @@ from skebm.models._assembly import Assembly
 from skebm.models._missing import completion
 from skebm.models._rows import TrainingRows
 from skebm.models._specification import Specification
-from skebm.objectives import Objective
+from skebm.models._task import Task
 from skebm.training import (
     MAX_MONITORED,
     DensityMonitor,
@@ -41,49 +41,41 @@ Told = Callable[[Trained], bool]
 
 
 def train(
-    specification: Specification,
+    task: Task,
     assembly: Assembly,
     run: GradientRun,
-    objective: Objective,
-    rows: TrainingRows,
     rng: np.random.RandomState,
     told: Told | None = None,
-    *,
-    by_labels: bool = False,
 ) -> Trained:
     """Train a run on its rows; early stopping watches those held out.
 
     Parameters
     ----------
-    specification, assembly, run, objective, rows
-        The options, the model, and what it is trained on and by.
+    task, assembly, run
+        What is to be done, and the model that it is done to.
     rng : RandomState
         Source of randomness.
     told : callable or None
         Told the state after each epoch; returns True to stop.
-    by_labels : bool
-        Whether the accuracy on the held-out rows is watched, else their density.
     """
-    n_epochs = specification.n_epochs(len(rows.train))
+    specification, rows = task.specification, task.rows
     monitor = None
     if rows.held_out is not None:
-        monitor = _monitor(assembly, rows, draw_seed(rng), by_labels)
+        monitor = _monitor(task, assembly, draw_seed(rng))
     loop = make_loop(specification, monitor)
     trained = Trained(assembly, run, loop)
     if told is not None:
         loop.on_epoch = lambda epoch, entry: told(trained)
-    schedule, clip = specification.schedule(), specification.gradient_clip
-    run.configure(objective, schedule, clip)
+    run.configure(task.objective, specification.schedule(), specification.gradient_clip)
+    n_epochs = specification.n_epochs(len(rows.train))
     loop.fit(run, make_batches(assembly, run, rows), n_epochs)
     return trained
 
 
 def train_pass(
-    specification: Specification,
+    task: Task,
     assembly: Assembly,
     run: GradientRun,
-    objective: Objective,
-    rows: TrainingRows,
     rng: np.random.RandomState,
     progress: tuple[float, float],
 ) -> Trained:
@@ -91,16 +83,17 @@ def train_pass(
 
     Parameters
     ----------
-    specification, assembly, run, objective, rows, rng
+    task, assembly, run, rng
         As for `train`.
     progress : tuple of float
         Where the pass begins and ends, as shares of a whole run.
     """
+    specification = task.specification
     loop = make_loop(specification)
     loop.progress = progress
     schedule = specification.schedule(warmup=0.0, final_rate=1.0)
-    run.configure(objective, schedule, specification.gradient_clip)
-    batches = make_batches(assembly, run, rows)
+    run.configure(task.objective, schedule, specification.gradient_clip)
+    batches = make_batches(assembly, run, task.rows)
     with assembly.random_layers(draw_seed(rng)):
         loop.fit(run, batches, 1)
     return Trained(assembly, run, loop)
@@ -144,13 +137,13 @@ def make_batches(
     )
 
 
-def _monitor(
-    assembly: Assembly, rows: TrainingRows, seed: int, by_labels: bool
-) -> Monitor:
+def _monitor(task: Task, assembly: Assembly, seed: int) -> Monitor:
     """Return what early stopping watches on the held-out rows."""
+    rows = task.rows
     held_out = rows.held_out
+    assert held_out is not None
     weight = None if rows.weight is None else rows.weight[held_out]
-    if by_labels:
+    if task.by_labels:
         assert rows.y is not None
         x = rows.z[held_out].to(assembly.device)
         y = torch.from_numpy(rows.y)[held_out].to(assembly.device)

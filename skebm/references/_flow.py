@@ -273,12 +273,12 @@ class FlowReference(Reference):
         n_held_out = round(self.validation_fraction * len(x))
         n_held_out = min(max(n_held_out, MIN_HELD_OUT), MAX_HELD_OUT, len(x) // 4)
         held_out, train = order[:n_held_out], order[n_held_out:]
-        judged = x[held_out] + noise * normal_like(x[held_out], generator)
+        noisy_held_out = x[held_out] + noise * normal_like(x[held_out], generator)
         share_of = weight[held_out] / weight[held_out].sum()
 
         def score(flow: Any) -> float:
             with torch.no_grad():
-                return float(share_of @ flow_log_prob(flow, judged))
+                return float(share_of @ flow_log_prob(flow, noisy_held_out))
 
         sizes = self._sizes(x.shape[1])
         flow = _build_flow(sizes, int(torch.randint(2**31, (), generator=generator)))
@@ -287,7 +287,9 @@ class FlowReference(Reference):
         density = FlowDensity(sizes, **state)
         gaussians = self.mixture or GaussianMixtureReference()
         mixture = gaussians.fit(x[train], weight=weight[train], generator=generator)
-        log_density = torch.stack([density.log_prob(judged), mixture.log_prob(judged)])
+        log_density = torch.stack(
+            [density.log_prob(noisy_held_out), mixture.log_prob(noisy_held_out)]
+        )
         share = torch.tensor(stacking_weights(log_density.double().numpy())[0]).float()
         mixture = gaussians.fit(x, weight=weight, generator=generator)
         return FlowMixtureDensity.of(share, density, mixture)

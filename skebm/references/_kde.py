@@ -12,7 +12,7 @@ from skebm.references._kernels import RoundMixture
 from skebm.utils import VARIANCE_FLOOR, check_range, column_units, is_count
 
 MIN_BANDWIDTH, MAX_BANDWIDTH, N_BANDWIDTHS = math.sqrt(VARIANCE_FLOOR), 2.0, 24
-MAX_JUDGED = 1000
+MAX_LEFT_OUT = 1000
 #: Elements of the matrix of kernels, rows times points, held at a time.
 MAX_KERNELS = 4_000_000
 
@@ -131,11 +131,11 @@ class KernelDensityReference(Reference):
 def _leave_one_out(x: Tensor, weight: Tensor, bandwidths: Tensor) -> Tensor:
     """Return the mean leave-one-out log density for each bandwidth."""
     x, weight = x.double(), weight.double()
-    judged = torch.arange(len(x))[weight < 1][:MAX_JUDGED]
-    if not len(judged):
+    chosen = torch.arange(len(x))[weight < 1][:MAX_LEFT_OUT]
+    if not len(chosen):
         return bandwidths  # a single row: the widest
     totals = torch.zeros(len(bandwidths), dtype=torch.float64)
-    for rows in judged.split(max(1, MAX_KERNELS // (4 * len(x)))):
+    for rows in chosen.split(max(1, MAX_KERNELS // (4 * len(x)))):
         squares = torch.cdist(x[rows], x).square()
         log_weight = weight.log().expand_as(squares).clone()
         log_weight[torch.arange(len(rows)), rows] = -math.inf
@@ -144,4 +144,4 @@ def _leave_one_out(x: Tensor, weight: Tensor, bandwidths: Tensor) -> Tensor:
             kernels = torch.logsumexp(log_weight - 0.5 * squares / h**2, dim=1)
             score = kernels - rest - x.shape[1] * math.log(h)
             totals[k] += weight[rows] @ score
-    return totals / weight[judged].sum()
+    return totals / weight[chosen].sum()

@@ -70,7 +70,7 @@ class StackedDensity(Density):
     def transition(
         self, x: Tensor, scale: Tensor, generator: torch.Generator
     ) -> Tensor:
-        """Return rows after a step of a part that is drawn from each row's posterior."""
+        """Return rows after a step of the part drawn from each row's posterior."""
         first, second = self.parts
         log_odds = torch.logit(self.share) + first.log_prob(x) - second.log_prob(x)
         of_first = uniform_like(log_odds, generator) < log_odds.sigmoid()

@@ -47,7 +47,8 @@ class Numbers(ColumnKind):
         spread, varies = moments.spread, moments.varies
         self.location, self.scale = moments.mean, np.where(varies, spread, 1.0)
         if self.range_share and varies.any():
-            width = X.max(axis=0).astype(np.float64) - X.min(axis=0)
+            # fmax and fmin pass over NaN; all columns, so that none is copied
+            width = np.fmax.reduce(X).astype(np.float64) - np.fmin.reduce(X)
             width = width[self.columns]
             floored = np.minimum(self.range_share * width, MAX_FLOOR * spread)
             floored = np.maximum(spread, floored)[varies]

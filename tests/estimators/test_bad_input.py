@@ -410,7 +410,7 @@ def test_a_constant_column_works(constant, reference, face):
     X[:, 1] = constant
     model = make(face, reference=reference)
     assert np.isfinite(scores(model, X)).all()
-    assert model._standardizer.scale_[1] == 1.0
+    assert model._fitted.encoder.scale[1] == 1.0
     drawn = model.sample(5, random_state=0)
     drawn = drawn if face == "density" else drawn[0]
     assert np.isfinite(drawn).all()

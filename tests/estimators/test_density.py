@@ -11,8 +11,8 @@ from scipy.special import logsumexp
 from skebm import EBMDensityEstimator
 from skebm.evaluation import ImportanceSampling
 from skebm.exceptions import DivergenceError, NormalizerWarning, TrainingWarning
-from skebm.networks import MLP
 from skebm.models import FittedModel, Specification
+from skebm.networks import MLP
 from skebm.training._guard import Problem
 
 TINY = partial(MLP, hidden_features=(16,))
@@ -107,7 +107,7 @@ def test_score_energy_and_reference_add_up(trained, rows):
     scores = trained.score_samples(rows)
     assert scores.dtype == np.float64
     assert trained.score(rows) == scores.mean()
-    scale = trained._standardizer.scale_
+    scale = trained._fitted.encoder.scale
     z = (rows - rows.mean(axis=0)) / scale
     np.testing.assert_allclose(scale[0], rows[:, 0].std())
     log_reference = trained.reference_.log_prob(torch.from_numpy(z).float()).numpy()
@@ -293,7 +293,7 @@ def test_log_z_is_estimated_at_the_first_question(rows, monkeypatch):
 
 def energy_of_reference_draws(model):
     draws = model.reference_.sample(50_000, torch.Generator().manual_seed(9))
-    return model.energy(model._standardizer.inverse_transform(draws.numpy()))
+    return model.energy(model._fitted.encoder.decode(draws.numpy()))
 
 
 def test_partial_fit_learns(rows):
@@ -307,7 +307,7 @@ def test_rows_of_weight_zero_count_nowhere(rows):
     weight = np.r_[np.ones(len(rows)), np.zeros(len(rows))]
     weighted = make().fit(far, sample_weight=weight)
     alone = make().fit(rows, sample_weight=np.ones(len(rows)))
-    scale = weighted._standardizer.scale_
+    scale = weighted._fitted.encoder.scale
     np.testing.assert_allclose(scale, rows.std(axis=0), rtol=1e-12)
     np.testing.assert_array_equal(
         weighted.score_samples(rows), alone.score_samples(rows)

@@ -28,10 +28,10 @@ def rows(n=300):
 
 
 def exact_scores(model, X):
-    z = torch.from_numpy(model._standardizer.transform(X))
+    z = torch.from_numpy(model._fitted.encoder.encode(X))
     with torch.no_grad():
         log_prob = model.network_(z)[:, 0].double().numpy()
-    return log_prob + model._standardizer.log_jacobian
+    return log_prob + model._fitted.encoder.log_jacobian
 
 
 @pytest.mark.parametrize("objective", ["mle", "vera"])
@@ -87,8 +87,9 @@ def test_samples_are_drawn_from_the_network(monkeypatch):
     draws = model.sample(4000, random_state=0)
     np.testing.assert_array_equal(draws, model.sample(4000, random_state=0))
     covariance = model.network_.covariance.detach().numpy()
-    scale = model._standardizer.scale_
-    mean = model._standardizer.mean_ + scale * model.network_.mean.detach().numpy()
+    encoder = model._fitted.encoder
+    scale = encoder.scale
+    mean = encoder.location + scale * model.network_.mean.detach().numpy()
     for j in range(2):
         exact = stats.norm(mean[j], scale[j] * covariance[j, j] ** 0.5)
         assert stats.kstest(draws[:, j], exact.cdf).pvalue > 1e-3
@@ -97,7 +98,7 @@ def test_samples_are_drawn_from_the_network(monkeypatch):
     )
     np.testing.assert_allclose(
         model.sample(3),
-        np.tile(model._standardizer.inverse_transform([[7, 7]]), (3, 1)),
+        np.tile(encoder.decode([[7, 7]]), (3, 1)),
     )
 
 
@@ -107,7 +108,7 @@ def test_early_stopping_watches_the_exact_likelihood():
     assert len(model.history_["validation_log_likelihood"]) == 3
     # An average over held-out rows: standardised, and near the training rows' score.
     best = max(model.history_["validation_log_likelihood"])
-    level = model.score(X) - model._standardizer.log_jacobian
+    level = model.score(X) - model._fitted.encoder.log_jacobian
     assert best == pytest.approx(level, abs=0.3)
 
 

@@ -1,4 +1,4 @@
-"""Scorers for which unlabelled rows don't count."""
+"""Scorers that leave out unlabelled rows."""
 
 import pickle
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from skebm import EBMDensityEstimator
-from skebm.models import _coarse_to_fine
 from skebm.datasets import Checkerboard
+from skebm.models import _coarse_to_fine
 from skebm.references import GaussianMixtureReference
 
 

@@ -6,15 +6,14 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from scipy import stats
 
-import skebm.models._missing
 from skebm import EBMDensityEstimator
 from skebm.exceptions import DivergenceError
+from skebm.models import _missing, _rows, _train
 from skebm.networks import MLP
 from skebm.references import CopulaMixtureDensity
-from skebm.tables._standardizer import Standardizer
+from skebm.tables import TableEncoder
 
 COVARIANCE = np.array([[1.0, 0.8, 0.5], [0.8, 1.0, 0.2], [0.5, 0.2, 1.0]])
 TRUTH = stats.multivariate_normal([10.0, 0.0, -5.0], COVARIANCE)
@@ -132,8 +131,10 @@ def test_complete_tables_are_left_alone(monkeypatch):
     def never(*args, **kwargs):
         raise AssertionError("no row has a gap")
 
-    for name in ("hot_deck", "fit_incomplete", "GapFilling", "IncompleteRowsMonitor"):
-        monkeypatch.setattr(skebm.models._missing, name, never)
+    monkeypatch.setattr(_rows, "hot_deck", never)
+    monkeypatch.setattr(_missing, "fit_incomplete", never)
+    monkeypatch.setattr(_missing, "GapFilling", never)
+    monkeypatch.setattr(_train, "IncompleteRowsMonitor", never)
     X = TRUTH.rvs(100, random_state=0)
     model = make(max_iter=1).fit(X)
     model.partial_fit(X).score_samples(X)
@@ -156,9 +157,9 @@ def test_moments_are_those_of_what_is_observed():
     observed = np.ma.masked_invalid(X)
     mean = np.ma.average(observed, axis=0, weights=weight)
     variance = np.ma.average((observed - mean) ** 2, axis=0, weights=weight)
-    standardizer = Standardizer().fit(X, weight)
-    np.testing.assert_allclose(standardizer.mean_, mean)
-    np.testing.assert_allclose(standardizer.scale_, np.sqrt(variance))
+    encoder = TableEncoder.fit(X, weight)
+    np.testing.assert_allclose(encoder.location, mean)
+    np.testing.assert_allclose(encoder.scale, np.sqrt(variance))
 
 
 def test_one_seed_gives_one_result_and_pickles():
@@ -188,9 +189,11 @@ def test_columns_of_a_few_values():
     X = np.stack([rng.integers(4, size=400), rng.normal(size=400)], axis=1)
     X[:, 1] += X[:, 0]
     complete, model = (make(max_iter=2).fit(rows) for rows in (X, with_gaps(X)))
-    np.testing.assert_allclose(model._noise_scale, complete._noise_scale, rtol=0.1)
-    Z = torch.from_numpy(model._standardizer.transform(with_gaps(X, seed=1)))
-    filled = model._standardizer.inverse_transform(model._filled(Z.numpy(), 0))
+    noise, expected = (m._fitted.assembly.tie_scale for m in (model, complete))
+    np.testing.assert_allclose(noise, expected, rtol=0.1)
+    encoder = model._fitted.encoder
+    z = encoder.encode(with_gaps(X, seed=1))
+    filled = encoder.decode(model._fitted.complete_rows(z, 0))
     assert set(filled[:, 0].round(4)) <= {0, 1, 2, 3}
 
 
@@ -253,7 +256,7 @@ def test_one_gap_past_the_rows_that_are_watched():
     X[3, 1] = np.nan
     model = make(max_iter=2, normalizer=None)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(skebm.models._missing, "MAX_MONITORED", 0)
+        patch.setattr(_train, "MAX_MONITORED", 0)
         assert model.fit(X).score_samples(X).shape == (400,)
 
 

@@ -13,9 +13,10 @@ from scipy.special import logsumexp
 from skebm import EBMDensityEstimator
 from skebm.evaluation import IncompleteRow
 from skebm.evaluation.conditionals._mixed import DiscreteContinuousMixture
+from skebm.models._conditioning import conditionals
 from skebm.networks import MLP
 from skebm.references import UniformBox
-from skebm.tables._encoder import find_atoms
+from skebm.tables._point_masses import PointMasses, find_atoms
 
 SMALL = partial(MLP, hidden_features=(32, 32))
 SKIES = np.array(["sun", "cloud", "rain"])
@@ -66,6 +67,12 @@ def rows():
 @pytest.fixture(scope="module")
 def fitted(rows):
     return make(reference="gmm").fit(rows)
+
+
+def point_masses(model):
+    """Return the kind of the columns with atoms."""
+    kinds = model._fitted.encoder.kinds
+    return next(kind for kind in kinds if isinstance(kind, PointMasses))
 
 
 def skies(row):
@@ -210,7 +217,7 @@ def test_other_options_take_mixed_tables_with_gaps(options):
 def test_atoms_without_categories_take_gaps():
     X = with_gaps(weather(150))[["amount", "warmth"]].to_numpy()
     model = make(reference="gmm", max_iter=2, normalizer="importance").fit(X)
-    assert list(model._standardizer.atoms_) == [0]
+    assert point_masses(model).columns.tolist() == [0]
     filled = model.impute(X, strategy="draw", random_state=0)
     was_missing = np.isnan(X[:, 0])
     assert 0.5 < (filled[was_missing, 0] == 0).mean() < 0.95
@@ -266,10 +273,11 @@ def test_weights_count_where_entries_are_missing():
         make(max_iter=1, normalizer=None).fit(X, sample_weight=weight),
         make(max_iter=1, normalizer=None).fit(X.loc[X.index.repeat(weight)]),
     ]
-    one, other = (fit._standardizer for fit in fits)
-    assert list(one.atoms_) == list(other.atoms_) == [1]
-    np.testing.assert_allclose(one.mean_, other.mean_)
-    np.testing.assert_allclose(one.scale_, other.scale_)
+    for fit in fits:
+        assert point_masses(fit).columns.tolist() == [1]
+    one, other = (fit._fitted.encoder for fit in fits)
+    np.testing.assert_allclose(one.location, other.location)
+    np.testing.assert_allclose(one.scale, other.scale)
     np.testing.assert_allclose(one.cells._start, other.cells._start, atol=1e-6)
 
 
@@ -282,13 +290,9 @@ def test_where_the_reference_is_zero_so_is_the_model():
 
 def test_rows_that_differ_in_a_category_have_different_draws(fitted):
     X = skies(weather(1)).assign(amount=np.nan)
-    seeds = {
-        row.seed
-        for row in fitted._incomplete_rows(
-            fitted._read_table(X, reset=False, allow_nan=True)
-        )
-    }
-    assert len(seeds) == 3
+    table = fitted._reader.read(fitted, X, allow_nan=True)
+    rows = conditionals(fitted._fitted, fitted._fitted.encoder.encode(table))
+    assert len({row.seed for row in rows}) == 3
 
 
 def test_atoms_are_read_in_double_precision():
@@ -298,7 +302,7 @@ def test_atoms_are_read_in_double_precision():
     holes = X[:20].astype(np.float32)
     holes[:, 0] = np.nan
     drawn = model.impute(holes, strategy="draw", random_state=0)
-    assert set(drawn[:, 0]) & set(model._standardizer.atoms_[0])
+    assert set(drawn[:, 0]) & set(point_masses(model).atoms[0])
 
 
 def test_columns_of_nothing_and_methods_of_complete_rows(fitted):

@@ -1,4 +1,4 @@
-"""What nets declare of themselves, and what is assumed of nets that declare nothing."""
+"""Capabilities that nets declare, and the defaults of nets that declare none."""
 
 import pytest
 import torch

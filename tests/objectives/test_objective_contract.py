@@ -1,4 +1,4 @@
-"""What every objective promises; a new method is one row of CASES."""
+"""The contract of every objective; a new method is one row of CASES."""
 
 import copy
 from dataclasses import replace

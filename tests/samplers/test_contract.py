@@ -1,4 +1,4 @@
-"""What every sampler promises besides its invariant density."""
+"""The contract of every sampler besides its invariant density."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The memory of chains, and random transitions."""
+"""The replay buffer, and random transitions."""
 
 import pickle
 

@@ -1,4 +1,4 @@
-"""Options that are a name, None or an instance, each resolved where its kind lives."""
+"""Options that are a name, None or an instance: objective, reference, normaliser."""
 
 import numpy as np
 import pytest

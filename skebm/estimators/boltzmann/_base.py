@@ -19,8 +19,8 @@ from sklearn.base import (
 )
 from sklearn.utils.validation import check_is_fitted
 
-from skebm.estimators._input import private_random_state
 from skebm.estimators._callbacks import FitProgress
+from skebm.estimators._input import private_random_state
 from skebm.estimators.boltzmann._density import RBMDensityMixin
 from skebm.evaluation import (
     conditional_means,

@@ -15,8 +15,9 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
-from skebm.estimators._input import check_n_samples, private_random_state
 from skebm.estimators._callbacks import FitProgress
+from skebm.estimators._class_labels import ClassLabelsMixin
+from skebm.estimators._input import check_n_samples, private_random_state
 from skebm.estimators.boltzmann._base import BaseRBM
 from skebm.estimators.boltzmann._density import (
     MIN_CHAINS,
@@ -47,7 +48,6 @@ from skebm.models.boltzmann._rows import (
 from skebm.networks import RBM, LabeledRBM, LabeledUnits
 from skebm.objectives import LabeledGradient
 from skebm.tables import UNLABELED
-from skebm.estimators._class_labels import ClassLabelsMixin
 from skebm.training import LabeledBatches, MachineTraining
 from skebm.utils import (
     draw_seed,

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from scipy import sparse
 
+from skebm.estimators._input import as_frame
 from skebm.estimators.boltzmann._base import BaseRBM
 from skebm.models.boltzmann._rows import dense
 from skebm.networks import SoftmaxUnits
-from skebm.estimators._input import as_frame
 from skebm.tables import CategoryTable
 from skebm.utils._sklearn import StrOptions
 

@@ -20,11 +20,11 @@ from skebm.references._base import Conditional
 from skebm.samplers._point import Energy
 from skebm.utils import make_generator
 
-#: Effective draws that importance sampling has to reach: a standard error of 0.05 nats,
-#: or of a twentieth of a standard deviation.
+#: Effective draws that importance sampling has to reach, for a standard error of 0.05
+#: nats or of a twentieth of a standard deviation.
 N_EFFECTIVE = 400
 _N_TRIAL, _MAX_DRAWS, _N_PARTICLES = 512, 32_768, 256
-#: Effective draws for each that is kept, so that few are kept twice.
+#: Effective draws for each returned one, so that few are returned twice.
 _DRAWS_A_SAMPLE = 8
 
 
@@ -36,9 +36,9 @@ class Draws:
     ----------
     x : Tensor of shape (n, n_missing)
     log_weights : Tensor of shape (n,)
-        Up to a constant, float64.
+        Log weights up to a constant, float64.
     r_hat : float
-        Of two independent populations of particles; 1 where there is but one.
+        R-hat of two independent populations of particles; 1 where there is only one.
     """
 
     x: Tensor
@@ -47,7 +47,7 @@ class Draws:
 
     @property
     def effective_sample_size(self) -> float:
-        """Return (sum w)^2 / sum w^2."""
+        """The effective number of draws, (sum w)^2 / sum w^2."""
         return efficiency(self.log_weights) * len(self.x)
 
     def mean(self) -> Tensor:
@@ -62,7 +62,7 @@ class Draws:
         return values.gather(0, place)[0].double()
 
     def mode(self, column: int) -> Tensor:
-        """Return the value of most weight in a column, shape ()."""
+        """Return the value of a column with the largest total weight, shape ()."""
         values, place = self.x[:, column].unique(return_inverse=True)
         weights = self.log_weights.softmax(0)
         masses = weights.new_zeros(len(values)).index_add(0, place, weights)
@@ -77,14 +77,14 @@ class Draws:
 
 @dataclass(frozen=True)
 class IncompleteRow:
-    r"""A row of which some columns are given, and the model of the others.
+    r"""A row with missing entries, and the model of these given the others.
 
     .. math:: p(x_M | x_O) \propto q_0(x_M | x_O) e^{-E(x_O, x_M)}, \qquad
         \log p(x_O) = \log q_0(x_O) + \log E_{q_0(x_M | x_O)}[e^{-E}] - \log Z
 
-    The expectation is that of a normaliser, with q0(x_M | x_O) for a reference. Draws
-    from it are weighted; where 32 768 would not be worth `N_EFFECTIVE`, particles are
-    taken to the model through :math:`q_0(x_M | x_O) e^{-\beta E}`.
+    The expectation is estimated as log Z is, with q0(x_M | x_O) as the reference: by
+    weighted draws from it or, where 32 768 of them are worth less than `N_EFFECTIVE`,
+    by particles that are annealed through :math:`q_0(x_M | x_O) e^{-\beta E}`.
 
     Attributes
     ----------
@@ -93,9 +93,9 @@ class IncompleteRow:
     seed : int
         Seed that the row determines, for its draws.
     x : Tensor of shape (n_features,)
-        NaN in the columns of M: those that are missing, or free otherwise.
+        The row, NaN in the columns of M: missing ones, and others that are free.
     log_reference : float
-        log q0(x_O), or what takes its place where `conditional` is another density.
+        log q0(x_O), or its counterpart where `conditional` is another density.
     conditional : Density
         q0(x_M | x_O).
     full_energy : callable, (n, n_features) -> (n,)
@@ -131,7 +131,7 @@ class IncompleteRow:
         return annealing.follow(pilot, self.energy, self.conditional, generator)
 
     def draws(self, n_samples: int, generator: torch.Generator) -> Draws:
-        """Return draws of the missing columns, so many that n_samples differ."""
+        """Return draws of the missing columns, enough for n_samples distinct ones."""
         n_effective = max(N_EFFECTIVE, _DRAWS_A_SAMPLE * n_samples)
         draws = self._importance_draws(n_effective, generator)
         if draws is not None:
@@ -150,9 +150,9 @@ class IncompleteRow:
     def _importance_draws(
         self, n_effective: int, generator: torch.Generator
     ) -> Draws | None:
-        """Return weighted draws from q0(x_M | x_O), or None where too few count.
+        """Return weighted draws from q0(x_M | x_O), or None if weights are too uneven.
 
-        A trial says how many are needed, and is thrown away unless it is enough.
+        A trial tells how many are needed, and is discarded unless it is enough.
         """
         trial = self._weighted(_N_TRIAL, generator)
         if trial.effective_sample_size >= n_effective:
@@ -172,20 +172,20 @@ class IncompleteRow:
 def incomplete_rows(
     x: Tensor, energy: Energy, reference: Density
 ) -> Iterator[IncompleteRow]:
-    """Yield the rows of x, NaN where missing, a pattern of them after the other.
+    """Yield the rows of x, grouped by the pattern of their missing entries.
 
     Parameters
     ----------
     x : Tensor of shape (n, n_features)
-        Each row misses an entry.
+        Rows with at least one NaN each.
     energy : callable, (n, n_features) -> (n,)
         E, in nats, differentiable.
     reference : Density
-        q0, of closed marginals and conditionals.
+        q0, with `has_conditionals`.
     """
     for i, observed, marginal, conditional in by_pattern(x, reference):
         given = x[i, observed]
-        # One row at a time: sums round differently in company.
+        # One row at a time: sums of batches round differently.
         log_reference = marginal.log_prob(given[None].double()).item()
         parts = log_reference, conditional(given), energy
         yield IncompleteRow(i, row_seed(x[i]), x[i], *parts)
@@ -209,7 +209,7 @@ def row_seed(x: Tensor) -> int:
 
 
 def _r_hat(populations: Tensor) -> float:
-    """Return the largest R-hat over the columns, of populations (m, n, n_columns)."""
+    """Return the largest R-hat of a column, of populations (m, n, n_columns)."""
     within = populations.var(1).mean(0)
     between = populations.mean(1).var(0)
     return float((1 + between / within).sqrt().nan_to_num(1.0, torch.inf).max())

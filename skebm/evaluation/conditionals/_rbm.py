@@ -1,4 +1,4 @@
-"""Conditional means of a restricted Boltzmann machine given some visible units."""
+"""Conditional means and marginals of an RBM given some of its visible units."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from skebm.networks import RBM
 from skebm.networks.boltzmann._rbm import binary_digits, n_binary_states
 from skebm.samplers import Clamped
 
-#: Layers of so many states at most are summed out for each row.
+#: Layers of at most so many states are summed over for each row.
 MAX_STATES = 2.0**10
 _CHUNK_ELEMENTS = 2**21
 _N_CHAINS, _N_BURN_IN, _N_STEPS = 20, 50, 50
@@ -22,7 +22,7 @@ _N_CHAINS, _N_BURN_IN, _N_STEPS = 20, 50, 50
 def conditional_means(
     rbm: RBM, observed: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    r"""Means of v and h given the visible units that are observed.
+    r"""Return the means of v and h given the observed visible units.
 
     .. math:: E[v \mid v_O], \quad E[h \mid v_O] = \sum_{v_M} p(v_M \mid v_O) \,
         \sigma(c + W v), \qquad p(v_M \mid v_O) \propto e^{-F(v_O, v_M)}
@@ -63,12 +63,12 @@ def conditional_means(
 
 @torch.no_grad()
 def log_marginal_unnormalized(rbm: RBM, observed: Tensor) -> Tensor:
-    r"""Log probability of the visible units that are observed, up to log Z.
+    r"""Return the log probability of the observed visible units, up to log Z.
 
     .. math:: \log \sum_{v_M} e^{-F(v_O, v_M)}
         = \log \sum_h e^{c \cdot h + A(b + h W)} \, p(v_O \mid h)
 
-    by whichever sum is the shorter.
+    whichever sum has fewer terms.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def _n_completions(rbm: RBM, observed: Tensor) -> float:
 
 
 def _completions(rbm: RBM, observed: Tensor) -> Iterator[Tensor]:
-    """Yield the row with all states of its missing units, some at a time."""
+    """Yield the row with all states of its missing units, in chunks."""
     missing = observed.isnan()
     units, n = rbm.visible.subset(missing), int(missing.sum())
     for states in _state_indices(_n_completions(rbm, observed), rbm):
@@ -133,7 +133,7 @@ def _completions(rbm: RBM, observed: Tensor) -> Iterator[Tensor]:
 
 
 def _hiddens(rbm: RBM, observed: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield all states of the hidden units with log p(h, v_O), up to log Z."""
+    """Yield all states h of the hidden units with log p(h, v_O), up to log Z."""
     n_hidden = len(rbm.weight)
     for states in _state_indices(n_binary_states(n_hidden), rbm):
         h = binary_digits(states, n_hidden).to(rbm.weight)

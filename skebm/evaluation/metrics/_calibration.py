@@ -1,4 +1,4 @@
-"""How far probabilities are from the shares of right predictions."""
+"""Calibration error: predicted probabilities against frequencies."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def expected_calibration_error(
     *,
     classes: ArrayLike | None = None,
 ) -> float:
-    r"""Return the calibration error of the most probable class, bins of equal mass.
+    r"""Return the calibration error of the most probable class, in bins of equal mass.
 
     .. math:: \sum_b \frac{n_b}{n} \Big| \frac{1}{n_b} \sum_{i \in b} [\hat y_i = y_i]
               - \frac{1}{n_b} \sum_{i \in b} \max_k p_k(x_i) \Big|
@@ -84,7 +84,7 @@ def expected_calibration_error(
 
 
 def _check_probability(probability: ArrayLike) -> NDArray[np.float64]:
-    """Return p(y|x) as an array; raise ValueError saying what is wrong."""
+    """Return p(y|x) as an array; raise ValueError if it holds no probabilities."""
     array = np.asarray(probability, dtype=np.float64)
     if array.ndim != 2 or not len(array) or array.shape[1] < 2:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""How well scores tell outliers from normal rows."""
+"""Metrics of outlier detection: AUROC, average precision and FPR."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 @dataclass(frozen=True)
 class Detection:
-    """What scores are worth as detectors of outliers.
+    """Metrics of scores as detectors of outliers.
 
     Attributes
     ----------
     auroc : float
         Chance that a normal row scores above an outlier; ties count half.
     aupr : float
-        Average precision, the outliers being what is looked for.
+        Average precision, with the outliers as the positive class.
     fpr95 : float
-        Share of the outliers that are taken for normal where 95 % of the normal rows
-        are; low is good.
+        Share of the outliers that pass a threshold that 95 % of the normal rows pass;
+        low is good.
     """
 
     auroc: float
@@ -30,7 +30,7 @@ class Detection:
 
 
 def detection(normal: ArrayLike, outliers: ArrayLike) -> Detection:
-    r"""Judge scores that should be high on normal rows and low on outliers.
+    r"""Return metrics of scores that should be high on normal rows, low on outliers.
 
     .. math:: \mathrm{AUROC} = P(s > s') + \tfrac12 P(s = s'), \qquad
               \mathrm{FPR}_{95} = P(s' \ge t), \quad t: P(s \ge t) \ge 0.95
@@ -67,7 +67,7 @@ def detection(normal: ArrayLike, outliers: ArrayLike) -> Detection:
         checked_scores("outliers", outliers),
     )
     is_outlier = np.repeat([0, 1], [len(normal), len(outliers)])
-    # The metrics need finite numbers and only the order counts: -inf and inf are fine.
+    # The metrics need finite values and depend on ranks alone: infinities are allowed.
     rank = np.unique(np.concatenate([normal, outliers]), return_inverse=True)[1]
     threshold = np.sort(normal)[len(normal) // 20]
     return Detection(
@@ -78,7 +78,7 @@ def detection(normal: ArrayLike, outliers: ArrayLike) -> Detection:
 
 
 def checked_scores(name: str, scores: ArrayLike) -> NDArray[np.float64]:
-    """Return the scores as an array; raise ValueError naming what is wrong."""
+    """Return scores as an array; raise ValueError if there are none or NaN."""
     array = np.asarray(scores, dtype=np.float64)
     if array.ndim != 1 or not len(array) or np.isnan(array).any():
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Whether a density integrates to one: the check that knows nothing of log Z."""
+"""The integral of a density: a check that is independent of its log Z."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from sklearn.utils import check_random_state
 Array = NDArray[np.float64]
 
 _MAX_POINTS, _MAX_COMPONENTS, _ROWS_A_COMPONENT = 4000, 32, 50
-#: Weight and width, in standard deviations, of the component that bounds the weights.
+#: Share and width, in standard deviations, of the wide component.
 _WIDE_SHARE, _WIDTH = 0.1, 2.0
 _FLOOR = 1e-4
 
 
 @dataclass(frozen=True)
 class ProbabilityMass:
-    """How much probability a density spends.
+    """The estimated integral of a density.
 
     Attributes
     ----------
@@ -55,9 +55,9 @@ def probability_mass(
         x_i \sim g = 0.9 \, g_1 + 0.1 \, N(m, 4 S)
 
     The mixture of Gaussians g_1 is fitted to rows of X and to draws of the model
-    together, m and S are their mean and covariance. Nothing of the model's reference,
-    log Z or annealing is used but through ``score_samples`` and ``sample``. Good up to
-    about ten columns; beyond them look at the standard error.
+    together, m and S are their mean and covariance. The model is used through
+    ``score_samples`` and ``sample`` alone. The estimate is good up to about ten
+    columns; for more columns look at the standard error.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def probability_mass(
 
 
 def _points(model: Any, X: Array, rng: np.random.RandomState) -> Array:
-    """Return as many rows as draws of the model, shape (m, n_features)."""
+    """Return rows and as many draws of the model, shape (m, n_features)."""
     n = min(len(X), _MAX_POINTS // 2)
     drawn = model.sample(_MAX_POINTS // 2, random_state=rng.randint(2**31 - 1))
     drawn = drawn[0] if isinstance(drawn, tuple) else drawn  # a classifier's, with y
@@ -127,7 +127,7 @@ def _points(model: Any, X: Array, rng: np.random.RandomState) -> Array:
 
 
 class _Mixture:
-    """g, in the units of X."""
+    """The proposal g, in the units of X."""
 
     def __init__(self, points: Array, rng: np.random.RandomState) -> None:
         self.mean, scale = points.mean(0), points.std(0)
@@ -140,7 +140,7 @@ class _Mixture:
         self.wide.precisions_cholesky_ /= _WIDTH
 
     def draw(self, n: int) -> tuple[Array, Array]:
-        """Return n draws and log g there."""
+        """Return n draws and log g at each."""
         n_wide = round(_WIDE_SHARE * n)
         parts = [(self.narrow, n - n_wide), (self.wide, n_wide)]
         z = np.vstack([mixture.sample(k)[0] for mixture, k in parts if k])

@@ -1,4 +1,4 @@
-"""Estimators of log Z by name; a new one is a class in a file here, and a row."""
+"""Estimators of log Z by name: a new one is a class in a file here and a row."""
 
 from skebm.evaluation.normalizers._ais import AnnealedImportanceSampling
 from skebm.evaluation.normalizers._auto import AutoNormalizer

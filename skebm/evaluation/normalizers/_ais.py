@@ -39,18 +39,18 @@ class AnnealedImportanceSampling(AbstractNormalizer):
     and the standard error honest. As many particles go the way back, from rows of data
     where there are some, else from the pilot's particles.
 
-    A reference that has transitions of its own (`Density.transition`) moves the
-    particles first, by fresh draws and by steps that are as long in each direction as
-    its components are wide, accepted by the energy alone: no gradient is asked for.
-    Where three quarters of the steps are accepted the sampler is left out.
+    A reference with transitions (`Density.transition`) moves the particles first, by
+    fresh draws and by steps that are as long in each direction as its components are
+    wide, accepted by the energy alone, without gradients.
+    Where three quarters of the steps are accepted the sampler is not used.
 
     Parameters
     ----------
     n_particles : int, default=512
         n, the number of independent particles.
     sampler : {"hmc", "mala"} or AbstractSampler, default="hmc"
-        What moves the particles where the reference doesn't, or not far enough; its
-        step size is adapted, in whitened coordinates.
+        Moves the particles where the reference does not, or not far enough. Its step
+        size is adapted, for whitened columns.
     n_temperatures : int or "auto", default="auto"
         K. "auto" takes the squared thermodynamic length over `log_weight_variance`.
     log_weight_variance : float, default=0.35
@@ -136,7 +136,7 @@ class AnnealedImportanceSampling(AbstractNormalizer):
     def pilot(
         self, energy: Energy, reference: ReferenceDensity, generator: torch.Generator
     ) -> Annealed:
-        """Find the way from the reference to the model."""
+        """Find the temperatures from the reference to the model, by an adaptive run."""
         return anneal(
             energy,
             reference,
@@ -154,7 +154,7 @@ class AnnealedImportanceSampling(AbstractNormalizer):
         reference: ReferenceDensity,
         generator: torch.Generator,
     ) -> LogNormalizer:
-        """Send independent particles along the pilot's way."""
+        """Estimate log Z by independent particles on the schedule of the pilot."""
         log_weights = annealed_log_weights(
             energy,
             reference,
@@ -179,7 +179,7 @@ class AnnealedImportanceSampling(AbstractNormalizer):
         generator: torch.Generator,
         rows: Tensor | None,
     ) -> LogNormalizer:
-        """Estimate -log Z by as many particles on the way back, from rows of data."""
+        """Estimate -log Z by as many particles in reverse, from rows of data."""
         return reverse_estimate(
             energy,
             reference,
@@ -193,7 +193,7 @@ class AnnealedImportanceSampling(AbstractNormalizer):
         )
 
     def resolve_n_temperatures(self, pilot: Annealed) -> int:
-        """K, given the pilot's thermodynamic length."""
+        """Return K, given the thermodynamic length of the pilot."""
         if self.n_temperatures == "auto":
             return max(4, math.ceil(pilot.length**2 / self.log_weight_variance))
         return int(self.n_temperatures)
@@ -209,7 +209,7 @@ def annealed_log_weights(
     n_moves: int,
     generator: torch.Generator,
 ) -> Tensor:
-    """Log weights, shape (n_particles,), of independent particles on a fixed way."""
+    """Return log weights of independent particles on a fixed schedule."""
     x = reference.sample(n_particles, generator)
     log_weights, beta = -rungs[0].beta * energies(energy, x), rungs[0].beta
     for rung, following in pairwise(rungs):

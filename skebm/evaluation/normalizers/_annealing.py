@@ -1,4 +1,4 @@
-"""From the reference to the model through tempered densities."""
+"""Adaptive sequential Monte Carlo from the reference to the model."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from skebm.samplers import AbstractSampler
 from skebm.samplers._point import Energy
 
 _MAX_TEMPERATURES = 200
-#: Share of the reference's transitions accepted from which the sampler is left out: it
-#: would be most of the cost.
+#: Share of accepted transitions of the reference from which the sampler is not used,
+#: since it would be most of the cost.
 ENOUGH_ACCEPTED = 0.75
 
 
 @dataclass(frozen=True)
 class Rung:
-    """One tempered density on the way and how to move within it.
+    """One tempered density of the schedule, and how particles move within it.
 
     Attributes
     ----------
@@ -42,11 +42,11 @@ class Rung:
         Thermodynamic length from the rung before: the standard deviation, in nats,
         of the log weights between the two.
     step_size : float
-        Of the sampler, in whitened coordinates.
+        Step size of the sampler, for whitened columns.
     factor : Tensor of shape (d, d)
         Cholesky factor of the particles' covariance.
     acceptance : float
-        Share of the reference's transitions that moved a particle; 0 where it has none.
+        Share of the reference's transitions that moved a particle; 0 without any.
     """
 
     beta: float
@@ -65,7 +65,7 @@ class Rung:
         *,
         generator: torch.Generator,
     ) -> Tensor:
-        """Move x, leaving this density invariant: by the reference, by a sampler."""
+        """Move x by the reference and by a sampler; this density stays invariant."""
         density = Density.adapt(reference)
         if density.has_transitions:
             x, _ = step_by_reference(energy, density, self.beta, x, n_moves, generator)
@@ -78,7 +78,7 @@ class Rung:
 
 @dataclass(frozen=True)
 class Annealed:
-    """What one adaptive run leaves: particles at beta = 1, the way, its log Z."""
+    """The result of an adaptive run: particles at beta = 1, the schedule, log Z."""
 
     x: Tensor
     rungs: list[Rung]
@@ -86,11 +86,11 @@ class Annealed:
 
     @property
     def length(self) -> float:
-        """Thermodynamic length of the whole way, in nats."""
+        """The thermodynamic length of the schedule, in nats."""
         return math.fsum(rung.length for rung in self.rungs)
 
     def schedule(self, n_temperatures: int) -> list[Rung]:
-        """`n_temperatures` rungs at equal thermodynamic distances, the last at 1."""
+        """Return rungs at equal thermodynamic distances, the last at beta = 1."""
         ends = list(accumulate(rung.length for rung in self.rungs))
         rungs = []
         for k in range(1, n_temperatures + 1):
@@ -105,7 +105,7 @@ class Annealed:
 
 
 def tempered(energy: Energy, reference: ReferenceDensity, beta: float) -> Energy:
-    """-log q0(x) + beta E(x)."""
+    """Return the energy of a tempered density, -log q0(x) + beta E(x)."""
     return lambda x: beta * energy(x) - reference.log_prob(x)
 
 
@@ -119,11 +119,11 @@ def anneal(
     target_efficiency: float,
     generator: torch.Generator,
 ) -> Annealed:
-    """Sequential Monte Carlo that chooses its temperatures and step sizes on the way.
+    """Run sequential Monte Carlo with adaptive temperatures and step sizes.
 
-    Each rung is as far as the effective sample size of the incremental weights,
-    as a fraction, allows: `target_efficiency`. There the particles are resampled and
-    moved `n_moves` times.
+    The next temperature is the one at which the effective sample size of the
+    incremental weights, as a fraction, is `target_efficiency`. There the particles are
+    resampled and moved `n_moves` times.
 
     References
     ----------
@@ -152,7 +152,7 @@ def anneal(
                 energy, density, beta, x, n_moves, generator
             )
         if density.is_discrete:
-            acceptance = 1.0  # in part; a sampler would leave its values
+            acceptance = 1.0  # a sampler would leave the isolated values
         if acceptance < ENOUGH_ACCEPTED:
             target = tempered(energy, density, beta)
             x, step_size = move(target, x, factor, sampler, n_moves, generator)
@@ -162,7 +162,7 @@ def anneal(
 
 
 def _next_step(values: Tensor, longest: float, target: float) -> float:
-    """Largest step in beta, at most `longest`, that keeps the target efficiency."""
+    """Return the largest step in beta, up to `longest`, of the target efficiency."""
     values = values.cpu()
     finite = values[values.isfinite()]
     if len(finite) == 0:
@@ -199,8 +199,8 @@ def annealed_samples(
     .. math:: p_k(x) \propto q_0(x) \exp(-\beta_k E(x)), \qquad
         0 < \beta_1 < \dots < \beta_K = 1
 
-    reweighted, resampled and moved at each; the last moves separate duplicates. Where
-    the energy changes little K is 1: importance resampling, then moves.
+    and are reweighted, resampled and moved at each; the last moves separate duplicates.
+    Where the energy varies little K is 1, which is importance resampling with moves.
 
     Parameters
     ----------
@@ -213,11 +213,11 @@ def annealed_samples(
     generator : torch.Generator
         The only source of randomness.
     sampler : {"hmc", "mala"} or AbstractSampler, default="hmc"
-        What moves the particles where the reference has no transitions or too few are
-        accepted; its step size is adapted in whitened coordinates.
+        Moves the particles where the reference has no transitions or too few are
+        accepted. Its step size is adapted, for whitened columns.
     min_particles : int, default=1000
-        Fewer samples than this are thinned from as many particles, so that the masses
-        of modes are right for one draw, too.
+        Least number of particles, of which fewer samples are picked, so that the masses
+        of modes are right for a single draw too.
     n_moves : int, default=3
         Steps of the sampler at each temperature; the reference makes four times as
         many.

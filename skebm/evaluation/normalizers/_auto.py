@@ -1,4 +1,4 @@
-"""The estimator of log Z behind normalizer="auto"."""
+"""The estimator of log Z for ``normalizer="auto"``."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from skebm.utils import check_range, is_count, is_positive
 MAX_DRAWS = 1_000_000
 #: Columns up to which a grid is cheaper than draws.
 MAX_QUADRATURE = 2
-#: Columns up to which a round may take all its moves.
+#: Columns up to which a round may take all of `max_moves`.
 NARROW = 64
 MIN_PARTICLES = 128
-#: Temperatures on the way back from rows: by the few that a short way needs, what rows
-#: and model differ in would look like a larger Z.
+#: Least number of temperatures in reverse: with fewer, differences between the rows and
+#: the model would look like a larger Z.
 MIN_RETURN_TEMPERATURES = 16
 
 
 def _unchecked(estimate: LogNormalizer, n_features: int) -> LogNormalizer:
-    """Return it as one that annealing would have to check."""
+    """Return the estimate as untrusted, since no annealing has checked it."""
     if not estimate.trusted:
         return estimate
     reason = f"in {n_features} columns no annealing has checked it"
@@ -43,15 +43,16 @@ def _unchecked(estimate: LogNormalizer, n_features: int) -> LogNormalizer:
 class AutoNormalizer(AbstractNormalizer):
     """Quadrature or importance sampling where they suffice, else annealing.
 
-    In one or two columns `Quadrature` integrates, unless its errors are large. Else a
-    first round of importance sampling says how many draws would bring its standard
-    error to 0.005 nats; where a million suffice, that many fresh ones are the estimate.
-    Otherwise one pilot finds the way, a trial of annealed importance sampling sets the
-    number of temperatures, and fresh particles give the estimate. Should it miss
-    `tolerance`, further rounds double the temperatures (or the particles, once the
-    effective sample size is above a half) until it is met and particles on the way back
-    agree, or the next round would exceed the budget. Such particles check importance
-    sampling, too. The budget counts moves, not seconds: one seed gives one result.
+    In one or two columns `Quadrature` integrates, unless its errors are large.
+    Otherwise a first round of importance sampling tells how many draws would bring its
+    standard error to 0.005 nats; if a million suffice, that many fresh ones give the
+    estimate. If not, a pilot run finds the schedule, a trial of annealed importance
+    sampling sets the number of temperatures, and fresh particles give the estimate.
+    Should it miss `tolerance`, further rounds double the temperatures (or the
+    particles, once the effective sample size is above a half) until it is met and the
+    reverse estimate agrees, or the next round would exceed the budget. Reverse
+    particles check importance sampling too. The budget counts moves, not seconds: one
+    seed gives one result.
 
     Parameters
     ----------
@@ -157,7 +158,7 @@ class AutoNormalizer(AbstractNormalizer):
         generator: torch.Generator,
         rows: Tensor | None,
     ) -> LogNormalizer | None:
-        """Integrate where the integrand is smooth enough."""
+        """Return the estimate by quadrature, or None where it is not trusted."""
         try:
             result = Quadrature().estimate(
                 energy, reference, generator=generator, rows=rows
@@ -170,7 +171,7 @@ class AutoNormalizer(AbstractNormalizer):
     def _importance_sampling(
         energy: Energy, reference: ReferenceDensity, generator: torch.Generator
     ) -> LogNormalizer:
-        """Sample by importance to 0.005 nats where that is within reach."""
+        """Estimate by importance sampling, to 0.005 nats where that is affordable."""
         trial = ImportanceSampling().estimate(energy, reference, generator=generator)
         wanted = trial.n_samples * (trial.standard_error / 0.005) ** 2
         if wanted <= trial.n_samples or not wanted <= MAX_DRAWS:
@@ -188,10 +189,10 @@ class AutoNormalizer(AbstractNormalizer):
         generator: torch.Generator,
         max_moves: int,
     ) -> int:
-        """Temperatures that let the standard error be 0.7 `tolerance`, by a trial.
+        """Return the number of temperatures for a standard error of 0.7 `tolerance`.
 
-        The trial is thrown away. To keep it where it happens to look good would bias
-        log Z downwards: weights that miss their upper tail look the best.
+        A trial tells it and is discarded. Keeping it where it looks good would bias
+        log Z downwards: weights that miss their upper tail look best.
         """
         n = annealing.n_particles
         affordable = max(1, max_moves // n)

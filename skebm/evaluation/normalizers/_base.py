@@ -1,4 +1,4 @@
-"""What estimates log Z, and the simplest way: importance sampling."""
+"""The base class of estimators of log Z, and importance sampling."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ class AbstractNormalizer(BaseEstimator, ABC):
         generator : torch.Generator
             The only source of randomness.
         rows : Tensor of shape (m, d), default=None
-            Rows of data, best ones that E was not trained on, where reverse chains can
-            start.
+            Rows of data where reverse chains can start, preferably rows that E was not
+            trained on.
 
         Returns
         -------
         LogNormalizer
-            The estimate, its standard error in nats, whether to trust it, and, of
-            estimators that have one, an estimate from the other side.
+            The estimate, its standard error in nats, whether to trust it, and, if there
+            is one, the estimate of reverse chains.
 
         Raises
         ------
@@ -109,7 +109,7 @@ class ImportanceSampling(AbstractNormalizer):
         rows: Tensor | None = None,
     ) -> LogNormalizer:
         """Estimate log Z; see `AbstractNormalizer.estimate`."""
-        del rows  # plain weights have no way back
+        del rows  # there are no reverse chains
         self.check_options()
         first = reference.sample(1, generator)
         largest = chunk_rows(first.shape[1])

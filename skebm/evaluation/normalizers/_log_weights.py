@@ -1,4 +1,4 @@
-"""Importance weights: what they say of log Z, and how far to trust them."""
+"""Estimates of log Z from importance weights, and whether to trust them."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ class LogNormalizer:
     n_samples : int
         n, the number of independent draws or particles.
     method : str
-        The class that made it.
+        Name of the class that made it.
     trusted : bool
         False where the weights cannot carry the estimate, or the reverse one disagrees.
     reason : str
-        Why not; empty where trusted.
+        Why it is not trusted; empty where it is.
     reverse_log_normalizer : float
         The estimate of chains that go from the model back to q0; NaN where there is
         none. It errs upwards where the forward one errs downwards.
@@ -71,9 +71,9 @@ class LogNormalizer:
 
     @property
     def upper(self) -> float:
-        """The estimate plus two standard errors, or the reverse one if it is larger.
+        """The estimate plus two standard errors, or the reverse one if that is larger.
 
-        A score with this log Z does not flatter the model.
+        A score with this log Z does not overrate the model.
         """
         forward = self.log_normalizer
         if self.standard_error > 0:
@@ -82,12 +82,12 @@ class LogNormalizer:
         return forward if math.isnan(reverse) else max(forward, reverse)
 
 
-#: What is known of a normalised density: log Z = 0.
+#: The exact result for a normalised density, log Z = 0.
 NORMALIZED = LogNormalizer(0.0, 0.0, 1.0, 0, "exact", True)
 
 
 def summarize(log_weights: Tensor, method: str) -> LogNormalizer:
-    r"""Turn n independent log weights of mean weight Z into an estimate of log Z.
+    r"""Return an estimate of log Z from n independent log weights of mean weight Z.
 
     .. math::
         \log \hat Z = \log \tfrac1n \sum_i w_i, \qquad
@@ -118,9 +118,9 @@ def summarize(log_weights: Tensor, method: str) -> LogNormalizer:
 def bracket(
     forward: LogNormalizer, backward: LogNormalizer, slack: float = 0.25
 ) -> LogNormalizer:
-    """Join an estimate of log Z with one of -log Z by reverse chains.
+    """Combine an estimate of log Z with one of -log Z by reverse chains.
 
-    Over `slack` nats and three standard errors apart, neither is trusted.
+    It is not trusted where they differ by over `slack` nats and three standard errors.
     """
     reverse, error = -backward.log_normalizer, backward.standard_error
     result = replace(
@@ -152,12 +152,12 @@ def _distrust(log_normalizer: float, error: float, fraction: float, n: int) -> s
 
 
 def energies(energy: Energy, x: Tensor) -> Tensor:
-    """Energies in float64, shape (n,), in bounded memory.
+    """Return energies in float64, shape (n,), in bounded memory.
 
     Raises
     ------
     FloatingPointError
-        Where an energy is NaN or -inf: no density has such a one.
+        Where an energy is NaN or -inf, which no density has.
     ValueError
         Where the energy has not shape (n,).
     """
@@ -172,6 +172,6 @@ def energies(energy: Energy, x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def any_energies(energy: Energy, x: Tensor) -> Tensor:
-    """Energies as `energies` returns them, whatever they are."""
+    """Return energies as `energies` does, infinite ones and NaN included."""
     chunks = x.split(chunk_rows(x.shape[1]))
     return torch.cat([checked(energy(rows), len(rows)) for rows in chunks]).double()

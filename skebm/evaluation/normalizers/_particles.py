@@ -1,4 +1,4 @@
-"""What is done to a population of particles: reweight, resample, move."""
+"""Steps of a population of particles: reweight, resample, move."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from skebm.samplers import HMC, MALA, AbstractMetropolisSampler, AbstractSampler
 from skebm.samplers._point import Energy
 from skebm.utils import uniform_like
 
-# In whitened coordinates a trajectory of a quarter period, about 1.5, mixes best.
+# In whitened columns a trajectory of a quarter period, about 1.5, mixes best.
 _SAMPLERS: dict[str, AbstractSampler] = {
     "hmc": HMC(step_size=0.5, n_leapfrog_steps=3, target_acceptance=0.9),
     "mala": MALA(step_size=0.5),
 }
 
-#: Transitions of the reference beside a step of the sampler: they ask no gradients.
+#: Transitions of the reference for each fresh draw of it.
 N_TRANSITIONS = 3
 _SHORTEST_STEP = 0.05
 
@@ -36,12 +36,12 @@ def move(
     n_steps: int,
     generator: torch.Generator,
 ) -> tuple[Tensor, float]:
-    """Move the particles in whitened coordinates z, x = L z; also the step size."""
+    """Return particles moved in whitened columns z, x = L z, and the step size."""
     z = torch.linalg.solve_triangular(factor, x.mT, upper=False).mT
     moved, diagnostics = sampler.run(
         lambda z: energy(z @ factor.mT), z, n_steps=n_steps, generator=generator
     )
-    # A particle that stayed keeps its very x: rounding must not push it off a box.
+    # A particle that stayed keeps its x: rounding could push it out of a box.
     stayed = (moved == z).all(1, keepdim=True)
     return torch.where(stayed, x, moved @ factor.mT), diagnostics["step_size"]
 
@@ -54,12 +54,12 @@ def step_by_reference(
     n_rounds: int,
     generator: torch.Generator,
 ) -> tuple[Tensor, float]:
-    """Move x by Metropolis steps for q0 exp(-beta E) that q0 itself proposes.
+    """Move x by Metropolis steps for q0 exp(-beta E) with proposals of q0.
 
     A round is a fresh draw of q0, which may lead to any component, and three of its
-    transitions. Also the share of transitions that moved a row. Their scales are
-    log-uniform, so that nothing is to be tuned: long ones change what a row is in,
-    short ones are seldom refused.
+    transitions. Their scales are log-uniform and need no tuning: long steps change a
+    row within its component, short ones are seldom rejected. Returned are the rows and
+    the share of transitions that moved one.
     """
     values, accepted = energies(energy, x), torch.zeros((), device=x.device)
     for i in range(n_rounds * (1 + N_TRANSITIONS)):
@@ -83,7 +83,7 @@ def step_by_reference(
 
 
 def covariance_factor(x: Tensor) -> Tensor:
-    """Cholesky factor of the covariance of x, shrunk to its diagonal for few rows."""
+    """Return a factor of the covariance of x, shrunk to its diagonal for few rows."""
     n, d = x.shape
     covariance = torch.cov(x.mT.double()).reshape(d, d)
     variance = covariance.diagonal().clamp(min=1e-12)
@@ -98,7 +98,7 @@ def covariance_factor(x: Tensor) -> Tensor:
 def resample(
     log_weights: Tensor, generator: torch.Generator, n_samples: int | None = None
 ) -> Tensor:
-    """Systematic resampling: n indices, each w_i n times up to rounding.
+    """Return n indices by systematic resampling, i about w_i n times.
 
     n is `n_samples`, or the number of weights.
     """
@@ -113,7 +113,7 @@ def resample(
 
 
 def efficiency(log_weights: Tensor) -> float:
-    """Effective sample size of the weights as a fraction."""
+    """Return the effective sample size of the weights as a fraction."""
     log_sums = 2 * log_weights.logsumexp(0) - (2 * log_weights).logsumexp(0)
     return float(log_sums.exp()) / len(log_weights)
 

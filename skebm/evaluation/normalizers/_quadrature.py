@@ -1,4 +1,4 @@
-"""log Z by adaptive quadrature, in one to three dimensions."""
+"""Adaptive quadrature of log Z, in one to three dimensions."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ _Integrand = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 class Quadrature(AbstractNormalizer):
-    r"""Gauss-Legendre rules on cells that are halved where they matter.
+    r"""Gauss-Legendre quadrature on cells that are halved where errors are large.
 
     .. math:: Z = \int q_0(x) e^{-E(x)} dx \approx \sum_{\text{cells}} |c|
         \sum_i w_i \, q_0(x_{ci}) \, e^{-E(x_{ci})}
 
     The first cells hold equally many of the reference's draws and of the rows, so that
-    narrow modes and outliers have cells of their own. A cell's error is the difference
+    narrow modes and outliers have their own cells. A cell's error is the difference
     between product rules of four and of three nodes a dimension; the worst cells are
-    halved until the sum of errors is small. Shells around the cells are added while
-    the outermost ones matter; a reference on a box needs none. The integral of q0 by
-    the same nodes should be 1; what it lacks is added to the standard error.
+    halved until the sum of errors is small. Shells around the cells are added while the
+    outermost ones count; a reference on a box needs none. The integral of q0 by the
+    same nodes should be 1; what it lacks is added to the standard error.
 
     Parameters
     ----------
     tolerance : float, default=2e-4
         Sum of the cells' errors to reach, relative to Z: nats, in effect.
     max_evaluations : int, default=500_000
-        Energies that may be evaluated.
+        Largest number of energies to evaluate.
 
     References
     ----------
@@ -114,7 +114,7 @@ class Quadrature(AbstractNormalizer):
         def integrand(x: Tensor) -> tuple[Tensor, Tensor]:
             x = x.to(like)
             log_reference = -energies(lambda x: -reference.log_prob(x), x)
-            # Where q0 is zero E may be anything.
+            # Where q0 is zero E may have any value.
             log_density = torch.full_like(log_reference, -math.inf)
             inside = log_reference > -math.inf
             log_density[inside] = log_reference[inside] - energies(energy, x[inside])
@@ -164,7 +164,7 @@ class Quadrature(AbstractNormalizer):
         )
 
     def _refine(self, cells: _Cells) -> None:
-        """Halve cells until their errors are small or the budget is spent."""
+        """Halve cells until their errors are small or the evaluations are used up."""
         while cells.error > self.tolerance:
             if cells.n_evaluations >= self.max_evaluations:
                 break
@@ -220,7 +220,7 @@ class _Cells:
         )
 
     def _errors(self) -> Tensor:
-        """Error of each cell, relative to the whole, for both integrals."""
+        """Return the error of each cell, relative to the whole, of both integrals."""
         parts = (self.log_integrals - self.log_integral).exp()
         return (parts[:, 0] - parts[:, 1]).abs() + (
             self.reference[:, 0] - self.reference[:, 1]
@@ -228,27 +228,27 @@ class _Cells:
 
     @property
     def error(self) -> float:
-        """Sum of the errors."""
+        """The sum of the errors."""
         return float(self._errors().sum().nan_to_num(math.inf))
 
     @property
     def log_integral(self) -> float:
-        """Log of the integral of q0 exp(-E)."""
+        """The log of the integral of q0 exp(-E)."""
         return float(self.log_integrals[:, 0].logsumexp(0))
 
     @property
     def reference_mass(self) -> float:
-        """Integral of q0."""
+        """The integral of q0."""
         return float(self.reference[:, 0].sum())
 
     def share(self, chosen: Tensor) -> float:
-        """Share of some cells in the integral."""
+        """Return the share of some cells in the integral."""
         parts = self.log_integrals[chosen, 0] - self.log_integral
         return float(parts.exp().sum())
 
 
 def _rule(n: int, d: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Nodes in [0, 1]^d and log weights of the product of n-node Gauss rules."""
+    """Return nodes in [0, 1]^d and log weights of the product of n-node Gauss rules."""
     nodes, weights = np.polynomial.legendre.leggauss(n)
     grid = torch.tensor(list(product((nodes + 1) / 2, repeat=d))).to(like)
     log_weights = torch.tensor(list(product(np.log(weights / 2), repeat=d)))
@@ -267,10 +267,10 @@ def _steepest(log_values: Tensor, d: int) -> Tensor:
 
 
 def _split(points: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-    """Corners of cells that divide the box, each with few of the points.
+    """Return the corners of cells that divide the box, each with few of the points.
 
     A box is cut at the median, or where a gap of over half its width begins, so that
-    the cells about a narrow cluster are narrow, too.
+    the cells about a narrow cluster are narrow too.
     """
     cells, waiting = [], [(points, low, high, 0)]
     while waiting:
@@ -308,7 +308,7 @@ def _cut(inside: Tensor, a: Tensor, b: Tensor, depth: int) -> tuple[int, Tensor]
 
 
 def _shell(a: Tensor, b: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-    """Corners of the 3^d - 1 cells between the box [a, b] and a wider one."""
+    """Return the corners of the 3^d - 1 cells between a box and a wider one."""
     ends = torch.stack([low, a, b, high])
     d = len(a)
     places = torch.tensor([p for p in product(range(3), repeat=d) if set(p) != {1}])

@@ -1,4 +1,4 @@
-"""log Z and pseudo-likelihood of restricted Boltzmann machines."""
+"""Estimators of log Z and the pseudo-likelihood of RBMs."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from skebm.evaluation.normalizers._log_weights import LogNormalizer, bracket, su
 from skebm.networks import RBM
 from skebm.networks.boltzmann._rbm import binary_digits, n_binary_states
 
-#: Layers of so many units at most are summed out state by state.
+#: A layer of at most so many units is summed over state by state.
 MAX_ENUMERATED = 20
-#: Small blocks are quick, and leave no holes of their size in memory.
+#: Small blocks are fast and do not fragment memory.
 _CHUNK_ELEMENTS = 2**17
 _PILOT_TEMPERATURES, _PILOT_PARTICLES, _BURN_IN = 100, 64, 50
 
 
 def can_enumerate(rbm: RBM) -> bool:
-    """Tell whether log Z can be had exactly: a layer of at most 20 units' states."""
+    """Return True if a layer has few enough states, 2^20, to sum over for log Z."""
     n_hidden, n_statistics = rbm.weight.shape
     n_visible = rbm.visible.n_states(n_statistics)
     return min(n_binary_states(n_hidden), n_visible) <= 2**MAX_ENUMERATED
@@ -30,7 +30,7 @@ def can_enumerate(rbm: RBM) -> bool:
 
 @torch.no_grad()
 def enumerated_log_normalizer(rbm: RBM) -> LogNormalizer:
-    r"""Sum exactly over the layer with fewer states, in float64.
+    r"""Return the exact log Z, a sum over the layer with fewer states, in float64.
 
     .. math:: Z = \sum_h e^{c \cdot h + A(b + h W)} = \sum_v e^{-F(v)}
 
@@ -79,7 +79,7 @@ def enumerated_log_normalizer(rbm: RBM) -> LogNormalizer:
 
 
 class RBMAnnealing(BaseEstimator):
-    r"""Annealed importance sampling of an RBM from independent units, both ways.
+    r"""Annealed importance sampling of an RBM from independent units, and in reverse.
 
     .. math:: f_\beta(v) = e^{(\beta b + (1 - \beta) b_0) \cdot s(v)} \, m(v)
         \prod_j (1 + e^{\beta (c + W s(v))_j}), \qquad
@@ -89,8 +89,8 @@ class RBMAnnealing(BaseEstimator):
     Hidden units are summed out, chains move by block Gibbs, and a pilot run spaces the
     betas so that each step costs alike. The number of betas is doubled until the
     standard error is below `tolerance` and the reverse estimate agrees. The reverse
-    chains start at `rows` of data, are burnt in at beta = 1, and go the way back: where
-    the forward chains miss a mode that data are in, the two disagree.
+    chains start at `rows` of data, are burnt in at beta = 1, and go back to independent
+    units. Where forward chains miss a mode of the data, the two estimates disagree.
 
     Parameters
     ----------
@@ -99,9 +99,9 @@ class RBMAnnealing(BaseEstimator):
     n_temperatures : int or "auto", default="auto"
         Number of betas; "auto" begins at 200.
     tolerance : float, default=0.05
-        Standard error that is enough, in nats.
+        Standard error to reach, in nats.
     max_moves : int, default=1_000_000
-        Betas times particles that "auto" may take in a round.
+        Largest product of betas and particles in a round of "auto".
 
     References
     ----------
@@ -142,7 +142,7 @@ class RBMAnnealing(BaseEstimator):
     def estimate(
         self, rbm: RBM, base_bias: Tensor, rows: Tensor, generator: torch.Generator
     ) -> LogNormalizer:
-        """Estimate log Z.
+        """Estimate log Z of an RBM.
 
         Parameters
         ----------
@@ -182,7 +182,7 @@ class RBMAnnealing(BaseEstimator):
 
 
 class _Path:
-    """The tempered machines between independent units and an RBM."""
+    """The tempered RBMs between independent units and an RBM."""
 
     def __init__(self, rbm: RBM, base_bias: Tensor, generator: torch.Generator) -> None:
         self.rbm, self.base_bias, self.generator = rbm, base_bias, generator
@@ -234,7 +234,7 @@ class _Path:
 
 
 def _equidistant(betas: Tensor, spread: Tensor, n_temperatures: int) -> Tensor:
-    """Betas from 0 to 1 between which the log weights spread alike."""
+    """Return betas from 0 to 1 with equal spreads of the log weights between them."""
     spread = spread.cpu() + 0.1 * spread.mean().cpu() + 1e-12
     length = torch.cat([spread.new_zeros(1), spread.cumsum(0)])
     goals = torch.linspace(0, 1, n_temperatures + 1, dtype=length.dtype) * length[-1]
@@ -248,7 +248,7 @@ def _equidistant(betas: Tensor, spread: Tensor, n_temperatures: int) -> Tensor:
 
 @torch.no_grad()
 def pseudo_log_likelihood(rbm: RBM, v: Tensor, columns: Tensor | None = None) -> Tensor:
-    r"""Log pseudo-likelihood of binary rows, in nats.
+    r"""Return the log pseudo-likelihood of binary rows, in nats.
 
     .. math:: \sum_i \log p(v_i \mid v_{-i})
         = \sum_i \log \sigma(F(\bar v^{(i)}) - F(v)), \qquad
@@ -260,8 +260,8 @@ def pseudo_log_likelihood(rbm: RBM, v: Tensor, columns: Tensor | None = None) ->
         With Bernoulli visible units.
     v : Tensor of shape (n, d)
     columns : Tensor of shape (n,), default=None
-        One column a row to stand for all, so that d times its term is an unbiased
-        estimate; None takes all columns.
+        One column for each row, so that d times its term is an unbiased estimate; None
+        takes all columns.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""log Z from the other side: chains that go from the model back to the reference."""
+"""Estimates of log Z by chains that go from the model back to the reference."""
 
 from __future__ import annotations
 
@@ -35,21 +35,22 @@ def reverse_estimate(
     .. math:: \widehat{1/Z} = \frac1n \sum_i \exp\Big(\sum_{k=1}^K
         (\beta_k - \beta_{k-1})\, E(y_i^{(k)})\Big), \qquad y_i^{(K)} \sim s
 
-    With :math:`s = p` the mean is 1/Z, so that its minus logarithm is high on average.
-    Nobody can draw from p exactly. Chains that start at rows of data and are burnt in
-    at beta = 1 follow some s, and the mean is then
+    With :math:`s = p` the mean is 1/Z, so that minus its logarithm is too high on
+    average. Exact draws from p are impossible. Chains that start at rows of data and
+    are burnt in at beta = 1 follow some density s, and the mean is then
 
     .. math:: \frac1Z \, E_{x \sim f}\Big[\frac{s(x)}{p(x)}\Big],
 
-    where f is what forward chains end in, before weighting. So it is 1/Z for any s
-    where the forward chains mix, and less, which means a higher estimate of Z, where s
-    holds rows that no forward chain comes to. That is what the pilot's particles, which
-    take the rows' place where there are none, could not show: they are forward chains.
+    where f is the density of the ends of forward chains, before weighting. So it is 1/Z
+    for any s where the forward chains mix. It is smaller, which means a higher estimate
+    of Z, where s has mass that no forward chain reaches. The particles of the pilot,
+    which replace the rows where there are none, could not show that, since they are
+    forward chains.
 
-    Starts that burn-in leaves far less likely than every particle of the pilot are
-    dropped: outliers in the data, where p has no mass. Forward chains that end where
-    the energy is infinite, a share a of the n, have a weight of zero; f is then that of
-    the others, and the sum above has -log(1 - a) added.
+    Starts that are far less likely after burn-in than every particle of the pilot are
+    dropped: they are outliers of the data, where p has no mass. Forward chains that end
+    where the energy is infinite, a share a of the n, have a weight of zero; f is then
+    the density of the others, and -log(1 - a) is added.
 
     References
     ----------

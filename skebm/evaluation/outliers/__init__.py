@@ -1,4 +1,4 @@
-"""Outlier scores by name; a new one is a class in a file here, and a row."""
+"""Outlier scores by name: a new one is a class in a file of this folder and a row."""
 
 from skebm.evaluation.outliers._combined import Combined
 from skebm.evaluation.outliers._mixture import BlurredDensity, MixtureDensity

@@ -22,8 +22,8 @@ class Combined(StandardizedMean):
 
     .. math:: s(x) = \tfrac12 \sum_{j=1}^2 \frac{s_j(x) - m_j}{\sigma_j}
 
-    with mean and standard deviation over held-out rows. Where one is blind the other
-    often sees.
+    with mean and standard deviation over held-out rows. Each score often detects the
+    outliers that the other one misses.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ class Combined(StandardizedMean):
         return self.mean(values)
 
     def arrays(self) -> dict[str, Tensor]:
-        """Return the arrays of both under their names, location and scale."""
+        """Return location, scale and the arrays of both, prefixed by their names."""
         named = {"location": self.location, "scale": self.scale}
         for name in ("density", "contrast"):
             own = getattr(self, name).arrays()
@@ -77,7 +77,7 @@ class Combined(StandardizedMean):
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, Tensor]) -> Self:
-        """Return a copy."""
+        """Return the score that has these arrays."""
 
         def under(prefix: str) -> dict[str, Tensor]:
             own = [key for key in arrays if key.startswith(prefix)]

@@ -55,7 +55,7 @@ def conformal_p_values(
     Parameters
     ----------
     scores : array-like of shape (m,)
-        Scores to judge, higher is more normal.
+        Scores of rows, higher is more normal.
     calibration : array-like of shape (n,)
         Scores of the calibration rows.
 
@@ -117,7 +117,7 @@ class OutlierDetector:
         max_steps: int,
         score_rows: ScoreRows,
     ) -> OutlierDetector:
-        """Fit the named scores and score the calibration rows; log Z is known.
+        """Fit the named scores and score the calibration rows, with log Z known.
 
         Parameters
         ----------
@@ -138,20 +138,22 @@ class OutlierDetector:
         score_rows : callable
             Applies a function of tensors on the device to an array, in batches.
         """
-        judged = train if held_out is None else held_out
+        is_held_out = held_out is not None
+        if held_out is None:
+            held_out = train
         scores, calibration = {}, {}
         for name in names:
             with torch.inference_mode(False), torch.no_grad():
                 score = OOD_SCORES[name].fit(
                     scored,
                     torch.from_numpy(train).to(device),
-                    torch.from_numpy(judged).to(device),
+                    torch.from_numpy(held_out).to(device),
                     make_generator(seed, device),
                     max_steps,
                 )
             scores[name] = score
-            calibration[name] = np.sort(score_rows(partial(score, scored), judged))
-        return cls(scores, calibration, held_out is not None)
+            calibration[name] = np.sort(score_rows(partial(score, scored), held_out))
+        return cls(scores, calibration, is_held_out)
 
     def score(self, name: str) -> OODScore:
         """Return the fitted score of this name.

@@ -17,16 +17,16 @@ class MixtureDensity(OODScore):
 
     .. math:: s(x) = \log \sum_k \pi_k N(z; \mu_k, C_k)
 
-    in standardised columns: what the model's reference is or holds, else one fitted
-    anew. The energy's tilt is left out.
+    in standardised columns, without the energy. The mixture is the one that the model's
+    reference is or contains; if there is none, one is fitted.
 
     Parameters
     ----------
     weights, means, cholesky : Tensor
-        As of `skebm.references.GaussianMixtureDensity`.
+        As in `skebm.references.GaussianMixtureDensity`.
     """
 
-    #: Standard deviation of noise that is added to the rows.
+    #: Standard deviation of the noise that the mixture is convolved with.
     blur: ClassVar[float] = 0.0
     is_free: ClassVar[bool] = False
 
@@ -43,7 +43,7 @@ class MixtureDensity(OODScore):
         generator: torch.Generator,
         max_steps: int,
     ) -> Self:
-        """Take or fit the mixture; its convolution with the blur is exact."""
+        """Return the score of the reference's mixture, or of one fitted to the rows."""
         del held_out, max_steps
         mixture = scored.model.reference.as_mixture()
         if mixture is None:
@@ -60,7 +60,7 @@ class MixtureDensity(OODScore):
         return cls(*blurred).to(train.device)
 
     def forward(self, scored: ScoredModel, x: Tensor) -> Tensor:
-        """Return the log density, blurred if at all."""
+        """Return the log density of the mixture, shape (n,)."""
         del scored
         return self.mixture.log_prob(x).double()
 
@@ -70,13 +70,13 @@ class MixtureDensity(OODScore):
 
 
 class BlurredDensity(MixtureDensity):
-    r"""Log density of the rows with noise of four tenths of a standard deviation.
+    r"""Log density of a Gaussian mixture that is blurred by 0.4 standard deviations.
 
     .. math:: s(x) = \log \sum_k \pi_k N(z; \mu_k, C_k + \sigma^2 I),
               \qquad \sigma = 0.4
 
-    How narrow a density is says little of how normal rows beside it are; but outliers
-    in narrow gaps between rows are lost.
+    Rows beside a narrow density then score as normal; but outliers in narrow gaps
+    between the rows are missed.
     """
 
     blur: ClassVar[float] = 0.4

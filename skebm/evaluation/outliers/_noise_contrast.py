@@ -1,4 +1,4 @@
-"""An outlier score of nets that are trained to tell rows from wide noise."""
+"""Noise-contrastive outlier scores: nets that classify rows against wide noise."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from skebm.networks import MLP
 from skebm.references import GaussianReference
 from skebm.utils import isolated_rng, make_generator, normal_like
 
-#: Wide noise that rows are told from: alike in all standardised columns, and with the
-#: rows' own covariance; in standard deviations.
+#: Widths of the noise in standard deviations: the same in all standardised columns, and
+#: with the covariance of the rows.
 ROUND_NOISE, ALIGNED_NOISE = 5.0, 3.0
 HIDDEN_FEATURES = (128, 128, 128)
 MAX_STEPS = 1500
 BATCH_ROWS = 100
 LEARNING_RATE = 1e-3
-#: Of a score that is the same on all held-out rows.
+#: Scale of a score that is constant on the held-out rows.
 MIN_SCALE = 1e-6
 
 
 class StandardizedMean(OODScore):
-    """A mean of scores, each less its location and over its scale on held-out rows."""
+    """Mean of scores that are standardised by location and scale on held-out rows."""
 
     is_free: ClassVar[bool] = False
 
@@ -46,16 +46,16 @@ class StandardizedMean(OODScore):
 
 
 class NoiseContrast(StandardizedMean):
-    r"""Log odds that a row is one of the data, and not of wide noise.
+    r"""Log odds that a row comes from the data and not from wide noise.
 
     .. math:: f_j(x) \approx \log \frac{p(z)}{N(z; m_j, \Sigma_j)}, \qquad
               s(x) = \frac12 \sum_{j=1}^2 \frac{f_j(x) - l_j}{\sigma_j}
 
-    Nets :math:`f_j` are trained to tell the training rows from as many draws of noise:
-    five standard deviations wide in all columns (:math:`\Sigma_1 = 25 I`), and three
-    times as wide as the rows along all directions (:math:`\Sigma_2 = 9 C`). Such nets
-    are smooth: they judge by what many columns have in common, where a density judges
-    by each narrow direction. Location and scale are those of held-out rows.
+    Nets :math:`f_j` are trained to classify training rows against as many draws of
+    noise, five standard deviations wide in all columns (:math:`\Sigma_1 = 25 I`), or
+    three times as wide as the rows in all directions (:math:`\Sigma_2 = 9 C`). Such
+    nets are smooth functions of many columns together, where a density depends on each
+    narrow direction. Location and scale are those of held-out rows.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ class NoiseContrast(StandardizedMean):
         generator: torch.Generator,
         max_steps: int,
     ) -> Self:
-        """Train the nets by the logistic loss."""
+        """Train both nets by the logistic loss, and standardise them."""
         del scored
         n_steps, identity = min(MAX_STEPS, max_steps), torch.eye(train.shape[1])
         reference = GaussianReference().fit(
@@ -112,7 +112,7 @@ class NoiseContrast(StandardizedMean):
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, Tensor]) -> Self:
-        """Return a copy."""
+        """Return the score that has these arrays."""
         n_features = next(a.shape[1] for a in arrays.values() if a.ndim == 2)
         with isolated_rng(0, torch.device("cpu")):
             networks = [_make_network(n_features) for _ in arrays["location"]]
@@ -132,7 +132,7 @@ def _train_contrast(
     generator: torch.Generator,
     n_steps: int,
 ) -> None:
-    """Train a net to tell rows from normal noise of a mean and a factor."""
+    """Train a net to classify rows against normal noise of a mean and a factor."""
     optimizer = torch.optim.Adam(network.parameters(), lr=LEARNING_RATE, fused=True)
     rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(1, n_steps))
     mean, factor = noise

@@ -1,4 +1,4 @@
-"""Scores of how normal a row is, beside its log density."""
+"""The base class of outlier scores, and scores that need no training."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from skebm.networks import EnergyModel
 
-CHUNK_ROWS = 1024  # an embedding's waves take many times a row's memory
+CHUNK_ROWS = 1024  # an embedding takes many times the memory of a row
 
 
 def in_chunks(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Return a function's values at the rows of x, some rows at a time."""
+    """Return the values of a function at the rows of x, computed in chunks."""
     return torch.cat([function(rows) for rows in x.split(CHUNK_ROWS)])
 
 
@@ -28,17 +28,17 @@ def seed_of(generator: torch.Generator) -> int:
 
 @dataclass(frozen=True)
 class ScoredModel:
-    """A trained model, and what its estimator reports of standardised rows.
+    """A trained model, with its log density and energy of standardised rows.
 
     Attributes
     ----------
     model : EnergyModel
-        Of standardised rows.
+        The model of standardised rows.
     log_prob : callable
-        The normalised log density in nats, float64, in the units of X; where columns
-        are categories, of the row's cell.
+        The normalised log density in nats, float64, in the units of X; in a table with
+        categories, the log mass of the row's cell.
     energy : callable
-        The energy in nats, float64, likewise.
+        The energy in nats, float64; in a table with categories, of the row's cell.
     """
 
     model: EnergyModel
@@ -53,7 +53,7 @@ class OODScore(nn.Module, ABC):
     persistent buffer of the same name, or has a `from_arrays` of its own.
     """
 
-    #: Whether `fit` is as good as free, so that every estimator can have the score.
+    #: Whether `fit` costs almost nothing, so that the score is always prepared.
     is_free: ClassVar[bool] = True
 
     @classmethod
@@ -65,7 +65,7 @@ class OODScore(nn.Module, ABC):
         generator: torch.Generator,
         max_steps: int,
     ) -> Self:
-        """Return the score, with what it has to learn.
+        """Return the score, fitted to rows if it has to learn.
 
         Parameters
         ----------
@@ -74,11 +74,11 @@ class OODScore(nn.Module, ABC):
         train : Tensor of shape (n, n_features)
             Standardised rows that the model was trained on, on its device.
         held_out : Tensor of shape (m, n_features)
-            Rows that it was not trained on, where there are any; else of ``train``.
+            Rows that it was not trained on; ``train`` where there are none.
         generator : torch.Generator
             Source of randomness, on that device.
         max_steps : int
-            Steps of training that the score may take: no more than the model's own.
+            Most training steps that the score may take: those of the model.
         """
         del scored, train, held_out, generator, max_steps
         return cls()
@@ -98,7 +98,7 @@ class OODScore(nn.Module, ABC):
 
 
 class LogDensity(OODScore):
-    """log p(x), in nats and in the units of X."""
+    """The log density, in nats and in the units of X."""
 
     def forward(self, scored: ScoredModel, x: Tensor) -> Tensor:
         """Return log p(x)."""
@@ -106,7 +106,7 @@ class LogDensity(OODScore):
 
 
 class NegativeEnergy(OODScore):
-    """-E(x): how much likelier than under the reference a row is, up to a constant."""
+    """The negative energy: the log ratio of model and reference, up to a constant."""
 
     def forward(self, scored: ScoredModel, x: Tensor) -> Tensor:
         """Return -E(x)."""
@@ -114,11 +114,11 @@ class NegativeEnergy(OODScore):
 
 
 class Typicality(OODScore):
-    r"""How near a row's log density is to that of a typical row.
+    r"""Minus the distance of the log density from its mean over held-out rows.
 
     .. math:: s(x) = -|\log p(x) - \tfrac1m \textstyle\sum_i \log p(x_i)|
 
-    Rows of a density in many columns lie where it is neither low nor at its highest.
+    In many columns, draws of a density lie where it is neither low nor highest.
 
     Parameters
     ----------
@@ -155,7 +155,7 @@ class Typicality(OODScore):
 
 
 class GradientNorm(OODScore):
-    r"""Minus the length of the density's slope in standardised columns.
+    r"""Minus the norm of the gradient of the log density in standardised columns.
 
     .. math:: s(x) = -\|\nabla_z \log p(x)\|
 
@@ -166,7 +166,7 @@ class GradientNorm(OODScore):
     """
 
     def forward(self, scored: ScoredModel, x: Tensor) -> Tensor:
-        """Return minus the norm of the slope."""
+        """Return minus the norm of the gradient."""
         with torch.inference_mode(False), torch.enable_grad():
             z = x.clone().requires_grad_()
             log_prob = scored.model.log_prob_unnormalized(z)

@@ -36,7 +36,7 @@ class ScoreMatchingObjective(Objective):
     and far from the reference the mixture would hide it: for it :math:`w = 0`.
 
     A box (``reference=None``) is used with the half normals, a tenth of a unit wide, of
-    its extended density beyond the walls: integration by parts needs a density that
+    its extended density beyond the bounds: integration by parts needs a density that
     vanishes at the boundary.
     """
 

@@ -44,7 +44,7 @@ class ScoreMatching(ImplicitScoreMatching):
     where there are no rows. Rows mixed with draws of :math:`q_0`, and a model mixed
     alike, heal that (Zhang et al., 2022); here the net's own constant takes the place
     of log Z, which the mixed model needs. With ``reference=None`` the box is used with
-    soft walls, since integration by parts needs a density that vanishes at its
+    soft bounds, since integration by parts needs a density that vanishes at its
     boundary. What each part brings: ``docs/notes/score_matching.md``.
 
     References

@@ -1,4 +1,4 @@
-"""Figures of detection against scikit-learn, by hand, and conformal validity."""
+"""Metrics of detection against scikit-learn, by hand, and conformal validity."""
 
 import numpy as np
 import pytest

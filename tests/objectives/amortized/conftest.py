@@ -1,4 +1,4 @@
-"""A generator whose density is known."""
+"""Fixture: a generator with a known density."""
 
 import pytest
 import torch

@@ -1,0 +1,38 @@
+"""What a training does, with which rows, by which options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import nn
+
+from skebm.models._rows import TrainingRows
+from skebm.models._specification import Specification
+from skebm.objectives import Objective
+
+
+@dataclass(frozen=True)
+class Task:
+    """A training to be done.
+
+    Attributes
+    ----------
+    specification : Specification
+        The options.
+    rows : TrainingRows
+        What is trained on.
+    objective : Objective
+        What is trained by: the specification's, or one that holds it.
+    by_labels : bool, default=False
+        Whether early stopping watches the labels of the held-out rows, else their
+        density.
+    prepare : callable or None, default=None
+        Sets up a net that was just built, such as the weights of its members.
+    """
+
+    specification: Specification
+    rows: TrainingRows
+    objective: Objective
+    by_labels: bool = False
+    prepare: Callable[[nn.Module], None] | None = None
