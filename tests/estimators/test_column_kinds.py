@@ -34,7 +34,7 @@ class Counts(ColumnKind):
             return None
         return cls(columns, 2 * int(np.nanmax(table.X[:, columns])) + 2)
 
-    def standardize(self, x, moments):
+    def standardize(self, X, moments):
         self.location = moments.mean
         self.scale = np.where(moments.varies, moments.spread, 1.0)
 
