@@ -112,7 +112,7 @@ ROOTS = {"Density", "Reference"}
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_nets_and_references_are_asked_not_typed(path):
-    """By what they can do, not by which class they are of; options may be of a class."""
+    """By what they can do, not by which class they are of. Options may be."""
     tree = ast.parse(path.read_text())
     options = {
         id(call)
