@@ -98,12 +98,30 @@ class BaseEBM(StoredEstimator):
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "contamination": [Interval(Real, 0, 0.5, closed="right"), StrOptions({"auto"})],
-        "ood_score": [StrOptions(set(OOD_SCORES))],
+        "ood_score": [StrOptions(OOD_SCORES.keys())],  # a view: rows may be added
         "warm_start": ["boolean"],
         "device": [str, torch.device, None],
         "random_state": ["random_state"],
         "verbose": [Interval(Integral, 0, None, closed="left"), "boolean"],
     }
+
+    # What holds where the constructor of a subclass has no such parameter.
+    objective = "stratified_nce"
+    network = reference = normalizer = "auto"
+    max_iter = learning_rate = n_iter_no_change = "auto"
+    batch_size = 100
+    batch_growth = 1.0
+    gradient_clip = None
+    weight_averaging = 0.99
+    early_stopping = True
+    validation_fraction = 0.1
+    tol = 0.0
+    contamination = 0.05
+    ood_score = "combined"
+    warm_start = False
+    device = "auto"
+    random_state = None
+    verbose = 0
 
     network_ = of_fitted("network_", lambda fitted: fitted.network)
     reference_ = of_fitted("reference_", lambda fitted: fitted.reference)

@@ -232,6 +232,10 @@ def _holds_categories(column: pd.Series) -> bool:
 
 def _n_features(X: Any) -> int:
     """Return the number of columns; 0 where X is not a table."""
+    if not hasattr(X, "shape") and hasattr(X, "__array__"):
+        X = np.asarray(X)
     if hasattr(X, "shape"):
         return X.shape[1] if len(X.shape) == 2 else 0
+    if not hasattr(X, "__len__"):
+        raise TypeError(f"X must be an array or a table. Got {type(X).__name__}.")
     return len(X[0]) if len(X) and np.ndim(X[0]) else 0

@@ -47,9 +47,9 @@ class CategoryIndices(ColumnKind):
             return None
         return cls(columns, [_shares(table, j) for j in columns.tolist()])
 
-    def standardize(self, x: Array, moments: Moments) -> None:
+    def standardize(self, X: Array, moments: Moments) -> None:
         """Keep location 0 and scale 1: points are standard normal already."""
-        del x, moments
+        del X, moments
 
     def from_line(self, t: Array, indices: Array) -> Array:
         """Return the interval indices, which are category indices."""

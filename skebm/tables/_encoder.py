@@ -112,15 +112,18 @@ class TableEncoder:
             if kind is not None:
                 kinds.append(kind)
                 free = np.setdiff1d(free, kind.columns)
-        if any(kind.moves for kind in kinds):
+        if moving := [kind for kind in kinds if kind.moves]:
+
+            def to_line(rows: Array) -> Array:
+                line = rows.astype(np.float64)
+                for kind in moving:
+                    line[:, kind.columns] = kind.to_line(line[:, kind.columns])
+                return line
+
             # Moments of all columns at once: rounding depends on the table's shape.
-            line = X.astype(np.float64)
-            for kind in kinds:
-                line[:, kind.columns] = kind.to_line(line[:, kind.columns])
-            moments = Moments.of(line, weight, names)
+            moments = Moments.of(X, weight, names, to_line)
         for kind in kinds:
-            x = _columns_of(X, kind.columns)
-            kind.standardize(x, moments.of_columns(kind.columns))
+            kind.standardize(X, moments.of_columns(kind.columns))
         return cls(kinds)
 
     @property

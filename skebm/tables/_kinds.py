@@ -89,15 +89,16 @@ class ColumnKind(ABC):
         """
 
     @abstractmethod
-    def standardize(self, x: Array, moments: Moments) -> None:
+    def standardize(self, X: Array, moments: Moments) -> None:
         """Set location and scale.
 
         Parameters
         ----------
-        x : ndarray of shape (n, n_columns)
-            The values of the kind's columns.
+        X : ndarray of shape (n, n_features)
+            All columns.
         moments : Moments
-            Means and standard deviations of the points `to_line` (x).
+            Means and standard deviations of the points `to_line` (x) of the kind's
+            columns.
         """
 
     def to_line(self, x: Array) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -32,8 +33,16 @@ class Moments:
     varies: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, X: Array, sample_weight: Array | None, names: Any = None) -> Self:
-        """Compute the moments of X in chunks, without a copy of X.
+    def of(
+        cls,
+        X: Array,
+        sample_weight: Array | None,
+        names: Any = None,
+        to_line: Callable[[Array], Array] | None = None,
+    ) -> Self:
+        """Compute the moments of X, or of `to_line` (X), in chunks: no copy is made.
+
+        ``to_line`` maps rows to float64 rows, each entry by itself; NaN stays NaN.
 
         Raises
         ------
@@ -44,13 +53,16 @@ class Moments:
         total = weight.sum()
         chunks = [slice(i, i + CHUNK_ROWS) for i in range(0, len(X), CHUNK_ROWS)]
         # Moments about the first row: no cancellation for columns far from zero.
-        origin = X[0].astype(np.float64)
+        origin = X[:1]
         if is_incomplete := any(np.isnan(X[c]).any() for c in chunks):
             total = sum(weight[c] @ ~np.isnan(X[c]) for c in chunks)
             first = np.isnan(X).argmin(axis=0)
-            origin = X[first, np.arange(X.shape[1])].astype(np.float64)
+            origin = X[first, np.arange(X.shape[1])][None]
+        dtype = X.dtype if to_line is None else np.dtype(np.float64)
+        origin = (origin if to_line is None else to_line(origin))[0].astype(np.float64)
 
         def deviations(rows: Array, centre: Array) -> Array:
+            rows = rows if to_line is None else to_line(rows)
             difference = rows - centre
             if not is_incomplete:
                 return difference
@@ -68,7 +80,7 @@ class Moments:
                 f"{bad}; rescale or drop it."
             )
         # Rounding leaves a constant column with a variance of about (eps * mean)^2.
-        rounding = 10 * np.finfo(X.dtype).eps * np.abs(mean)
+        rounding = 10 * np.finfo(dtype).eps * np.abs(mean)
         spread = np.sqrt(variance)
         return cls(mean, spread, spread > rounding)
 

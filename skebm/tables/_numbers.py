@@ -42,12 +42,14 @@ class Numbers(ColumnKind):
         """Take all free columns."""
         return cls(free, table.range_share) if len(free) else None
 
-    def standardize(self, x: Array, moments: Moments) -> None:
+    def standardize(self, X: Array, moments: Moments) -> None:
         """Take mean and standard deviation; bound scales by the range share."""
         spread, varies = moments.spread, moments.varies
         self.location, self.scale = moments.mean, np.where(varies, spread, 1.0)
         if self.range_share and varies.any():
-            width = x.max(axis=0).astype(np.float64) - x.min(axis=0)
+            # fmax and fmin pass over NaN; all columns, so that none is copied
+            width = np.fmax.reduce(X).astype(np.float64) - np.fmin.reduce(X)
+            width = width[self.columns]
             floored = np.minimum(self.range_share * width, MAX_FLOOR * spread)
             floored = np.maximum(spread, floored)[varies]
             floored *= np.sqrt(np.mean((spread[varies] / floored) ** 2))

@@ -63,9 +63,9 @@ class PointMasses(ColumnKind):
         widths = np.where(moments.varies, moments.spread, 1.0)
         return cls(columns, list(atoms.values()), widths)
 
-    def standardize(self, x: Array, moments: Moments) -> None:
+    def standardize(self, X: Array, moments: Moments) -> None:
         """Take mean and standard deviation of the line with its gaps."""
-        del x
+        del X
         self.location = moments.mean
         self.scale = np.where(moments.varies, moments.spread, 1.0)
 
@@ -124,11 +124,12 @@ def find_atoms(x: Array, weight: Array | None = None) -> NDArray[np.float64]:
     """Return the values of a column that are far more frequent than the others."""
     x, weight = observed(x, weight)
     values, place = np.unique(x, return_inverse=True)
+    none = np.empty(0, x.dtype)  # no view, which would keep all values
     if len(values) <= MIN_OTHER_VALUES:
-        return values[:0]
+        return none
     counts = np.bincount(place, weight)
     share = counts / counts.sum()
     atoms = share >= ATOM_SHARE
     if not atoms.any() or share[atoms].min() < ATOM_RATIO * share[~atoms].max():
-        return values[:0]
+        return none
     return values[atoms].astype(np.float64)

@@ -129,15 +129,21 @@ def in_padded_batches(
     up with copies of its first row makes a row's score independent of the other rows.
     ``prepare`` takes rows to a tensor. Returns float64 of shape (n, ...).
     """
-    results = []
+    results = None
     for start in range(0, len(x), batch_size):
         rows = x[start : start + batch_size]
         batch = prepare(rows)
         if len(rows) < batch_size:
             filler = batch[:1].expand(batch_size - len(rows), *batch.shape[1:])
             batch = torch.cat([batch, filler])
-        results.append(function(batch)[: len(rows)].detach().to("cpu", torch.float64))
-    return torch.cat(results).numpy()
+        values = function(batch)[: len(rows)].detach()
+        if results is None:
+            # A small block kept from each batch would leave the heap full of holes.
+            results = torch.empty((len(x), *values.shape[1:]), dtype=torch.float64)
+        results[start : start + len(rows)] = values
+    if results is None:
+        raise ValueError("x has no rows to apply the function to.")
+    return results.numpy()
 
 
 def to_numpy_tree(tree: Any) -> Any:

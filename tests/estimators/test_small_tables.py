@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from skebm import EBMDensityEstimator, JEMClassifier
-from skebm.estimators._base import MAX_AUTO_EPOCHS
+from skebm.models._specification import MAX_AUTO_EPOCHS
 from skebm.networks import MLP, EnsembleMLP
 from skebm.objectives import OBJECTIVES, VERA
 
