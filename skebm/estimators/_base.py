@@ -1,4 +1,4 @@
-"""What the estimators of densities by nets share: options, answers, storage."""
+"""The base of estimators by nets: options, questions to the model, publication."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STRATEGIES = ("mean", "median", "draw")
 
 
 def with_gradients(method):
-    """Run a method that trains with gradients on, whatever mode the caller is in."""
+    """Decorate a method that trains: gradients are on in every mode of the caller."""
 
     @functools.wraps(method)
     def trained(self, *args, **kwargs):
@@ -105,7 +105,7 @@ class BaseEBM(StoredEstimator):
         "verbose": [Interval(Integral, 0, None, closed="left"), "boolean"],
     }
 
-    # What holds where the constructor of a subclass has no such parameter.
+    # Defaults where the constructor of a subclass has no such parameter.
     objective = "stratified_nce"
     network = reference = normalizer = "auto"
     max_iter = learning_rate = n_iter_no_change = "auto"
@@ -135,7 +135,7 @@ class BaseEBM(StoredEstimator):
         """The whole estimate of log Z, made at the first question."""
         check_is_fitted(self, "network_")
         estimate = self._fitted.estimate
-        self._warn_of_news()
+        self._warn_if_untrusted()
         return estimate
 
     @property
@@ -153,7 +153,7 @@ class BaseEBM(StoredEstimator):
         """The threshold of `ood_scores`, by ``contamination`` and ``ood_score``."""
         check_is_fitted(self, "network_")
         threshold = self._fitted.detector.threshold(self.ood_score, self.contamination)
-        self._warn_of_news()
+        self._warn_if_untrusted()
         return threshold
 
     def energy(self, X):
@@ -207,7 +207,7 @@ class BaseEBM(StoredEstimator):
         """
         table = self._read(X, allow_nan=True)
         scores = self._fitted.log_prob(self._fitted.encoder.encode(table))
-        self._warn_of_news()
+        self._warn_if_untrusted()
         if errors := scores.untrusted_errors:
             n_missing = int(np.isnan(table).any(axis=1).sum())
             warn_user(
@@ -246,7 +246,7 @@ class BaseEBM(StoredEstimator):
         tags = self.__sklearn_tags__()
         table = self._read(X, allow_nan=tags.input_tags.allow_nan)
         scores, filled = self._fitted.outlier_scores(table, self.ood_score)
-        self._warn_of_news()
+        self._warn_if_untrusted()
         self._warn_of_draws(filled)
         return scores
 
@@ -383,13 +383,13 @@ class BaseEBM(StoredEstimator):
         return FitProgress(self, n_epochs, X, y, attributes)
 
     def _publish(self, fitted, read, **learnt):
-        """Take over, all at once, what a fit found; warn of what it met."""
+        """Assign the results of a fit, all at once; warn of interrupts and of log Z."""
         for name, value in {**_columns(read), **learnt}.items():
             setattr(self, name, value)
         if read.names is None and hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
         self._fitted, self._reader = fitted, read.reader
-        self._warn_of_news()
+        self._warn_if_untrusted()
         for what in fitted.outcome.interruptions:
             self._warn_of_interrupt(what)
         return self
@@ -399,9 +399,9 @@ class BaseEBM(StoredEstimator):
     def _warn_of_interrupt(self, what):
         warn_user(f"A KeyboardInterrupt ended {what}.", TrainingWarning)
 
-    def _warn_of_news(self):
+    def _warn_if_untrusted(self):
         """Warn of an estimate of log Z that was just made and can't be trusted."""
-        estimate = self._fitted.calibration.take_news()
+        estimate = self._fitted.calibration.take_new_estimate()
         if estimate is None or estimate.trusted:
             return
         warn_user(

@@ -14,11 +14,11 @@ class FitProgress:
     Parameters
     ----------
     estimator : estimator
-        What is fitted.
+        The estimator that is being fitted.
     max_iter : int
         Largest number of epochs.
     X, y : array-like
-        What `fit` was given. Where y is None, the callbacks get zeros: scikit-learn's
+        The arguments of `fit`. Where y is None, the callbacks get zeros: scikit-learn's
         ScoringMonitor scores with a y only.
     attributes : dict
         Attributes that make a copy of the estimator usable, beside its fitted model.
@@ -35,7 +35,7 @@ class FitProgress:
 
     @property
     def on_epoch(self):
-        """What reports an epoch; None where there are no callbacks.
+        """The function that reports an epoch; None where there are no callbacks.
 
         It takes a function that returns the fitted model as it is then, which is called
         only if a callback asks for it, and returns True where one wants to stop.

@@ -42,7 +42,7 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
     Parameters
     ----------
     objective : str or Objective, default="stratified_nce"
-        What is minimised: a name of `skebm.objectives.OBJECTIVES` or an instance.
+        Loss that is minimised: a name of `skebm.objectives.OBJECTIVES` or an instance.
     network : str, class or builder, default="auto"
         "auto" is the one of the objective's `skebm.objectives.Recipe`, as are other
         options that say so: "column_mlp" for `skebm.objectives.NCE`, else "wave_mlp".
@@ -104,7 +104,7 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         Tukey's fence: an outlier scores more than 1.5 interquartile ranges below the
         lower quartile of the held-out rows. May be changed after `fit`.
     ood_score : str, default="combined"
-        What `ood_scores` returns: "log_density", "negative_energy", "typicality" or
+        Kind of `ood_scores`: "log_density", "negative_energy", "typicality" or
         "gradient_norm", between which one may change after `fit`; "mixture_density",
         "blurred_density", "noise_contrast" or "combined" (of the first and the third),
         which `fit` learns where they are chosen, with some seconds of training. See
@@ -377,5 +377,5 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
 
 
 def _learnt(read):
-    """Return the public attribute that tells the columns of categories."""
+    """Return the public attribute `is_categorical_`, by name."""
     return {"is_categorical_": read.reader.is_categorical}

@@ -88,9 +88,10 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         Weight of the divergence of the predicted class shares from `class_shares_`
         where these differ from the labelled rows', else from the supervised start's.
     stacking : bool, default=True
-        Whether members that hear graph, the terms of consistency (entropy, virtual
-        adversarial, balance), both, or neither, are weighed by labelled rows that are
-        left out in turn; see `role_weights_`. Without, each member hears all.
+        Whether the members of the ensemble are trained with different losses (the
+        graph's, those of consistency: entropy, virtual adversarial and balance, both,
+        or neither) and weighed by cross-validation on the labelled rows; see
+        `role_weights_`. If False, each member is trained with all losses.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the cross-entropy.
     unlabeled : object, default=-1

@@ -24,7 +24,7 @@ class TrainingPlan:
     encoder : TableEncoder
         Of the table.
     semi_supervision : SemiSupervision
-        What unlabelled rows add.
+        Graph, class priors, weights and temperature learnt beforehand.
     classes : ndarray of shape (n_classes,)
         The classes.
     rng : RandomState
@@ -93,14 +93,14 @@ class TrainingPlan:
     @property
     def learnt(self):
         """The attributes of the estimator that tell what was learnt."""
-        said = self.semi_supervision
+        learnt = self.semi_supervision
         return {
             "classes_": self.classes,
-            "role_weights_": said.role_weights,
-            "temperature_": said.temperature,
-            "class_shares_": said.class_priors,
-            "vat_radius_": said.radius,
-            "_semi_supervision": said,
+            "role_weights_": learnt.role_weights,
+            "temperature_": learnt.temperature,
+            "class_shares_": learnt.class_priors,
+            "vat_radius_": learnt.radius,
+            "_semi_supervision": learnt,
         }
 
 

@@ -31,7 +31,7 @@ MAX_REFERENCE_ROWS = 100_000
 
 @dataclass(frozen=True)
 class Assembly:
-    """What a model keeps of its first fit, however long it is trained on.
+    """The parts of a model that its first fit chose; further training keeps them.
 
     Attributes
     ----------
@@ -126,7 +126,7 @@ def assemble(
     Parameters
     ----------
     task : Task
-        What the run will be trained on and by.
+        The training that the run is for.
     encoder : TableEncoder
         Of the table that the rows come from.
     rng : RandomState

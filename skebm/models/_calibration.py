@@ -16,7 +16,7 @@ Array = NDArray[np.float32]
 
 
 class Calibrated(Protocol):
-    """What a model answers to be calibrated: both families of models do."""
+    """A model that can be calibrated, of a net or of an RBM."""
 
     def complete_rows(self, rows: Array, seed: int) -> Array:
         """Return the rows with their missing entries drawn from the model."""
@@ -68,7 +68,7 @@ class Calibration:
         self.seed = seed
         self._rows, self._are_complete = rows, False
         self._estimate: LogNormalizer | None = None
-        self._is_estimated, self._is_news = False, False
+        self._is_estimated, self._is_new = False, False
         self._detector: OutlierDetector | None = None
         self._lock = threading.RLock()
 
@@ -83,7 +83,7 @@ class Calibration:
             if not self._is_estimated:
                 rows = self._complete_rows(model)
                 self._estimate = model.estimate_log_normalizer(rows.judged, self.seed)
-                self._is_estimated, self._is_news = True, True
+                self._is_estimated, self._is_new = True, True
                 self._forget_rows()
             return self._estimate
 
@@ -99,12 +99,12 @@ class Calibration:
                 self._forget_rows()
             return self._detector
 
-    def take_news(self) -> LogNormalizer | None:
+    def take_new_estimate(self) -> LogNormalizer | None:
         """Return an estimate that was made since the last call, else None."""
         with self._lock:
-            news = self._estimate if self._is_news else None
-            self._is_news = False
-            return news
+            estimate = self._estimate if self._is_new else None
+            self._is_new = False
+            return estimate
 
     def _complete_rows(self, model: Calibrated) -> CalibrationRows:
         assert self._rows is not None

@@ -97,7 +97,7 @@ def impute(model: FittedModel, X: Array, strategy: str) -> Filled:
     X : ndarray of shape (n, n_features)
         Numbers and category indices, NaN where missing.
     strategy : {"mean", "median"}
-        What numbers are filled with.
+        Summary that numbers are filled with.
     """
     by_mode = model.encoder.summarizes_by_mode
 

@@ -22,7 +22,7 @@ from skebm.models._fitted import FittedModel, Outcome, estimate_log_normalizer
 from skebm.models._rows import MAX_HELD_OUT
 from skebm.models._specification import Specification
 from skebm.models._task import Task
-from skebm.models._train import Told, Trained, train, train_pass
+from skebm.models._train import AfterEpoch, Trained, train, train_pass
 from skebm.references import Reference
 from skebm.tables import TableEncoder
 from skebm.tables._checks import column_names
@@ -36,7 +36,7 @@ LATER_PASSES = (0.5, 0.5)
 #: Draws of the estimate of log Z in the middle of a fit.
 N_MID_FIT_DRAWS = 4096
 
-#: Told each epoch what returns a model as it is then; returns True to stop.
+#: Called after each epoch with a function that returns the model; True stops.
 Progress = Callable[[Callable[[], FittedModel]], bool]
 
 
@@ -51,13 +51,13 @@ def fit(
     Parameters
     ----------
     task : Task
-        What is trained on, by which objective and options.
+        The rows, the objective and the options.
     encoder : TableEncoder
         Of the table that the rows come from.
     rng : RandomState
         Source of randomness.
     progress : callable or None
-        Told each epoch.
+        Called after each epoch.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def fit(
         return train(task, *assemble(task, encoder, rng, reference), rng)
 
     with assembly.random_layers(draw_seed(rng)):
-        first = train(task, assembly, run, rng, _told(task, progress))
+        first = train(task, assembly, run, rng, _reporter(task, progress))
         best = coarse_to_fine(task.specification, first, train_from)
     return _checked(_fitted(task, best, calibration), task)
 
@@ -88,9 +88,9 @@ def go_on(
     """
     with _restored_on_error(fitted):
         calibration = _calibration(task, rng)
-        told, assembly = _told(task, progress), fitted.assembly
+        after_epoch, assembly = _reporter(task, progress), fitted.assembly
         with assembly.random_layers(draw_seed(rng)):
-            trained = train(task, assembly, fitted.run, rng, told)
+            trained = train(task, assembly, fitted.run, rng, after_epoch)
         return _checked(_fitted(task, trained, calibration), task)
 
 
@@ -186,15 +186,15 @@ def _fitted(
     )
 
 
-def _told(task: Task, progress: Progress | None) -> Told | None:
-    """Return what the loop tells each epoch, or None where nobody listens."""
+def _reporter(task: Task, progress: Progress | None) -> AfterEpoch | None:
+    """Return the function that the loop calls after each epoch; None without one."""
     if progress is None:
         return None
     normalizer = None
     if task.specification.normalizer is not None:
         normalizer = ImportanceSampling(N_MID_FIT_DRAWS)
 
-    def told(trained: Trained) -> bool:
+    def after_epoch(trained: Trained) -> bool:
         def model() -> FittedModel:
             network = copy.deepcopy(trained.run.averaged_model.network).eval()
             estimate = estimate_log_normalizer(
@@ -213,7 +213,7 @@ def _told(task: Task, progress: Progress | None) -> Told | None:
 
         return progress(model)
 
-    return told
+    return after_epoch
 
 
 def _checked(fitted: FittedModel, task: Task) -> FittedModel:

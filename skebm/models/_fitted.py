@@ -1,4 +1,4 @@
-"""A fitted model: what it knows of standardised rows."""
+"""A fitted model: densities, draws and outlier scores of standardised rows."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Outcome:
     n_steps : int
         Steps of a whole training of so many rows.
     interruptions : tuple of str
-        What a KeyboardInterrupt ended.
+        The steps that a KeyboardInterrupt ended.
     """
 
     history: dict[str, list[Any]]
@@ -71,9 +71,9 @@ class FittedModel:
     specification : Specification
         The options of the last training.
     assembly : Assembly
-        What its first fit chose.
+        The parts that its first fit chose.
     objective : Objective
-        What it was trained by.
+        The objective of its last training.
     run : GradientRun
         Where its training stands.
     network : nn.Module
@@ -135,7 +135,7 @@ class FittedModel:
         return self._by_batches(self._energy, z)
 
     def net_energy(self, z: Array) -> NDArray[np.float64]:
-        """Return E at points z themselves, whatever their cells."""
+        """Return E at the points z, without a mean over their cells."""
         return self._by_batches(lambda x: self.energy_model.energy(x).double(), z)
 
     def logits(self, z: Array) -> NDArray[np.float64]:

@@ -97,7 +97,7 @@ class Specification:
         n_auto_steps : int or None
             Steps of a fit whose `max_iter` is "auto"; None takes the objective's.
         auto_normalizer : str or AbstractNormalizer
-            What "auto" is.
+            Value of the option "auto".
         coarse_to_fine : bool
             Whether a named reference may be tried again with a coarser mixture.
 

@@ -1,4 +1,4 @@
-"""What a training does, with which rows, by which options."""
+"""A training to be done: rows, objective and options in one value."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Task:
     specification : Specification
         The options.
     rows : TrainingRows
-        What is trained on.
+        The rows to train on.
     objective : Objective
-        What is trained by: the specification's, or one that holds it.
+        The specification's objective, or a joint one that contains it.
     by_labels : bool, default=False
         Whether early stopping watches the labels of the held-out rows, else their
         density.

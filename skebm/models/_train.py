@@ -36,8 +36,8 @@ class Trained:
     loop: Loop
 
 
-#: Told the state of a training after each epoch; returns True to stop.
-Told = Callable[[Trained], bool]
+#: Called with the state of a training after each epoch; returns True to stop.
+AfterEpoch = Callable[[Trained], bool]
 
 
 def train(
@@ -45,18 +45,18 @@ def train(
     assembly: Assembly,
     run: GradientRun,
     rng: np.random.RandomState,
-    told: Told | None = None,
+    after_epoch: AfterEpoch | None = None,
 ) -> Trained:
     """Train a run on its rows; early stopping watches those held out.
 
     Parameters
     ----------
     task, assembly, run
-        What is to be done, and the model that it is done to.
+        The training to be done, and the model to be trained.
     rng : RandomState
         Source of randomness.
-    told : callable or None
-        Told the state after each epoch; returns True to stop.
+    after_epoch : callable or None
+        Called with the state after each epoch; returns True to stop.
     """
     specification, rows = task.specification, task.rows
     monitor = None
@@ -64,8 +64,8 @@ def train(
         monitor = _monitor(task, assembly, draw_seed(rng))
     loop = make_loop(specification, monitor)
     trained = Trained(assembly, run, loop)
-    if told is not None:
-        loop.on_epoch = lambda epoch, entry: told(trained)
+    if after_epoch is not None:
+        loop.on_epoch = lambda epoch, entry: after_epoch(trained)
     run.configure(task.objective, specification.schedule(), specification.gradient_clip)
     n_epochs = specification.n_epochs(len(rows.train))
     loop.fit(run, make_batches(assembly, run, rows), n_epochs)
