@@ -26,7 +26,7 @@ class Calibrated(Protocol):
 
     def fit_outlier_scores(
         self, train: Array, held_out: Array | None, seed: int
-    ) -> OutlierDetector:
+    ) -> Any:
         """Return the outlier scores; they ask for log Z where they need it."""
 
 
@@ -69,7 +69,7 @@ class Calibration:
         self._rows, self._are_complete = rows, False
         self._estimate: LogNormalizer | None = None
         self._is_estimated, self._is_new = False, False
-        self._detector: OutlierDetector | None = None
+        self._detector: Any = None
         self._lock = threading.RLock()
 
     @property
@@ -87,7 +87,7 @@ class Calibration:
                 self._forget_rows()
             return self._estimate
 
-    def detector(self, model: Calibrated) -> OutlierDetector:
+    def detector(self, model: Calibrated) -> Any:
         """Return the outlier scores of the model, with their held-out values."""
         with self._lock:
             if self._detector is None:
@@ -131,7 +131,7 @@ class Calibration:
 
     @classmethod
     def known(
-        cls, estimate: LogNormalizer | None, detector: OutlierDetector, seed: int = 0
+        cls, estimate: LogNormalizer | None, detector: Any, seed: int = 0
     ) -> Calibration:
         """Return a calibration of which nothing is left to compute."""
         calibration = cls(None, seed)

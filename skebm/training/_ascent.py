@@ -43,7 +43,7 @@ class Gradient(Protocol):
     visible_offset: Tensor
     hidden_offset: Tensor
 
-    def __call__(self, rbm: RBM, rows: Any) -> tuple[Tensor, Tensor]:
+    def __call__(self, rbm: RBM, rows: Any, /) -> tuple[Tensor, Tensor]:
         """Return the factors of the gradient of W, given rows of data."""
 
 

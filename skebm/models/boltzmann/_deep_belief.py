@@ -62,8 +62,11 @@ class FittedDeepBelief:
         device = resolve_device(self.device)
         layers = []
         for rbm, arrays in zip(self.rbms, self.layers, strict=False):
-            tensors = [torch.from_numpy(a.astype(dtype)).to(device) for a in arrays]
-            layers.append(DirectedLayer(*tensors, rbm.rbm(dtype).visible))
+            down, down_bias, up, up_bias = (
+                torch.from_numpy(a.astype(dtype)).to(device) for a in arrays
+            )
+            visible = rbm.rbm(dtype).visible
+            layers.append(DirectedLayer(down, down_bias, up, up_bias, visible))
         return DeepBeliefNet(tuple(layers), self.top.rbm(dtype))
 
     # --------------------------------------------------------------- questions

@@ -21,7 +21,7 @@ from skebm.models.boltzmann._rows import (
     to_tensor,
     total_deviation,
 )
-from skebm.networks import RBM, VisibleUnits
+from skebm.networks import RBM
 from skebm.objectives import ContrastiveGradient
 from skebm.samplers import TemperedGibbs
 from skebm.training import (
@@ -262,7 +262,7 @@ class RBMTraining:
 
 
 def begin(
-    units: VisibleUnits,
+    units: Any,
     moments: tuple[Array, Array, float],
     dtype: Any,
     options: RBMOptions,
@@ -291,7 +291,7 @@ def begin(
     weight, hidden_bias, visible_bias = _initial_parameters(
         bias, mean, deviation, options.n_components, rng, spread
     )
-    parameters = {
+    parameters: dict[str, Any] = {
         "weight": weight.astype(dtype),
         "hidden_bias": hidden_bias.astype(dtype),
         "visible_bias": visible_bias.astype(dtype),

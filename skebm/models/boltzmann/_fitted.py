@@ -31,7 +31,7 @@ from skebm.models.boltzmann._rows import (
     to_tensor,
 )
 from skebm.models.boltzmann._state import pack_units, unpack_units
-from skebm.networks import RBM, VisibleUnits
+from skebm.networks import RBM
 from skebm.utils import make_generator, resolve_device
 
 Array = NDArray[Any]
@@ -87,7 +87,7 @@ class FittedRBM:
         Where questions are answered.
     """
 
-    units: VisibleUnits
+    units: Any
     weight: Array
     hidden_bias: Array
     visible_bias: Array
@@ -112,10 +112,11 @@ class FittedRBM:
         """Return the RBM, on the device."""
         device = resolve_device(self.device)
         arrays = (self.weight, self.hidden_bias, self.visible_bias)
-        tensors = [
+        weight, hidden_bias, visible_bias = (
             torch.as_tensor(np.ascontiguousarray(a, dtype=dtype)) for a in arrays
-        ]
-        return RBM(*tensors, self.units).to(tensors[0].dtype).to(device)
+        )
+        rbm = RBM(weight, hidden_bias, visible_bias, self.units)
+        return rbm.to(weight.dtype).to(device)
 
     # ------------------------------------------------------------- calibration
 

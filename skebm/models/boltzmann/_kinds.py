@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import pandas as pd
@@ -126,16 +126,18 @@ class RealKind:
             variance, axes = np.diag(covariance), None
         # A covariance of pairwise complete rows need not be positive.
         scale = np.sqrt(np.maximum(variance, floor))
-        parts = (scale, axes, np.sqrt(floor))
         units = GaussianUnits(
-            *(p if p is None else torch.from_numpy(p) for p in parts)  # type: ignore[arg-type]
+            torch.from_numpy(scale),
+            None if axes is None else torch.from_numpy(axes),
+            torch.from_numpy(np.sqrt(floor)),
         )
         rows = torch.from_numpy(np.nan_to_num(v, nan=0.0))
         return units, units.to(rows.dtype).statistic(rows).numpy()
 
     def trained_units(self, units: GaussianUnits, average: RBM) -> GaussianUnits:
         """Return the units with the scales of a trained RBM, in float64."""
-        return replace(units, scale=average.visible.scale.cpu().double())  # type: ignore[attr-defined]
+        trained = cast(GaussianUnits, average.visible)
+        return replace(units, scale=trained.scale.cpu().double())
 
 
 def _without_missing(v: Array) -> Array:

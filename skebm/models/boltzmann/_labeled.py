@@ -46,11 +46,11 @@ class FittedLabeledRBM(FittedRBM):
     @property
     def n_classes(self) -> int:
         """Number of classes."""
-        return self.units.n_classes  # type: ignore[attr-defined]
+        return self.units.n_classes
 
     def split(self, parameters: Array) -> tuple[Array, Array]:
         """Return views of the columns of v and of the classes."""
-        return self.units.split(parameters)  # type: ignore[attr-defined]
+        return self.units.split(parameters)
 
     def marginal_free_energy(self, v: Any) -> Array:
         """Return F(v) of complete rows, the class summed out, float64."""
@@ -100,7 +100,7 @@ class FittedLabeledRBM(FittedRBM):
             rows, r_hat = draw(rbm, base, n_samples)
             v, labels = self.split(rows)
             return v, labels.argmax(axis=1), r_hat
-        base_bias = self.units.split(base)[0]  # type: ignore[attr-defined]
+        base_bias = self.units.split(base)[0]
         v, r_hat = np.empty((n_samples, len(base_bias))), 0.0
         for k in np.unique(classes).tolist():
             rows = classes == k
@@ -152,7 +152,7 @@ class LabeledTask:
         n_rows = np.concatenate([n_rows, np.full(self.n_classes, counts.sum())])
         moments = (mean, n_rows, total_deviation(self.v))
         units = LabeledUnits(self.n_classes)
-        fitted = begin(units, moments, self.v.dtype, options, rng)  # type: ignore[arg-type]
+        fitted = begin(units, moments, self.v.dtype, options, rng)
         parts = {field.name: getattr(fitted, field.name) for field in fields(fitted)}
         return FittedLabeledRBM(**parts)
 
