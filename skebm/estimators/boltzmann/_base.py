@@ -195,7 +195,7 @@ class RBMEstimator(StoredEstimator):
     def _calibrated(self):
         """Return the fitted RBM with log Z known; warn where it can't be trusted."""
         self._fitted.calibrate()
-        warn_untrusted(self._fitted.calibration.take_news())
+        warn_untrusted(self._fitted.calibration.take_new_estimate())
         return self._fitted
 
 

@@ -290,7 +290,7 @@ class DeepBeliefNetwork(
         check_is_fitted(self)
         stack = self._stack()
         bound = stack.log_bound(self._read(X), self.n_draws)
-        warn_untrusted(stack.top.calibration.take_news())
+        warn_untrusted(stack.top.calibration.take_new_estimate())
         return bound
 
     def score(self, X, y=None):
