@@ -59,7 +59,7 @@ def test_training_goes_on_from_the_kept_model(board, model):
 def test_there_is_no_second_try_without_need(board, options, monkeypatch):
     no_reference = "nothing that could be fitted"
     monkeypatch.setattr(GaussianMixtureReference, "coarser", lambda _: no_reference)
-    fitted(board[1][:200], max_iter=2, **options)
+    fitted(board[1][:200], max_iter=2, normalizer=None, **options)
 
 
 def test_the_first_model_stays_where_it_is_better():
