@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import functools
-from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -14,6 +12,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from skebm.estimators._callbacks import FitProgress
 from skebm.estimators._input import TableReader, private_random_state
+from skebm.estimators._published import (
+    Read,
+    of_fitted,
+    publish,
+    shell_of,
+    warn_of_interrupt,
+    warn_untrusted,
+)
 from skebm.estimators._stored import StoredEstimator
 from skebm.evaluation import OOD_SCORES, conformal_p_values
 from skebm.exceptions import NormalizerWarning, TrainingWarning
@@ -35,44 +41,6 @@ def with_gradients(method):
             return method(self, *args, **kwargs)
 
     return trained
-
-
-def of_fitted(name, read):
-    """Return a property that is read from the fitted model, once there is one."""
-
-    def get(self):
-        if self._fitted is None:
-            raise AttributeError(f"{type(self).__name__} has no {name} before fit.")
-        return read(self._fitted)
-
-    return property(get)
-
-
-@dataclass(frozen=True)
-class Read:
-    """A table and its weights, as an estimator read them.
-
-    Attributes
-    ----------
-    reader : TableReader
-        Reads tables of the same columns.
-    shell : estimator
-        A copy of the estimator that has the columns' number and names.
-    table : ndarray of shape (n, n_features)
-        Numbers and category indices of the rows that count.
-    weight : ndarray of shape (n,) or None
-        Their weights.
-    """
-
-    reader: TableReader
-    shell: Any
-    table: np.ndarray
-    weight: np.ndarray | None = None
-
-    @property
-    def names(self):
-        """The columns' names, or None."""
-        return getattr(self.shell, "feature_names_in_", None)
 
 
 class BaseEBM(StoredEstimator):
@@ -349,7 +317,7 @@ class BaseEBM(StoredEstimator):
         return table
 
     def _draw(self, n_samples, rng, given=None, log_tilt=None):
-        """Draw from p(x) exp(log_tilt(x)), up to scale, or so for each given row."""
+        """Draw from p(x) exp(log_tilt(x)), up to scale; or complete given rows so."""
         generator = self._generator(rng)
         if given is None:
             return self._fitted.sample(n_samples, generator, log_tilt)
@@ -367,51 +335,39 @@ class BaseEBM(StoredEstimator):
     # ----------------------------------------------------------------- writing
 
     def _learn_columns(self, X, **options):
-        """Return what was read of a table whose columns are to be learnt."""
-        shell = copy.copy(self)
+        """Read a table and learn its columns."""
+        shell = shell_of(self)
         reader, table = TableReader.learn(shell, X, **options)
         return Read(reader, shell, table)
 
     def _known_columns(self, X, **options):
-        """Return what was read of a table that has the columns of `fit`."""
+        """Read a table with the columns of `fit`."""
         return Read(self._reader, self, self._reader.read(self, X, **options))
 
     def _progress(self, X, y, task, read, **learnt):
-        """Return what callbacks are told; ``learnt`` makes a usable copy in mid-fit."""
+        """Return the reporter of epochs to scikit-learn's callbacks.
+
+        ``learnt`` are the attributes that make a usable copy in mid-fit.
+        """
         n_epochs = task.specification.n_epochs(len(task.rows.train))
-        attributes = {**_columns(read), "_reader": read.reader, **learnt}
-        return FitProgress(self, n_epochs, X, y, attributes)
+        attributes = {**learnt, "_reader": read.reader}
+        return FitProgress(self, read, n_epochs, X, y, attributes)
 
     def _publish(self, fitted, read, **learnt):
         """Assign the results of a fit, all at once; warn of interrupts and of log Z."""
-        for name, value in {**_columns(read), **learnt}.items():
-            setattr(self, name, value)
-        if read.names is None and hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_
+        publish(self, read, **learnt)
         self._fitted, self._reader = fitted, read.reader
         self._warn_if_untrusted()
         for what in fitted.outcome.interruptions:
-            self._warn_of_interrupt(what)
+            warn_of_interrupt(what)
         return self
 
     # ---------------------------------------------------------------- warnings
 
-    def _warn_of_interrupt(self, what):
-        warn_user(f"A KeyboardInterrupt ended {what}.", TrainingWarning)
-
     def _warn_if_untrusted(self):
         """Warn of an estimate of log Z that was just made and can't be trusted."""
         estimate = self._fitted.calibration.take_new_estimate()
-        if estimate is None or estimate.trusted:
-            return
-        warn_user(
-            "The estimate of the log normaliser, "
-            f"{estimate.log_normalizer:.3f} nats with a standard error of "
-            f"{estimate.standard_error:.3f}, can't be trusted: {estimate.reason}. "
-            "Scores keep their order; their level may be off. A stronger reference or "
-            "normalizer may help.",
-            NormalizerWarning,
-        )
+        warn_untrusted(estimate, "A stronger reference or normalizer may help.")
 
     def _warn_of_draws(self, filled):
         """Warn where two populations of draws for an incomplete row differ."""
@@ -423,11 +379,3 @@ class BaseEBM(StoredEstimator):
             f"of up to {max(filled.r_hats):.2f} (over {MAX_R_HAT}).",
             TrainingWarning,
         )
-
-
-def _columns(read):
-    """Return the public attributes that tell the columns of a table."""
-    columns = {"n_features_in_": read.shell.n_features_in_}
-    if read.names is not None:
-        columns["feature_names_in_"] = read.names
-    return columns

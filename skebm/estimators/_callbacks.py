@@ -15,6 +15,8 @@ class FitProgress:
     ----------
     estimator : estimator
         The estimator that is being fitted.
+    read : Read
+        The table as it was read: a copy in mid-fit has its columns.
     max_iter : int
         Largest number of epochs.
     X, y : array-like
@@ -24,9 +26,9 @@ class FitProgress:
         Attributes that make a copy of the estimator usable, beside its fitted model.
     """
 
-    def __init__(self, estimator, max_iter, X, y, attributes):
+    def __init__(self, estimator, read, max_iter, X, y, attributes):
         self.context = None
-        self.attributes = attributes
+        self.attributes, self.read = attributes, read
         y = np.zeros(_num_samples(X)) if y is None else y
         self.task = {"estimator": estimator, "X": X, "y": y}
         if hasattr(CallbackSupportMixin, "_init_callback_context"):
@@ -49,9 +51,14 @@ class FitProgress:
         subcontext.call_on_fit_task_begin(**self.task)
         stop = subcontext.call_on_fit_task_end(
             **self.task,
-            reconstruction_attributes=lambda: {**self.attributes, "_fitted": model()},
+            reconstruction_attributes=lambda: self._attributes(model()),
         )
         return bool(stop)
+
+    def _attributes(self, fitted):
+        """Return what makes a copy of the estimator usable in the middle of a fit."""
+        columns = {"feature_names_in_": None} | self.read.columns()
+        return {**columns, **self.attributes, "_fitted": fitted}
 
     def end(self):
         """Report the end of `fit`."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.base import DensityMixin
 
-from skebm.exceptions import NormalizerWarning
-from skebm.utils import warn_user
+from skebm.estimators._published import warn_unnormalized
 
 
 class DensityMethods(DensityMixin):
@@ -33,11 +32,7 @@ class DensityMethods(DensityMixin):
         del y
         scores = self.score_samples(X)
         if self.log_normalizer_ is None:
-            warn_user(
-                "normalizer=None: the score leaves out log Z and does not compare with"
-                " that of another model.",
-                NormalizerWarning,
-            )
+            warn_unnormalized()
         return float(scores.mean())
 
     def decision_function(self, X):

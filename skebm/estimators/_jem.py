@@ -12,7 +12,7 @@ from scipy.special import softmax
 from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
-from skebm.estimators._base import BaseEBM, Read, with_gradients
+from skebm.estimators._base import BaseEBM, with_gradients
 from skebm.estimators._class_labels import (
     ClassLabelsMixin,
     class_weights,
@@ -26,6 +26,7 @@ from skebm.estimators._input import (
     private_random_state,
 )
 from skebm.estimators._jem_plan import TrainingPlan, labeled_split
+from skebm.estimators._published import Read, warn_of_interrupt
 from skebm.evaluation import AutoNormalizer
 from skebm.models import (
     Specification,
@@ -458,7 +459,7 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
                 y = encode_known(labeled.all_y, self.unlabeled, self.classes_)
             predicted = self._fitted.logits(z).argmax(axis=1)
         except KeyboardInterrupt:
-            self._warn_of_interrupt("the labelling of the rows; transduction_ is None")
+            warn_of_interrupt("the labelling of the rows; transduction_ is None")
             return None
         return self.classes_[np.where(y < 0, predicted, y)]
 

@@ -129,7 +129,7 @@ class RBMEstimator(StoredEstimator):
         if n_iter == "auto":
             n_iter = auto_epochs(training.steps_per_epoch)
         attributes = {**read.columns(), **learnt, "_codec": read.codec}
-        progress = FitProgress(self, n_iter, X, y, attributes)
+        progress = FitProgress(self, read, n_iter, X, y, attributes)
         report = progress.on_epoch
 
         def on_epoch(epoch, entry):

@@ -1,0 +1,95 @@
+"""Reading for a fit, publication of its results, warnings of all estimators."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+from typing import Any
+
+from skebm.exceptions import NormalizerWarning, TrainingWarning
+from skebm.utils import warn_user
+
+
+@dataclass(frozen=True, eq=False)
+class Read:
+    """A table as an estimator has read it.
+
+    Attributes
+    ----------
+    reader : object
+        Reads and writes tables of the same columns.
+    shell : estimator
+        A copy of the estimator that has the number and names of the columns.
+    table : ndarray or CSR matrix of shape (n, n_features)
+        The rows that count.
+    weight : ndarray of shape (n,) or None, default=None
+        Their weights.
+    """
+
+    reader: Any
+    shell: Any
+    table: Any
+    weight: Any = field(default=None)
+
+    @property
+    def names(self):
+        """The names of the columns, or None."""
+        return getattr(self.shell, "feature_names_in_", None)
+
+    def columns(self):
+        """Return the public attributes that describe the columns, by name."""
+        columns = {"n_features_in_": self.shell.n_features_in_}
+        if self.names is not None:
+            columns["feature_names_in_"] = self.names
+        return columns
+
+
+def shell_of(estimator):
+    """Return a copy of an estimator that validation may write the columns on."""
+    return copy.copy(estimator)
+
+
+def of_fitted(name, read):
+    """Return a property that is read from the fitted model, once there is one."""
+
+    def get(self):
+        if self._fitted is None:
+            raise AttributeError(f"{type(self).__name__} has no {name} before fit.")
+        return read(self._fitted)
+
+    return property(get)
+
+
+def publish(estimator, read, **learnt):
+    """Assign the columns of a table, and what was learnt, to an estimator."""
+    for name, value in {**read.columns(), **learnt}.items():
+        setattr(estimator, name, value)
+    if read.names is None and hasattr(estimator, "feature_names_in_"):
+        del estimator.feature_names_in_
+
+
+def warn_untrusted(estimate, remedy):
+    """Warn of a new estimate of log Z that can't be trusted; None is no estimate."""
+    if estimate is None or estimate.trusted:
+        return
+    warn_user(
+        "The estimate of the log normaliser, "
+        f"{estimate.log_normalizer:.3f} nats with a standard error of "
+        f"{estimate.standard_error:.3f}, can't be trusted: {estimate.reason}. "
+        f"Scores keep their order; their level may be off. {remedy}",
+        NormalizerWarning,
+    )
+
+
+def warn_unnormalized():
+    """Warn that a score has no log Z."""
+    warn_user(
+        "normalizer=None: the score leaves out log Z and does not compare with that of "
+        "another model.",
+        NormalizerWarning,
+    )
+
+
+def warn_of_interrupt(what):
+    """Warn that a KeyboardInterrupt ended something."""
+    warn_user(f"A KeyboardInterrupt ended {what}.", TrainingWarning)
