@@ -23,7 +23,7 @@ from skebm.estimators._published import (
 from skebm.estimators._stored import StoredEstimator
 from skebm.evaluation import OOD_SCORES, conformal_p_values
 from skebm.exceptions import NormalizerWarning, TrainingWarning
-from skebm.models import MAX_R_HAT
+from skebm.models import MAX_R_HAT, FittedModel
 from skebm.objectives import Objective
 from skebm.references import Reference
 from skebm.utils import draw_seed, make_generator, warn_user
@@ -90,6 +90,10 @@ class BaseEBM(StoredEstimator):
     device = "auto"
     random_state = None
     verbose = 0
+
+    _stored_types: ClassVar[dict] = {"_fitted": FittedModel, "_reader": TableReader}
+    #: Whether `ood_scores` takes rows with missing entries.
+    _scores_incomplete_rows: ClassVar[bool] = False
 
     network_ = of_fitted("network_", lambda fitted: fitted.network)
     reference_ = of_fitted("reference_", lambda fitted: fitted.reference)
@@ -211,8 +215,7 @@ class BaseEBM(StoredEstimator):
         ValueError
             Where ``ood_score`` was changed since `fit` to one that has to be learnt.
         """
-        tags = self.__sklearn_tags__()
-        table = self._read(X, allow_nan=tags.input_tags.allow_nan)
+        table = self._read(X, allow_nan=self._scores_incomplete_rows)
         scores, filled = self._fitted.outlier_scores(table, self.ood_score)
         self._warn_if_untrusted()
         self._warn_of_draws(filled)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.special import log_softmax
 from sklearn.base import ClassifierMixin
@@ -9,7 +11,28 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils import check_consistent_length
 from sklearn.utils.class_weight import compute_class_weight
 
+from skebm.estimators._published import Read
 from skebm.tables import UNLABELED, encode_known, encode_labels
+
+
+@dataclass(frozen=True, eq=False)
+class Labeled:
+    """Rows and labels as `fit` reads them.
+
+    Attributes
+    ----------
+    read : Read
+        The rows that count.
+    y : array-like of shape (n,)
+        Their labels.
+    all_rows, all_y
+        Of every row, those of weight zero included.
+    """
+
+    read: Read
+    y: object
+    all_rows: np.ndarray
+    all_y: object
 
 
 class ClassLabelsMixin(ClassifierMixin):

@@ -84,6 +84,24 @@ class TableReader:
         mask = mask if mask.any() else None
         return cls(columns, mask, as_float64, has_names), table
 
+    def to_arrays(self):
+        """Return the reader as arrays, lists and dicts."""
+        columns = None if self.columns is None else self.columns.to_arrays()
+        return {
+            "columns": columns,
+            "is_categorical": self.is_categorical,
+            "as_float64": self.as_float64,
+            "has_names": self.has_names,
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays):
+        """Return the reader that `to_arrays` described."""
+        columns = arrays["columns"]
+        if columns is not None:
+            columns = CategoricalColumns.from_arrays(columns)
+        return cls(**{**arrays, "columns": columns})
+
     @property
     def categories(self) -> tuple[tuple[int, int], ...]:
         """Category columns with their numbers of categories, as (column, size)."""

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from skebm.estimators._base import BaseEBM, with_gradients
 from skebm.estimators._class_labels import (
     ClassLabelsMixin,
+    Labeled,
     class_weights,
     known_indices,
     learn_classes,
@@ -25,24 +26,26 @@ from skebm.estimators._input import (
     keep_weighted,
     private_random_state,
 )
-from skebm.estimators._jem_plan import TrainingPlan, labeled_split
-from skebm.estimators._published import Read, warn_of_interrupt
+from skebm.estimators._published import warn_of_interrupt
 from skebm.evaluation import AutoNormalizer
 from skebm.models import (
     Specification,
+    Task,
     TrainingRows,
     check_goes_on,
     fit,
     fit_pass,
     go_on,
     go_on_pass,
+    has_held_out_labels,
     keep_all,
+    labeled_split,
+    plan_joint,
 )
-from skebm.semi_supervised import TermWeights
+from skebm.semi_supervised import SemiSupervision, TermWeights
 from skebm.tables import TableEncoder, encode_known, encode_labels
 from skebm.utils._sklearn import Interval, StrOptions, with_callbacks
 
-MIN_HELD_OUT_LABELS = 20
 #: Steps of a fit whose `max_iter` is "auto".
 N_AUTO_STEPS = 1200
 #: Least scale of a column, as a share of its range.
@@ -166,6 +169,10 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
     ((4, 4), array([2, 2, 2, 2]))
     """
 
+    _stored_types: ClassVar[dict] = {
+        **BaseEBM._stored_types,
+        "_semi_supervision": SemiSupervision,
+    }
     _parameter_constraints: ClassVar[dict] = {
         **BaseEBM._parameter_constraints,
         "classification_weight": [Interval(Real, 0, None, closed="neither")],
@@ -274,19 +281,19 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         else:
             classes = self.classes_
             indices = known_indices(labeled.y, self.unlabeled, classes)
-        by_labels = self._has_held_out_labels(indices, len(classes))
+        fraction = self.validation_fraction
+        by_labels = has_held_out_labels(indices, len(classes), fraction)
         split = self._split(indices, by_labels)
         plan = self._plan(labeled.read, indices, classes, before, split)
-        task = replace(plan.task, by_labels=by_labels)
-        progress = self._progress(X, y, task, labeled.read, **plan.learnt)
+        task, learnt = replace(plan.task, by_labels=by_labels), plan.learnt(classes)
+        progress = self._progress(X, y, task, labeled.read, **learnt)
         if before is None:
             fitted = fit(task, plan.encoder, plan.rng, progress.on_epoch)
         else:
             fitted = go_on(before, task, plan.rng, progress.on_epoch)
         progress.end()
-        self._publish(fitted, labeled.read, **plan.learnt)
-        self.transduction_ = self._transduce(labeled, plan.task.rows)
-        return self
+        known = {"transduction_": self._transduce(labeled, task.rows, fitted, classes)}
+        return self._publish(fitted, labeled.read, **learnt, **known)
 
     @with_gradients
     def partial_fit(self, X, y, classes=None, sample_weight=None):
@@ -325,7 +332,7 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
             fitted = fit_pass(plan.task, plan.encoder, plan.rng)
         else:
             fitted = go_on_pass(before, plan.task, plan.rng)
-        return self._publish(fitted, labeled.read, **plan.learnt)
+        return self._publish(fitted, labeled.read, **plan.learnt(classes))
 
     def sample(self, n_samples=1, random_state=None, *, y=None, given=None):
         """Draw rows and their classes.
@@ -383,7 +390,8 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
 
     def _logits(self, X):
         """Return the logits of the classes, of rows without missing entries."""
-        return self._fitted.logits(self._fitted.encoder.encode(self._read(X)))
+        table = self._read(X)
+        return self._fitted.logits(self._fitted.encoder.encode(table))
 
     # ------------------------------------------------------------------ training
 
@@ -400,12 +408,10 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
             read = self._known_columns(X, min_rows=min_rows)
         check_consistent_length(X, y)
         table, labels, weight = keep_weighted(read.table, y, sample_weight, min_rows)
-        return _Labeled(
-            replace(read, table=table, weight=weight), labels, read.table, y
-        )
+        return Labeled(replace(read, table=table, weight=weight), labels, read.table, y)
 
     def _plan(self, read, indices, classes, before, split):
-        """Return all that a training needs, what unlabelled rows say included."""
+        """Return the plan of a training: task, encoder and semi-supervision."""
         specification = Specification.of(
             self,
             read.table.shape[1],
@@ -433,7 +439,8 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
             specification = check_goes_on(before, specification, rows.z, read.names)
         terms = self._term_weights(class_weights(self.class_weight, indices, classes))
         known = None if before is None else self._semi_supervision
-        return TrainingPlan.of(specification, encoder, rows, terms, known, classes, rng)
+        task, learnt = plan_joint(specification, rows, terms, known, rng)
+        return _Plan(task, encoder, learnt, rng)
 
     def _term_weights(self, class_weights):
         return TermWeights(
@@ -447,7 +454,7 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
             class_weights=class_weights,
         )
 
-    def _transduce(self, labeled, rows):
+    def _transduce(self, labeled, rows, fitted, classes):
         """Return the classes of all rows: the label where there is one, else predicted.
 
         None where a KeyboardInterrupt comes.
@@ -455,13 +462,13 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         z, y = rows.z.numpy(), rows.y
         try:
             if len(z) < len(labeled.all_rows):  # some have no weight
-                z = self._fitted.encoder.encode(labeled.all_rows)
-                y = encode_known(labeled.all_y, self.unlabeled, self.classes_)
-            predicted = self._fitted.logits(z).argmax(axis=1)
+                z = fitted.encoder.encode(labeled.all_rows)
+                y = encode_known(labeled.all_y, self.unlabeled, classes)
+            predicted = fitted.logits(z).argmax(axis=1)
         except KeyboardInterrupt:
             warn_of_interrupt("the labelling of the rows; transduction_ is None")
             return None
-        return self.classes_[np.where(y < 0, predicted, y)]
+        return classes[np.where(y < 0, predicted, y)]
 
     def _split(self, indices, by_labels):
         """Return the split of the rows into those trained on and those held out."""
@@ -469,27 +476,24 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
             return keep_all
         return labeled_split(indices, self.validation_fraction, by_labels)
 
-    def _has_held_out_labels(self, indices, n_classes):
-        """Return True where each class leaves enough held-out labels to judge by."""
-        counts = np.bincount(indices[indices >= 0], minlength=n_classes)
-        return (self.validation_fraction * counts).min() >= MIN_HELD_OUT_LABELS
-
 
 @dataclass(frozen=True)
-class _Labeled:
-    """Rows and labels as `fit` reads them.
+class _Plan:
+    """A training, and what was learnt for it beforehand."""
 
-    Attributes
-    ----------
-    read : Read
-        The rows that count.
-    y : array-like of shape (n,)
-        Their labels.
-    all_rows, all_y
-        Of every row, those of weight zero included.
-    """
+    task: Task
+    encoder: TableEncoder
+    semi_supervision: SemiSupervision
+    rng: np.random.RandomState
 
-    read: Read
-    y: object
-    all_rows: np.ndarray
-    all_y: object
+    def learnt(self, classes):
+        """Return the attributes of the estimator that were learnt, by name."""
+        learnt = self.semi_supervision
+        return {
+            "classes_": classes,
+            "role_weights_": learnt.role_weights,
+            "temperature_": learnt.temperature,
+            "class_shares_": learnt.class_priors,
+            "vat_radius_": learnt.radius,
+            "_semi_supervision": learnt,
+        }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.metadata import version
+from typing import ClassVar
 
 from sklearn.base import BaseEstimator
 
@@ -18,9 +19,13 @@ UPGRADES: dict[int, Callable[[dict], dict]] = {}
 class StoredEstimator(CallbackSupportMixin, BaseEstimator):
     """Base of estimators whose fit is one value, `_fitted`.
 
-    The value has ``to_arrays()``, and its class ``from_arrays(arrays)``. A stored state
-    names the version of skebm and a format number.
+    The private values have ``to_arrays()``, and their classes ``from_arrays(arrays)``:
+    a stored state holds no class of a private module. It names the version of skebm and
+    a format number.
     """
+
+    #: Classes of the private attributes, by name.
+    _stored_types: ClassVar[dict[str, type]] = {}
 
     #: The fitted model; None before `fit`.
     _fitted = None
@@ -35,16 +40,16 @@ class StoredEstimator(CallbackSupportMixin, BaseEstimator):
     def __getstate__(self):
         state = dict(super().__getstate__())
         state |= {"_skebm_version": version("skebm"), "_skebm_format": FORMAT}
-        if self._fitted is not None:
-            kind = type(self._fitted)
-            state["_fitted"] = {"class": kind, "arrays": self._fitted.to_arrays()}
+        for name in self._stored_types:
+            if state.get(name) is not None:
+                state[name] = state[name].to_arrays()
         return state
 
     def __setstate__(self, state):
         state = _upgraded(dict(state), type(self).__name__)
-        packed = state.get("_fitted")
-        if packed is not None:
-            state["_fitted"] = packed["class"].from_arrays(packed["arrays"])
+        for name, kind in self._stored_types.items():
+            if state.get(name) is not None:
+                state[name] = kind.from_arrays(state[name])
         super().__setstate__(state)
 
 

@@ -4,8 +4,16 @@ from skebm.models._calibration import Calibration, CalibrationRows
 from skebm.models._conditioning import MAX_R_HAT
 from skebm.models._fit import check_goes_on, fit, fit_pass, go_on, go_on_pass
 from skebm.models._fitted import FittedModel
-from skebm.models._rows import MAX_HELD_OUT, TrainingRows, keep_all, split_at_random
+from skebm.models._joint import plan_joint
+from skebm.models._rows import TrainingRows
 from skebm.models._specification import Specification
+from skebm.models._splits import (
+    MAX_HELD_OUT,
+    has_held_out_labels,
+    keep_all,
+    labeled_split,
+    split_at_random,
+)
 from skebm.models._task import Task
 
 __all__ = [
@@ -22,6 +30,9 @@ __all__ = [
     "fit_pass",
     "go_on",
     "go_on_pass",
+    "has_held_out_labels",
     "keep_all",
+    "labeled_split",
+    "plan_joint",
     "split_at_random",
 ]

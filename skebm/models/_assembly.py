@@ -29,7 +29,7 @@ from skebm.utils import draw_seed, isolated_rng, make_generator
 MAX_REFERENCE_ROWS = 100_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Assembly:
     """The parts of a model that its first fit chose; further training keeps them.
 

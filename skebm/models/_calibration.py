@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from skebm.evaluation import LogNormalizer
@@ -30,7 +33,7 @@ class Calibrated(Protocol):
         """Return the outlier scores; they ask for log Z where they need it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CalibrationRows:
     """Rows that log Z and outlier scores are computed from.
 
@@ -46,7 +49,7 @@ class CalibrationRows:
     held_out: Array | None
 
     @property
-    def judged(self) -> Array:
+    def for_estimates(self) -> Array:
         """The held-out rows, or the training rows where none were held out."""
         return self.train if self.held_out is None else self.held_out
 
@@ -79,17 +82,19 @@ class Calibration:
 
     def estimate(self, model: Calibrated) -> LogNormalizer | None:
         """Return the estimate of log Z; None where the model has no normaliser."""
-        with self._lock:
+        with self._lock, _any_mode():
             if not self._is_estimated:
                 rows = self._complete_rows(model)
-                self._estimate = model.estimate_log_normalizer(rows.judged, self.seed)
+                self._estimate = model.estimate_log_normalizer(
+                    rows.for_estimates, self.seed
+                )
                 self._is_estimated, self._is_new = True, True
                 self._forget_rows()
             return self._estimate
 
     def detector(self, model: Calibrated) -> Any:
         """Return the outlier scores of the model, with their held-out values."""
-        with self._lock:
+        with self._lock, _any_mode():
             if self._detector is None:
                 self.estimate(model)
                 rows = self._complete_rows(model)
@@ -125,7 +130,7 @@ class Calibration:
         assert self._is_estimated and self._detector is not None
         return {
             "seed": self.seed,
-            "log_normalizer": self._estimate,
+            "log_normalizer": self._estimate and asdict(self._estimate),
             "detector": self._detector.to_arrays(),
         }
 
@@ -143,4 +148,13 @@ class Calibration:
     def from_arrays(cls, arrays: dict[str, Any], device: Any) -> Calibration:
         """Return the calibration that `to_arrays` described."""
         detector = OutlierDetector.from_arrays(arrays["detector"], device)
-        return cls.known(arrays["log_normalizer"], detector, arrays["seed"])
+        packed = arrays["log_normalizer"]
+        estimate = None if packed is None else LogNormalizer(**packed)
+        return cls.known(estimate, detector, arrays["seed"])
+
+
+@contextmanager
+def _any_mode() -> Iterator[None]:
+    """Allow gradients, of which chains need some, in whatever mode the caller is."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield

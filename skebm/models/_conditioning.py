@@ -30,7 +30,7 @@ LogTilt = Callable[[Tensor], Tensor]
 Values = Callable[[IncompleteRow, NDArray[np.bool_]], tuple[Tensor, float]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Filled:
     """Rows whose missing entries were filled, and how far to trust that.
 
@@ -51,7 +51,7 @@ class Filled:
         return sum(r_hat > MAX_R_HAT for r_hat in self.r_hats)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Marginals:
     """Marginal log densities of incomplete rows.
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -18,9 +18,10 @@ from skebm.exceptions import DivergenceError
 from skebm.models._assembly import assemble
 from skebm.models._calibration import Calibration
 from skebm.models._coarse_to_fine import coarse_to_fine
-from skebm.models._fitted import FittedModel, Outcome, estimate_log_normalizer
-from skebm.models._rows import MAX_HELD_OUT
+from skebm.models._fitted import FittedModel, estimate_log_normalizer
+from skebm.models._outcome import Outcome
 from skebm.models._specification import Specification
+from skebm.models._splits import MAX_HELD_OUT
 from skebm.models._task import Task
 from skebm.models._train import AfterEpoch, Trained, train, train_pass
 from skebm.references import Reference
@@ -84,14 +85,13 @@ def go_on(
 ) -> FittedModel:
     """Train a fitted model for another fit's epochs, on the same or other rows.
 
-    The run is changed in place; where an error is raised it goes back to where it was.
+    The model itself stays as it is: a copy of its run is trained.
     """
-    with _restored_on_error(fitted):
-        calibration = _calibration(task, rng)
-        after_epoch, assembly = _reporter(task, progress), fitted.assembly
-        with assembly.random_layers(draw_seed(rng)):
-            trained = train(task, assembly, fitted.run, rng, after_epoch)
-        return _checked(_fitted(task, trained, calibration), task)
+    calibration, assembly = _calibration(task, rng), fitted.assembly
+    reporter, run = _reporter(task, progress), fitted.copied_run()
+    with assembly.random_layers(draw_seed(rng)):
+        trained = train(task, assembly, run, rng, reporter)
+    return _checked(_fitted(task, trained, calibration), task)
 
 
 def fit_pass(
@@ -106,9 +106,8 @@ def go_on_pass(
     fitted: FittedModel, task: Task, rng: np.random.RandomState
 ) -> FittedModel:
     """Make one more pass over rows, the same or others, at a constant rate."""
-    with _restored_on_error(fitted):
-        trained = train_pass(task, fitted.assembly, fitted.run, rng, LATER_PASSES)
-        return _fitted(task, trained, _calibration(task, rng))
+    trained = train_pass(task, fitted.assembly, fitted.copied_run(), rng, LATER_PASSES)
+    return _fitted(task, trained, _calibration(task, rng))
 
 
 def check_goes_on(
@@ -202,7 +201,7 @@ def _reporter(task: Task, progress: Progress | None) -> AfterEpoch | None:
                 normalizer,
                 0,
                 None,
-                task.specification.torch_device,
+                torch.device(trained.assembly.device),
             )
             known = Calibration.known(estimate, OutlierDetector({}, {}, False))
             fitted = _fitted(task, trained, known, network)
@@ -227,14 +226,14 @@ def _checked(fitted: FittedModel, task: Task) -> FittedModel:
         return fitted
     try:
         log_normalizer = fitted.log_normalizer
+        z = task.rows.z[:MAX_HELD_OUT].numpy()
+        z = fitted.complete_rows(z, fitted.assembly.seed)
+        gain = -fitted.net_energy(z).mean() - log_normalizer
     except KeyboardInterrupt:
         what = "the estimation of log Z; the next scoring does it"
         outcome = fitted.outcome
         interruptions = (*outcome.interruptions, what)
         return replace(fitted, outcome=replace(outcome, interruptions=interruptions))
-    z = task.rows.z[:MAX_HELD_OUT].numpy()
-    z = fitted.complete_rows(z, fitted.assembly.seed)
-    gain = -fitted.net_energy(z).mean() - log_normalizer
     if gain < MIN_GAIN:
         raise DivergenceError(
             f"Training ended, in epoch {fitted.outcome.n_epochs}, with a model that "
@@ -243,15 +242,3 @@ def _checked(fitted: FittedModel, task: Task) -> FittedModel:
             "early_stopping=True."
         )
     return fitted
-
-
-@contextmanager
-def _restored_on_error(fitted: FittedModel) -> Iterator[None]:
-    """Put the run of a model back where it was, should an error be raised."""
-    snapshot = fitted.run.snapshot()
-    try:
-        yield
-    except BaseException:
-        fitted.run.restore(snapshot)
-        fitted.network.eval()
-        raise

@@ -22,6 +22,7 @@ from skebm.models import _conditioning, _missing
 from skebm.models._assembly import Assembly
 from skebm.models._calibration import Calibration
 from skebm.models._conditioning import Filled, LogTilt, Marginals
+from skebm.models._outcome import Outcome
 from skebm.models._specification import Specification
 from skebm.models._state import from_arrays, to_arrays
 from skebm.networks import EnergyModel
@@ -37,32 +38,7 @@ N_SCORED = 32
 Array = NDArray[Any]
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How a training ended.
-
-    Attributes
-    ----------
-    history : dict of str to list
-        One entry an epoch.
-    n_epochs : int
-        Epochs of it.
-    best_epoch : int
-        The epoch whose state was kept; 0 is the untrained one.
-    n_steps : int
-        Steps of a whole training of so many rows.
-    interruptions : tuple of str
-        The steps that a KeyboardInterrupt ended.
-    """
-
-    history: dict[str, list[Any]]
-    n_epochs: int
-    best_epoch: int
-    n_steps: int
-    interruptions: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FittedModel:
     """The density of standardised rows, its net and reference, and log Z.
 
@@ -235,6 +211,14 @@ class FittedModel:
             max_steps=self.outcome.n_steps,
             score_rows=self._by_batches,
         )
+
+    # -------------------------------------------------------------- training
+
+    def copied_run(self) -> GradientRun:
+        """Return a copy of the run, to train on."""
+        run = self.assembly.rebuild_run(self.objective)
+        run.restore(self.run.state_dict())
+        return run
 
     # --------------------------------------------------------------- storage
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -12,20 +11,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skebm.models._calibration import CalibrationRows
+from skebm.models._splits import MAX_HELD_OUT, Split
 from skebm.objectives import RowCells
 from skebm.references import hot_deck
 from skebm.tables import TableEncoder
 from skebm.training import RowGraph
 from skebm.utils import dequantization_scale, draw_seed, make_generator
 
-#: Most rows that early stopping, the noise of ties and calibration look at.
-MAX_HELD_OUT = 10_000
 
-#: Takes a random state and a number of rows to training and held-out (or no) rows.
-Split = Callable[[int, np.random.RandomState], tuple[Tensor, Tensor | None]]
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TrainingRows:
     """Standardised rows, and what a step of training draws with them.
 
@@ -147,22 +141,3 @@ def _tie_scale(
         return known
     rows = train[rng.permutation(len(train))[:MAX_HELD_OUT]]
     return dequantization_scale(z[rows].double().numpy())
-
-
-def keep_all(n_rows: int, rng: np.random.RandomState) -> tuple[Tensor, None]:
-    """Split into training rows alone."""
-    del rng
-    return torch.arange(n_rows), None
-
-
-def split_at_random(early_stopping: bool, fraction: float) -> Split:
-    """Return the split that holds out a fraction of the rows, where asked for."""
-
-    def split(n_rows: int, rng: np.random.RandomState) -> tuple[Tensor, Tensor | None]:
-        n_held_out = min(MAX_HELD_OUT, round(fraction * n_rows))
-        if not early_stopping or min(n_held_out, n_rows - n_held_out) < 1:
-            return keep_all(n_rows, rng)
-        order = torch.from_numpy(rng.permutation(n_rows))
-        return order[n_held_out:], order[:n_held_out]
-
-    return split

@@ -44,7 +44,7 @@ class Specification:
         Steps of a fit whose `max_iter` is "auto".
     max_iter, batch_size, batch_growth, learning_rate, gradient_clip
         As the estimator has them; the rate is a number.
-    weight_averaging, early_stopping, validation_fraction, n_iter_no_change, tol
+    weight_averaging, n_iter_no_change, tol
         Likewise; `n_iter_no_change` is a number.
     ood_score : str
         The outlier score that may have to be learnt.
@@ -67,8 +67,6 @@ class Specification:
     learning_rate: float
     gradient_clip: float | None
     weight_averaging: float
-    early_stopping: bool
-    validation_fraction: float
     n_iter_no_change: int
     tol: float
     ood_score: str
@@ -131,7 +129,7 @@ class Specification:
             n_auto_steps = objective.recipe.n_steps
         plain = (
             "max_iter batch_size batch_growth gradient_clip weight_averaging "
-            "early_stopping validation_fraction tol ood_score"
+            "tol ood_score"
         )
         return cls(
             objective=objective,

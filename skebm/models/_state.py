@@ -7,7 +7,7 @@ are dropped: equal fits differ in them.
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,6 +15,8 @@ from torch import Tensor
 
 from skebm.models._assembly import Assembly
 from skebm.models._calibration import Calibration
+from skebm.models._outcome import Outcome
+from skebm.models._specification import Specification
 from skebm.objectives import Objective
 from skebm.tables import TableEncoder
 from skebm.utils import resolve_device, to_numpy_tree, to_tensor_tree
@@ -30,7 +32,7 @@ def to_arrays(fitted: FittedModel) -> dict[str, Any]:
     of the training data is part of the state.
     """
     history = fitted.outcome.history.items()
-    assembly = {f.name: getattr(fitted.assembly, f.name) for f in fields(Assembly)}
+    assembly = fields_of(fitted.assembly)
     assembly["encoder"] = fitted.encoder.to_arrays()
     reference = fitted.reference
     assembly["reference"] = {
@@ -39,13 +41,12 @@ def to_arrays(fitted: FittedModel) -> dict[str, Any]:
     }
     _ = fitted.detector  # and so log Z
     return {
-        "specification": fitted.specification,
+        "specification": fields_of(fitted.specification),
         "assembly": assembly,
         "objective": _pack_objective(fitted),
         "run": to_numpy_tree(fitted.run.state_dict()),
-        "outcome": replace(
-            fitted.outcome, history={k: v for k, v in history if k != "seconds"}
-        ),
+        "outcome": fields_of(fitted.outcome)
+        | {"history": {k: v for k, v in history if k != "seconds"}},
         "calibration": fitted.calibration.to_arrays(),
     }
 
@@ -63,7 +64,7 @@ def from_arrays(kind: type[FittedModel], state: dict[str, Any]) -> FittedModel:
         "reference": reference,
     }
     assembly = Assembly(**parts)
-    specification = replace(state["specification"], device=name)
+    specification = Specification(**(state["specification"] | {"device": name}))
     objective = _unpack_objective(state["objective"], specification.objective)
     run = assembly.rebuild_run(objective)
     snapshot = to_tensor_tree(state["run"])
@@ -77,9 +78,14 @@ def from_arrays(kind: type[FittedModel], state: dict[str, Any]) -> FittedModel:
         objective,
         run,
         run.averaged_model.network.eval(),
-        state["outcome"],
+        Outcome(**state["outcome"]),
         Calibration.from_arrays(state["calibration"], device),
     )
+
+
+def fields_of(value: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass by name, themselves not taken apart."""
+    return {field.name: getattr(value, field.name) for field in fields(value)}
 
 
 def _pack_objective(fitted: FittedModel) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ from skebm.models._specification import Specification
 from skebm.objectives import Objective
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Task:
     """A training to be done.
 

@@ -27,7 +27,7 @@ from skebm.training import (
 from skebm.utils import draw_seed, make_generator, normal_like
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Trained:
     """An assembled model, its run, and the loop that trained it."""
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -139,6 +139,23 @@ class CategoricalColumns:
         """Return the number of categories of each category column."""
         return self._categories.sizes()
 
+    def to_arrays(self) -> dict[str, Any]:
+        """Return columns, names and categories as arrays, lists and dicts."""
+        values = [_pack(index) for index in self._categories.values]
+        return {"columns": self.columns, "names": self.names, "values": values}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Any]) -> Self:
+        """Return the columns that `to_arrays` described."""
+        columns = cls.__new__(cls)
+        columns.columns, columns.names = arrays["columns"], list(arrays["names"])
+        of_categories = [columns.names[j] for j in columns.columns]
+        table = CategoryTable.__new__(CategoryTable)
+        table.names = of_categories
+        table.values = [_unpack(packed) for packed in arrays["values"]]
+        columns._categories = table
+        return columns
+
     def encode(self, X: pd.DataFrame) -> NDArray[np.float64]:
         """Return the frame as numbers, with indices in place of categories.
 
@@ -239,3 +256,19 @@ def _n_features(X: Any) -> int:
     if not hasattr(X, "__len__"):
         raise TypeError(f"X must be an array or a table. Got {type(X).__name__}.")
     return len(X[0]) if len(X) and np.ndim(X[0]) else 0
+
+
+def _pack(index: pd.Index) -> dict[str, Any]:
+    """Return an index as lists and words."""
+    if isinstance(index, pd.CategoricalIndex):
+        return {"categories": _pack(index.categories), "ordered": index.ordered}
+    return {"values": index.tolist(), "dtype": str(index.dtype)}
+
+
+def _unpack(packed: Mapping[str, Any]) -> pd.Index:
+    """Return the index that `_pack` described."""
+    if "categories" in packed:
+        categories = _unpack(packed["categories"])
+        dtype = pd.CategoricalDtype(categories, ordered=packed["ordered"])
+        return pd.CategoricalIndex(categories, dtype=dtype)
+    return pd.Index(packed["values"], dtype=packed["dtype"])

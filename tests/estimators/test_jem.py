@@ -9,8 +9,8 @@ from sklearn.datasets import load_digits, make_moons
 from sklearn.linear_model import LogisticRegression
 
 from skebm import JEMClassifier
-from skebm.estimators._jem_plan import labeled_split
 from skebm.evaluation import ImportanceSampling
+from skebm.models import labeled_split
 from skebm.networks import MLP, EnsembleMLP
 from skebm.objectives import VERA
 

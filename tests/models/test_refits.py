@@ -1,5 +1,6 @@
 """A second fit: refused it leaves the first one whole; what may change and what not."""
 
+import copy
 import pickle
 import warnings
 from functools import partial
@@ -96,6 +97,26 @@ def test_fit_needs_no_gradients_from_outside(face, mode, blobs):
     np.testing.assert_array_equal(answers(model, X), inside)
     expected = make(face).fit(X, y).partial_fit(X, y)
     np.testing.assert_array_equal(answers(expected, X), inside)
+
+
+@pytest.mark.parametrize("normalizer", ["ais", "importance"])
+def test_the_first_question_may_come_in_inference_mode(face, normalizer, blobs):
+    """Chains of log Z need gradients, which that mode forbids."""
+    X, y = blobs
+    model, twin = (make(face, normalizer=normalizer).fit(X, y) for _ in range(2))
+    with torch.inference_mode():
+        scores = model.score_samples(X)
+    np.testing.assert_array_equal(scores, twin.score_samples(X))
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_a_copy_keeps_the_model_that_it_shared(face, method, blobs):
+    X, y = blobs
+    model = make(face, warm_start=True).fit(X, y)
+    earlier, before = copy.copy(model), answers(model, X)
+    getattr(model, method)(X, y)
+    np.testing.assert_array_equal(answers(earlier, X), before)
+    assert np.abs(answers(model, X) - before).max() > 1e-6
 
 
 # ------------------------------------------------------------------ going on

@@ -11,6 +11,7 @@ from importlib.metadata import version
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
@@ -192,7 +193,7 @@ def test_state_holds_no_tensor_and_no_training_rows(model, rows):
 def test_a_model_fitted_on_a_gpu_loads_on_a_cpu(device, face, model, rows):
     """A CUDA generator's state is 16 bytes; it means nothing here."""
     state = model.__getstate__()
-    arrays = state["_fitted"]["arrays"]
+    arrays = state["_fitted"]
     arrays["assembly"]["device"] = device
     arrays["run"]["generator"] = np.zeros(16, dtype=np.uint8)
     loaded = type(model).__new__(type(model))
@@ -233,6 +234,21 @@ def test_states_of_other_versions_are_told_apart(model, rows):
         with pytest.raises(ValueError, match=message) as error:
             type(model).__new__(type(model)).__setstate__(state)
         assert f"skebm {version('skebm')}" in str(error.value)
+
+
+def test_skops_of_categories(rows):
+    skops = pytest.importorskip("skops.io", reason="skops is not installed")
+    sky = pd.Series(["sun", "rain", "snow"] * 50, dtype="category")
+    wet = pd.Series([True, False] * 75)
+    X = pd.DataFrame({"sky": sky, "wet": wet, "warmth": rows[0][:, 0]})
+    model = make("density", max_iter=1, normalizer=None).fit(X)
+    stored = skops.dumps(model)
+    untrusted = skops.get_untrusted_types(data=stored)
+    assert not [name for name in untrusted if name.startswith(("torch", "pandas"))]
+    loaded = skops.loads(stored, trusted=untrusted)
+    drawn, expected = (m.sample(5, random_state=0) for m in (loaded, model))
+    pd.testing.assert_frame_equal(drawn, expected)
+    np.testing.assert_array_equal(loaded.score_samples(X), model.score_samples(X))
 
 
 def test_older_formats_are_brought_up_to_date(model, rows, monkeypatch):
