@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -13,11 +13,10 @@ from torch import Tensor
 
 from skebm.evaluation import IncompleteRow, annealed_samples, incomplete_rows
 from skebm.evaluation.conditionals._mixed import incomplete_mixed_rows
+from skebm.models._assembly import Assembly
 from skebm.networks import EnergyModel
 from skebm.references import Density
-
-if TYPE_CHECKING:
-    from skebm.models._fitted import FittedModel
+from skebm.tables import TableEncoder
 
 #: Draws that fewer samples are thinned from, so that the masses of modes are right.
 MIN_PARTICLES = 256
@@ -28,6 +27,30 @@ Array = NDArray[Any]
 LogTilt = Callable[[Tensor], Tensor]
 #: Takes a row and its missing columns to their values, in the units of X, and R-hat.
 Values = Callable[[IncompleteRow, NDArray[np.bool_]], tuple[Tensor, float]]
+
+
+class TableModel(Protocol):
+    """What is needed of a fitted model: `skebm.models.FittedModel` has it."""
+
+    @property
+    def assembly(self) -> Assembly:
+        """The parts that its first fit chose."""
+
+    @property
+    def encoder(self) -> TableEncoder:
+        """Between tables and standardised rows."""
+
+    @property
+    def energy_model(self) -> EnergyModel:
+        """The net beside the reference."""
+
+    @property
+    def log_normalizer(self) -> float | None:
+        """Log Z in nats; None without a normaliser."""
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the model."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +90,7 @@ class Marginals:
     untrusted_errors: list[float] = field(default_factory=list)
 
 
-def log_marginals(model: FittedModel, z: Array) -> Marginals:
+def log_marginals(model: TableModel, z: Array) -> Marginals:
     """Return the marginal log densities of standardised rows with missing entries."""
     level = model.log_normalizer
     log_scale = np.log(model.encoder.scale)
@@ -87,12 +110,12 @@ def log_marginals(model: FittedModel, z: Array) -> Marginals:
     return result
 
 
-def impute(model: FittedModel, X: Array, strategy: str) -> Filled:
+def impute(model: TableModel, X: Array, strategy: str) -> Filled:
     """Fill missing entries of X by conditional means or medians; categories by modes.
 
     Parameters
     ----------
-    model : FittedModel
+    model : TableModel
         Knows the rows' density.
     X : ndarray of shape (n, n_features)
         Numbers and category indices, NaN where missing.
@@ -113,7 +136,7 @@ def impute(model: FittedModel, X: Array, strategy: str) -> Filled:
 
 
 def complete(
-    model: FittedModel,
+    model: TableModel,
     X: Array,
     n_samples: int,
     generator: torch.Generator | None = None,
@@ -123,7 +146,7 @@ def complete(
 
     Parameters
     ----------
-    model : FittedModel
+    model : TableModel
         Knows the rows' density p.
     X : ndarray of shape (n, n_features)
         Numbers and category indices, NaN where missing.
@@ -145,7 +168,7 @@ def complete(
 
 
 def draw(
-    model: FittedModel,
+    model: TableModel,
     n_samples: int,
     generator: torch.Generator,
     log_tilt: LogTilt | None = None,
@@ -153,14 +176,14 @@ def draw(
     """Return draws from p(x) exp(log_tilt(x)), up to scale, in the units of X."""
     energy_model = model.energy_model
     if energy_model.is_normalized:
-        z = cast(Any, model.network).sample(n_samples, generator)
+        z = cast(Any, energy_model.network).sample(n_samples, generator)
     else:
         z = _draw_annealed(energy_model, n_samples, log_tilt, generator)
     return model.encoder.decode(z.cpu().numpy())
 
 
 def conditionals(
-    model: FittedModel, z: Array, log_tilt: LogTilt | None = None
+    model: TableModel, z: Array, log_tilt: LogTilt | None = None
 ) -> Iterator[IncompleteRow]:
     """Yield standardised rows with the conditional model of what they miss."""
     reference, energy = _closed_reference(model)
@@ -173,7 +196,7 @@ def conditionals(
 
 
 def _fill(
-    model: FittedModel,
+    model: TableModel,
     X: Array,
     n_copies: int,
     values_of: Values,
@@ -194,7 +217,7 @@ def _fill(
 
 
 def _in_units(
-    model: FittedModel, row: IncompleteRow, missing: NDArray[np.bool_], x: Tensor
+    model: TableModel, row: IncompleteRow, missing: NDArray[np.bool_], x: Tensor
 ) -> Tensor:
     """Return points of a row's free columns as its missing values, in units of X."""
     z = np.zeros((len(x), len(missing)))
@@ -229,15 +252,15 @@ def _draw_annealed(
 
 
 def _closed_reference(
-    model: FittedModel,
+    model: TableModel,
 ) -> tuple[Density, Callable[[Tensor], Tensor]]:
     """Return a density of closed conditionals and the energy that tilts it to p."""
     energy_model = model.energy_model
     density = energy_model.closed_form()
     if density is not None:
         return density, lambda z: z.new_zeros(len(z))
-    if model.reference.has_conditionals:
-        return model.reference, energy_model.energy
+    if energy_model.reference.has_conditionals:
+        return energy_model.reference, energy_model.energy
     proposal = model.assembly.fitted_proposal
 
     def energy(z: Tensor) -> Tensor:

@@ -7,8 +7,9 @@ are dropped: equal fits differ in them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -21,11 +22,10 @@ from skebm.objectives import Objective
 from skebm.tables import TableEncoder
 from skebm.utils import resolve_device, to_numpy_tree, to_tensor_tree
 
-if TYPE_CHECKING:
-    from skebm.models._fitted import FittedModel
+Model = TypeVar("Model")
 
 
-def to_arrays(fitted: FittedModel) -> dict[str, Any]:
+def to_arrays(fitted: Any) -> dict[str, Any]:
     """Return a fitted model as arrays, options and numbers, without tensors.
 
     log Z and outlier scores are computed where they are not yet known, so that no row
@@ -51,7 +51,7 @@ def to_arrays(fitted: FittedModel) -> dict[str, Any]:
     }
 
 
-def from_arrays(kind: type[FittedModel], state: dict[str, Any]) -> FittedModel:
+def from_arrays(kind: Callable[..., Model], state: dict[str, Any]) -> Model:
     """Return the model of a kind that `to_arrays` described, on a device here."""
     parts = dict(state["assembly"])
     name = _nearest_device(parts["device"])
@@ -88,7 +88,7 @@ def fields_of(value: Any) -> dict[str, Any]:
     return {field.name: getattr(value, field.name) for field in fields(value)}
 
 
-def _pack_objective(fitted: FittedModel) -> dict[str, Any] | None:
+def _pack_objective(fitted: Any) -> dict[str, Any] | None:
     """Return the objective's class and options; None where the options name it."""
     objective = fitted.objective
     if objective is fitted.specification.objective:
