@@ -9,7 +9,12 @@ import torch
 
 from skebm.models import MAX_HELD_OUT, Task, keep_all
 from skebm.networks._build import count_members, resolve_network
-from skebm.semi_supervised import SemiSupervision, labeled_per_step
+from skebm.semi_supervised import (
+    LabeledTable,
+    NetTraining,
+    SemiSupervision,
+    labeled_per_step,
+)
 from skebm.tables import TableEncoder
 
 
@@ -58,18 +63,15 @@ class TrainingPlan:
         n_members = count_members(builder, rows.n_features, len(classes))
         n_steps = specification.n_steps(len(rows.train))
         if known is None:
+            training = NetTraining(
+                n_members,
+                specification.learning_rate,
+                n_steps,
+                specification.torch_device,
+            )
+            table = LabeledTable(rows.z, rows.y, rows.weight, rows.train)
             learnt, label_graph = SemiSupervision.learn(
-                rows.z,
-                rows.y,
-                rows.weight,
-                rows.train,
-                n_classes=len(classes),
-                terms=terms,
-                n_members=n_members,
-                learning_rate=specification.learning_rate,
-                n_steps=n_steps,
-                device=specification.torch_device,
-                rng=rng,
+                table, len(classes), terms, training, rng
             )
             graph = learnt.row_graph(label_graph, len(rows.z), n_members)
         else:

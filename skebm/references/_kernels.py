@@ -23,7 +23,7 @@ def log_kernels(x: Tensor, means: Tensor, scales: Tensor) -> Tensor:
     return kernels - x.shape[1] * (scales.log() + 0.5 * LOG_2_PI)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RoundMixture:
     r"""A mixture of isotropic Gaussians.
 

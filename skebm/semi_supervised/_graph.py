@@ -36,7 +36,7 @@ N_OF_EACH_CLASS = 10
 CONFIDENCE_POWER = 0.3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Edges:
     """Edges of a graph of nearest neighbours.
 
@@ -52,7 +52,7 @@ class Edges:
     neighbors: Indices
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LabelGraph:
     """A graph of nearest neighbours over training rows, and their labels.
 

@@ -17,7 +17,7 @@ Array = NDArray[Any]
 Columns = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Table:
     """A table, and options by which kinds recognise their columns.
 

@@ -16,9 +16,9 @@ from skebm.references import Density
 from skebm.training._missing import Completion, ResampledCompletion
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RowGraph:
-    """What a graph of nearest neighbours says of each row.
+    """Soft labels and neighbours of each row, from a graph of nearest neighbours.
 
     Attributes
     ----------
@@ -27,7 +27,7 @@ class RowGraph:
     confidence : Tensor of shape (n, V)
         Their weights, 0 to 1.
     neighbors : Tensor of int64 of shape (n, n_neighbors)
-        Numbers of the nearest rows.
+        Indices of the nearest rows.
     """
 
     soft_labels: Tensor
@@ -54,11 +54,11 @@ class TableBatches:
     x : Tensor of shape (n, n_features)
         Standardised rows, on the CPU.
     y : Tensor of shape (n,) or (n, V), or None
-        Class numbers, -1 where unlabelled; in V versions where members differ.
+        Class indices, -1 where unlabelled; in V versions where members differ.
     weight : Tensor of shape (n,) or None
         Row weights, scaled to mean one.
     rows : Tensor of int64
-        Numbers of the rows to train on; the others are never drawn, nor copied.
+        Indices of the rows to train on; the others are never drawn, nor copied.
     device : torch.device
         Where the steps run.
     noise_scale : Tensor of shape (n_features,) or None, default=None
@@ -239,21 +239,21 @@ class LabeledBatches:
     ----------
     x : Tensor of shape (n, d) or scipy CSR matrix
         A sparse one is made dense a batch at a time.
-    codes : Tensor of int of shape (n,)
-        Classes; negative where unlabelled.
+    y : Tensor of int of shape (n,)
+        Class indices; negative where unlabelled.
     unlabeled_weight : float
-        What an unlabelled row counts beside a labelled one; with 0 it is left out.
+        Weight of an unlabelled row, that of a labelled one being 1; 0 leaves it out.
     device : torch.device
     """
 
     def __init__(
-        self, x: Any, codes: Tensor, unlabeled_weight: float, device: torch.device
+        self, x: Any, y: Tensor, unlabeled_weight: float, device: torch.device
     ) -> None:
         self.device = device
         self.x = _at_home(x, device)
-        self.codes = codes.to(device)
-        labeled = (codes >= 0).nonzero()[:, 0]
-        rest = (codes < 0).nonzero()[:, 0] if unlabeled_weight else labeled[:0]
+        self.y = y.to(device)
+        labeled = (y >= 0).nonzero()[:, 0]
+        rest = (y < 0).nonzero()[:, 0] if unlabeled_weight else labeled[:0]
         self.labeled, self.rest = labeled, rest
         n, m = len(labeled), unlabeled_weight * len(rest)
         self.labeled_share = n / (n + m) if n + m else 0.0
@@ -273,8 +273,8 @@ class LabeledBatches:
         )
         for labeled, rest in zip(*kinds, strict=True):
             v = self._take(torch.cat([labeled, rest]))
-            codes = self.codes[labeled.to(self.device)]
-            yield LabeledRows(v, codes, self.labeled_share)
+            class_indices = self.y[labeled.to(self.device)]
+            yield LabeledRows(v, class_indices, self.labeled_share)
 
     def _take(self, rows: Tensor) -> Tensor:
         if isinstance(self.x, Tensor):

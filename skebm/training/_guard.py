@@ -49,9 +49,7 @@ def find_problem(
         low, high = healthy.get(name, (-np.inf, np.inf))
         mean = float(values.mean())
         if not low <= mean <= high:
-            return Problem(
-                f"{name} = {mean:.4g} left its healthy range [{low}, {high}]"
-            )
+            return Problem(f"{name} = {mean:.4g} left its stable range [{low}, {high}]")
     return None
 
 

@@ -111,7 +111,7 @@ class ResampledCompletion:
         self.x[rows] = self._draw(self._place[rows], 1, generator)[:, 0]
 
     def renew(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Make a step of the chains of rows of these numbers; return all these rows."""
+        """Make a step of the chains of the rows of these indices; return the rows."""
         incomplete = rows[self._place[rows] >= 0]
         if len(incomplete):
             proposals = self._draw(self._place[incomplete], N_PROPOSALS, generator)

@@ -115,7 +115,10 @@ class DensityMonitor(Monitor):
         return self._draw_more()
 
     def evaluate(self, model: EnergyModel) -> Evaluation:
-        """Return held-out log-likelihood; where log Z fails or q0 has walls, both."""
+        """Return the scores of the held-out rows.
+
+        The sliced score is computed where log Z fails or q0 has bounded support.
+        """
         with torch.no_grad():
             energy = self.energies(model)
             held_out = float((self.weight * (self.reference_score - energy)).sum())
@@ -208,7 +211,7 @@ class LabelMonitor(Monitor):
     x : Tensor of shape (n, n_features)
         Held-out labelled rows.
     y : Tensor of shape (n,)
-        Their class numbers.
+        Their class indices.
     weight : Tensor of shape (n,) or None
         Their weights.
     """

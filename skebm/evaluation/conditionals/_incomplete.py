@@ -28,7 +28,7 @@ _N_TRIAL, _MAX_DRAWS, _N_PARTICLES = 512, 32_768, 256
 _DRAWS_A_SAMPLE = 8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Draws:
     """Weighted draws of the missing columns.
 
