@@ -201,7 +201,7 @@ class Reference(BaseEstimator, ABC):
 
     #: Whether held-out rows must lie in the support, so that `fit` needs them too.
     needs_all_rows: ClassVar[bool] = False
-    #: Whether `fit` returns a single Gaussian, so that rows need no mixture to fill.
+    #: Whether `fit` returns a single Gaussian, so that rows are completed by it.
     is_gaussian: ClassVar[bool] = False
 
     def check_options(self) -> None:

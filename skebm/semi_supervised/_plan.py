@@ -1,4 +1,4 @@
-"""Everything that a classifier learns from unlabelled rows before it is trained."""
+"""Semi-supervision of a classifier: graph, class priors, weights and temperature."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LABELED_PASSES = 20
 
 @dataclass(frozen=True)
 class TermWeights:
-    """Weights of the terms of the joint objective, as options give them.
+    """Weights of the terms of the joint objective, from an estimator's options.
 
     Attributes
     ----------
@@ -187,7 +187,7 @@ class SemiSupervision:
         return learnt, graph
 
     def with_terms(self, terms: TermWeights) -> SemiSupervision:
-        """Return the same with the radius that other terms give; "auto" keeps it."""
+        """Return a copy with the radius of other terms; "auto" keeps this one."""
         radius = terms.given_radius
         return self if radius is None else replace(self, radius=radius)
 
@@ -270,11 +270,11 @@ class SemiSupervision:
         )
 
     def roles(self, n_members: int) -> Roles:
-        """Return the roles of so many members."""
+        """Return the roles of the members of an ensemble of this size."""
         return self._share_out(n_members)[0]
 
     def member_weights(self, n_members: int) -> list[float]:
-        """Return the weights of so many members in the mean of p(y|x)."""
+        """Return the weights of an ensemble's members in the mean of p(y|x)."""
         return self._share_out(n_members)[1]
 
     def _share_out(self, n_members: int) -> tuple[Roles, list[float]]:
@@ -293,7 +293,7 @@ def _differing_priors(graph: LabelGraph) -> tuple[float, ...] | None:
 
 
 def _fullest_role(active: Sequence[str]) -> str:
-    """Return the role of most terms."""
+    """Return the role that trains with the most terms."""
     return ROLES[1] if ROLES[1] in active else active[0]
 
 

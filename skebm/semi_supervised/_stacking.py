@@ -39,12 +39,12 @@ ROWS_PER_MEMBER = 64
 AVERAGING = 0.98
 #: Prior weights of the roles: the supervised one twice as much as any other.
 PRIOR = {role: 0.2 for role in ROLES} | {"supervised": 0.4}
-#: How many held-out labels the prior is worth.
+#: Weight of the prior, in held-out labels.
 PRIOR_STRENGTH = 3.0
 #: Largest factor between the class priors of labelled and of unlabelled rows.
 MAX_RATIO = 5.0
-#: Held-out labels that are enough to show that no role is informative, and the share of
-#: the classes' entropy below which it is not.
+#: Least number of held-out labels that can show roles to be uninformative, and least
+#: share of the classes' entropy that an informative role explains.
 ENOUGH_LABELS = 100
 LITTLE_INFORMATION = 0.07
 
@@ -260,7 +260,7 @@ def weigh_labels(
     class_weights: tuple[float, ...] | None,
     held_out: HeldOutLabels,
 ) -> Array:
-    """Return the weights of held-out labels, of mean one, as they are in training."""
+    """Return the weights that held-out labels have in training, scaled to mean one."""
     n_labels = len(held_out)
     weights = np.ones(n_labels) if weight is None else weight.numpy()[held_out.rows]
     if class_weights is not None:
@@ -287,7 +287,7 @@ def reweight_classes(predicted: Array, which: NDArray[np.bool_], ratio: Array) -
     ratio : ndarray of shape (n_classes,)
         The new class priors over those that the predictions were made with.
     """
-    # Predictions hardly follow an estimated prior near zero.
+    # Predictions are little affected by an estimated prior near zero.
     ratio = np.clip(ratio, 1 / MAX_RATIO, MAX_RATIO)
     predicted = predicted * np.where(which[:, None, None], ratio, 1.0)
     return predicted / predicted.sum(axis=2, keepdims=True)
@@ -330,7 +330,7 @@ def is_uninformative(
     of_label = (counts / n_labels)[labels]
     by_frequency = np.log(_allow_for_noise(of_label, n_classes)) @ sample_weight
     best = (np.log(_allow_for_noise(likelihoods, n_classes)) @ sample_weight).max()
-    # The first is minus the entropy of the classes, all the information there is.
+    # `by_frequency` is minus the entropy of the classes: all that can be explained.
     enough = n_labels >= ENOUGH_LABELS
     return bool(enough and best < (1 - LITTLE_INFORMATION) * by_frequency)
 
@@ -338,7 +338,7 @@ def is_uninformative(
 def realizable_weights(
     weights: Mapping[str, float], n_members: int
 ) -> dict[str, float]:
-    """Return the weights of all roles that an ensemble of so many members can have."""
+    """Return the nearest weights of roles that an ensemble of this size can have."""
     wanted = [weights.get(role, 0.0) for role in ROLES]
     roles, of_member = share_out(wanted, n_members)
     ends = np.cumsum(roles.counts)

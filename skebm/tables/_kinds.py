@@ -19,7 +19,7 @@ Columns = NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """A table, and options by which kinds recognise their columns.
+    """A table, and the options by which kinds recognise their columns.
 
     Attributes
     ----------

@@ -35,7 +35,7 @@ class RowGraph:
     neighbors: Tensor
 
     def to(self, device: torch.device) -> RowGraph:
-        """Return the same on another device."""
+        """Return the graph on another device."""
         return RowGraph(
             self.soft_labels.to(device),
             self.confidence.to(device),
@@ -120,7 +120,7 @@ class TableBatches:
         begin: float = 0.0,
         end: float = 1.0,
     ) -> Iterator[Batch]:
-        """Yield the batches of one epoch, which is a run's part from begin to end."""
+        """Yield the batches of one epoch, the part of a run from `begin` to `end`."""
         permutation = torch.randperm(
             len(self.rows), generator=generator, device=generator.device
         )
@@ -186,7 +186,7 @@ class TableBatches:
 
 
 class EvenBatches:
-    """All rows in random order, in batches whose sizes differ by one at most.
+    """Shuffled mini-batches of all rows; their sizes differ by one at most.
 
     Parameters
     ----------
@@ -230,7 +230,7 @@ class EvenBatches:
 
 
 class LabeledBatches:
-    """Labelled and unlabelled rows in random order, some of each in every batch.
+    """Shuffled mini-batches, each with labelled and unlabelled rows.
 
     An epoch passes once over the more numerous kind; the other is dealt out as often
     as it takes.
@@ -285,7 +285,7 @@ class LabeledBatches:
 def _dealt(
     rows: Tensor, n_steps: int, batch_size: int, generator: torch.Generator
 ) -> tuple[Tensor, ...]:
-    """Return rows of each step: shuffled, all of them, or again and again if few."""
+    """Return the rows of each step, shuffled; few rows are repeated."""
     n = len(rows)
     is_larger_kind = n > (n_steps - 1) * batch_size
     total = n if is_larger_kind else n_steps * min(batch_size, n)

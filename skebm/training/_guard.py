@@ -54,7 +54,7 @@ def find_problem(
 
 
 class StabilityGuard:
-    """Counts the returns to an earlier state, and raises where they do not help.
+    """Counts the returns to an earlier state, and raises an error after too many.
 
     Parameters
     ----------

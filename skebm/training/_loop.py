@@ -57,9 +57,9 @@ class Run(Protocol):
 class Loop:
     """Trains a run over batches, epoch by epoch.
 
-    The loop knows neither gradients nor nets: the run makes the steps of an epoch. The
-    loop records metrics, evaluates held-out rows, keeps the best state and returns to
-    it where an epoch diverged.
+    The run makes the steps of an epoch, with gradients of its own. The loop records
+    metrics, evaluates held-out rows, keeps the best state and returns to it where an
+    epoch diverged.
 
     Parameters
     ----------
