@@ -6,9 +6,9 @@ class SkebmError(Exception):
 
 
 class DivergenceError(SkebmError, ArithmeticError):
-    """Training left the finite world and could not be brought back.
+    """Training diverged and could not be brought back.
 
-    The message holds the epoch, the figures that went wrong and what to change.
+    The message holds the epoch, the metrics that left their range, and what to change.
     """
 
 
@@ -37,7 +37,7 @@ class SkebmWarning(UserWarning):
 
 
 class NormalizerWarning(SkebmWarning):
-    """The estimate of the log normaliser can't be trusted, is missing or is stale."""
+    """The estimate of the log normaliser can't be trusted or is missing."""
 
 
 class TrainingWarning(SkebmWarning):

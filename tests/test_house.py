@@ -58,7 +58,8 @@ def test_at_most_one_mixin_of_ours(estimator):
     mixins = [
         kind.__name__
         for kind in own_classes(estimator)
-        if not issubclass(kind, skebm.estimators._stored.StoredEstimator)
+        if kind is not estimator
+        and not issubclass(kind, skebm.estimators._stored.StoredEstimator)
     ]
     assert len(mixins) <= 1, mixins
 
@@ -91,6 +92,78 @@ def test_a_fitted_estimator_holds_few_private_attributes(estimator):
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_nobody_writes_the_attributes_of_an_object_wholesale(path):
     assert "__dict__" not in path.read_text()
+    for node in ast.walk(ast.parse(path.read_text())):
+        writes = isinstance(node, ast.Attribute) and node.attr == "update"
+        writes |= isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store)
+        if writes and isinstance(node.value, ast.Call):
+            function = node.value.func
+            named_vars = isinstance(function, ast.Name) and function.id == "vars"
+            assert not named_vars, f"{name_of(path)}:{node.lineno} writes vars()"
+
+
+# --------------------------------------------------------------- private parts
+
+#: Private names of libraries, which have no public ones for it.
+OF_LIBRARIES = {
+    "_getframe",  # sys
+    "_init_callback_context",  # scikit-learn's callbacks
+    "_parameter_constraints",  # scikit-learn's validation: a base's with one's own
+    "_validate_args",  # torch.distributions
+}
+
+
+def is_private(name):
+    return name.startswith("_") and not name.startswith("__")
+
+
+def private_names_of(tree):
+    """Return the private names that a file defines: of modules, classes and selves."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            if isinstance(node.value, ast.Name) and node.value.id == "self":
+                names.add(node.attr)
+    return {name for name in names if is_private(name)}
+
+
+def is_own(node, imported):
+    """Tell whether an object may be one of this file: no imported class or module."""
+    root = ast.unparse(node).split(".")[0].split("(")[0]
+    return root not in imported
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_private_parts_are_used_in_their_own_file(path):
+    """Beside `self._name`, `_name` is used only where it is defined."""
+    tree = ast.parse(path.read_text())
+    own = private_names_of(tree)
+    imported = {
+        alias.asname or alias.name.split(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    }
+    for node in ast.walk(tree):
+        if not (isinstance(node, ast.Attribute) and is_private(node.attr)):
+            continue
+        if ast.unparse(node.value) in ("self", "cls", "super()"):
+            continue
+        if node.attr not in OF_LIBRARIES:
+            where = f"{name_of(path)}:{node.lineno} {ast.unparse(node)}"
+            assert node.attr in own and is_own(node.value, imported), where
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_no_private_name_is_imported(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("skebm"):
+            folder = ROOT.parent.joinpath(*node.module.split("."))
+            names = [alias.name for alias in node.names if is_private(alias.name)]
+            assert all((folder / f"{name}.py").exists() for name in names), names
 
 
 # ---------------------------------------------------------------- capabilities
@@ -106,7 +179,7 @@ def classes_in(room):
 
 
 NETS_AND_REFERENCES = classes_in("networks") | classes_in("references")
-#: Roots of a hierarchy: what an option may be is told by them.
+#: Roots of a hierarchy: they tell what an option may be.
 ROOTS = {"Density", "Reference"}
 
 
@@ -125,10 +198,46 @@ def test_nets_and_references_are_asked_not_typed(path):
             continue
         if node.func.id != "isinstance" or id(node) in options:
             continue
-        kinds = {n.id for n in ast.walk(node.args[1]) if isinstance(n, ast.Name)}
+        asked = list(ast.walk(node.args[1]))
+        kinds = {n.id for n in asked if isinstance(n, ast.Name)}
+        kinds |= {n.attr for n in asked if isinstance(n, ast.Attribute)}
         ours = kinds & (NETS_AND_REFERENCES.keys() - ROOTS)
         elsewhere = [k for k in ours if NETS_AND_REFERENCES[k] != path]
         assert not elsewhere, f"{name_of(path)}:{node.lineno} asks for {elsewhere}"
+
+
+def declared_in(room):
+    """Return the public names that the classes of a room declare."""
+    names = set()
+    for path in (ROOT / room).rglob("*.py"):
+        for kind in ast.walk(ast.parse(path.read_text())):
+            for node in kind.body if isinstance(kind, ast.ClassDef) else []:
+                if isinstance(node, ast.FunctionDef):
+                    names.add(node.name)
+                elif isinstance(node, ast.AnnAssign):
+                    names.add(ast.unparse(node.target))
+                elif isinstance(node, ast.Assign):
+                    names |= {ast.unparse(target) for target in node.targets}
+    return names
+
+
+CAPABILITIES = declared_in("networks") | declared_in("references")
+#: The only files that read capabilities with a default.
+ASKING = ("networks/_capabilities.py", "references/_base.py")
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_capabilities_are_read_with_a_default_in_two_files(path):
+    """Everywhere else they are declared, or read by functions of these files."""
+    if name_of(path) in ASKING:
+        return
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
+            continue
+        n_arguments = {"getattr": 3, "hasattr": 2}.get(node.func.id)
+        if len(node.args) == n_arguments and isinstance(node.args[1], ast.Constant):
+            where = f"{name_of(path)}:{node.lineno} {ast.unparse(node)}"
+            assert node.args[1].value not in CAPABILITIES, where
 
 
 # ------------------------------------------------------------------- measures

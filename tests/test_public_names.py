@@ -2,10 +2,13 @@
 
 import importlib
 import inspect
+import re
 
 import pytest
 
 import skebm.exceptions
+from skebm.references import Density
+from skebm.references._base import RENAMED
 
 PUBLIC_NAMES = {
     "skebm": [
@@ -177,6 +180,99 @@ PUBLIC_NAMES = {
     ],
 }
 
+#: Public members of the classes that users extend or call back, by their full name.
+MEMBERS = {
+    "skebm.references.Density": [
+        "adapt",
+        "arrays",
+        "as_mixture",
+        "bounded_support",
+        "bounds",
+        "extended_log_prob",
+        "for_training",
+        "from_latent",
+        "has_conditionals",
+        "has_transitions",
+        "in_latent_space",
+        "is_discrete",
+        "log_prob",
+        "narrowest_scale",
+        "outside",
+        "partition",
+        "reflect",
+        "sample",
+        "sample_extended",
+        "to_latent",
+        "transition",
+    ],
+    "skebm.references.Reference": [
+        "check_options",
+        "coarser",
+        "fit",
+        "for_normalized",
+        "in_units",
+        "is_gaussian",
+        "needs_all_rows",
+    ],
+    "skebm.objectives.Objective": [
+        "check_columns",
+        "check_model",
+        "check_options",
+        "critic_scale",
+        "end_epoch",
+        "healthy",
+        "healthy_for",
+        "init",
+        "is_joint",
+        "max_features",
+        "needs_labels",
+        "parameter_groups",
+        "recipe",
+        "remedy",
+        "step",
+    ],
+    "skebm.samplers.AbstractSampler": [
+        "check_energy",
+        "check_lost",
+        "check_settings",
+        "explores_rows",
+        "figures",
+        "init",
+        "largest_stable_step",
+        "move",
+        "n_warm_up",
+        "run",
+        "step",
+        "step_size",
+        "target_acceptance",
+        "temperature",
+    ],
+    "skebm.networks.EnergyModel": [
+        "closed_form",
+        "critic",
+        "energy",
+        "in_latent_space",
+        "is_ensemble",
+        "is_normalized",
+        "log_prob_unnormalized",
+        "logits",
+        "member_logits",
+        "n_members",
+        "weigh_members",
+    ],
+    "skebm.evaluation.AbstractNormalizer": [
+        "check_options",
+        "estimate",
+    ],
+    "skebm.evaluation.OODScore": [
+        "arrays",
+        "fit",
+        "forward",
+        "from_arrays",
+        "is_free",
+    ],
+}
+
 EXCEPTIONS = {
     "SkebmError": ["Exception"],
     "DivergenceError": ["SkebmError", "ArithmeticError"],
@@ -202,3 +298,24 @@ def test_exceptions_and_what_they_are_stay():
         if inspect.isclass(value) and value.__module__ == "skebm.exceptions"
     }
     assert classes == EXCEPTIONS
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_members_of_the_extension_classes_stay(name):
+    module, _, kind = name.rpartition(".")
+    bases = getattr(importlib.import_module(module), kind).__mro__
+    members = {
+        member
+        for base in bases
+        if base.__module__.startswith("skebm.")
+        for member in vars(base)
+        # scikit-learn adds set_fit_request and the like.
+        if not member.startswith("_") and not re.fullmatch("set_.*_request", member)
+    }
+    assert sorted(members) == MEMBERS[name]
+
+
+@pytest.mark.parametrize("old, new", RENAMED.items())
+def test_a_density_with_a_former_name_is_refused(old, new):
+    with pytest.raises(TypeError, match=rf"Custom\.{old} .* Density\.{new} "):
+        type("Custom", (Density,), {old: None})

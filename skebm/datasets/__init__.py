@@ -1,4 +1,4 @@
-"""Floor 1: toy densities with known log-likelihoods, to evaluate models on."""
+"""Toy densities with known log-likelihoods, to evaluate models on."""
 
 from skebm.datasets._toy import Checkerboard, Funnel, GaussianRing, TwoRings
 

@@ -1,4 +1,4 @@
-"""Floor 2: splitting and scoring of tables with unlabelled rows."""
+"""Splits and scorers for tables with unlabelled rows."""
 
 from skebm.model_selection._scorer import ignore_unlabeled
 from skebm.model_selection._split import SemiSupervisedSplit

@@ -10,7 +10,13 @@ from skebm.models._specification import Specification
 from skebm.models._task import Task
 from skebm.networks._build import count_members, resolve_network
 from skebm.networks._capabilities import as_ensemble
-from skebm.semi_supervised import SemiSupervision, TermWeights, labeled_per_step
+from skebm.semi_supervised import (
+    LabeledTable,
+    NetTraining,
+    SemiSupervision,
+    TermWeights,
+    labeled_per_step,
+)
 
 
 def plan_joint(
@@ -40,18 +46,15 @@ def plan_joint(
     n_members = count_members(builder, rows.n_features, n_classes)
     n_steps = specification.n_steps(len(rows.train))
     if known is None:
+        training = NetTraining(
+            n_members,
+            specification.learning_rate,
+            n_steps,
+            specification.torch_device,
+        )
+        table = LabeledTable(rows.z, rows.y, rows.weight, rows.train)
         learnt, label_graph = SemiSupervision.learn(
-            rows.z,
-            rows.y,
-            rows.weight,
-            rows.train,
-            n_classes=n_classes,
-            terms=terms,
-            n_members=n_members,
-            learning_rate=specification.learning_rate,
-            n_steps=n_steps,
-            device=specification.torch_device,
-            rng=rng,
+            table, n_classes, terms, training, rng
         )
         graph = learnt.row_graph(label_graph, len(rows.z), n_members)
     else:

@@ -1,4 +1,4 @@
-"""Floor 1: nets for energies and generators, and restricted Boltzmann machines."""
+"""Nets for energies and generators, and restricted Boltzmann machines."""
 
 from __future__ import annotations
 

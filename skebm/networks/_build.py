@@ -20,7 +20,7 @@ Builder = Callable[[int, int], nn.Module]
 
 
 def resolve_network(network: Any) -> Builder:
-    """Return the builder of the net that ``network`` names or is.
+    """Return the builder of a net for the option ``network``: a name, class or builder.
 
     Raises
     ------
@@ -46,7 +46,7 @@ def resolve_network(network: Any) -> Builder:
 
 
 def build_network(network: Any, n_features: int, n_outputs: int) -> nn.Module:
-    """Return the net that ``network`` names or builds, checked for its shape.
+    """Build a net by the option ``network``, and check the shape of its outputs.
 
     Raises
     ------

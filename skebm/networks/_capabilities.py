@@ -1,8 +1,8 @@
-"""Capabilities of nets: what a net can do besides mapping rows to outputs.
+"""Capabilities of nets, beyond the map of rows to outputs.
 
 A net is any ``nn.Module`` from (n, n_features) to (n, n_outputs). The nets of the
-package declare what more they can do by class attributes. A user's net may know none
-of them: the functions below, alone in the package, read them with a default.
+package declare further capabilities by class attributes. A user's net may lack
+them: the functions below, alone in the package, read them with a default.
 """
 
 from __future__ import annotations

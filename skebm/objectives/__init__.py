@@ -1,4 +1,4 @@
-"""Floor 3: objectives, the losses that train an energy."""
+"""Objectives: the losses that train an energy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The objective that an option names or is."""
+"""Resolves the option `objective` to an objective."""
 
 from __future__ import annotations
 

@@ -17,12 +17,22 @@ if TYPE_CHECKING:
     from skebm.references._mixture import GaussianMixtureDensity
 
 
+#: Methods and attributes of `Density` under their names of version 0.1.0.
+RENAMED = {
+    "has_walls": "bounded_support",
+    "coordinates": "to_latent",
+    "from_coordinates": "from_latent",
+    "in_coordinates": "in_latent_space",
+    "inside": "reflect",
+}
+
+
 class Density(nn.Module, ABC):
     """A normalised density q0 that is defined by a few tensors.
 
     A subclass takes its tensors as constructor arguments and registers each as a
     persistent buffer of the same name, so that ``type(d)(**d.arrays())`` is a copy.
-    Its class attributes and methods say what it is capable of: nothing else in the
+    It declares its capabilities by class attributes and methods: nothing else in the
     package depends on the class itself.
     """
 
@@ -34,6 +44,16 @@ class Density(nn.Module, ABC):
     has_conditionals: ClassVar[bool] = False
     #: Whether `transition` works, for chains and for noise about rows.
     has_transitions: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Raise TypeError where a subclass overrides a method by its former name."""
+        super().__init_subclass__(**kwargs)
+        for old, new in RENAMED.items():
+            if old in vars(cls):
+                raise TypeError(
+                    f"{cls.__name__}.{old} has no effect: Density.{old} was renamed to "
+                    f"Density.{new} in version 0.2.0. Rename it."
+                )
 
     @abstractmethod
     def log_prob(self, x: Tensor) -> Tensor:
@@ -181,7 +201,7 @@ class Reference(BaseEstimator, ABC):
 
     #: Whether held-out rows must lie in the support, so that `fit` needs them too.
     needs_all_rows: ClassVar[bool] = False
-    #: Whether `fit` returns a single Gaussian, so that rows need no mixture to fill.
+    #: Whether `fit` returns a single Gaussian, so that rows are completed by it.
     is_gaussian: ClassVar[bool] = False
 
     def check_options(self) -> None:

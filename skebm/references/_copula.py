@@ -164,7 +164,7 @@ class CopulaMixtureDensity(StackedDensity):
 
 
 def plain_mixture(density: Density) -> GaussianMixtureDensity | None:
-    """Return the Gaussian mixture that a density is or contains, or None."""
+    """Return ``density.as_mixture()``, of which this is an alias."""
     return density.as_mixture()
 
 

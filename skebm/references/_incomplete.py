@@ -169,8 +169,8 @@ class TiedValues:
         x = x.clone()
         for j, on_cpu in self._values.items():
             values = on_cpu.to(x.device)
-            middles = (values[1:] + values[:-1]) / 2
-            place = torch.searchsorted(middles, x[..., j].contiguous())
+            midpoints = (values[1:] + values[:-1]) / 2
+            place = torch.searchsorted(midpoints, x[..., j].contiguous())
             x[..., j] = values[place]
         return x
 

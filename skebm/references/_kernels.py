@@ -23,7 +23,7 @@ def log_kernels(x: Tensor, means: Tensor, scales: Tensor) -> Tensor:
     return kernels - x.shape[1] * (scales.log() + 0.5 * LOG_2_PI)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RoundMixture:
     r"""A mixture of isotropic Gaussians.
 
@@ -89,7 +89,7 @@ class RoundMixture:
         return means + self.scales[drawn, None] * normal_like(means, generator)
 
     def _kernels(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the terms of m(x) over the largest, (n, m), and the log of that."""
+        """Return m(x)'s terms over the largest, and the log of the largest."""
         kernels = log_kernels(x, self.means, self.scales) + self.log_shares
         top = kernels.amax(1, keepdim=True)
         return (kernels - top).clamp_(min=LOG_TINY).exp_(), top[:, 0]

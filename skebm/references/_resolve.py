@@ -1,4 +1,4 @@
-"""The recipe of a reference density that an option names or is."""
+"""Resolves the option `reference` to an unfitted reference."""
 
 from __future__ import annotations
 

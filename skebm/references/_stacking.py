@@ -35,7 +35,7 @@ COARSE_SIZES = (2, 4, 8)
 NEGLIGIBLE_MASS = 1e-3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Components:
     """Weights (k,), means (k, d) and covariances (k, d, d) of a mixture.
 
@@ -82,7 +82,7 @@ class Components:
         return np.asarray(logsumexp(log_kernels, axis=0) - constant)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Candidate:
     """Options of one fit of a mixture; `strength` is that of the shrinkage."""
 

@@ -1,4 +1,4 @@
-"""Floor 2: samplers, Markov chains that take an energy x -> (n,) and nothing else.
+"""Samplers: Markov chains that take an energy x -> (n,) and nothing else.
 
 Every sampler leaves the density proportional to exp(-energy(x)) invariant (as tests
 check; the unadjusted Langevin ones approximately, for small steps), takes randomness

@@ -29,14 +29,14 @@ RADIUS_FACTOR = 1.2
 RADIUS_ROWS = 2000
 #: Columns beyond which the ball stays round: its shape costs their number cubed.
 MAX_SHAPED = 2000
-#: The solver's time grows as the cube: 2 seconds each of some thirty times.
+#: The solver's time grows as the cube: 2 s for this many rows, some thirty times a fit.
 MAX_GRAPH_ROWS = 10_000
 N_OF_EACH_CLASS = 10
-#: Rows of which the graph is unsure count nearly fully, with its probabilities.
+#: Exponent of the certainty: rows with uncertain soft labels have nearly full weight.
 CONFIDENCE_POWER = 0.3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Edges:
     """Edges of a graph of nearest neighbours.
 
@@ -52,7 +52,7 @@ class Edges:
     neighbors: Indices
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LabelGraph:
     """A graph of nearest neighbours over training rows, and their labels.
 
@@ -108,7 +108,7 @@ class LabelGraph:
         return RowGraph(soft_labels, confidence, torch.from_numpy(neighbors))
 
     def of_versions(self, versions: Sequence[Indices]) -> RowGraph:
-        """Return the graph of its n rows, by several versions of their labels.
+        """Return the graph of its n rows, with soft labels by each version of y.
 
         Parameters
         ----------
@@ -176,7 +176,7 @@ def build(
     y = y[rows]
     n_neighbors = min(RADIUS_NEIGHBORS, len(rows) - 1)
     index = NearestNeighbors(n_neighbors=n_neighbors).fit(Z[rows])
-    # Labels of one class only would say that every row is of it.
+    # With labels of one class only, every row would get this class.
     if (y >= 0).all() or len(np.unique(y[y >= 0])) < 2:
         sample = rows[rng.permutation(len(rows))[:RADIUS_ROWS]]
         distances = index.kneighbors(Z[sample], n_neighbors + 1)[0][:, 1:]
@@ -193,7 +193,7 @@ def build(
 
 
 def choose_rows(y: Indices, rows: Indices, rng: np.random.RandomState) -> Indices:
-    """Draw as many rows as the graph may have; sort their indices.
+    """Draw at most `MAX_GRAPH_ROWS` rows for the graph; return sorted indices.
 
     Half of them are labelled, more where unlabelled rows are few.
     """
@@ -214,7 +214,7 @@ def choose_rows(y: Indices, rows: Indices, rng: np.random.RandomState) -> Indice
 
 
 def choose_radius(distances: Array) -> float:
-    """Return 1.2 times the median growth of the distance from first to tenth.
+    """Return 1.2 times the median growth of the distance, from first to last neighbour.
 
     Where distances concentrate, as in isotropic data of many columns, it is small.
     """

@@ -13,7 +13,7 @@ MAX_HELD_OUT_LABELS = 1000
 N_FOLDS = 5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class HeldOutLabels:
     """Labelled rows that are held out in turn, each class spread over all folds.
 

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
-#: Few, so that a direction in which predictions hardly differ stays where it starts.
+#: Few, so that priors on which predictions hardly depend stay at their start.
 N_STEPS = 10
 N_RESAMPLES = 40
-#: By which a resampling of a few rows understates the variance.
+#: Factor of the variance, which a resampling of a few rows understates.
 CAUTION = 3.0
 
 

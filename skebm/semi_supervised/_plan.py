@@ -1,4 +1,4 @@
-"""Everything that a classifier learns from unlabelled rows before it is trained."""
+"""Semi-supervision of a classifier: graph, class priors, weights and temperature."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ from torch import Tensor
 
 from skebm.objectives import ROLES, Joint, Objective, Roles, share_out
 from skebm.semi_supervised._graph import LabelGraph, build
-from skebm.semi_supervised._stacking import Stacking, StackingWeights, prior_weights
+from skebm.semi_supervised._stacking import (
+    NetTraining,
+    Stacking,
+    StackingWeights,
+    prior_weights,
+)
 from skebm.training import RowGraph
 
 Array = NDArray[np.float64]
@@ -25,7 +30,7 @@ LABELED_PASSES = 20
 
 @dataclass(frozen=True)
 class TermWeights:
-    """Weights of the terms of the joint objective, as options give them.
+    """Weights of the terms of the joint objective, from an estimator's options.
 
     Attributes
     ----------
@@ -78,9 +83,31 @@ class TermWeights:
         return [role for role in ROLES if not any(name in role for name in lacking)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class LabeledTable:
+    """Standardised rows, their labels and weights, and which rows are trained on.
+
+    Attributes
+    ----------
+    z : Tensor of shape (n, n_features)
+        Standardised rows, on the CPU.
+    y : Tensor or ndarray of int of shape (n,)
+        Class indices, -1 where unlabelled.
+    weight : Tensor of shape (n,) or None
+        Sample weights, of mean one.
+    train : Tensor of int of shape (n_train,)
+        Indices of the training rows.
+    """
+
+    z: Tensor
+    y: Tensor | Indices
+    weight: Tensor | None
+    train: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class SemiSupervision:
-    """What labelled and unlabelled rows together say, before the net is trained.
+    """Class priors, weights of roles and a temperature, learnt before the net.
 
     Attributes
     ----------
@@ -109,43 +136,24 @@ class SemiSupervision:
     @classmethod
     def learn(
         cls,
-        z: Tensor,
-        y: Tensor | Indices,
-        weight: Tensor | None,
-        train: Tensor,
-        *,
+        table: LabeledTable,
         n_classes: int,
         terms: TermWeights,
-        n_members: int,
-        learning_rate: float,
-        n_steps: int,
-        device: torch.device,
+        training: NetTraining,
         rng: np.random.RandomState,
     ) -> tuple[SemiSupervision, LabelGraph]:
         """Build the graph of the training rows, and weigh the roles by held-out labels.
 
         Parameters
         ----------
-        z : Tensor of shape (n, n_features)
-            Standardised rows, on the CPU.
-        y : Tensor or ndarray of int of shape (n,)
-            Class indices, -1 where unlabelled.
-        weight : Tensor of shape (n,) or None
-            Sample weights, of mean one.
-        train : Tensor of int of shape (n_train,)
-            Indices of the training rows.
+        table : LabeledTable
+            Rows with their labels.
         n_classes : int
             Number of classes.
         terms : TermWeights
             Weights of the objective's terms.
-        n_members : int
-            Number of classifiers in the net to be trained.
-        learning_rate : float
-            Of the small nets that are stacked.
-        n_steps : int
-            Steps that the net will be trained for.
-        device : torch.device
-            Where the small nets are trained.
+        training : NetTraining
+            Size and training of the net that follows.
         rng : RandomState
             Seeds the graph, then the stacking.
 
@@ -155,7 +163,8 @@ class SemiSupervision:
         graph : LabelGraph
             Of the training rows; see `row_graph`.
         """
-        graph = build(z.numpy(), np.asarray(y), np.asarray(train), n_classes, rng)
+        y, train = np.asarray(table.y), np.asarray(table.train)
+        graph = build(table.z.numpy(), y, train, n_classes, rng)
         radius = terms.given_radius
         learnt = cls(
             class_priors=graph.class_priors,
@@ -167,15 +176,8 @@ class SemiSupervision:
         )
         active = terms.roles(has_graph=graph.edges is not None)
         if terms.stacking:
-            stacking = Stacking(
-                learnt._joint(None, terms, None),
-                active,
-                n_members,
-                learning_rate,
-                n_steps,
-                device,
-            )
-            stacked = stacking.fit(z, weight, graph, rng)
+            stacking = Stacking(learnt._joint(None, terms, None), active, training)
+            stacked = stacking.fit(table.z, table.weight, graph, rng)
         else:
             stacked = StackingWeights(prior_weights([_fullest_role(active)]))
         learnt = replace(
@@ -186,7 +188,7 @@ class SemiSupervision:
         return learnt, graph
 
     def with_terms(self, terms: TermWeights) -> SemiSupervision:
-        """Return the same with the radius that other terms give; "auto" keeps it."""
+        """Return a copy with the radius of other terms; "auto" keeps this one."""
         radius = terms.given_radius
         return self if radius is None else replace(self, radius=radius)
 
@@ -221,8 +223,12 @@ class SemiSupervision:
 
         Parameters
         ----------
-        z, y, train, n_members, rng
-            As in `learn`; nothing is drawn from rng where no graph is needed.
+        z, y, train
+            As in `LabeledTable`.
+        n_members : int
+            Number of classifiers in the net.
+        rng : RandomState
+            Seeds the graph; nothing is drawn where no graph is needed.
         """
         y = np.asarray(y)
         if (y >= 0).all() or not self.roles(n_members).n_on_graph:
@@ -265,11 +271,11 @@ class SemiSupervision:
         )
 
     def roles(self, n_members: int) -> Roles:
-        """Return the roles of so many members."""
+        """Return the roles of the members of an ensemble of this size."""
         return self._share_out(n_members)[0]
 
     def member_weights(self, n_members: int) -> list[float]:
-        """Return the weights of so many members in the mean of p(y|x)."""
+        """Return the weights of an ensemble's members in the mean of p(y|x)."""
         return self._share_out(n_members)[1]
 
     def _share_out(self, n_members: int) -> tuple[Roles, list[float]]:
@@ -301,13 +307,8 @@ def _differing_priors(graph: LabelGraph) -> tuple[float, ...] | None:
 
 
 def _fullest_role(active: Sequence[str]) -> str:
-    """Return the role of most terms."""
+    """Return the role that trains with the most terms."""
     return ROLES[1] if ROLES[1] in active else active[0]
-
-
-def count_steps(n_rows: int, n_epochs: int, batch_size: int) -> int:
-    """Return the steps that so many epochs over the rows make."""
-    return n_epochs * max(1, n_rows // batch_size)
 
 
 def labeled_per_step(n_labels: int, n_steps: int, batch_size: int) -> int:

@@ -27,7 +27,7 @@ Indices = NDArray[np.int64]
 PRIOR_WEIGHTS = (0.0, 0.01, 0.1, 1.0)
 RIDGE = 0.01
 RIDGE_SHARPNESS = 8.0
-#: Probability that a label is wrong: no single row decides.
+#: Probability that a label is wrong, so that no single row decides.
 LABEL_NOISE = 0.05
 
 
@@ -66,7 +66,7 @@ class KernelRidge:
         return self.predict(np.flatnonzero(y[self.rows] >= 0))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GraphPriors:
     """Class priors of the unlabelled rows, and the weight of a supervised classifier.
 
@@ -91,7 +91,7 @@ class GraphPriors:
         return PriorLabels(self.classifier.predict_by(y), self.weight)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Fold:
     """One fold of a cross-validation.
 

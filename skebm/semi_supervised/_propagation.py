@@ -19,7 +19,7 @@ EVEN_WEIGHT = 1e-4
 N_SCALINGS = 50
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PriorLabels:
     """Class probabilities of a supervised classifier, to which rows are drawn.
 

@@ -21,6 +21,7 @@ from skebm.objectives import ROLES, Joint, Roles, share_out
 from skebm.references import UniformBox
 from skebm.semi_supervised._graph import LabelGraph
 from skebm.semi_supervised._held_out_labels import HeldOutLabels
+from skebm.semi_supervised._prior_classifier import LABEL_NOISE
 from skebm.semi_supervised._temperature import (
     LOG_TEMPERATURE,
     fit_temperature,
@@ -38,16 +39,14 @@ ROWS_PER_MEMBER = 64
 AVERAGING = 0.98
 #: Prior weights of the roles: the supervised one twice as much as any other.
 PRIOR = {role: 0.2 for role in ROLES} | {"supervised": 0.4}
-#: How many held-out labels the prior is worth.
+#: Weight of the prior, in held-out labels.
 PRIOR_STRENGTH = 3.0
 #: Largest factor between the class priors of labelled and of unlabelled rows.
 MAX_RATIO = 5.0
-#: Held-out labels that are enough to show that no role is informative, and the share of
-#: the classes' entropy below which it is not.
+#: Least number of held-out labels that can show roles to be uninformative, and least
+#: share of the classes' entropy that an informative role explains.
 ENOUGH_LABELS = 100
 LITTLE_INFORMATION = 0.07
-#: Probability that a label is wrong, whatever a member predicts.
-LABEL_NOISE = 0.05
 
 
 @dataclass(frozen=True)
@@ -73,6 +72,28 @@ def prior_weights(active: Sequence[str]) -> dict[str, float]:
 
 
 @dataclass(frozen=True)
+class NetTraining:
+    """Size and training of the net that the stacking weights are for.
+
+    Attributes
+    ----------
+    n_members : int
+        Number of its classifiers; a single one takes the heaviest role.
+    learning_rate : float
+        Learning rate, also of the small nets that are stacked.
+    n_steps : int
+        Steps of its training; the small nets make 400 at most.
+    device : torch.device
+        Where all nets are trained.
+    """
+
+    n_members: int
+    learning_rate: float
+    n_steps: int
+    device: torch.device
+
+
+@dataclass(frozen=True, eq=False)
 class Stacking:
     r"""Stacking by cross-validation over the labelled rows.
 
@@ -94,14 +115,8 @@ class Stacking:
         The classifier's, without density and roles.
     active : sequence of str
         The roles to weigh.
-    n_members : int
-        Of the net that the weights are for; one takes the heaviest role.
-    learning_rate : float
-        Of the small nets.
-    n_steps : int
-        Steps of the fit; the small nets make 400 at most.
-    device : torch.device
-        Where the small nets are trained.
+    training : NetTraining
+        Size and training of the net that the weights are for.
 
     References
     ----------
@@ -113,10 +128,7 @@ class Stacking:
 
     objective: Joint
     active: Sequence[str]
-    n_members: int
-    learning_rate: float
-    n_steps: int
-    device: torch.device
+    training: NetTraining
 
     def fit(
         self,
@@ -140,7 +152,9 @@ class Stacking:
         """
         held_out = HeldOutLabels.choose(graph.y, len(graph.class_priors), rng)
         if held_out is None:
-            weights = realizable_weights(prior_weights(self.active), self.n_members)
+            weights = realizable_weights(
+                prior_weights(self.active), self.training.n_members
+            )
             return StackingWeights(weights, float(np.exp(LOG_TEMPERATURE)))
         rows = torch.from_numpy(graph.rows)
         x, weight = z[rows], None if weight is None else weight[rows]
@@ -173,22 +187,24 @@ class Stacking:
             row_graph = graph.of_versions(versions)
         objective = clone(self.objective).set_params(roles=roles)
         model = self._build_nets(x, roles, len(graph.class_priors), rng)
-        generator = make_generator(draw_seed(rng), self.device)
+        generator = make_generator(draw_seed(rng), self.training.device)
         run = GradientRun(model, objective, generator, AVERAGING)
         n_dealt = max(roles.n_consistent, roles.n_on_graph, 1)
-        schedule = Schedule(self.learning_rate, batch_size=ROWS_PER_MEMBER * n_dealt)
+        schedule = Schedule(
+            self.training.learning_rate, batch_size=ROWS_PER_MEMBER * n_dealt
+        )
         batches = TableBatches(
             x,
             torch.from_numpy(np.stack(versions, axis=1)),
             weight,
             torch.arange(len(x)),
-            device=self.device,
+            device=self.training.device,
             n_labeled=ROWS_PER_MEMBER,
             graph=row_graph,
         )
         steps_per_epoch = batches.n_steps(min(schedule.batch_size, len(x)))
         loop = Loop()
-        n_epochs = -(-min(self.n_steps, MAX_STEPS) // steps_per_epoch)
+        n_epochs = -(-min(self.training.n_steps, MAX_STEPS) // steps_per_epoch)
         loop.fit(run.configure(objective, schedule), batches, n_epochs)
         if loop.interrupted:
             raise KeyboardInterrupt
@@ -200,10 +216,12 @@ class Stacking:
         builder = partial(
             EnsembleMLP, hidden_features=HIDDEN_FEATURES, n_members=roles.n_members
         )
-        with isolated_rng(draw_seed(rng), self.device):
+        with isolated_rng(draw_seed(rng), self.training.device):
             network = build_network(builder, x.shape[1], n_classes)
         box = UniformBox(x.amin(dim=0) - 1, x.amax(dim=0) + 1)
-        return EnergyModel(network.to(self.device), box.to(self.device))
+        return EnergyModel(
+            network.to(self.training.device), box.to(self.training.device)
+        )
 
     def _combine(
         self, predicted: Array, labels: Indices, sample_weight: Array
@@ -220,7 +238,7 @@ class Stacking:
         if "supervised" in self.active and useless:
             found = np.array([float(role == "supervised") for role in self.active])
         by_role = dict(zip(self.active, found.tolist(), strict=True))
-        weights = realizable_weights(by_role, self.n_members)
+        weights = realizable_weights(by_role, self.training.n_members)
         mean = np.tensordot([weights[role] for role in self.active], predicted, 1)
         temperature = fit_temperature(np.log(mean + 1e-12), labels, sample_weight)
         return StackingWeights(weights, temperature)
@@ -242,7 +260,7 @@ def weigh_labels(
     class_weights: tuple[float, ...] | None,
     held_out: HeldOutLabels,
 ) -> Array:
-    """Return the weights of held-out labels, of mean one, as they are in training."""
+    """Return the weights that held-out labels have in training, scaled to mean one."""
     n_labels = len(held_out)
     weights = np.ones(n_labels) if weight is None else weight.numpy()[held_out.rows]
     if class_weights is not None:
@@ -269,7 +287,7 @@ def reweight_classes(predicted: Array, which: NDArray[np.bool_], ratio: Array) -
     ratio : ndarray of shape (n_classes,)
         The new class priors over those that the predictions were made with.
     """
-    # Predictions hardly follow an estimated prior near zero.
+    # Predictions are little affected by an estimated prior near zero.
     ratio = np.clip(ratio, 1 / MAX_RATIO, MAX_RATIO)
     predicted = predicted * np.where(which[:, None, None], ratio, 1.0)
     return predicted / predicted.sum(axis=2, keepdims=True)
@@ -312,7 +330,7 @@ def is_uninformative(
     of_label = (counts / n_labels)[labels]
     by_frequency = np.log(_allow_for_noise(of_label, n_classes)) @ sample_weight
     best = (np.log(_allow_for_noise(likelihoods, n_classes)) @ sample_weight).max()
-    # The first is minus the entropy of the classes, all the information there is.
+    # `by_frequency` is minus the entropy of the classes: all that can be explained.
     enough = n_labels >= ENOUGH_LABELS
     return bool(enough and best < (1 - LITTLE_INFORMATION) * by_frequency)
 
@@ -320,7 +338,7 @@ def is_uninformative(
 def realizable_weights(
     weights: Mapping[str, float], n_members: int
 ) -> dict[str, float]:
-    """Return the weights of all roles that an ensemble of so many members can have."""
+    """Return the nearest weights of roles that an ensemble of this size can have."""
     wanted = [weights.get(role, 0.0) for role in ROLES]
     roles, of_member = share_out(wanted, n_members)
     ends = np.cumsum(roles.counts)

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from skebm.tables._checks import check_numbers
 
-#: Unknown categories that a message lists.
+#: Most unknown categories that a message lists.
 MAX_SHOWN = 5
 NAME_THEM = "Name them by categories=, or set handle_unknown='missing'."
 

@@ -26,7 +26,7 @@ GAP_DEVIATIONS = 3.0
 LEAST_SHARE = 1e-9
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Intervals:
     """A partition of a column's line into intervals that stand for single values.
 

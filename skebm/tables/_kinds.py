@@ -17,9 +17,9 @@ Array = NDArray[Any]
 Columns = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Table:
-    """A table, and options by which kinds recognise their columns.
+    """A table, and the options by which kinds recognise their columns.
 
     Attributes
     ----------

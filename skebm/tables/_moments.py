@@ -14,7 +14,7 @@ from skebm.tables._checks import CHUNK_ROWS, column_names
 Array = NDArray[Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Moments:
     """Weighted means and standard deviations of columns, missing entries left out.
 

@@ -306,7 +306,7 @@ class AscentRun:
         """The schedule's largest learning rate."""
         return self.schedule.learning_rate
 
-    def judged_model(self) -> RBM:
+    def evaluated_model(self) -> RBM:
         """Return the RBM of averaged parameters."""
         return self.ascent.average
 

@@ -16,9 +16,9 @@ from skebm.references import Density
 from skebm.training._missing import Completion, ResampledCompletion
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RowGraph:
-    """What a graph of nearest neighbours says of each row.
+    """Soft labels and neighbours of each row, from a graph of nearest neighbours.
 
     Attributes
     ----------
@@ -27,7 +27,7 @@ class RowGraph:
     confidence : Tensor of shape (n, V)
         Their weights, 0 to 1.
     neighbors : Tensor of int64 of shape (n, n_neighbors)
-        Numbers of the nearest rows.
+        Indices of the nearest rows.
     """
 
     soft_labels: Tensor
@@ -35,7 +35,7 @@ class RowGraph:
     neighbors: Tensor
 
     def to(self, device: torch.device) -> RowGraph:
-        """Return the same on another device."""
+        """Return the graph on another device."""
         return RowGraph(
             self.soft_labels.to(device),
             self.confidence.to(device),
@@ -54,11 +54,11 @@ class TableBatches:
     x : Tensor of shape (n, n_features)
         Standardised rows, on the CPU.
     y : Tensor of shape (n,) or (n, V), or None
-        Class numbers, -1 where unlabelled; in V versions where members differ.
+        Class indices, -1 where unlabelled; in V versions where members differ.
     weight : Tensor of shape (n,) or None
         Row weights, scaled to mean one.
     rows : Tensor of int64
-        Numbers of the rows to train on; the others are never drawn, nor copied.
+        Indices of the rows to train on; the others are never drawn, nor copied.
     device : torch.device
         Where the steps run.
     noise_scale : Tensor of shape (n_features,) or None, default=None
@@ -120,7 +120,7 @@ class TableBatches:
         begin: float = 0.0,
         end: float = 1.0,
     ) -> Iterator[Batch]:
-        """Yield the batches of one epoch, which is a run's part from begin to end."""
+        """Yield the batches of one epoch, the part of a run from `begin` to `end`."""
         permutation = torch.randperm(
             len(self.rows), generator=generator, device=generator.device
         )
@@ -186,7 +186,7 @@ class TableBatches:
 
 
 class EvenBatches:
-    """All rows in random order, in batches whose sizes differ by one at most.
+    """Shuffled mini-batches of all rows; their sizes differ by one at most.
 
     Parameters
     ----------
@@ -230,7 +230,7 @@ class EvenBatches:
 
 
 class LabeledBatches:
-    """Labelled and unlabelled rows in random order, some of each in every batch.
+    """Shuffled mini-batches, each with labelled and unlabelled rows.
 
     An epoch passes once over the more numerous kind; the other is dealt out as often
     as it takes.
@@ -239,21 +239,21 @@ class LabeledBatches:
     ----------
     x : Tensor of shape (n, d) or scipy CSR matrix
         A sparse one is made dense a batch at a time.
-    codes : Tensor of int of shape (n,)
-        Classes; negative where unlabelled.
+    y : Tensor of int of shape (n,)
+        Class indices; negative where unlabelled.
     unlabeled_weight : float
-        What an unlabelled row counts beside a labelled one; with 0 it is left out.
+        Weight of an unlabelled row, that of a labelled one being 1; 0 leaves it out.
     device : torch.device
     """
 
     def __init__(
-        self, x: Any, codes: Tensor, unlabeled_weight: float, device: torch.device
+        self, x: Any, y: Tensor, unlabeled_weight: float, device: torch.device
     ) -> None:
         self.device = device
         self.x = _at_home(x, device)
-        self.codes = codes.to(device)
-        labeled = (codes >= 0).nonzero()[:, 0]
-        rest = (codes < 0).nonzero()[:, 0] if unlabeled_weight else labeled[:0]
+        self.y = y.to(device)
+        labeled = (y >= 0).nonzero()[:, 0]
+        rest = (y < 0).nonzero()[:, 0] if unlabeled_weight else labeled[:0]
         self.labeled, self.rest = labeled, rest
         n, m = len(labeled), unlabeled_weight * len(rest)
         self.labeled_share = n / (n + m) if n + m else 0.0
@@ -273,8 +273,8 @@ class LabeledBatches:
         )
         for labeled, rest in zip(*kinds, strict=True):
             v = self._take(torch.cat([labeled, rest]))
-            codes = self.codes[labeled.to(self.device)]
-            yield LabeledRows(v, codes, self.labeled_share)
+            class_indices = self.y[labeled.to(self.device)]
+            yield LabeledRows(v, class_indices, self.labeled_share)
 
     def _take(self, rows: Tensor) -> Tensor:
         if isinstance(self.x, Tensor):
@@ -285,7 +285,7 @@ class LabeledBatches:
 def _dealt(
     rows: Tensor, n_steps: int, batch_size: int, generator: torch.Generator
 ) -> tuple[Tensor, ...]:
-    """Return rows of each step: shuffled, all of them, or again and again if few."""
+    """Return the rows of each step, shuffled; few rows are repeated."""
     n = len(rows)
     is_larger_kind = n > (n_steps - 1) * batch_size
     total = n if is_larger_kind else n_steps * min(batch_size, n)

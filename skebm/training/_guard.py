@@ -49,14 +49,12 @@ def find_problem(
         low, high = healthy.get(name, (-np.inf, np.inf))
         mean = float(values.mean())
         if not low <= mean <= high:
-            return Problem(
-                f"{name} = {mean:.4g} left its healthy range [{low}, {high}]"
-            )
+            return Problem(f"{name} = {mean:.4g} left its stable range [{low}, {high}]")
     return None
 
 
 class StabilityGuard:
-    """Counts the returns to an earlier state, and raises where they do not help.
+    """Counts the returns to an earlier state, and raises an error after too many.
 
     Parameters
     ----------

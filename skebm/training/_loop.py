@@ -15,7 +15,7 @@ from skebm.training._monitor import Evaluation, Monitor
 from skebm.training._schedule import EpochSpan
 
 #: Returns to the best state before an older one is tried: the best may have begun to
-#: diverge already, above all where no monitor judges it.
+#: diverge already, above all where no monitor evaluates it.
 MAX_RETURNS_TO_BEST = 2
 #: Least age of that older state, as a share of the training.
 SHARE_BETWEEN_OLDER = 0.1
@@ -44,7 +44,7 @@ class Run(Protocol):
     ) -> tuple[dict[str, float], Problem | None]:
         """Train for one epoch; return the means of its metrics and any problem."""
 
-    def judged_model(self) -> Any:
+    def evaluated_model(self) -> Any:
         """Return the model that the monitor evaluates."""
 
     def snapshot(self) -> Any:
@@ -57,9 +57,9 @@ class Run(Protocol):
 class Loop:
     """Trains a run over batches, epoch by epoch.
 
-    The loop knows neither gradients nor nets: the run makes the steps of an epoch. The
-    loop records metrics, evaluates held-out rows, keeps the best state and returns to
-    it where an epoch diverged.
+    The run makes the steps of an epoch, with gradients of its own. The loop records
+    metrics, evaluates held-out rows, keeps the best state and returns to it where an
+    epoch diverged.
 
     Parameters
     ----------
@@ -69,9 +69,6 @@ class Loop:
         Epochs without improvement by ``tol`` after which training stops.
     tol : float
         Least improvement that counts.
-    max_rollbacks : int, default=5
-        Returns to an earlier state, each at a lower rate, before `DivergenceError`.
-        With 0 and no monitor, no state is copied.
     on_epoch : callable or None
         ``on_epoch(epoch, entry) -> bool``, called with each epoch's history entry; True
         stops training.
@@ -98,7 +95,6 @@ class Loop:
         monitor: Monitor | None = None,
         n_iter_no_change: int = 20,
         tol: float = 0.0,
-        max_rollbacks: int = 5,
         on_epoch: OnEpoch | None = None,
         progress: tuple[float, float] = (0.0, 1.0),
         verbose: int = 0,
@@ -109,12 +105,11 @@ class Loop:
         self.on_epoch = on_epoch
         self.progress = progress
         self.verbose = verbose
-        self.guard = StabilityGuard(max_rollbacks)
+        self.guard = StabilityGuard()
         self.history: dict[str, list[Any]] = {}
         self.best_epoch = 0
         self.best: Evaluation | None = None
         self.interrupted = False
-        self._keeps_states = monitor is not None or max_rollbacks > 0
 
     @property
     def n_epochs(self) -> int:
@@ -129,8 +124,7 @@ class Loop:
             self._fit_epochs(run, batches, max_iter)
         except KeyboardInterrupt:
             self.interrupted = True
-            if self._keeps_states:
-                run.restore(self._best_snapshot)
+            run.restore(self._best_snapshot)
         if self.monitor is not None:
             run.restore(self._best_snapshot)
             if self.verbose:
@@ -181,7 +175,7 @@ class Loop:
     def _evaluate(self, run: Run) -> Evaluation | None:
         if self.monitor is None:
             return None
-        return self.monitor.evaluate(run.judged_model())
+        return self.monitor.evaluate(run.evaluated_model())
 
     def _improved(self, evaluation: Evaluation | None) -> bool:
         if self.monitor is None or evaluation is None or self.best is None:
@@ -190,7 +184,7 @@ class Loop:
 
     def _remember(self, run: Run, evaluation: Evaluation | None) -> None:
         self.best = evaluation
-        self._best_snapshot = run.snapshot() if self._keeps_states else None
+        self._best_snapshot = run.snapshot()
 
     def _roll_back(self, run: Run, problem: Problem, epoch: int) -> None:
         self._last_problem = problem
@@ -202,8 +196,7 @@ class Loop:
             self._older, self._older_epoch = (snapshot,) * 2, epoch
             if self.monitor is None:
                 self._best_snapshot = snapshot
-        if self._keeps_states:
-            run.restore(snapshot)
+        run.restore(snapshot)
         self.guard.roll_back(problem, epoch, rate)
         run.rate_factor = rate_factor
         if self.verbose:

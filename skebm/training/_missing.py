@@ -1,4 +1,4 @@
-"""Rows with missing entries: completed anew in training, evaluated by the observed."""
+"""Rows with missing entries: completions for training, marginals for evaluation."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from skebm.utils import pick
 N_GIBBS_STEPS = 1
 #: Proposals that compete with a row's present completion.
 N_PROPOSALS = 3
-#: Of completions where the density is zero, so that there is one of four to keep.
+#: Least log weight of a completion, so that one of four is kept if all have density 0.
 LEAST_LOG_RATIO = -1e9
-#: Completions of all held-out rows together, and the least and most of one.
+#: Number of completions of all held-out rows together; least and most of one row.
 N_COMPLETIONS, MIN_COMPLETIONS, MAX_COMPLETIONS = 16_384, 8, 64
 
 
 class Completion(Protocol):
-    """Completes rows with missing entries, anew whenever a row is drawn."""
+    """Completes rows with missing entries, again whenever a row is drawn."""
 
     def renew(self, rows: Tensor, generator: torch.Generator) -> Tensor:
         """Return the rows of these indices, complete."""
@@ -111,7 +111,7 @@ class ResampledCompletion:
         self.x[rows] = self._draw(self._place[rows], 1, generator)[:, 0]
 
     def renew(self, rows: Tensor, generator: torch.Generator) -> Tensor:
-        """Make a step of the chains of rows of these numbers; return all these rows."""
+        """Make a step of the chains of the rows of these indices; return the rows."""
         incomplete = rows[self._place[rows] >= 0]
         if len(incomplete):
             proposals = self._draw(self._place[incomplete], N_PROPOSALS, generator)
@@ -189,7 +189,10 @@ class IncompleteRowsMonitor(DensityMonitor):
         ).to(self.reference_score)
 
     def energies(self, model: EnergyModel) -> Tensor:
-        """Return E of complete rows, what a tilt takes off log q0(x_O) of others."""
+        r"""Return E of each complete row, and the marginal energy of each other row.
+
+        .. math:: E(x_O) = \log q_0(x_O) - \log p(x_O) - \log Z
+        """
         complete = energies_of(model, self.x[: self.n_complete])
         tilted = self.log_offset - energies_of(model, self.completions.flatten(0, 1))
         return torch.cat([complete, self.untilted - self._log_means(tilted)])

@@ -21,12 +21,12 @@ CHUNK_ROWS = 1024  # an embedding's waves take many times a row's memory
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Held-out scores by name, higher is better, and how reliable they are.
+    """Held-out scores by name, higher is better, and their reliability.
 
     Attributes
     ----------
     scores : dict of str to float
-        Every metric that was computed; which of them counts is the monitor's choice.
+        Every metric that was computed; the monitor chooses the one to compare by.
     effective_share : float
         Effective sample size of the estimate of log Z, as a share of m.
     standard_error : float
@@ -43,14 +43,14 @@ class Monitor(ABC):
 
     @abstractmethod
     def evaluate(self, model: EnergyModel) -> Evaluation:
-        """Return the scores of the model; leaves the model as it is."""
+        """Return the scores of the model, which is not changed."""
 
     @abstractmethod
     def metric(self, new: Evaluation, best: Evaluation) -> str:
         """Return the name of the score by which the two are to be compared."""
 
     def improvement(self, new: Evaluation, best: Evaluation) -> float:
-        """Return by how much ``new`` is better than ``best``."""
+        """Return the score of ``new`` less that of ``best``."""
         name = self.metric(new, best)
         return new.scores[name] - best.scores[name]
 
@@ -111,11 +111,14 @@ class DensityMonitor(Monitor):
 
     @cached_property
     def more_draws(self) -> Tensor:
-        """The draws taken where the first do not suffice."""
+        """Further draws, for energies at which the first ones are too few."""
         return self._draw_more()
 
     def evaluate(self, model: EnergyModel) -> Evaluation:
-        """Return held-out log-likelihood; where log Z fails or q0 has walls, both."""
+        """Return the scores of the held-out rows.
+
+        The sliced score is computed where log Z fails or q0 has bounded support.
+        """
         with torch.no_grad():
             energy = self.energies(model)
             held_out = float((self.weight * (self.reference_score - energy)).sum())
@@ -139,7 +142,7 @@ class DensityMonitor(Monitor):
         return energies_of(model, self.x)
 
     def standard_error(self, values: Tensor) -> float:
-        """Return that of the weighted mean of values of the held-out rows."""
+        """Return the standard error of the weighted mean of values of held-out rows."""
         deviation = values - (self.weight * values).sum()
         n_rows = 1 / self.weight.square().sum()  # effectively
         variance = (self.weight * deviation.square()).sum() / (n_rows - 1).clamp(1)
@@ -167,7 +170,7 @@ class DensityMonitor(Monitor):
         return -float((weight * loss.detach()).sum() / weight.sum())
 
     def improvement(self, new: Evaluation, best: Evaluation) -> float:
-        """Return the gain of ``new``; minus infinity where it alone has no log Z."""
+        """Return the gain of ``new``; minus infinity where only ``new`` lacks log Z."""
         lacking = _lacks_log_z(new), _lacks_log_z(best)
         if lacking[0] != lacking[1] and not self.bounded_support:
             return -math.inf if lacking[0] else math.inf
@@ -188,12 +191,12 @@ def _lacks_log_z(evaluation: Evaluation) -> bool:
 
 
 def energies_of(model: EnergyModel, rows: Tensor) -> Tensor:
-    """Return E of rows, some at a time."""
+    """Return E of rows, computed in chunks."""
     return torch.cat([model.energy(part) for part in rows.split(CHUNK_ROWS)])
 
 
 def _importance_estimate(model: EnergyModel, draws: Tensor) -> tuple[float, float]:
-    """Return log Z by the reference's draws, and the effective number of them."""
+    """Estimate log Z from draws of q0; return it and their effective number."""
     log_weight = -energies_of(model, draws).double()
     log_sum = torch.logsumexp(log_weight, 0)
     n_effective = torch.exp(2 * log_sum - torch.logsumexp(2 * log_weight, 0))
@@ -208,7 +211,7 @@ class LabelMonitor(Monitor):
     x : Tensor of shape (n, n_features)
         Held-out labelled rows.
     y : Tensor of shape (n,)
-        Their class numbers.
+        Their class indices.
     weight : Tensor of shape (n,) or None
         Their weights.
     """

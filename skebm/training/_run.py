@@ -109,7 +109,7 @@ class GradientRun:
             self.averaged.module, self.model.reference, self.model.entropy_weight
         )
 
-    def judged_model(self) -> EnergyModel:
+    def evaluated_model(self) -> EnergyModel:
         """Return the averaged model, its net in evaluation mode."""
         model = self.averaged_model
         model.network.eval()

@@ -1,4 +1,4 @@
-"""How learning rate and batch size change over a run."""
+"""Schedules of the learning rate and the batch size."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class UpDownRun:
         """The schedule's largest learning rate."""
         return self.schedule.learning_rate
 
-    def judged_model(self) -> DeepBeliefNet:
+    def evaluated_model(self) -> DeepBeliefNet:
         """Return the net."""
         return self.net
 

@@ -1,4 +1,4 @@
-"""Floor 0: helpers that all other floors may use."""
+"""Helpers for checks, options, random numbers, tensors and warnings."""
 
 from skebm.utils._checks import (
     check_builder,

@@ -25,7 +25,7 @@ def check_count(owner: object, name: str, least: int = 1) -> None:
 def check_number(
     owner: object, name: str, least: float, most: float = math.inf
 ) -> None:
-    """Raise ValueError unless the option is a number, at least and at most these."""
+    """Raise ValueError unless the option is a number between ``least`` and ``most``."""
     expected = f"at least {least}" if most == math.inf else f"in [{least}, {most}]"
     right = is_number(getattr(owner, name), least, most)
     check_range(owner, name, right, f"a number, {expected}")
@@ -53,7 +53,7 @@ def is_count(value: object, least: int = 0) -> bool:
 
 
 def is_number(value: object, least: float, most: float = math.inf) -> bool:
-    """Tell whether ``value`` is a finite number, at least and at most these."""
+    """Tell whether ``value`` is a finite number between ``least`` and ``most``."""
     return (
         isinstance(value, Real)
         and not isinstance(value, bool)
@@ -63,7 +63,7 @@ def is_number(value: object, least: float, most: float = math.inf) -> bool:
 
 
 def is_sequence(value: object, holds: Callable[[object], bool]) -> bool:
-    """Tell whether ``value`` is a tuple or list of at least one such thing."""
+    """Tell whether ``value`` is a tuple or list, not empty, all of whose items pass."""
     return isinstance(value, tuple | list) and len(value) > 0 and all(map(holds, value))
 
 

@@ -21,8 +21,8 @@ def column_units(x: Array) -> Array:
     One for a continuous column. A column on a grid (each value twice or more on
     average) has a floor of two grid steps, at most 0.45 of its spread: rows between its
     grid points, or one step outside, are nothing strange. The spread of a nearly
-    constant column is taken from the grid steps of the others. A constant column, which
-    says nothing of its spread, has a floor of 0.45 of its scale.
+    constant column is taken from the grid steps of the others. A constant column, whose
+    spread is unknown, has a floor of 0.45 of its scale.
     """
     spread = x.std(axis=0)
     step = grid_steps(x)

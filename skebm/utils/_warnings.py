@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 import warnings
 
-#: Modules whose functions wrap methods of this package (decorators, base classes).
-WRAPPERS = ("contextlib", "functools", "sklearn.base", "sklearn.callback", "torch")
+#: Modules that call this package for the user: decorators, pipelines, searches.
+WRAPPERS = ("contextlib", "functools", "joblib", "sklearn", "torch")
 
 
 def warn_user(message: str, category: type[Warning]) -> None:
@@ -15,7 +15,7 @@ def warn_user(message: str, category: type[Warning]) -> None:
     Parameters
     ----------
     message : str
-        What the user should know.
+        Text of the warning.
     category : type of Warning
         Class of the warning.
     """

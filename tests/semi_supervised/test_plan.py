@@ -7,11 +7,12 @@ import torch
 from skebm.objectives import ROLES
 from skebm.semi_supervised import _stacking
 from skebm.semi_supervised._plan import (
+    LabeledTable,
     SemiSupervision,
     TermWeights,
-    count_steps,
     labeled_per_step,
 )
+from skebm.semi_supervised._stacking import NetTraining
 from skebm.semi_supervised._temperature import LOG_TEMPERATURE
 
 N_MEMBERS = 6
@@ -33,17 +34,11 @@ def standardize(X):
 def learn(X, few, **options):
     """Return what the rows say, and their graph."""
     return SemiSupervision.learn(
-        standardize(X),
-        torch.from_numpy(few),
-        None,
-        torch.arange(len(X)),
-        n_classes=few.max() + 1,
-        terms=TermWeights(**DEFAULTS | options),
-        n_members=N_MEMBERS,
-        learning_rate=2e-3,
-        n_steps=400,
-        device=torch.device("cpu"),
-        rng=np.random.RandomState(0),
+        LabeledTable(standardize(X), torch.from_numpy(few), None, torch.arange(len(X))),
+        few.max() + 1,
+        TermWeights(**DEFAULTS | options),
+        NetTraining(N_MEMBERS, 2e-3, 400, torch.device("cpu")),
+        np.random.RandomState(0),
     )
 
 
@@ -165,22 +160,7 @@ def test_further_training_has_the_graph_of_its_own_rows(lines):
     assert torch.equal(again.soft_labels, expected.soft_labels)
 
 
-@pytest.mark.parametrize("fields", [{}, {"believed_priors": None, "shape": None}])
-def test_arrays_make_the_same_value(fields):
-    said = make(**fields)
-    arrays = said.to_arrays()
-    again = SemiSupervision.from_arrays(arrays)
-    assert again.believed_priors == said.believed_priors
-    assert again.role_weights == said.role_weights
-    assert list(again.role_weights) == list(ROLES)
-    assert (again.class_priors == said.class_priors).all()
-    assert (again.radius, again.temperature) == (said.radius, said.temperature)
-    assert (again.shape is None) == (said.shape is None)
-
-
 def test_each_labelled_row_is_seen_twenty_times():
-    assert count_steps(1000, 30, 300) == 90
-    assert count_steps(100, 30, 300) == 30
     assert labeled_per_step(900, 90, 384) == 200
     assert labeled_per_step(10, 90, 384) == 64
     assert labeled_per_step(9000, 90, 384) == 384

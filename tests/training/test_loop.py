@@ -204,7 +204,7 @@ def test_a_metric_out_of_its_range_is_a_divergence():
 
     objective = Watched()
     run = make_run(objective)
-    with pytest.raises(DivergenceError, match=r"level = .* left its healthy range"):
+    with pytest.raises(DivergenceError, match=r"level = .* left its stable range"):
         Loop().fit(run.configure(objective, schedule(1.0)), make_batches(), 500)
 
 

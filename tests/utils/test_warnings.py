@@ -3,10 +3,15 @@
 import sys
 import warnings
 
+import numpy as np
 import pytest
 import torch
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from skebm.exceptions import TrainingWarning
+from skebm import BernoulliRBM
+from skebm.exceptions import RangeWarning, TrainingWarning
 from skebm.utils import warn_user
 
 MODULE = {"__name__": "skebm.estimators._made_up", "warn_user": warn_user}
@@ -57,3 +62,14 @@ def test_can_be_turned_into_an_error(public):
         warnings.simplefilter("error", TrainingWarning)
         with pytest.raises(TrainingWarning, match="Interrupted"):
             public()
+
+
+@pytest.mark.parametrize("search", [False, True])
+def test_an_estimator_in_a_pipeline_names_the_callers_file(search):
+    model = make_pipeline(StandardScaler(), BernoulliRBM(n_iter=1, random_state=0))
+    if search:
+        grid = {"bernoullirbm__n_components": [2]}
+        model = GridSearchCV(model, grid, cv=2, scoring=lambda model, X: 0.0)
+    with pytest.warns(RangeWarning, match=r"outside of \[0, 1\]") as caught:
+        model.fit(np.random.RandomState(0).uniform(size=(20, 3)))
+    assert {w.filename for w in caught} == {__file__}

@@ -28,7 +28,7 @@ _N_TRIAL, _MAX_DRAWS, _N_PARTICLES = 512, 32_768, 256
 _DRAWS_A_SAMPLE = 8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Draws:
     """Weighted draws of the missing columns.
 
@@ -203,7 +203,7 @@ def by_pattern(
 
 
 def row_seed(x: Tensor) -> int:
-    """Return the seed that a row determines, whatever the sign of its NaN."""
+    """Return a seed that depends on the row alone, and not on the sign of its NaN."""
     content = x.float().cpu().nan_to_num(math.nan).numpy().tobytes()
     return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest()) >> 1
 

@@ -76,7 +76,7 @@ class Rung:
         return move(target, x, self.factor, fixed, n_moves, generator)[0]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Annealed:
     """The result of an adaptive run: particles at beta = 1, the schedule, log Z."""
 

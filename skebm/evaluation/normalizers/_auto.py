@@ -63,8 +63,8 @@ class AutoNormalizer(AbstractNormalizer):
         of them :math:`(64 / d)^2` as many, since a move costs as much more. The first
         round's particles are then 64 / d as many.
     max_features : int or None, default=None
-        Columns up to which there are moves at all; beyond, importance sampling says
-        what it can, and is never trusted.
+        Columns up to which particles are moved; beyond, the estimate is that of
+        importance sampling, and is never trusted.
 
     Examples
     --------

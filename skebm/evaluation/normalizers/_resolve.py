@@ -1,4 +1,4 @@
-"""The estimator of log Z that an option names or is."""
+"""Resolves the option `normalizer` to an estimator of log Z."""
 
 from __future__ import annotations
 

@@ -252,7 +252,7 @@ class RBMTraining:
         return fitted.with_recent_rows(rows, 0, keep=False)
 
     def _published(self) -> FittedRBM:
-        average, dtype = self.run.judged_model(), self._fitted.weight.dtype
+        average, dtype = self.run.evaluated_model(), self._fitted.weight.dtype
         arrays = to_numpy_tree(average.parameters())
         parameters = {name: value.astype(dtype) for name, value in arrays.items()}
         fitted = replace(

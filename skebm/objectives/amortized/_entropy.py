@@ -10,7 +10,7 @@ from torch import Tensor
 from skebm.networks import GeneratorMLP
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PosteriorDraws:
     """Draws of latents from N(z0, diag(eta^2)), where z0 generated the rows x.
 

@@ -26,7 +26,7 @@ class ChainState(nn.Module):
         self.kernel = kernel
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Negatives:
     """Rows at which chains end, with metrics and a further term of the loss."""
 

@@ -25,7 +25,7 @@ from skebm.references import Density
 DENSITY_PART = 6
 #: Share of the training before the terms of consistency begin, and of their rise.
 SUPERVISED_SHARE, RAMP_SHARE = 0.1, 0.2
-#: Share of the training when the graph's term has faded, and what is left of it then.
+#: Share of the training after which the graph's term has faded, and its last factor.
 GRAPH_END, GRAPH_FLOOR = 0.9, 0.3
 
 

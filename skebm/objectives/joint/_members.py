@@ -10,7 +10,7 @@ from skebm.utils import uniform_like
 
 
 def own_version(values: Tensor, which: slice) -> Tensor:
-    """Return the values of each member in its own version, shape (m, n, ...).
+    """Return for each member the values of its version, shape (m, n, ...).
 
     Parameters
     ----------
