@@ -22,6 +22,7 @@ from skebm.estimators._class_labels import (
     requested_indices,
 )
 from skebm.estimators._input import (
+    TableReader,
     check_n_samples,
     keep_weighted,
     private_random_state,
@@ -29,6 +30,7 @@ from skebm.estimators._input import (
 from skebm.estimators._published import warn_of_interrupt
 from skebm.evaluation import AutoNormalizer
 from skebm.models import (
+    FittedModel,
     Specification,
     Task,
     TrainingRows,
@@ -170,7 +172,8 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
     """
 
     _stored_types: ClassVar[dict] = {
-        **BaseEBM._stored_types,
+        "_fitted": FittedModel,
+        "_reader": TableReader,
         "_semi_supervision": SemiSupervision,
     }
     _parameter_constraints: ClassVar[dict] = {
