@@ -119,10 +119,8 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         Without either (``objective=None``) none is held out.
     ood_score : str, default="log_density"
         As in `EBMDensityEstimator`.
-    validation_fraction, n_iter_no_change, tol, contamination, warm_start
-        As in `EBMDensityEstimator`.
-    device, random_state, verbose
-        As in `EBMDensityEstimator`.
+    validation_fraction, n_iter_no_change, tol, contamination, warm_start, device
+        As in `EBMDensityEstimator`, as are `random_state` and `verbose`.
 
     Attributes
     ----------
