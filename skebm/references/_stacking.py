@@ -82,7 +82,7 @@ class Components:
         return np.asarray(logsumexp(log_kernels, axis=0) - constant)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Candidate:
     """Options of one fit of a mixture; `strength` is that of the shrinkage."""
 
