@@ -39,26 +39,28 @@ class FitProgress:
     def on_epoch(self):
         """The function that reports an epoch; None where there are no callbacks.
 
-        It takes a function that returns the fitted model as it is then, which is called
-        only if a callback asks for it, and returns True where one wants to stop.
+        It takes a function that returns the fitted model as it is then, and one that
+        returns further attributes of a copy of the estimator, {} by default. They are
+        called only if a callback asks for a copy. It returns True where one wants to
+        stop.
         Metrics are in the ``history_`` of the fitted copy, since what is passed as
         metadata would go to scorers.
         """
         return None if self.context is None else self._report
 
-    def _report(self, model):
+    def _report(self, model, learnt=dict):
         subcontext = self.context.subcontext("epoch")
         subcontext.call_on_fit_task_begin(**self.task)
         stop = subcontext.call_on_fit_task_end(
             **self.task,
-            reconstruction_attributes=lambda: self._attributes(model()),
+            reconstruction_attributes=lambda: self._attributes(model(), learnt()),
         )
         return bool(stop)
 
-    def _attributes(self, fitted):
+    def _attributes(self, fitted, learnt):
         """Return what makes a copy of the estimator usable in the middle of a fit."""
         columns = {"feature_names_in_": None} | self.read.columns()
-        return {**columns, **self.attributes, "_fitted": fitted}
+        return {**columns, **self.attributes, **learnt, "_fitted": fitted}
 
     def end(self):
         """Report the end of `fit`."""

@@ -278,7 +278,7 @@ def keep_observed(X, sample_weight, names, min_rows):
 
 def refuse_missing(estimator, X):
     """Raise ValueError naming the columns where entries of X are missing."""
-    if sparse.issparse(X) or not np.isnan(X.min()):
+    if sparse.issparse(X) or not X.size or not np.isnan(X.min()):
         return
     names = getattr(estimator, "feature_names_in_", None)
     where = column_names(names, np.isnan(X).any(axis=0))

@@ -46,6 +46,22 @@ class Gradient(Protocol):
     def __call__(self, rbm: RBM, rows: Any, /) -> tuple[Tensor, Tensor]:
         """Return the factors of the gradient of W, given rows of data."""
 
+    def snapshot(self) -> Any:
+        """Return a copy of all that calls change."""
+
+    def restore(self, snapshot: Any) -> None:
+        """Go back to a snapshot; the snapshot stays usable."""
+
+
+class Chains(Protocol):
+    """Chains over the missing entries of the rows, which training moves."""
+
+    def snapshot(self) -> Any:
+        """Return a copy of the states of the chains."""
+
+    def restore(self, snapshot: Any) -> None:
+        """Go back to a snapshot; the snapshot stays usable."""
+
 
 class AscentMetric(Protocol):
     """A number that tells how well an epoch went.
@@ -288,6 +304,8 @@ class AscentRun:
         For the history; training diverges where it is not finite.
     generator : torch.Generator
         Source of randomness, on the device of the RBM.
+    completion : Chains or None, default=None
+        Completes the rows with missing entries.
     """
 
     def __init__(
@@ -296,9 +314,11 @@ class AscentRun:
         schedule: RateSchedule,
         metric: AscentMetric,
         generator: torch.Generator,
+        completion: Chains | None = None,
     ) -> None:
         self.ascent, self.schedule = ascent, schedule
         self.metric, self.generator = metric, generator
+        self.completion = completion
         self.rate_factor = 1.0
 
     @property
@@ -341,22 +361,21 @@ class AscentRun:
             **self.ascent.state(),
         }
 
-    def snapshot(self) -> tuple[Any, list[Tensor], Tensor]:
+    def snapshot(self) -> tuple[Any, Any, Any, Tensor]:
         """Return a copy of all that training changes."""
-        states = [x.clone() for x in self._sampler_states()]
-        return self.ascent.snapshot(), states, self.generator.get_state()
+        completion = None if self.completion is None else self.completion.snapshot()
+        gradient = self.ascent.gradient.snapshot()
+        random_numbers = self.generator.get_state()
+        return self.ascent.snapshot(), gradient, completion, random_numbers
 
-    def restore(self, snapshot: tuple[Any, list[Tensor], Tensor]) -> None:
+    def restore(self, snapshot: tuple[Any, Any, Any, Tensor]) -> None:
         """Go back to a snapshot; the snapshot stays usable."""
-        ascent, states, random_numbers = snapshot
+        ascent, gradient, completion, random_numbers = snapshot
         self.ascent.restore(ascent)
-        for tensor, state in zip(self._sampler_states(), states, strict=True):
-            tensor.copy_(state)
+        self.ascent.gradient.restore(gradient)
+        if self.completion is not None:
+            self.completion.restore(completion)
         self.generator.set_state(random_numbers)
-
-    def _sampler_states(self) -> tuple[Tensor, Tensor, Tensor]:
-        gradient = self.ascent.gradient
-        return gradient.chains, gradient.visible_offset, gradient.hidden_offset
 
 
 def find_divergence(

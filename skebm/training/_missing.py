@@ -63,6 +63,14 @@ class GibbsCompletion:
         self.x[rows] = v.to(self.x.device)
         return v
 
+    def snapshot(self) -> Tensor:
+        """Return a copy of the states of the chains."""
+        return self.x[self._missing]
+
+    def restore(self, snapshot: Tensor) -> None:
+        """Go back to a snapshot; the snapshot stays usable."""
+        self.x[self._missing] = snapshot
+
 
 class ResampledCompletion:
     r"""Resamples the missing entries of a row whenever the row is drawn.

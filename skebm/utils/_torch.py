@@ -47,6 +47,14 @@ def resolve_device(device: str | torch.device | None) -> torch.device:
     return resolved
 
 
+def nearest_device(device: str | torch.device | None) -> str:
+    """Return the name of the device, or "cpu" where it is not on this machine."""
+    try:
+        return str(resolve_device(device))
+    except ValueError:
+        return "cpu"
+
+
 def make_generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
     """Return a new generator on ``device``, seeded by ``seed``."""
     generator = torch.Generator(device=device)

@@ -56,9 +56,9 @@ class BernoulliRBM(BaseRBM):
         Decay, once in ten steps, of the average of the parameters that is used in the
         end; 0 uses the last ones.
     normalizer : {"auto", "exact", "ais", None} or instance, default="auto"
-        How log Z is had: "auto" sums over a layer of at most 20 units exactly, else
-        takes `skebm.evaluation.RBMAnnealing`. None leaves scores unnormalised and saves
-        the time.
+        How log Z is estimated: "auto" sums over a layer of at most 20 units exactly,
+        else takes `skebm.evaluation.RBMAnnealing`. None leaves scores unnormalised and
+        saves the time.
     check_range : {"warn", "raise"}, default="warn"
         What to do about values outside of [0, 1]. The RBM computes on them as they
         are.
@@ -85,8 +85,8 @@ class BernoulliRBM(BaseRBM):
     offset_ : float
         Threshold of `predict` on `score_samples`.
     history_ : dict of str to list
-        Pseudo-likelihood (a stochastic estimate on the last batch) and learning rate,
-        one entry an epoch.
+        Pseudo-likelihood (a stochastic estimate on the last batch), learning rate and
+        rollbacks so far, one entry an epoch.
     n_iter_ : int
         Epochs of the last fit.
     n_features_in_ : int

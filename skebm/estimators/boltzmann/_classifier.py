@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from numbers import Integral, Real
 from typing import ClassVar
 
@@ -20,11 +21,8 @@ from skebm.estimators._input import (
     check_n_steps,
     private_random_state,
 )
-from skebm.estimators.boltzmann._base import (
-    RBMEstimator,
-    of_fitted,
-    warn_unmixed,
-)
+from skebm.estimators._published import of_fitted
+from skebm.estimators.boltzmann._base import RBMEstimator, warn_unmixed
 from skebm.estimators.boltzmann._visible import BinaryCodec
 from skebm.models.boltzmann._labeled import LabeledTask
 from skebm.utils import draw_seed
@@ -100,7 +98,7 @@ class RBMClassifier(ClassLabelsMixin, RBMEstimator):
         As in `BernoulliRBM`, of p(v, y).
     history_ : dict of str to list
         "label_log_prob", mean log p(y | v) of an epoch's labelled rows in the course of
-        training, and "learning_rate".
+        training, "learning_rate", and "n_rollbacks" so far.
     n_iter_ : int
         Epochs of the last fit.
     n_features_in_ : int
@@ -151,16 +149,16 @@ class RBMClassifier(ClassLabelsMixin, RBMEstimator):
     _codec_type = BinaryCodec
 
     components_ = of_fitted(
-        "W, a row a hidden unit.", lambda self: self._split(self._fitted.weight)[0]
+        "components_", lambda fitted: fitted.split(fitted.weight)[0]
     )
     class_components_ = of_fitted(
-        "U, a row a hidden unit.", lambda self: self._split(self._fitted.weight)[1]
+        "class_components_", lambda fitted: fitted.split(fitted.weight)[1]
     )
     intercept_visible_ = of_fitted(
-        "Biases of the columns.", lambda self: self._split(self._fitted.visible_bias)[0]
+        "intercept_visible_", lambda fitted: fitted.split(fitted.visible_bias)[0]
     )
     intercept_class_ = of_fitted(
-        "Biases of the classes.", lambda self: self._split(self._fitted.visible_bias)[1]
+        "intercept_class_", lambda fitted: fitted.split(fitted.visible_bias)[1]
     )
 
     def __init__(
@@ -258,12 +256,15 @@ class RBMClassifier(ClassLabelsMixin, RBMEstimator):
         going_on = self._fitted is not None
         read, task, classes = self._read_labeled(X, y, classes, going_on)
         n_before = self.n_iter_ if going_on else 0
-        training, loop = self._go_on(task, self._own_random_state(), n_before)
-        history = training.history(loop)
+        own = self._own_random_state()
+        rng = copy.deepcopy(own)
+        training = self._go_on(task, rng, n_before)
+        history = training.history()
         if going_on:
             history = {k: v + history[k] for k, v in self.history_.items()}
         learnt = {"history_": history, "n_iter_": n_before + 1, "classes_": classes}
         self._publish(training.fitted(), read, **learnt)
+        self._keep_random_state(own, rng)
         return self
 
     def _read_labeled(self, X, y, classes, going_on):
@@ -280,7 +281,7 @@ class RBMClassifier(ClassLabelsMixin, RBMEstimator):
         indices = known_indices(y, self.unlabeled, classes)
         generative = {"hybrid": self.alpha, "generative": 1.0, "discriminative": 0.0}
         task = LabeledTask(
-            read.v,
+            read.table,
             indices,
             len(classes),
             discriminative_weight=float(self.objective != "generative"),
@@ -365,10 +366,6 @@ class RBMClassifier(ClassLabelsMixin, RBMEstimator):
         return X, self.classes_[classes]
 
     # ------------------------------------------------------------------- inside
-
-    def _split(self, parameters):
-        """Return views of the columns of v and of the classes."""
-        return self._fitted.split(parameters)
 
     def _logits(self, X):
         check_is_fitted(self)

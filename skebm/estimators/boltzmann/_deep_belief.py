@@ -10,7 +10,6 @@ import pandas as pd
 import torch
 from scipy import sparse
 from sklearn.base import (
-    BaseEstimator,
     ClassNamePrefixFeaturesOutMixin,
     DensityMixin,
     TransformerMixin,
@@ -18,15 +17,20 @@ from sklearn.base import (
 )
 from sklearn.utils.validation import check_is_fitted
 
-from skebm.estimators._input import check_n_samples, private_random_state
-from skebm.estimators.boltzmann._base import (
-    codec_of,
-    fitted_of,
-    holding,
+from skebm.estimators._input import (
+    check_n_samples,
+    private_random_state,
+    refuse_missing,
+)
+from skebm.estimators._published import (
+    Read,
+    of_fitted,
+    publish,
     warn_of_interrupt,
     warn_unnormalized,
     warn_untrusted,
 )
+from skebm.estimators._stored import StoredEstimator
 from skebm.estimators.boltzmann._bernoulli import BernoulliRBM
 from skebm.estimators.boltzmann._density import BaseRBM
 from skebm.models.boltzmann._deep_belief import FittedDeepBelief
@@ -35,7 +39,7 @@ from skebm.utils._sklearn import HasMethods, Interval, StrOptions
 
 
 class DeepBeliefNetwork(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseEstimator
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, StoredEstimator
 ):
     r"""Deep belief network: RBMs stacked by greedy training, one density.
 
@@ -44,7 +48,8 @@ class DeepBeliefNetwork(
 
     Each RBM is trained on draws of the hidden units below it. The last one stays
     undirected; of the others, the layers down to v generate, and those up recognise.
-    Fine-tuning by the up-down algorithm then frees the two from each other.
+    Fine-tuning by the up-down algorithm then trains both directions with separate
+    weights.
 
     Parameters
     ----------
@@ -118,6 +123,20 @@ class DeepBeliefNetwork(
         "random_state": ["random_state"],
     }
 
+    generative_components_ = of_fitted(
+        "generative_components_", lambda fitted: [layer[0] for layer in fitted.layers]
+    )
+    generative_intercepts_ = of_fitted(
+        "generative_intercepts_", lambda fitted: [layer[1] for layer in fitted.layers]
+    )
+    recognition_components_ = of_fitted(
+        "recognition_components_", lambda fitted: [layer[2] for layer in fitted.layers]
+    )
+    recognition_intercepts_ = of_fitted(
+        "recognition_intercepts_", lambda fitted: [layer[3] for layer in fitted.layers]
+    )
+    _n_features_out = of_fitted("output", lambda fitted: len(fitted.top.weight))
+
     def __init__(
         self,
         hidden_layer_sizes=(256, 256),
@@ -163,7 +182,8 @@ class DeepBeliefNetwork(
         """
         del y
         self._validate_params()
-        _refuse_missing(self, X)
+        if not sparse.issparse(X):
+            refuse_missing(self, np.where(pd.isna(np.asarray(X)), np.nan, 0.0))
         rng = private_random_state(self.random_state)
         rbms, rows = [], X
         for rbm in self._untrained(rng):
@@ -172,31 +192,15 @@ class DeepBeliefNetwork(
                 draws = rng.uniform(size=probability.shape) < probability
                 rows = draws.astype(np.float32)
             rbms.append(rbm.fit(rows))
-        stack = FittedDeepBelief.stacked(tuple(map(fitted_of, rbms)), self.device)
+        fitted = tuple(rbm.as_layer().fitted for rbm in rbms)
+        stack = FittedDeepBelief.stacked(fitted, self.device)
         if self.n_fine_tuning_iter:
-            stack = self._fine_tuned(stack, codec_of(rbms[0]).read(rbms[0], X), rng)
-        top = rbms[-1]
-        v = codec_of(top).read(top, rows)
-        stack = stack.calibrated_by(v, rng, self.normalizer)
-        rbms[-1] = holding(top, stack.top, normalizer=self.normalizer)
-        return self._publish(rbms, stack)
-
-    def _publish(self, rbms, stack):
-        """Take over what a fit found."""
-        self.rbms_ = rbms
-        self.n_features_in_ = rbms[0].n_features_in_
-        if hasattr(rbms[0], "feature_names_in_"):
-            self.feature_names_in_ = rbms[0].feature_names_in_
-        elif hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_
-        columns = [list(c) for c in zip(*stack.layers, strict=True)] or [[]] * 4
-        self.generative_components_, self.generative_intercepts_ = columns[:2]
-        self.recognition_components_, self.recognition_intercepts_ = columns[2:]
+            stack = self._fine_tuned(stack, _read(rbms[0], X), rng)
+        stack = stack.calibrated_by(_read(rbms[-1], rows), rng, self.normalizer)
+        rbms[-1] = rbms[-1].holding(stack.top, normalizer=self.normalizer)
+        publish(self, Read(None, rbms[0], None), rbms_=rbms)
+        self._fitted = stack
         return self
-
-    @property
-    def _n_features_out(self):
-        return self.rbms_[-1].n_components
 
     def _untrained(self, rng):
         """Return the RBM estimators to fit, without log Z."""
@@ -264,7 +268,7 @@ class DeepBeliefNetwork(
         h : ndarray of shape (n_samples, size of the last layer)
         """
         check_is_fitted(self)
-        return self._stack().features(self._read(X))
+        return self._fitted.features(_read(self.rbms_[0], X))
 
     def score_samples(self, X):
         r"""Lower bound on the log density of each row, in nats.
@@ -288,9 +292,9 @@ class DeepBeliefNetwork(
             float64; deterministic. Unnormalised with ``normalizer=None``.
         """
         check_is_fitted(self)
-        stack = self._stack()
-        bound = stack.log_bound(self._read(X), self.n_draws)
-        warn_untrusted(stack.top.calibration.take_new_estimate())
+        bound = self._fitted.log_bound(_read(self.rbms_[0], X), self.n_draws)
+        estimate = self._fitted.top.calibration.take_new_estimate()
+        warn_untrusted(estimate, "RBMAnnealing with more temperatures may help.")
         return bound
 
     def score(self, X, y=None):
@@ -309,7 +313,7 @@ class DeepBeliefNetwork(
         """
         del y
         score = float(self.score_samples(X).mean())
-        if self.rbms_[-1].log_normalizer_ is None:
+        if self._fitted.top.estimate is None:
             warn_unnormalized()
         return score
 
@@ -335,25 +339,8 @@ class DeepBeliefNetwork(
         h = self.rbms_[-1].sample(n_samples, draw_seed(rng), n_steps=n_steps)
         if len(self.rbms_) == 1:
             return h
-        v = self._stack().sample_down(h, draw_seed(rng))
-        return codec_of(self.rbms_[0]).write(v)
-
-    # ------------------------------------------------------------------- inside
-
-    def _read(self, X):
-        lowest = self.rbms_[0]
-        return codec_of(lowest).read(lowest, X)
-
-    def _stack(self):
-        """Return the fitted stack, as the public attributes have it."""
-        arrays = (
-            self.generative_components_,
-            self.generative_intercepts_,
-            self.recognition_components_,
-            self.recognition_intercepts_,
-        )
-        layers = tuple(zip(*arrays, strict=True))
-        return FittedDeepBelief(tuple(map(fitted_of, self.rbms_)), layers, self.device)
+        v = self._fitted.sample_down(h, draw_seed(rng))
+        return self.rbms_[0].as_layer().codec.write(v)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -365,10 +352,6 @@ class DeepBeliefNetwork(
         return tags
 
 
-def _refuse_missing(estimator, X):
-    """Raise ValueError where a dense X has missing entries; the RBMs take them."""
-    if not sparse.issparse(X) and np.any(pd.isna(np.asarray(X))):
-        raise ValueError(
-            f"Input X contains NaN, which {type(estimator).__name__} does not accept. "
-            "Fill it in first, for example by BernoulliRBM.impute."
-        )
+def _read(rbm, X):
+    """Return a table as rows of visible units of a fitted RBM estimator."""
+    return rbm.as_layer().codec.read(rbm, X)

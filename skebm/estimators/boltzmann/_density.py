@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
+import copy
 from numbers import Real
 from typing import ClassVar
 
-import numpy as np
-from sklearn.base import (
-    ClassNamePrefixFeaturesOutMixin,
-    DensityMixin,
-    TransformerMixin,
-)
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from skebm.estimators._density_methods import DensityMethods
 from skebm.estimators._input import (
     check_n_samples,
     check_n_steps,
     private_random_state,
 )
-from skebm.estimators.boltzmann._base import (
-    RBMEstimator,
-    of_fitted,
-    warn_unmixed,
-    warn_unnormalized,
-)
+from skebm.estimators._published import of_fitted
+from skebm.estimators.boltzmann._base import RBMEstimator, warn_unmixed
 from skebm.models.boltzmann._fit import DensityTask
 from skebm.utils import draw_seed
 from skebm.utils._sklearn import Interval, StrOptions, with_callbacks
 
 
 class BaseRBM(
-    ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, RBMEstimator
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMethods, RBMEstimator
 ):
     """Base of RBM estimators without classes: a density and features."""
 
@@ -39,17 +32,16 @@ class BaseRBM(
         "contamination": [Interval(Real, 0, 0.5, closed="right"), StrOptions({"auto"})],
     }
 
-    components_ = of_fitted("W, a row a hidden unit.", lambda self: self._fitted.weight)
+    components_ = of_fitted("components_", lambda fitted: fitted.weight)
     intercept_visible_ = of_fitted(
-        "Biases of the visible units.", lambda self: self._fitted.visible_bias
+        "intercept_visible_", lambda fitted: fitted.visible_bias
     )
-    offset_ = of_fitted(
-        "Threshold of `predict`, computed at the first question.",
-        lambda self: self._calibrated().threshold(self.contamination),
-    )
-    _n_features_out = of_fitted(
-        "Number of hidden units.", lambda self: len(self._fitted.weight)
-    )
+    _n_features_out = of_fitted("output", lambda fitted: len(fitted.weight))
+
+    @property
+    def offset_(self):
+        """The threshold of `predict` on `score_samples`, by ``contamination``."""
+        return self._calibrated().threshold(self.contamination)
 
     # ----------------------------------------------------------------- training
 
@@ -94,17 +86,20 @@ class BaseRBM(
         self._validate_params()
         going_on = self._fitted is not None
         read = (self._read_more if going_on else self._read_new)(X, allow_nan=True)
-        training, _ = self._go_on(self._task(read), self._own_random_state())
+        own = self._own_random_state()
+        rng = copy.deepcopy(own)
+        training = self._go_on(self._task(read), rng)
         learnt = {}
         if not going_on:
-            names = (training.run.metric.name, "learning_rate")
+            names = training.history()
             learnt = {"history_": {name: [] for name in names}, "n_iter_": 0}
         self._publish(training.fitted(), read, **learnt)
+        self._keep_random_state(own, rng)
         return self
 
     def _task(self, read):
         """Return the rows as what an RBM is trained on."""
-        return DensityTask(read.v, read.codec.kind(self), read.codec.log_scales)
+        return DensityTask(read.table, read.reader.kind(self), read.reader.log_scales)
 
     # ----------------------------------------------------------------- features
 
@@ -143,7 +138,8 @@ class BaseRBM(
         """
         check_is_fitted(self)
         rows = self._codec.read(self, v)
-        seed = draw_seed(self._own_random_state())
+        self.random_state_ = self._own_random_state()
+        seed = draw_seed(self.random_state_)
         return self._codec.write(self._fitted.gibbs(rows, seed))
 
     # --------------------------------------------------------------- likelihood
@@ -191,27 +187,6 @@ class BaseRBM(
         v = self._codec.read(self, X, allow_nan=True)
         return self._calibrated().log_prob(v)
 
-    def score(self, X, y=None):
-        """Mean log probability of the rows of X, in nats.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-        y : None
-            Ignored.
-
-        Returns
-        -------
-        score : float
-            Unnormalised, with a `NormalizerWarning`, where ``normalizer=None``.
-        """
-        del y
-        scores = self.score_samples(X)
-        if self.log_normalizer_ is None:
-            warn_unnormalized()
-        return float(scores.mean())
-
     def decision_function(self, X):
         """`score_samples` less `offset_`: negative for outliers.
 
@@ -226,20 +201,6 @@ class BaseRBM(
         """
         scores = self.score_samples(X)
         return scores - self.offset_
-
-    def predict(self, X):
-        """Tell rows in distribution (+1) from outliers (-1).
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        inlier : ndarray of int of shape (n_samples,)
-        """
-        return np.where(self.decision_function(X) >= 0, 1, -1)
 
     # ----------------------------------------------------------------- sampling
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from skebm.estimators.boltzmann._base import of_fitted
 from skebm.estimators.boltzmann._density import BaseRBM
 from skebm.estimators.boltzmann._visible import RealCodec
 from skebm.utils._sklearn import StrOptions
@@ -59,8 +58,8 @@ class GaussianRBM(BaseRBM):
         Decay, once in ten steps, of the average of the parameters that is used in the
         end; 0 uses the last ones.
     normalizer : {"auto", "exact", "ais", None} or instance, default="auto"
-        How log Z is had: "auto" sums over at most 20 hidden units exactly, else takes
-        `skebm.evaluation.RBMAnnealing`. None leaves scores unnormalised.
+        How log Z is estimated: "auto" sums over at most 20 hidden units exactly, else
+        takes `skebm.evaluation.RBMAnnealing`. None leaves scores unnormalised.
     contamination : float or "auto", default=0.05
         Share of training rows that `predict` may call outliers; "auto" as in
         `EBMDensityEstimator`.
@@ -86,7 +85,8 @@ class GaussianRBM(BaseRBM):
     offset_ : float
         Threshold of `predict` on `score_samples`.
     history_ : dict of str to list
-        Mean of -F over the last batch and learning rate, one entry an epoch.
+        Mean of -F over the last batch, learning rate and rollbacks so far, one entry
+        an epoch.
     n_iter_ : int
         Epochs of the last fit.
     n_features_in_ : int
@@ -129,10 +129,6 @@ class GaussianRBM(BaseRBM):
     }
 
     _codec_type = RealCodec
-
-    covariance_ = of_fitted(
-        "Sigma, of v given h, in units of X.", lambda self: self._covariance()
-    )
 
     def __init__(
         self,
@@ -177,7 +173,10 @@ class GaussianRBM(BaseRBM):
         self.contamination = contamination
         self.device = device
 
-    def _covariance(self):
+    @property
+    def covariance_(self):
+        """Sigma, of v given h, in units of X."""
+        self._require_fitted()
         scale = self._codec.scale
         return scale[:, None] * self._fitted.units.covariance().numpy() * scale
 

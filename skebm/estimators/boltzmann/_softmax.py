@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from skebm.estimators.boltzmann._base import of_fitted
 from skebm.estimators.boltzmann._density import BaseRBM
 from skebm.estimators.boltzmann._visible import CategoricalCodec
 from skebm.utils._sklearn import StrOptions
@@ -57,8 +56,8 @@ class SoftmaxRBM(BaseRBM):
         Decay, once in ten steps, of the average of the parameters that is used in the
         end; 0 uses the last ones.
     normalizer : {"auto", "exact", "ais", None} or instance, default="auto"
-        How log Z is had: "auto" sums over a layer of at most 2^20 states exactly, else
-        takes `skebm.evaluation.RBMAnnealing`. None leaves scores unnormalised.
+        How log Z is estimated: "auto" sums over a layer of at most 2^20 states exactly,
+        else takes `skebm.evaluation.RBMAnnealing`. None leaves scores unnormalised.
     contamination : float or "auto", default=0.05
         Share of training rows that `predict` may call outliers; "auto" as in
         `EBMDensityEstimator`.
@@ -84,7 +83,8 @@ class SoftmaxRBM(BaseRBM):
     offset_ : float
         Threshold of `predict` on `score_samples`.
     history_ : dict of str to list
-        Mean of -F over the last batch and learning rate, one entry an epoch.
+        Mean of -F over the last batch, learning rate and rollbacks so far, one entry
+        an epoch.
     n_iter_ : int
         Epochs of the last fit.
     n_features_in_ : int
@@ -123,11 +123,6 @@ class SoftmaxRBM(BaseRBM):
     }
 
     _codec_type = CategoricalCodec
-
-    categories_ = of_fitted(
-        "The categories of each column.",
-        lambda self: [np.asarray(values) for values in self._codec.table.values],
-    )
 
     def __init__(
         self,
@@ -171,6 +166,12 @@ class SoftmaxRBM(BaseRBM):
         self.normalizer = normalizer
         self.contamination = contamination
         self.device = device
+
+    @property
+    def categories_(self):
+        """The categories of each column."""
+        self._require_fitted()
+        return [np.asarray(values) for values in self._codec.table.values]
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from skebm.models.boltzmann._fitted import FittedRBM
 from skebm.models.boltzmann._rows import chunks, on_chunk, some_rows, to_tensor
+from skebm.models.boltzmann._state import pack_device, unpack_device
 from skebm.networks import DeepBeliefNet, DirectedLayer
 from skebm.objectives import UpDown
 from skebm.training import EvenBatches, Loop, RateSchedule, UpDownRun
@@ -154,3 +155,19 @@ class FittedDeepBelief:
         top = replace(self.top, normalizer=normalizer)
         top = top.with_recent_rows(recent, draw_seed(rng), keep=False)
         return replace(self, rbms=(*self.rbms[:-1], top))
+
+    # ----------------------------------------------------------------- storage
+
+    def to_arrays(self) -> dict[str, Any]:
+        """Return the stack as arrays, numbers and words; see `from_arrays`."""
+        return {
+            "rbms": [rbm.to_arrays() for rbm in self.rbms],
+            "layers": self.layers,
+            "device": pack_device(self.device),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, Any]) -> FittedDeepBelief:
+        """Return the stack that `to_arrays` described."""
+        rbms = tuple(map(FittedRBM.from_arrays, arrays["rbms"]))
+        return cls(rbms, arrays["layers"], unpack_device(arrays["device"]))

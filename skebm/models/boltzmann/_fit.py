@@ -88,8 +88,11 @@ class Task(Protocol):
 
     def resume(
         self, fitted: FittedRBM, options: RBMOptions, generator: torch.Generator
-    ) -> tuple[Any, Any]:
-        """Return the ascent of the RBM from where it stands, and batches of rows."""
+    ) -> tuple[Any, Any, Any]:
+        """Return the ascent of the RBM from where it stands, and batches of rows.
+
+        The third value completes rows with missing entries; None where there are none.
+        """
 
     def publish(self, fitted: FittedRBM, average: RBM) -> FittedRBM:
         """Return the RBM with averaged parameters."""
@@ -98,7 +101,7 @@ class Task(Protocol):
         """Return complete rows of visible units, for log Z and the threshold."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DensityTask:
     """Rows whose density an RBM learns.
 
@@ -135,8 +138,8 @@ class DensityTask:
 
     def resume(
         self, fitted: FittedRBM, options: RBMOptions, generator: torch.Generator
-    ) -> tuple[Any, EvenBatches]:
-        """Return the ascent of the RBM from where it stands, and batches of rows."""
+    ) -> tuple[Any, EvenBatches, GibbsCompletion | None]:
+        """Return the ascent of the RBM, batches of rows, and what completes them."""
         device = generator.device
         rbm, state = trained_rbm(fitted, device)
         tempering = None
@@ -160,16 +163,14 @@ class DensityTask:
             averaging=options.weight_averaging,
         )
         ascent.load(state)
-        return ascent, self._batches(device, ascent.rbm)
-
-    def _batches(self, device: torch.device, rbm: RBM) -> EvenBatches:
         v = self.v
         if sparse.issparse(v):
-            return EvenBatches(v, device)
+            return ascent, EvenBatches(v, device), None
         if not np.isnan(v.min()):
-            return EvenBatches(to_tensor(v, np.float32), device)
+            return ascent, EvenBatches(to_tensor(v, np.float32), device), None
         x = to_tensor(v.astype(np.float32), np.float32)  # completed in place
-        return EvenBatches(x, device, GibbsCompletion(x, rbm))
+        completion = GibbsCompletion(x, ascent.rbm)
+        return ascent, EvenBatches(x, device, completion), completion
 
     def publish(self, fitted: FittedRBM, average: RBM) -> FittedRBM:
         """Return the RBM with averaged parameters."""
@@ -196,6 +197,11 @@ class RBMTraining:
         Source of every seed.
     schedule : {"constant", "linear"} or None, default=None
         Shape of the learning rate; None takes that of the options.
+
+    Attributes
+    ----------
+    loop : Loop
+        The loop of the last `train`, with the history.
     """
 
     def __init__(
@@ -215,13 +221,14 @@ class RBMTraining:
         )
         device = resolve_device(options.device)
         generator = make_generator(draw_seed(rng), device)
-        ascent, self.batches = task.resume(self._fitted, options, generator)
+        ascent, self.batches, completion = task.resume(self._fitted, options, generator)
         plan = RateSchedule(
             options.learning_rate,
             options.batch_size,
             schedule or options.learning_rate_schedule,
         )
-        self.run = AscentRun(ascent, plan, task.metric(), generator)
+        self.run = AscentRun(ascent, plan, task.metric(), generator, completion)
+        self.loop = Loop()
 
     @property
     def steps_per_epoch(self) -> int:
@@ -230,14 +237,14 @@ class RBMTraining:
 
     def train(self, n_epochs: int, on_epoch: Callable[..., bool] | None = None) -> Loop:
         """Train for some epochs; return the loop with its history."""
-        loop = Loop(on_epoch=on_epoch)
-        loop.fit(self.run, self.batches, n_epochs)
-        return loop
+        self.loop = Loop(on_epoch=on_epoch)
+        self.loop.fit(self.run, self.batches, n_epochs)
+        return self.loop
 
-    def history(self, loop: Loop) -> dict[str, list[float]]:
-        """Return the metric and the learning rate of each epoch."""
-        names = (self.run.metric.name, "learning_rate")
-        return {name: loop.history.get(name, []) for name in names}
+    def history(self) -> dict[str, list[float]]:
+        """Return the metric, learning rate and rollbacks so far, by epoch."""
+        names = (self.run.metric.name, "learning_rate", "n_rollbacks")
+        return {name: list(self.loop.history.get(name, [])) for name in names}
 
     def fitted(self) -> FittedRBM:
         """Return the trained RBM, to be calibrated at the first question."""

@@ -30,16 +30,21 @@ from skebm.models.boltzmann._rows import (
     on_chunk,
     to_tensor,
 )
-from skebm.models.boltzmann._state import pack_units, unpack_units
+from skebm.models.boltzmann._state import (
+    pack_device,
+    pack_units,
+    unpack_device,
+    unpack_units,
+)
 from skebm.networks import RBM
 from skebm.utils import make_generator, resolve_device
 
 Array = NDArray[Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DensityScores:
-    """Log densities of rows of the data, from which outliers are told.
+    """Log densities of rows of the data, by which outliers are detected.
 
     Attributes
     ----------
@@ -121,7 +126,7 @@ class FittedRBM:
     # ------------------------------------------------------------- calibration
 
     def with_recent_rows(self, rows: Array, seed: int, keep: bool = True) -> FittedRBM:
-        """Return the RBM to be calibrated by further rows of the data, if at all.
+        """Return the RBM with more rows for calibration.
 
         Parameters
         ----------
@@ -294,7 +299,7 @@ class FittedRBM:
         """Return the RBM as arrays, numbers and words; see `from_arrays`."""
         stored = {name: getattr(self, name) for name in STORED}
         stored["units"] = pack_units(self.units)
-        stored["device"] = None if self.device is None else str(self.device)
+        stored["device"] = pack_device(self.device)
         stored["seed"] = self.calibration.seed
         if self.calibration.is_complete:
             stored["log_normalizer"] = self.calibration.estimate(self)
@@ -311,7 +316,8 @@ class FittedRBM:
         if "log_prob" in arrays:
             scores = DensityScores(arrays["log_prob"])
             calibration = Calibration.known(arrays["log_normalizer"], scores, seed)
-        return cls(**parts, device=arrays["device"], calibration=calibration)
+        device = unpack_device(arrays["device"])
+        return cls(**parts, device=device, calibration=calibration)
 
 
 #: Attributes that are stored as they are.

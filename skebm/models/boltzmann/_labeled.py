@@ -33,7 +33,7 @@ from skebm.utils import make_generator, resolve_device
 
 Array = NDArray[Any]
 
-#: What `n_iter="auto"` aims at, and the epochs it is held between.
+#: What `n_iter="auto"` aims at, and its bounds in epochs.
 AUTO_STEPS, AUTO_EPOCHS = 2000, (5, 400)
 
 
@@ -109,7 +109,7 @@ class FittedLabeledRBM(FittedRBM):
         return v, classes, r_hat
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LabeledTask:
     """Rows of which some have a class, for an RBM that learns both.
 
@@ -158,7 +158,7 @@ class LabeledTask:
 
     def resume(
         self, fitted: FittedRBM, options: RBMOptions, generator: torch.Generator
-    ) -> tuple[RBMAscent, LabeledBatches]:
+    ) -> tuple[RBMAscent, LabeledBatches, None]:
         """Return the ascent of the RBM from where it stands, and batches of rows."""
         device = generator.device
         rbm, state = trained_rbm(fitted, device)
@@ -185,7 +185,7 @@ class LabeledTask:
         x = self.v if sparse.issparse(self.v) else to_tensor(self.v, np.float32)
         classes = torch.from_numpy(self.classes)
         unlabeled_weight = self.unlabeled_weight if self.generative_weight else 0.0
-        return ascent, LabeledBatches(x, classes, unlabeled_weight, device)
+        return ascent, LabeledBatches(x, classes, unlabeled_weight, device), None
 
     def publish(self, fitted: FittedRBM, average: RBM) -> FittedRBM:
         """Return the RBM as it is: its visible units learn nothing."""

@@ -1,11 +1,11 @@
-"""Visible units as arrays, and back."""
+"""Visible units and devices in a stored state, and back."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from skebm.networks import BernoulliUnits, GaussianUnits, LabeledUnits, SoftmaxUnits
-from skebm.utils import to_numpy_tree, to_tensor_tree
+from skebm.utils import nearest_device, to_numpy_tree, to_tensor_tree
 
 #: Each kind of units by its name, with the names of what it is made of.
 KINDS: dict[str, tuple[Any, tuple[str, ...]]] = {
@@ -26,3 +26,13 @@ def pack_units(units: Any) -> dict[str, Any]:
 def unpack_units(packed: dict[str, Any]) -> Any:
     """Return the units that `pack_units` described."""
     return KINDS[packed["kind"]][0](**to_tensor_tree(packed["parts"]))
+
+
+def pack_device(device: Any) -> str | None:
+    """Return the name of a device, as the option of an estimator has it."""
+    return None if device is None else str(device)
+
+
+def unpack_device(name: str | None) -> str | None:
+    """Return a stored device; the CPU where that device is not on this machine."""
+    return name if name in (None, "auto") else nearest_device(name)

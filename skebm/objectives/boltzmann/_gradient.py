@@ -104,6 +104,18 @@ class ContrastiveGradient:
             self._draw(buffers.left[: buffers.n_model], buffers, out=self.chains)
         return self._finish(buffers)
 
+    def snapshot(self) -> tuple[Tensor, Tensor, Tensor, int]:
+        """Return a copy of all that calls change."""
+        offsets = self.visible_offset.clone(), self.hidden_offset.clone()
+        return self.chains.clone(), *offsets, self._n_calls
+
+    def restore(self, snapshot: tuple[Tensor, Tensor, Tensor, int]) -> None:
+        """Go back to a snapshot; the snapshot stays usable."""
+        chains, visible_offset, hidden_offset, self._n_calls = snapshot
+        self.chains.copy_(chains)
+        self.visible_offset.copy_(visible_offset)
+        self.hidden_offset.copy_(hidden_offset)
+
     def _walk(self, rbm: RBM, buffers: _Buffers) -> None:
         """Move the chains; write the statistics of their states to `buffers.model`."""
         left = buffers.left[: buffers.n_model]

@@ -139,6 +139,18 @@ class LabeledGradient:
         self.visible_offset.lerp_(means, OFFSET_RATE)
         return self._centered(left, right)
 
+    def snapshot(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return a copy of all that calls change."""
+        offsets = self.visible_offset.clone(), self.hidden_offset.clone()
+        return self.chains.clone(), *offsets
+
+    def restore(self, snapshot: tuple[Tensor, Tensor, Tensor]) -> None:
+        """Go back to a snapshot; the snapshot stays usable."""
+        chains, visible_offset, hidden_offset = snapshot
+        self.chains.copy_(chains)
+        self.visible_offset.copy_(visible_offset)
+        self.hidden_offset.copy_(hidden_offset)
+
     def _generative_shares(self, rows: LabeledRows) -> Tensor:
         """Return the weight of each row in the generative term, shape (n,)."""
         share = rows.v.new_empty(len(rows.v))

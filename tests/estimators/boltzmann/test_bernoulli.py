@@ -549,8 +549,19 @@ def test_a_refit_forgets_the_random_numbers_of_the_first(patterns):
 def test_a_callback_scores_by_a_log_z_of_its_own(patterns):
     """A copy in mid-fit has a log likelihood, and the fit goes on as without it."""
     callback = pytest.importorskip("sklearn.callback")
-    monitor = callback.ScoringMonitor(scoring={"own": lambda m, X, y: m.score(X)})
-    model = make().set_callbacks(monitor).fit(patterns)
-    logged = [entry["own"] for entry in monitor.get_logs().data if "own" in entry]
-    assert logged[-1] == pytest.approx(model.score(patterns), abs=1e-6)
+    scoring = {
+        "own": lambda m, X, y: m.score(X),
+        "epochs": lambda m, X, y: m.n_iter_,
+        "entries": lambda m, X, y: len(m.history_["pseudo_likelihood"]),
+        "last": lambda m, X, y: m.history_["pseudo_likelihood"][-1],
+    }
+    monitor = callback.ScoringMonitor(scoring=scoring)
+    model = make(n_iter=7).fit(patterns)  # of an earlier fit, nothing is left
+    model.set_params(n_iter=3).set_callbacks(monitor).fit(patterns)
+    logs = [entry for entry in monitor.get_logs().data if "own" in entry]
+    assert logs[-1]["own"] == pytest.approx(model.score(patterns), abs=1e-6)
+    assert [entry["epochs"] for entry in logs[:3]] == [1, 2, 3]
+    assert [entry["entries"] for entry in logs[:3]] == [1, 2, 3]
+    losses = [entry["last"] for entry in logs[:3]]
+    assert losses == model.history_["pseudo_likelihood"]
     np.testing.assert_array_equal(model.components_, make().fit(patterns).components_)

@@ -161,7 +161,7 @@ def fitted():
 
 
 def test_scores_are_a_bound_on_a_density_that_sums_to_one(fitted):
-    exact = exact_log_prob(fitted._stack().net(np.float64)).numpy()
+    exact = exact_log_prob(fitted._fitted.net(np.float64)).numpy()
     assert logsumexp(exact) == pytest.approx(0, abs=1e-9)
     V = states(8).numpy()
     assert np.abs(exact - fitted.score_samples(V)).max() < 0.2
@@ -176,7 +176,7 @@ def test_a_second_layer_raises_the_likelihood(fitted):
     numbers = (X @ 2 ** np.arange(8)[::-1]).astype(int)
 
     def likelihood(model):
-        return exact_log_prob(model._stack().net(np.float64)).numpy()[numbers].mean()
+        return exact_log_prob(model._fitted.net(np.float64)).numpy()[numbers].mean()
 
     first = clone(fitted.rbms_[0]).set_params(normalizer="exact").fit(X)
     tuned = clone(fitted).set_params(n_fine_tuning_iter=10).fit(X)
@@ -189,7 +189,7 @@ def test_a_second_layer_raises_the_likelihood(fitted):
 
 
 def test_samples_follow_the_net(fitted):
-    exact = exact_log_prob(fitted._stack().net(np.float64)).exp().numpy()
+    exact = exact_log_prob(fitted._fitted.net(np.float64)).exp().numpy()
     n = 20_000
     X = fitted.sample(n, random_state=0, n_steps=500)
     found = np.bincount((X @ 2 ** np.arange(8)[::-1]).astype(int), minlength=256) / n
@@ -243,7 +243,7 @@ def test_bad_input():
         DeepBeliefNetwork((4, 0)).fit(X)
     with pytest.raises(ValueError, match="see binary units"):
         DeepBeliefNetwork((4, GaussianRBM(2))).fit(X)
-    with pytest.raises(ValueError, match="NaN"):
+    with pytest.raises(ValueError, match=r"NaN in column .* DeepBeliefNetwork"):
         DeepBeliefNetwork((4,)).fit(np.where(X == 1, np.nan, X))
     with pytest.raises(ValueError, match="fine_tuning_rate"):
         DeepBeliefNetwork((4,), fine_tuning_rate=0).fit(X)
