@@ -20,7 +20,7 @@ from skebm.models._outcome import Outcome
 from skebm.models._specification import Specification
 from skebm.objectives import Objective
 from skebm.tables import TableEncoder
-from skebm.utils import resolve_device, to_numpy_tree, to_tensor_tree
+from skebm.utils import nearest_device, to_numpy_tree, to_tensor_tree
 
 Model = TypeVar("Model")
 
@@ -54,7 +54,7 @@ def to_arrays(fitted: Any) -> dict[str, Any]:
 def from_arrays(kind: Callable[..., Model], state: dict[str, Any]) -> Model:
     """Return the model of a kind that `to_arrays` described, on a device here."""
     parts = dict(state["assembly"])
-    name = _nearest_device(parts["device"])
+    name = nearest_device(parts["device"])
     device = torch.device(name)
     packed = parts["reference"]
     reference = packed["class"](**to_tensor_tree(packed["arrays"])).to(device)
@@ -107,11 +107,3 @@ def _unpack_objective(
         return objective
     tensors = {n: torch.from_numpy(packed["options"][n]) for n in packed["tensors"]}
     return packed["class"](**(packed["options"] | tensors))
-
-
-def _nearest_device(device: str) -> str:
-    """Return the device, or the CPU where that device is not on this machine."""
-    try:
-        return str(resolve_device(device))
-    except ValueError:
-        return "cpu"

@@ -23,6 +23,7 @@ from skebm.estimators._published import (
 from skebm.estimators._stored import StoredEstimator
 from skebm.exceptions import TrainingWarning
 from skebm.models.boltzmann._fit import RBMOptions, RBMTraining
+from skebm.models.boltzmann._fitted import FittedRBM
 from skebm.models.boltzmann._labeled import auto_epochs
 from skebm.utils import warn_user
 from skebm.utils._sklearn import HasMethods, Interval, StrOptions
@@ -75,6 +76,7 @@ class RBMEstimator(StoredEstimator):
 
     #: Class of the codec of the visible units.
     _codec_type: ClassVar[type]
+    _stored_types: ClassVar[dict] = {"_fitted": FittedRBM}
 
     intercept_hidden_ = of_fitted(
         "intercept_hidden_", lambda fitted: fitted.hidden_bias

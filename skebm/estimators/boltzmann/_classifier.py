@@ -24,7 +24,7 @@ from skebm.estimators._input import (
 from skebm.estimators._published import of_fitted
 from skebm.estimators.boltzmann._base import RBMEstimator, warn_unmixed
 from skebm.estimators.boltzmann._visible import BinaryCodec
-from skebm.models.boltzmann._labeled import LabeledTask
+from skebm.models.boltzmann._labeled import FittedLabeledRBM, LabeledTask
 from skebm.utils import draw_seed
 from skebm.utils._sklearn import Interval, StrOptions, with_callbacks
 
@@ -147,6 +147,7 @@ class RBMClassifier(ClassLabelsMixin, RBMEstimator):
     }
 
     _codec_type = BinaryCodec
+    _stored_types: ClassVar[dict] = {"_fitted": FittedLabeledRBM}
 
     components_ = of_fitted(
         "components_", lambda fitted: fitted.split(fitted.weight)[0]

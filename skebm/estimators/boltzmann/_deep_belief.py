@@ -105,6 +105,7 @@ class DeepBeliefNetwork(
     (3, 4)
     """
 
+    _stored_types: ClassVar[dict] = {"_fitted": FittedDeepBelief}
     _parameter_constraints: ClassVar[dict] = {
         "hidden_layer_sizes": ["array-like", list, tuple],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],

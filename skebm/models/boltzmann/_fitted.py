@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -302,7 +302,8 @@ class FittedRBM:
         stored["device"] = pack_device(self.device)
         stored["seed"] = self.calibration.seed
         if self.calibration.is_complete:
-            stored["log_normalizer"] = self.calibration.estimate(self)
+            estimate = self.calibration.estimate(self)
+            stored["log_normalizer"] = estimate and asdict(estimate)
             stored["log_prob"] = self.calibration.detector(self).log_prob
         return stored
 
@@ -315,7 +316,9 @@ class FittedRBM:
         calibration = Calibration(CalibrationRows(rows, None), seed)
         if "log_prob" in arrays:
             scores = DensityScores(arrays["log_prob"])
-            calibration = Calibration.known(arrays["log_normalizer"], scores, seed)
+            packed = arrays["log_normalizer"]
+            estimate = None if packed is None else LogNormalizer(**packed)
+            calibration = Calibration.known(estimate, scores, seed)
         device = unpack_device(arrays["device"])
         return cls(**parts, device=device, calibration=calibration)
 
