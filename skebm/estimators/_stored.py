@@ -20,8 +20,8 @@ class StoredEstimator(CallbackSupportMixin, BaseEstimator):
     """Base of estimators whose fit is one value, `_fitted`.
 
     The private values have ``to_arrays()``, and their classes ``from_arrays(arrays)``:
-    a stored state holds no class of a private module. It names the version of skebm and
-    a format number.
+    a stored state does not depend on where the package keeps them. It names the version
+    of skebm and a format number.
     """
 
     #: Classes of the private attributes, by name.

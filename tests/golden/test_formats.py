@@ -1,0 +1,63 @@
+"""Estimators that earlier versions stored in a format of this major version load.
+
+The files in `format_1` were written by ``python tests/golden/test_formats.py``. They are
+never written again: a new format gets files of its own.
+"""
+
+import json
+import pickle
+import warnings
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.exceptions import InconsistentVersionWarning
+
+from skebm import BernoulliRBM, EBMDensityEstimator, JEMClassifier
+from skebm.networks import MLP
+
+FILES = Path(__file__).parent / "format_1"
+X = np.random.RandomState(0).normal(size=(60, 2))
+QUICK = {
+    "network": partial(MLP, hidden_features=(4,)),
+    "reference": "gaussian",
+    "normalizer": "importance",
+    "ood_score": "log_density",
+    "max_iter": 2,
+    "random_state": 0,
+}
+ESTIMATORS = {
+    "density": EBMDensityEstimator(**QUICK),
+    "classifier": JEMClassifier(**QUICK, stacking=False),
+    "rbm": BernoulliRBM(2, n_iter=2, random_state=0),
+}
+
+
+def rows_of(name):
+    return (X > 0).astype(float) if name == "rbm" else X
+
+
+def write():
+    scores = {}
+    for name, model in ESTIMATORS.items():
+        rows = rows_of(name)
+        model.fit(rows, np.where(X[:, 0] > 1, -1, (X[:, 1] > 0).astype(int)))
+        scores[name] = model.score_samples(rows[:5]).tolist()
+        (FILES / f"{name}.pkl").write_bytes(pickle.dumps(model, protocol=5))
+    (FILES / "scores.json").write_text(json.dumps(scores, indent=1) + "\n")
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_a_state_of_format_1_loads(name):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", InconsistentVersionWarning)
+        model = pickle.loads((FILES / f"{name}.pkl").read_bytes())
+    expected = json.loads((FILES / "scores.json").read_text())[name]
+    found = model.score_samples(rows_of(name)[:5])
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert np.isfinite(model.offset_)
+
+
+if __name__ == "__main__":
+    write()
