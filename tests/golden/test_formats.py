@@ -1,7 +1,7 @@
 """Estimators that earlier versions stored in a format of this major version load.
 
-The files in `format_1` were written by ``python tests/golden/test_formats.py``. They are
-never written again: a new format gets files of its own.
+The files in `format_1` were written by ``python tests/golden/test_formats.py``. They
+are never written again: a new format gets files of its own.
 """
 
 import json
