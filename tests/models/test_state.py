@@ -24,6 +24,7 @@ from skebm.networks import MLP, EnsembleMLP
 from skebm.objectives import VERA
 
 OPTIONS = {
+    "ood_score": "log_density",  # the others are learnt, for a second each
     "reference": "gaussian",
     "normalizer": "importance",
     "max_iter": 4,
