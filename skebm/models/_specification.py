@@ -11,7 +11,7 @@ import torch
 from skebm.evaluation.normalizers import AbstractNormalizer
 from skebm.evaluation.normalizers._resolve import resolve_normalizer
 from skebm.networks import is_normalized
-from skebm.networks._build import resolve_network
+from skebm.networks._build import constructor_of, resolve_network
 from skebm.objectives import OBJECTIVES, Objective
 from skebm.objectives._resolve import resolve_objective
 from skebm.references import Reference
@@ -208,7 +208,7 @@ def check_parts(
             f"{estimator_name} and objective {type(objective).__name__} don't go "
             "together: that objective needs labels. Use it in JEMClassifier."
         )
-    network = getattr(builder, "func", builder)  # what a functools.partial builds
+    network = constructor_of(builder)
     if n_outputs > 1 and is_normalized(network):
         raise ValueError(
             f"{estimator_name} and network {network.__name__} don't go together: a "

@@ -78,6 +78,11 @@ def draws_globally(network: nn.Module, n_features: int) -> bool:
     return not torch.equal(torch.default_generator.get_state(), before)
 
 
+def constructor_of(builder: Any) -> Any:
+    """Return the class or function that a builder calls: a partial's, or itself."""
+    return builder.func if isinstance(builder, partial) else builder
+
+
 def count_members(builder: Builder, n_features: int, n_outputs: int) -> int:
     """Return the number of classifiers in the net of a builder; 1 if no ensemble.
 
@@ -89,7 +94,7 @@ def count_members(builder: Builder, n_features: int, n_outputs: int) -> int:
     ValueError
         As in `build_network`.
     """
-    constructor = builder.func if isinstance(builder, partial) else builder
+    constructor = constructor_of(builder)
     if is_ensemble(constructor):
         parameter = inspect.signature(builder).parameters.get("n_members")
         n_members = None if parameter is None else parameter.default
