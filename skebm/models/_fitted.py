@@ -235,14 +235,13 @@ class FittedModel:
 
     def _log_density(self) -> Callable[[Tensor], Tensor]:
         """Return log p in nats and the units of X, a function of complete rows."""
-        level, jacobian = self.log_normalizer or 0.0, self.encoder.log_jacobian
-        model = self.energy_model
+        level, model = self.log_normalizer or 0.0, self.energy_model
 
         def standardized(z: Tensor) -> Tensor:
             return model.log_prob_unnormalized(z).double() - level
 
         log_mass = self.encoder.log_mass(standardized)
-        return lambda z: log_mass(z) + jacobian
+        return lambda z: log_mass(z) + self.encoder.log_jacobian(z)
 
     def _energy(self, z: Tensor) -> Tensor:
         """Return E; over a cell, -log of the mean of exp(-E) under the reference."""

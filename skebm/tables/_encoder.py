@@ -6,20 +6,26 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from skebm.exceptions import DataWarning
 from skebm.tables._category_indices import CategoryIndices
 from skebm.tables._cells import Cells, Intervals
 from skebm.tables._checks import CHUNK_ROWS
+from skebm.tables._constants import Constants
 from skebm.tables._kinds import Array, ColumnKind, Columns, Table
 from skebm.tables._moments import Moments
 from skebm.tables._numbers import Numbers
 from skebm.tables._point_masses import PointMasses
+from skebm.tables._tails import WildColumn, wild_columns
+from skebm.utils import warn_user
 
 #: The kinds of columns by name; they claim columns in the order of their `precedence`.
 COLUMN_KINDS: dict[str, type[ColumnKind]] = {
     "categories": CategoryIndices,
+    "constants": Constants,
     "point_masses": PointMasses,
     "numbers": Numbers,
 }
@@ -31,7 +37,7 @@ class TableEncoder:
     r"""Encodes the rows x of a table as standardised rows z, and decodes them.
 
     .. math:: z_j = (t_j(x_j) - m_j) / s_j, \qquad
-              \log p(x) = \log p(z) - \sum_j \log s_j
+              \log p(x) = \log p(z) + \sum_j \log t_j'(x_j) - \log s_j
 
     The kind of a column defines the map t from its values to points of a line, and the
     line's location m and scale s. Columns whose values have probabilities have
@@ -80,6 +86,7 @@ class TableEncoder:
         categories: Sequence[tuple[int, int]] = (),
         find_atoms: bool = False,
         range_share: float = 0.0,
+        sentinels: str | None = None,
         names: Any = None,
     ) -> Self:
         """Learn the kinds of the columns of X, their locations and scales.
@@ -96,6 +103,10 @@ class TableEncoder:
             Whether columns of numbers may have values with a probability of their own.
         range_share : float, default=0
             Least scale of a column of numbers, as a share of its range.
+        sentinels : {"atom", "missing"} or None
+            What a value is that repeats far away from the others of its column, such as
+            -9999: one with a probability of its own, a missing entry, or, with a
+            warning, a number.
         names : array-like or None
             Names of the columns, for messages.
 
@@ -105,7 +116,21 @@ class TableEncoder:
             Where a column's variance overflows float64.
         """
         moments = Moments.of(X, weight, names)
-        table = Table(X, weight, moments, dict(categories), find_atoms, range_share)
+        numbers = np.setdiff1d(np.arange(X.shape[1]), [j for j, _ in categories])
+        wild = wild_columns(X, weight, numbers[moments.varies[numbers]].tolist())
+        if sentinels is None:
+            _warn_of_sentinels(wild, names)
+        moments = moments.without_wild(wild)
+        table = Table(
+            X,
+            weight,
+            moments,
+            dict(categories),
+            find_atoms,
+            range_share,
+            sentinels,
+            wild,
+        )
         free, kinds = np.arange(X.shape[1]), []
         for candidate in sorted(COLUMN_KINDS.values(), key=lambda k: k.precedence):
             kind = candidate.claim(table, free)
@@ -118,18 +143,36 @@ class TableEncoder:
                 line = rows.astype(np.float64)
                 for kind in moving:
                     line[:, kind.columns] = kind.to_line(line[:, kind.columns])
+                for j, column in wild.items():
+                    line[~column.holds(rows[:, j]), j] = np.nan
                 return line
 
             # Moments of all columns at once: rounding depends on the table's shape.
-            moments = Moments.of(X, weight, names, to_line)
+            moments = Moments.of(X, weight, names, to_line, leaves_out=bool(wild))
         for kind in kinds:
             kind.standardize(X, moments.of_columns(kind.columns))
         return cls(kinds)
 
-    @property
-    def log_jacobian(self) -> float:
-        """Log of the Jacobian determinant of z in x: minus the sum of log scales."""
-        return -np.log(self.scale).sum()
+    def log_jacobian(self, z: Tensor) -> Tensor:
+        """Return the log of the Jacobian determinant of z in x at rows z, (n,).
+
+        That of the observed columns: missing entries are marginalised.
+        """
+        missing = z.isnan()
+        log_scale = np.log(self.scale)
+        jacobian = z.new_full((len(z),), -log_scale.sum(), dtype=torch.float64)
+        if missing.any():
+            scales = torch.from_numpy(log_scale).to(z.device)
+            jacobian = -torch.where(missing, 0.0, scales).sum(dim=1)
+        for kind in self.kinds:
+            if kind.bends:
+                location, scale = (
+                    torch.from_numpy(table).to(z.device)
+                    for table in (kind.location, kind.scale)
+                )
+                points = location + scale * z[:, kind.columns].double()
+                jacobian = jacobian + kind.log_slope(points).nansum(dim=1)
+        return jacobian
 
     @property
     def summarizes_by_mode(self) -> NDArray[np.bool_]:
@@ -202,3 +245,15 @@ class TableEncoder:
 def _columns_of(X: Array, columns: Columns) -> Array:
     """Return some columns of X, without a copy where they are all columns."""
     return X if len(columns) == X.shape[1] else X[:, columns]
+
+
+def _warn_of_sentinels(wild: Mapping[int, WildColumn], names: Any) -> None:
+    """Warn of values that repeat far away from the others of their column."""
+    for j, column in wild.items():
+        for value, share in column.sentinels.items():
+            name = f"column {j}" if names is None else f"column {names[j]!r}"
+            warn_user(
+                f"X holds the value {value:g} in {share:.1%} of the rows of {name}, "
+                "far away from all others there: it seems to be a code.",
+                DataWarning,
+            )
