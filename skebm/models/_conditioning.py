@@ -203,6 +203,7 @@ def _fill(
     log_tilt: LogTilt | None = None,
 ) -> Filled:
     """Return every row ``n_copies`` times, its missing entries filled."""
+    X = model.encoder.without_codes(X)
     filled = Filled(np.repeat(X, n_copies, axis=0))
     is_missing = np.isnan(X)
     incomplete = np.flatnonzero(is_missing.any(axis=1))

@@ -132,6 +132,7 @@ class FittedModel:
 
     def outlier_scores(self, X: Array, name: str) -> tuple[Array, Filled]:
         """Return the scores of rows of a table, and how missing entries were filled."""
+        X = self.encoder.without_codes(X)
         kind, scored = self.detector.score(name), self._scored_model()
 
         def score(table: Array) -> NDArray[np.float64]:

@@ -29,7 +29,8 @@ def distinct(
         values, counts = np.unique(x, return_counts=True)
         return values.astype(np.float64), counts.astype(np.float64)
     values, place = np.unique(x, return_inverse=True)
-    return values.astype(np.float64), np.bincount(place, weight)
+    mass = np.bincount(place, weight).astype(np.float64)
+    return values.astype(np.float64), mass
 
 
 def atoms_among(

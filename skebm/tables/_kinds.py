@@ -40,8 +40,9 @@ class Table:
         Whether columns of numbers may have values with a probability of their own.
     range_share : float
         Least scale of a column of numbers, as a share of its range.
-    sentinels : str or None
-        "atom" where a repeated wild value is one with a probability of its own.
+    sentinels : {"warn", "atom", "missing"}
+        "atom" where values that repeat far away have a probability of their own,
+        whether or not `find_atoms` is set.
     wild : mapping of int to WildColumn
         The columns that have wild values.
     """
@@ -52,7 +53,7 @@ class Table:
     categories: Mapping[int, int]
     find_atoms: bool = False
     range_share: float = 0.0
-    sentinels: str | None = None
+    sentinels: str = "warn"
     wild: Mapping[int, WildColumn] = field(default_factory=dict)
 
 

@@ -54,7 +54,7 @@ class PointMasses(ColumnKind):
 
     @classmethod
     def claim(cls, table: Table, free: Columns) -> Self | None:
-        """Take the columns that have atoms, or sentinels, where they are looked for."""
+        """Take the columns with atoms or sentinels, where these are looked for."""
         found = {int(j): _atoms(table, int(j)) for j in free}
         atoms = {j: values for j, values in found.items() if len(values)}
         if not atoms:
@@ -161,6 +161,7 @@ def _atoms(table: Table, column: int) -> NDArray[np.float64]:
     atoms = np.empty(0)
     if table.find_atoms:
         atoms = find_atoms(table.X[:, column], table.weight)
-    if table.sentinels == "atom" and column in table.wild:
+    as_atoms = table.find_atoms or table.sentinels == "atom"
+    if as_atoms and column in table.wild:
         atoms = np.union1d(atoms, list(table.wild[column].sentinels))
     return atoms

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import astuple, dataclass, fields
 from typing import Any, Self
 
@@ -19,9 +19,6 @@ from skebm.tables._kinds import Array, Columns, observed
 FENCE, WILD = 3.0, 20.0
 #: With fewer rows than this the quartiles say nothing.
 MIN_ROWS = 10
-#: Wild values are harmless unless they raise the spread by so much, or lie so many
-#: spreads from the mean.
-MIN_DAMAGE, MAX_DEVIATION = 2.0, 50.0
 #: A sentinel is a wild value of at least so many rows and so large a share of them,
 #: with no other value within so many interquartile ranges.
 SENTINEL_ROWS, SENTINEL_SHARE, SENTINEL_GAP = 5, 0.01, 5.0
@@ -126,18 +123,17 @@ class Tails:
 
 
 def wild_columns(
-    X: Array, weight: Array | None, columns: Sequence[int]
+    X: Array, weight: Array | None, columns: Columns
 ) -> dict[int, WildColumn]:
     """Return the columns that have wild values, among some columns of X."""
-    found = {j: find_wild(X[:, j], weight) for j in columns}
+    found = {j: find_wild(X[:, j], weight) for j in columns.tolist()}
     return {j: wild for j, wild in found.items() if wild is not None}
 
 
 def find_wild(x: Array, weight: Array | None = None) -> WildColumn | None:
     """Return the fences of a column's core, if it has values far beyond them.
 
-    The core is measured by the quartiles of the values that are no atoms. Wild values
-    count where they spoil mean and standard deviation: a heavy tail alone does not.
+    The core is measured by the quartiles of the values that are no atoms.
     """
     x, weight = observed(x, weight)
     if len(x) < MIN_ROWS:
@@ -154,8 +150,6 @@ def find_wild(x: Array, weight: Array | None = None) -> WildColumn | None:
     low, high = first - FENCE * unit, third + FENCE * unit
     core = (values >= low) & (values <= high)
     mean, spread = _moments(values[core], mass[core])
-    if not _spoils(values, mass, spread):
-        return None
     share = mass / mass.sum()
     gaps = np.diff(values)
     near = np.minimum(np.r_[np.inf, gaps], np.r_[gaps, np.inf])
@@ -199,10 +193,3 @@ def _moments(values: Array, mass: Array) -> tuple[float, float]:
     share = mass / mass.sum()
     mean = values[0] + share @ (values - values[0])
     return float(mean), float(np.sqrt(share @ (values - mean) ** 2))
-
-
-def _spoils(values: Array, mass: Array, core_spread: float) -> bool:
-    """Tell whether wild values spoil the moments of all values."""
-    mean, spread = _moments(values, mass)
-    furthest = max(mean - values[0], values[-1] - mean)
-    return spread >= MIN_DAMAGE * core_spread or furthest > MAX_DEVIATION * spread
