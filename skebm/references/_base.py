@@ -204,6 +204,14 @@ class Reference(BaseEstimator, ABC):
     #: Whether `fit` returns a single Gaussian, so that rows are completed by it.
     is_gaussian: ClassVar[bool] = False
 
+    @property
+    def has_units(self) -> bool:
+        """Whether it was fitted to rows in the units of X, so that `in_units` counts.
+
+        Columns of numbers are then only shifted and scaled.
+        """
+        return False
+
     def check_options(self) -> None:
         """Raise ValueError naming an option that is out of its range."""
 
