@@ -11,6 +11,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 
 from skebm.estimators._callbacks import FitProgress
+from skebm.estimators._given import whole_rows
 from skebm.estimators._input import TableReader, private_random_state
 from skebm.estimators._published import (
     Read,
@@ -279,9 +280,9 @@ class BaseEBM(StoredEstimator):
 
         Returns
         -------
-        X_filled : ndarray or data frame of shape (n_samples, n_features)
-            Observed entries as they are; a data frame where `fit` saw one that has
-            columns of categories.
+        X_filled : array or data frame of shape (n_samples, n_features)
+            Observed entries as they are. A data frame comes back as one of its library,
+            with its labels of rows, names, and dtypes where these hold the values.
 
         Warns
         -----
@@ -300,7 +301,7 @@ class BaseEBM(StoredEstimator):
         else:
             filled = self._fitted.impute(table, strategy)
         self._warn_of_draws(filled)
-        return self._reader.write(filled.table)
+        return self._reader.write(filled.table, like=X)
 
     # ------------------------------------------------------------------ asking
 
@@ -310,14 +311,18 @@ class BaseEBM(StoredEstimator):
         return self._reader.read(self, X, allow_nan=allow_nan)
 
     def _read_given(self, given):
-        """Return rows of which at least one misses an entry."""
-        table = self._read(given, allow_nan=True)
+        """Return given rows as a table of all columns, and as numbers; None of None."""
+        if given is None:
+            return None, None
+        like = whole_rows(self, given, self._reader.written_like())
+        table = self._read(like, allow_nan=True)
         if not np.isnan(table).any():
             raise ValueError(
                 "The 'given' parameter holds no NaN, so that there is nothing to draw. "
-                "Put NaN into the columns that are to be drawn."
+                "Put NaN into the columns that are to be drawn, or leave them out of a "
+                "dict or data frame."
             )
-        return table
+        return like, table
 
     def _draw(self, n_samples, rng, given=None, log_tilt=None):
         """Draw from p(x) exp(log_tilt(x)), up to scale; or complete given rows so."""

@@ -361,20 +361,20 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         check_is_fitted(self, "network_")
         check_n_samples(n_samples)
         rng = private_random_state(random_state)
-        if given is not None:
-            given = self._read_given(given)
-            if np.ndim(y):
-                raise ValueError(
-                    "With 'given', the 'y' parameter must be one class, of all rows. "
-                    f"Got {len(y)} of them."
-                )
+        like, given = self._read_given(given)
+        if given is not None and np.ndim(y):
+            raise ValueError(
+                "With 'given', the 'y' parameter must be one class, of all rows. "
+                f"Got {len(y)} of them."
+            )
         if y is None:
             X = self._draw(n_samples, rng, given)
             logits = self._fitted.logits(self._fitted.encoder.encode(X))
             probability = softmax(logits / self.temperature_, axis=1)
             cumulated = probability.cumsum(axis=1)
             indices = (cumulated < rng.uniform(size=(len(X), 1))).sum(axis=1)
-            return X, self.classes_[np.minimum(indices, len(self.classes_) - 1)]
+            indices = np.minimum(indices, len(self.classes_) - 1)
+            return self._reader.write(X, like), self.classes_[indices]
         n_rows = n_samples * (1 if given is None else len(given))
         indices = requested_indices(y, n_rows, self.classes_)
         X = np.empty((n_rows, self.n_features_in_))
@@ -382,7 +382,7 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
             rows = indices == k
             n = rows.sum() if given is None else n_samples
             X[rows] = self._draw(n, rng, given, self._class_tilt(k))
-        return X, self.classes_[indices]
+        return self._reader.write(X, like), self.classes_[indices]
 
     def _class_tilt(self, k):
         """Return log p(k|x), as a function of standardised rows."""

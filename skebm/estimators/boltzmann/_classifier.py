@@ -147,7 +147,7 @@ class RBMClassifier(ClassLabelsMixin, RBMEstimator):
     }
 
     _codec_type = BinaryCodec
-    _stored_types: ClassVar[dict] = {"_fitted": FittedLabeledRBM}
+    _stored_types: ClassVar[dict] = {"_fitted": FittedLabeledRBM, "_codec": BinaryCodec}
 
     components_ = of_fitted(
         "components_", lambda fitted: fitted.split(fitted.weight)[0]
@@ -350,7 +350,8 @@ class RBMClassifier(ClassLabelsMixin, RBMEstimator):
 
         Returns
         -------
-        X : ndarray of shape (n_samples, n_features)
+        X : array or data frame of shape (n_samples, n_features)
+            A data frame where the X of `fit` was one.
         y : ndarray of shape (n_samples,)
         """
         check_is_fitted(self)
@@ -364,7 +365,7 @@ class RBMClassifier(ClassLabelsMixin, RBMEstimator):
             n_samples, n_steps, seed, classes
         )
         warn_unmixed(r_hat, n_steps)
-        return X, self.classes_[classes]
+        return self._codec.write(X), self.classes_[classes]
 
     # ------------------------------------------------------------------- inside
 
