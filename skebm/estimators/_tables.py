@@ -12,7 +12,8 @@ import torch
 from scipy import sparse
 from sklearn.utils.validation import check_array, validate_data
 
-from skebm.estimators._frames import ARRAYS, TableFormat, narwhals_frame, plain, view
+from skebm.estimators import _arrow_frames, _narwhals_frames, _pandas_frames
+from skebm.estimators._frames import ARRAYS, TableFormat
 from skebm.tables._checks import check_finite, check_numbers, columns_text
 
 #: Advice on sparse tables, for messages.
@@ -58,10 +59,12 @@ def see(X: Any) -> SeenTable:
     if sparse.issparse(X):
         return SeenTable(X, ARRAYS)
     if isinstance(X, pd.DataFrame):
-        return _see_frame(plain(X), TableFormat.of_pandas(X))
-    frame = narwhals_frame(X)
-    if frame is not None:
-        return _see_frame(view(frame), TableFormat.of_narwhals(frame))
+        return _see_frame(_pandas_frames.plain(X), TableFormat.of_pandas(X))
+    if (table := _arrow_frames.as_arrow(X)) is not None:
+        return _see_frame(_arrow_frames.view(table), TableFormat.of_arrow(table))
+    if (frame := _narwhals_frames.as_narwhals(X)) is not None:
+        view = _narwhals_frames.view(frame)
+        return _see_frame(view, TableFormat.of_narwhals(frame))
     X = _as_array(X)
     if X.ndim != 2:
         raise ValueError(_not_2d(X))
