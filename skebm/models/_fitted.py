@@ -132,6 +132,7 @@ class FittedModel:
 
     def outlier_scores(self, X: Array, name: str) -> tuple[Array, Filled]:
         """Return the scores of rows of a table, and how missing entries were filled."""
+        X = self.encoder.without_codes(X)
         kind, scored = self.detector.score(name), self._scored_model()
 
         def score(table: Array) -> NDArray[np.float64]:
@@ -235,14 +236,13 @@ class FittedModel:
 
     def _log_density(self) -> Callable[[Tensor], Tensor]:
         """Return log p in nats and the units of X, a function of complete rows."""
-        level, jacobian = self.log_normalizer or 0.0, self.encoder.log_jacobian
-        model = self.energy_model
+        level, model = self.log_normalizer or 0.0, self.energy_model
 
         def standardized(z: Tensor) -> Tensor:
             return model.log_prob_unnormalized(z).double() - level
 
         log_mass = self.encoder.log_mass(standardized)
-        return lambda z: log_mass(z) + jacobian
+        return lambda z: log_mass(z) + self.encoder.log_jacobian(z)
 
     def _energy(self, z: Tensor) -> Tensor:
         """Return E; over a cell, -log of the mean of exp(-E) under the reference."""
