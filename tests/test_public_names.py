@@ -60,6 +60,7 @@ PUBLIC_NAMES = {
     ],
     "skebm.model_selection": [
         "SemiSupervisedSplit",
+        "WithUnlabeledRows",
         "ignore_unlabeled",
     ],
     "skebm.networks": [

@@ -9,13 +9,13 @@ from typing import ClassVar
 import numpy as np
 import torch
 from scipy.special import softmax
-from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
 from skebm.estimators._base import BaseEBM, with_gradients
 from skebm.estimators._class_labels import (
     ClassLabelsMixin,
     Labeled,
+    check_labels,
     class_weights,
     known_indices,
     learn_classes,
@@ -45,7 +45,7 @@ from skebm.models import (
     plan_joint,
 )
 from skebm.semi_supervised import SemiSupervision, TermWeights
-from skebm.tables import TableEncoder, encode_known, encode_labels
+from skebm.tables import TableEncoder, encode_known
 from skebm.utils._sklearn import Interval, StrOptions, with_callbacks
 
 #: Steps of a fit whose `max_iter` is "auto".
@@ -277,11 +277,9 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         self._validate_params()
         before = self._fitted if self.warm_start else None
         labeled = self._read_labeled(X, y, sample_weight, before, min_rows=2)
-        if before is None:
-            indices, classes = encode_labels(labeled.y, self.unlabeled)
-        else:
-            classes = self.classes_
-            indices = known_indices(labeled.y, self.unlabeled, classes)
+        known = None if before is None else self.classes_
+        classes = learn_classes(labeled.y, self.unlabeled, None, known)
+        indices = known_indices(labeled.y, self.unlabeled, classes)
         fraction = self.validation_fraction
         by_labels = has_held_out_labels(indices, len(classes), fraction)
         split = self._split(indices, by_labels)
@@ -407,7 +405,7 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
             read = self._learn_columns(X, min_rows=min_rows)
         else:
             read = self._known_columns(X, min_rows=min_rows)
-        check_consistent_length(X, y)
+        check_labels(y, read.table)
         table, labels, weight = keep_weighted(read.table, y, sample_weight, min_rows)
         return Labeled(replace(read, table=table, weight=weight), labels, read.table, y)
 
