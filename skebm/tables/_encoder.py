@@ -16,6 +16,7 @@ from skebm.tables._kinds import Array, ColumnKind, Columns, Table
 from skebm.tables._moments import Moments
 from skebm.tables._numbers import Numbers
 from skebm.tables._point_masses import PointMasses
+from skebm.tables._value_sets import ValueSets
 
 #: The kinds of columns by name; they claim columns in the order of their `precedence`.
 COLUMN_KINDS: dict[str, type[ColumnKind]] = {
@@ -23,6 +24,8 @@ COLUMN_KINDS: dict[str, type[ColumnKind]] = {
     "point_masses": PointMasses,
     "numbers": Numbers,
 }
+#: Key of the values among the kinds' arrays; states of format 1 may lack it.
+VALUES = "values"
 #: Largest standardised value: squares of larger ones overflow and scores become NaN.
 MAX_STANDARDIZED = 1e15
 
@@ -42,10 +45,12 @@ class TableEncoder:
     ----------
     kinds : sequence of ColumnKind
         Fitted kinds that hold all columns together.
+    values : ValueSets or None, default=None
+        The values that drawn columns take; None where they take any.
 
     Attributes
     ----------
-    kinds : list of ColumnKind
+    kinds, values
         The same.
     location, scale : ndarray of shape (n_features,)
         m and s.
@@ -53,8 +58,10 @@ class TableEncoder:
         The quantization cells; None where no column has intervals.
     """
 
-    def __init__(self, kinds: Sequence[ColumnKind]) -> None:
-        self.kinds = list(kinds)
+    def __init__(
+        self, kinds: Sequence[ColumnKind], values: ValueSets | None = None
+    ) -> None:
+        self.kinds, self.values = list(kinds), values
         n_features = sum(len(kind.columns) for kind in kinds)
         self.location, self.scale = np.empty(n_features), np.empty(n_features)
         for kind in self.kinds:
@@ -124,7 +131,7 @@ class TableEncoder:
             moments = Moments.of(X, weight, names, to_line)
         for kind in kinds:
             kind.standardize(X, moments.of_columns(kind.columns))
-        return cls(kinds)
+        return cls(kinds, ValueSets.learn(X, dict(categories)))
 
     @property
     def log_jacobian(self) -> float:
@@ -179,6 +186,14 @@ class TableEncoder:
             X[:, kind.columns] = kind.from_line(line, indices[:, place])
         return X
 
+    def draws(self, z: Array) -> NDArray[np.float64]:
+        """Return `decode` (z) in the nearest values that the columns can take."""
+        return self.nearest_values(self.decode(z))
+
+    def nearest_values(self, X: Array, columns: Columns | None = None) -> Array:
+        """Return the values nearest to X that the columns, or some of them, take."""
+        return X if self.values is None else self.values.nearest(X, columns)
+
     def log_mass(
         self, log_density: Callable[[Tensor], Tensor]
     ) -> Callable[[Tensor], Tensor]:
@@ -190,13 +205,18 @@ class TableEncoder:
     def to_arrays(self) -> dict[str, Any]:
         """Return the kinds' arrays by the names of the kinds in `COLUMN_KINDS`."""
         names = {kind: name for name, kind in COLUMN_KINDS.items()}
-        return {names[type(kind)]: kind.to_arrays() for kind in self.kinds}
+        arrays = {names[type(kind)]: kind.to_arrays() for kind in self.kinds}
+        if self.values is not None:
+            arrays[VALUES] = self.values.to_arrays()
+        return arrays
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Any]) -> Self:
         """Return the encoder that `to_arrays` described."""
-        parts = arrays.items()
-        return cls([COLUMN_KINDS[name].from_arrays(part) for name, part in parts])
+        parts = dict(arrays)
+        values = parts.pop(VALUES, None)
+        kinds = [COLUMN_KINDS[name].from_arrays(parts[name]) for name in parts]
+        return cls(kinds, None if values is None else ValueSets.from_arrays(values))
 
 
 def _columns_of(X: Array, columns: Columns) -> Array:

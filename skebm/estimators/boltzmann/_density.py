@@ -266,11 +266,15 @@ class BaseRBM(
             n_samples, n_steps, seed, tempered=method == "tempering", given=given
         )
         warn_unmixed(diagnostics["r_hat"], n_steps, remedy)
-        X = self._codec.write(v)
+        X = self._codec.write_draws(v, given)
         return (X, diagnostics) if return_diagnostics else X
 
     def impute(self, X):
         """Fill missing entries by their conditional means, E[v_missing | v_observed].
+
+        Of `GaussianRBM`, by the values nearest to the means that the columns can take:
+        whole numbers where `fit` saw whole numbers alone, none below zero where it saw
+        none.
 
         Parameters
         ----------
@@ -284,4 +288,4 @@ class BaseRBM(
         """
         check_is_fitted(self)
         v = self._codec.read(self, X, allow_nan=True)
-        return self._codec.write(self._fitted.impute(v))
+        return self._codec.write_draws(self._fitted.impute(v), v)

@@ -6,6 +6,8 @@ A codec is learnt from the table of `fit`. It has
   names on the estimator, which is a throw-away copy;
 - ``read(estimator, X)``: returns rows v of a table with the columns of `fit`;
 - ``write(v)``: returns rows like those of X;
+- ``write_draws(v, given)``: returns them in the nearest values that the columns can
+  take, but in the columns that rows ``given`` hold;
 - ``kind(estimator)``: returns the kind of visible units;
 - ``log_scales``: logs of the factors between the columns of X and v, or None.
 """
@@ -25,7 +27,7 @@ from skebm.exceptions import RangeWarning
 from skebm.models.boltzmann._kinds import BinaryKind, CategoricalKind, RealKind
 from skebm.models.boltzmann._rows import dense
 from skebm.networks import SoftmaxUnits
-from skebm.tables import CategoryTable
+from skebm.tables import CategoryTable, ValueSets
 from skebm.tables._checks import check_numbers, column_names
 from skebm.utils import warn_user
 
@@ -52,6 +54,10 @@ class BinaryCodec:
         """Return the rows."""
         return v
 
+    def write_draws(self, v, given=None):
+        """Return the rows."""
+        return v
+
     def kind(self, estimator):
         """Return the kind of visible units."""
         return BinaryKind()
@@ -65,10 +71,13 @@ class RealCodec:
     ----------
     mean, scale : ndarray of shape (n_features,)
         Of the columns, over their observed entries.
+    values : ValueSets or None, default=None
+        The values that the columns can take; None where they take any.
     """
 
     mean: np.ndarray
     scale: np.ndarray
+    values: ValueSets | None = None
 
     @property
     def log_scales(self):
@@ -80,7 +89,7 @@ class RealCodec:
         """Return a codec, and rows of the table that it is learnt from."""
         X = _read_real(estimator, X, reset=True, allow_nan=allow_nan, fitting=True)
         scaler = StandardScaler().fit(X.astype(np.float64))
-        codec = cls(scaler.mean_, scaler.scale_)
+        codec = cls(scaler.mean_, scaler.scale_, ValueSets.learn(X))
         return codec, codec._encode(X)
 
     def read(self, estimator, X, *, allow_nan=False, fitting=False):
@@ -95,6 +104,18 @@ class RealCodec:
         """Return rows in the units of X."""
         x = self.mean + self.scale * v.astype(np.float64)
         return x.astype(v.dtype, copy=False)
+
+    def write_draws(self, v, given=None):
+        """Return rows in the units of X, in values that the columns can take.
+
+        Rows ``given``, NaN where missing, hold columns as they are.
+        """
+        x = self.write(v)
+        taken = x if self.values is None else self.values.nearest(x)
+        if given is not None:
+            held = ~np.isnan(np.repeat(given, len(v) // len(given), axis=0))
+            taken = np.where(held, x, taken)
+        return taken.astype(v.dtype, copy=False)
 
     def kind(self, estimator):
         """Return the kind of visible units."""
@@ -143,6 +164,10 @@ class CategoricalCodec:
         scores = units.by_unit(torch.from_numpy(dense(v)), -1.0)
         X = self.table.decode(scores.argmax(-1).numpy())
         return X if self.has_names else X.to_numpy()
+
+    def write_draws(self, v, given=None):
+        """Return the most probable categories of rows, as `write` does."""
+        return self.write(v)
 
     def kind(self, estimator):
         """Return the kind of visible units."""
