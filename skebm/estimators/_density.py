@@ -186,8 +186,6 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         },
     }
 
-    _scores_incomplete_rows: ClassVar[bool] = True
-
     def __init__(
         self,
         objective="stratified_nce",

@@ -110,8 +110,13 @@ class TableReader:
         sizes = self.columns.sizes()
         return tuple(zip(self.columns.columns.tolist(), sizes, strict=True))
 
-    def read(self, estimator, X, *, min_rows=1, allow_nan=False):
+    def read(
+        self, estimator, X, *, min_rows=1, allow_nan=False, handle_unknown="error"
+    ):
         """Return X as an array of numbers and category indices.
+
+        Categories that `fit` did not see are missing entries where ``handle_unknown``
+        is "missing".
 
         Raises
         ------
@@ -122,7 +127,7 @@ class TableReader:
         if self.columns is None:
             return _as_numbers(check_table(estimator, X, **options), self.as_float64)
         frame = as_frame(estimator, X, advice=IMPUTE, **options)
-        return _encode(estimator, self.columns, frame, allow_nan)
+        return _encode(estimator, self.columns, frame, allow_nan, handle_unknown)
 
     def write(self, table):
         """Return the frame or array, as in `fit`, of numbers and category indices."""
@@ -132,9 +137,9 @@ class TableReader:
         return X if self.has_names else X.infer_objects().to_numpy()
 
 
-def _encode(estimator, columns, frame, allow_nan):
+def _encode(estimator, columns, frame, allow_nan, handle_unknown="error"):
     """Return the array of a frame with category columns, checked for NaN."""
-    table = columns.encode(frame)
+    table = columns.encode(frame, handle_unknown)
     check_finite(estimator, table, allow_nan)
     return table
 
