@@ -15,6 +15,7 @@ from skebm.estimators._input import (
     keep_weighted,
     private_random_state,
 )
+from skebm.estimators._tables import see
 from skebm.models import (
     Specification,
     Task,
@@ -67,8 +68,8 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         log Z is 0, whatever is given here.
     categorical_features : "from_dtype", None or array-like, default="from_dtype"
         Columns of categories, of which the density is a probability: "from_dtype" takes
-        those of a data frame that are pandas categories, booleans or words; None takes
-        none; else a mask, numbers or names of columns.
+        those of a data frame that are categories, booleans or words; None takes none;
+        else a mask, numbers or names of columns.
     atoms : {"auto", None}, default=None
         Values of columns of numbers that have a probability of their own, beside the
         density of the others: "auto" takes those of at least a tenth of the rows that
@@ -191,8 +192,6 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
             for name in ("learning_rate", "n_iter_no_change")
         },
     }
-
-    _scores_incomplete_rows: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -319,21 +318,25 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
             Number of rows; with `given`, for each of its rows.
         random_state : int, RandomState or None, default=None
             None is seeded by the system, so that two calls differ.
-        given : array-like of shape (n_given, n_features), default=None
-            Rows whose columns are held; NaN where a column is to be drawn. See
+        given : array-like of shape (n_given, n_features) or dict, default=None
+            Rows whose columns are held; NaN where a column is to be drawn. A data frame
+            may have some of the columns; a dict of columns to values is one row. See
             `impute`; a warning says where draws can't be trusted.
 
         Returns
         -------
-        X : ndarray of shape (n_samples, n_features) or (n_given * n_samples, ...)
-            In the units of the X of `fit`; those of the first given row come first.
+        X : array or data frame of shape (n_samples, n_features) or (n_given * \
+                n_samples, n_features)
+            In the units of the X of `fit`; those of the first given row come first. A
+            data frame where the given rows, or without any the X of `fit`, were one,
+            with its names, and dtypes where these hold the values. Its rows have the
+            labels of the given ones.
         """
         check_is_fitted(self, "network_")
         check_n_samples(n_samples)
         rng = private_random_state(random_state)
-        if given is not None:
-            given = self._read_given(given)
-        return self._reader.write(self._draw(n_samples, rng, given))
+        like, given = self._read_given(given)
+        return self._reader.write(self._draw(n_samples, rng, given), like)
 
     def _read_rows(self, X, sample_weight, before, min_rows):
         """Return the rows that count, with their weights."""
@@ -346,6 +349,9 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
                 **options,
             )
         else:
+            X = see(X)
+            as_float64 = self.atoms is not None
+            self._reader.check_options(X, self.categorical_features, as_float64)
             read = self._known_columns(X, **options)
         table, _, weight = keep_weighted(read.table, None, sample_weight, min_rows)
         table, weight = keep_observed(table, weight, read.names, min_rows)

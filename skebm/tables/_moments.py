@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from skebm.tables._checks import CHUNK_ROWS, column_names
+from skebm.tables._checks import CHUNK_ROWS, columns_text
 
 if TYPE_CHECKING:
     from skebm.tables._tails import WildColumn
@@ -85,10 +85,10 @@ class Moments:
             squares = (weight[c] @ deviations(X[c], mean) ** 2 for c in chunks)
             variance = sum(squares) / total
         if not np.isfinite(variance).all():
-            bad = column_names(names, ~np.isfinite(variance))
+            bad = columns_text(names, ~np.isfinite(variance))
             raise ValueError(
-                f"X holds values too large for their variance to be computed in column "
-                f"{bad}; rescale or drop it."
+                f"X holds values too large for their variance to be computed in {bad}; "
+                "rescale or drop it."
             )
         # Rounding leaves a constant column with a variance of about (eps * mean)^2.
         rounding = 10 * np.finfo(dtype).eps * np.abs(mean)
