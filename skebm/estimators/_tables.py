@@ -182,7 +182,7 @@ def _see_frame(values, table_format):
     twice = values.columns[values.columns.duplicated()]
     if len(twice):
         raise ValueError(
-            f"X has more than one column named {twice[0]!r}; names must differ."
+            f"X has more than one column named {twice.tolist()[0]!r}; names must differ."
         )
     return SeenTable(values, table_format)
 
@@ -249,6 +249,8 @@ def _named(X: Any) -> str:
 
 def _not_2d(X: np.ndarray) -> str:
     """Return the message on an array of another number of dimensions than two."""
+    if not X.size:
+        return f"X must have rows and columns. Got an array of shape {X.shape}."
     if X.ndim == 0:
         return f"X must be an array or a data frame. Got the one value {X.item()!r}."
     problem = (
