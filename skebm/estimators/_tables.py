@@ -181,9 +181,8 @@ def _see_frame(values, table_format):
     """Return a frame seen, unless it has two columns of one name."""
     twice = values.columns[values.columns.duplicated()]
     if len(twice):
-        raise ValueError(
-            f"X has more than one column named {twice.tolist()[0]!r}; names must differ."
-        )
+        name = twice.tolist()[0]
+        raise ValueError(f"X has more than one column named {name!r}; names must differ.")
     return SeenTable(values, table_format)
 
 
