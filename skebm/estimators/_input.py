@@ -7,9 +7,9 @@ from numbers import Integral
 import numpy as np
 from scipy import sparse
 from sklearn.utils import _safe_indexing, check_random_state
-from sklearn.utils.validation import _check_sample_weight
 
 from skebm.estimators._reader import TableReader
+from skebm.estimators._weights import check_weights
 from skebm.tables._checks import columns_text
 
 __all__ = [
@@ -30,9 +30,7 @@ def keep_weighted(X, y, sample_weight, min_rows=2):
     """
     if sample_weight is None:
         return X, y, None
-    weight = _check_sample_weight(
-        sample_weight, X, dtype=np.float64, ensure_non_negative=True
-    )
+    weight = check_weights(sample_weight, X)
     if weight.all():
         return X, y, weight
     rows = np.flatnonzero(weight)

@@ -6,11 +6,11 @@ import copy
 from numbers import Integral, Real
 from typing import ClassVar
 
-from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
 from skebm.estimators._class_labels import (
     ClassLabelsMixin,
+    check_labels,
     class_weights,
     known_indices,
     learn_classes,
@@ -276,7 +276,7 @@ class RBMClassifier(ClassLabelsMixin, RBMEstimator):
                 "None."
             )
         read = (self._read_more if going_on else self._read_new)(X, allow_nan=False)
-        check_consistent_length(X, y)
+        check_labels(y, read.table)
         known = self.classes_ if going_on else None
         classes = learn_classes(y, self.unlabeled, classes, known)
         indices = known_indices(y, self.unlabeled, classes)
