@@ -182,7 +182,9 @@ def _see_frame(values, table_format):
     twice = values.columns[values.columns.duplicated()]
     if len(twice):
         name = twice.tolist()[0]
-        raise ValueError(f"X has more than one column named {name!r}; names must differ.")
+        raise ValueError(
+            f"X has more than one column named {name!r}; make them differ."
+        )
     return SeenTable(values, table_format)
 
 
