@@ -22,6 +22,7 @@ from skebm.estimators._published import (
     warn_untrusted,
 )
 from skebm.estimators._stored import StoredEstimator
+from skebm.estimators._tables import see
 from skebm.evaluation import OOD_SCORES, conformal_p_values
 from skebm.exceptions import NormalizerWarning, TrainingWarning
 from skebm.models import MAX_R_HAT, FittedModel
@@ -346,8 +347,10 @@ class BaseEBM(StoredEstimator):
         reader, table = TableReader.learn(shell, X, **options)
         return Read(reader, shell, table)
 
-    def _known_columns(self, X, **options):
-        """Read a table with the columns of `fit`."""
+    def _known_columns(self, X, *, categorical_features, as_float64=False, **options):
+        """Read a table with the columns of `fit`, whose options must be the same."""
+        X = see(X)
+        self._reader.check_options(X, categorical_features, as_float64)
         return Read(self._reader, self, self._reader.read(self, X, **options))
 
     def _progress(self, X, y, task, read, **learnt):

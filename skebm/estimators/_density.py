@@ -15,7 +15,6 @@ from skebm.estimators._input import (
     keep_weighted,
     private_random_state,
 )
-from skebm.estimators._tables import see
 from skebm.models import (
     Specification,
     Task,
@@ -340,19 +339,13 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
 
     def _read_rows(self, X, sample_weight, before, min_rows):
         """Return the rows that count, with their weights."""
-        options = {"min_rows": min_rows, "allow_nan": True}
-        if before is None:
-            read = self._learn_columns(
-                X,
-                categorical_features=self.categorical_features,
-                as_float64=self.atoms is not None,
-                **options,
-            )
-        else:
-            X = see(X)
-            as_float64 = self.atoms is not None
-            self._reader.check_options(X, self.categorical_features, as_float64)
-            read = self._known_columns(X, **options)
+        read = (self._learn_columns if before is None else self._known_columns)(
+            X,
+            categorical_features=self.categorical_features,
+            as_float64=self.atoms is not None,
+            min_rows=min_rows,
+            allow_nan=True,
+        )
         table, _, weight = keep_weighted(read.table, None, sample_weight, min_rows)
         table, weight = keep_observed(table, weight, read.names, min_rows)
         return replace(read, table=table, weight=weight)

@@ -341,13 +341,16 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
             None is seeded by the system, so that two calls differ.
         y : label, array-like of shape (n_samples,), or None, default=None
             Class of all rows, or of each; with `given`, of all.
-        given : array-like of shape (n_given, n_features), default=None
-            Rows whose columns are held; NaN where a column is to be drawn.
+        given : array-like of shape (n_given, n_features) or dict, default=None
+            Rows whose columns are held; NaN where a column is to be drawn. A data frame
+            may have some of the columns; a dict of columns to values is one row.
 
         Returns
         -------
-        X : ndarray of shape (n_samples, n_features) or (n_given * n_samples, ...)
-            In the units of the X of `fit`; those of the first given row come first.
+        X : array or data frame of shape (n_samples, n_features) or (n_given * \
+                n_samples, n_features)
+            In the units of the X of `fit`, as `EBMDensityEstimator.sample` has them;
+            those of the first given row come first.
         y : ndarray of shape (n_samples,) or (n_given * n_samples,)
         """
         check_is_fitted(self, "network_")
@@ -400,12 +403,12 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
                 f"{type(self).__name__} requires y to be passed, but the target y is "
                 "None."
             )
-        options = {"min_rows": min_rows, "allow_nan": True}
-        if before is None:
-            options["categorical_features"] = self.categorical_features
-            read = self._learn_columns(X, **options)
-        else:
-            read = self._known_columns(X, **options)
+        read = (self._learn_columns if before is None else self._known_columns)(
+            X,
+            categorical_features=self.categorical_features,
+            min_rows=min_rows,
+            allow_nan=True,
+        )
         check_labels(y, read.table)
         return keep_labeled(read, y, sample_weight, min_rows)
 

@@ -53,7 +53,8 @@ def _column(series):
         values = [None if v is None else float(v) for v in series.to_list()]
         return np.array(values, dtype=np.float64)
     if dtype.is_numeric():
-        return series.to_numpy()
+        is_huge = dtype in (nw.Int128, nw.UInt128)  # NumPy has no such integers
+        return (series.cast(nw.Float64) if is_huge else series).to_numpy()
     values = series.to_list()
     if dtype == nw.Boolean:
         return pd.array(values, dtype="boolean" if None in values else "bool")

@@ -19,8 +19,9 @@ AS_CODES = (
     "OneHotEncoder."
 )
 AS_DAYS = (
-    "give times as numbers in a unit of your choice, for example days since a date: "
-    "(x - np.datetime64('2020-01-01')) / np.timedelta64(1, 'D')."
+    "give times as numbers in a unit of your choice, for example in days: dates by "
+    "(x - np.datetime64('2020-01-01')) / np.timedelta64(1, 'D'), durations by "
+    "x / np.timedelta64(1, 'D')."
 )
 AS_PARTS = "Complex data not supported; give real and imaginary parts as two columns."
 #: Python's and NumPy's types of dates and durations.
