@@ -93,8 +93,6 @@ class BaseEBM(StoredEstimator):
     verbose = 0
 
     _stored_types: ClassVar[dict] = {"_fitted": FittedModel, "_reader": TableReader}
-    #: Whether `ood_scores` takes rows with missing entries.
-    _scores_incomplete_rows: ClassVar[bool] = False
 
     network_ = of_fitted("network_", lambda fitted: fitted.network)
     reference_ = of_fitted("reference_", lambda fitted: fitted.reference)
@@ -142,7 +140,7 @@ class BaseEBM(StoredEstimator):
         energy : ndarray of shape (n_samples,)
             E(x), float64, without the reference density and log Z.
         """
-        table = self._read(X)
+        table = self._read(X, allow_nan=True)
         return self._fitted.energy(self._fitted.encoder.encode(table))
 
     def score_samples(self, X):
@@ -216,7 +214,7 @@ class BaseEBM(StoredEstimator):
         ValueError
             Where ``ood_score`` was changed since `fit` to one that has to be learnt.
         """
-        table = self._read(X, allow_nan=self._scores_incomplete_rows)
+        table = self._read(X, allow_nan=True)
         scores, filled = self._fitted.outlier_scores(table, self.ood_score)
         self._warn_if_untrusted()
         self._warn_of_draws(filled)
@@ -305,10 +303,10 @@ class BaseEBM(StoredEstimator):
 
     # ------------------------------------------------------------------ asking
 
-    def _read(self, X, *, allow_nan=False):
+    def _read(self, X, **options):
         """Return rows as numbers and category indices."""
         check_is_fitted(self, "network_")
-        return self._reader.read(self, X, allow_nan=allow_nan)
+        return self._reader.read(self, X, **options)
 
     def _read_given(self, given):
         """Return given rows as a table of all columns, and as numbers; None of None."""

@@ -193,8 +193,6 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         },
     }
 
-    _scores_incomplete_rows: ClassVar[bool] = True
-
     def __init__(
         self,
         objective="stratified_nce",

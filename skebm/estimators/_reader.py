@@ -150,8 +150,13 @@ class TableReader:
                 "can't go on. Fit anew, with warm_start=False."
             )
 
-    def read(self, estimator, X, *, min_rows=1, allow_nan=False):
+    def read(
+        self, estimator, X, *, min_rows=1, allow_nan=False, handle_unknown="error"
+    ):
         """Return X as an array of numbers and category indices.
+
+        Categories that `fit` did not see are missing entries where ``handle_unknown``
+        is "missing".
 
         Raises
         ------
@@ -162,7 +167,7 @@ class TableReader:
         if self.columns is None:
             return _as_numbers(read_numbers(estimator, X, **options), self.as_float64)
         frame = read_frame(estimator, X, advice=IMPUTE, **options)
-        return _encode(estimator, self.columns, frame, allow_nan)
+        return _encode(estimator, self.columns, frame, allow_nan, handle_unknown)
 
     def write(self, table, like=None):
         """Return numbers and category indices as a table.
@@ -189,9 +194,9 @@ class TableReader:
         return TableFormat("pandas", names, [None] * len(names))
 
 
-def _encode(estimator, columns, frame, allow_nan):
+def _encode(estimator, columns, frame, allow_nan, handle_unknown="error"):
     """Return the array of a frame with category columns, checked for NaN."""
-    table = columns.encode(frame)
+    table = columns.encode(frame, handle_unknown)
     check_finite(estimator, table, allow_nan)
     return table
 

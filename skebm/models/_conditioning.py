@@ -130,7 +130,9 @@ def impute(model: TableModel, X: Array, strategy: str) -> Filled:
         value = draws.mean() if strategy == "mean" else draws.median()
         for k in np.flatnonzero(by_mode[missing]).tolist():
             value[k] = draws.mode(k)
-        return value[None], draws.r_hat
+        columns = np.flatnonzero(missing)
+        taken = model.encoder.nearest_values(value[None].cpu().numpy(), columns)
+        return torch.from_numpy(taken), draws.r_hat
 
     return _fill(model, X, 1, summary)
 
@@ -179,7 +181,7 @@ def draw(
         z = cast(Any, energy_model.network).sample(n_samples, generator)
     else:
         z = _draw_annealed(energy_model, n_samples, log_tilt, generator)
-    return model.encoder.decode(z.cpu().numpy())
+    return model.encoder.draws(z.cpu().numpy())
 
 
 def conditionals(
@@ -223,7 +225,7 @@ def _in_units(
     """Return points of a row's free columns as its missing values, in units of X."""
     z = np.zeros((len(x), len(missing)))
     z[:, row.x.isnan().cpu().numpy()] = x.cpu().numpy()
-    return torch.from_numpy(model.encoder.decode(z)[:, missing]).to(x.device)
+    return torch.from_numpy(model.encoder.draws(z)[:, missing]).to(x.device)
 
 
 def _draw_annealed(

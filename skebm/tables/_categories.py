@@ -166,7 +166,9 @@ class CategoricalColumns:
         columns._categories = CategoryTable.from_arrays(packed)
         return columns
 
-    def encode(self, X: pd.DataFrame) -> NDArray[np.float64]:
+    def encode(
+        self, X: pd.DataFrame, handle_unknown: str = "error"
+    ) -> NDArray[np.float64]:
         """Return the frame as numbers, with indices in place of categories.
 
         float64; NaN where an entry is missing.
@@ -174,8 +176,8 @@ class CategoricalColumns:
         Raises
         ------
         ValueError, TypeError
-            Where a value is no category of its column, or another column has no
-            numbers.
+            Where a value is no category of its column, unless ``handle_unknown`` is
+            "missing"; or where another column has no numbers.
         """
         rest = np.setdiff1d(np.arange(X.shape[1]), self.columns)
         check_numbers(X.iloc[:, rest])
@@ -183,7 +185,9 @@ class CategoricalColumns:
         for j in rest:
             table[:, j] = X.iloc[:, j].to_numpy(dtype=np.float64, na_value=np.nan)
         known = X.iloc[:, self.columns]
-        table[:, self.columns] = self._categories.encode(known, advice=KNOW_THEM)
+        table[:, self.columns] = self._categories.encode(
+            known, handle_unknown, advice=KNOW_THEM
+        )
         return table
 
     def decode(self, table: NDArray[Any]) -> pd.DataFrame:

@@ -20,6 +20,7 @@ from skebm.tables._moments import Moments
 from skebm.tables._numbers import Numbers
 from skebm.tables._point_masses import PointMasses
 from skebm.tables._tails import WildColumn, wild_columns
+from skebm.tables._value_sets import ValueSets
 from skebm.utils import warn_user
 
 #: The kinds of columns by name; they claim columns in the order of their `precedence`.
@@ -29,6 +30,8 @@ COLUMN_KINDS: dict[str, type[ColumnKind]] = {
     "point_masses": PointMasses,
     "numbers": Numbers,
 }
+#: Key of the values among the kinds' arrays; states of format 1 may lack it.
+VALUES = "values"
 #: Largest standardised value: squares of larger ones overflow and scores become NaN.
 MAX_STANDARDIZED = 1e15
 #: Least share of the weight that the rows have together beside the heaviest one.
@@ -54,10 +57,12 @@ class TableEncoder:
         Fitted kinds that hold all columns together.
     codes : mapping of int to list of float, default={}
         By column, values that stand for missing entries.
+    values : ValueSets or None, default=None
+        The values that drawn columns take; None where they take any.
 
     Attributes
     ----------
-    kinds, codes : list of ColumnKind, mapping
+    kinds, codes, values
         The same.
     location, scale : ndarray of shape (n_features,)
         m and s.
@@ -69,8 +74,10 @@ class TableEncoder:
         self,
         kinds: Sequence[ColumnKind],
         codes: Mapping[int, list[float]] | None = None,
+        values: ValueSets | None = None,
     ) -> None:
         self.kinds, self.codes = list(kinds), dict(codes or {})
+        self.values = values
         n_features = sum(len(kind.columns) for kind in kinds)
         self.location, self.scale = np.empty(n_features), np.empty(n_features)
         for kind in self.kinds:
@@ -176,7 +183,8 @@ class TableEncoder:
             moments = Moments.of(X, weight, names, to_line, leaves_out=bool(wild))
         for kind in kinds:
             kind.standardize(X, moments.of_columns(kind.columns))
-        return cls(kinds, codes if sentinels == "missing" else None)
+        codes = codes if sentinels == "missing" else {}
+        return cls(kinds, codes, ValueSets.learn(X, dict(categories)))
 
     def log_jacobian(self, z: Tensor) -> Tensor:
         """Return the log of the Jacobian determinant of z in x at rows z, (n,).
@@ -252,6 +260,14 @@ class TableEncoder:
             X[:, kind.columns] = kind.from_line(line, indices[:, place])
         return X
 
+    def draws(self, z: Array) -> NDArray[np.float64]:
+        """Return `decode` (z) in the nearest values that the columns can take."""
+        return self.nearest_values(self.decode(z))
+
+    def nearest_values(self, X: Array, columns: Columns | None = None) -> Array:
+        """Return the values nearest to X that the columns, or some of them, take."""
+        return X if self.values is None else self.values.nearest(X, columns)
+
     def log_mass(
         self, log_density: Callable[[Tensor], Tensor]
     ) -> Callable[[Tensor], Tensor]:
@@ -266,16 +282,21 @@ class TableEncoder:
         arrays: dict[str, Any] = {
             names[type(kind)]: kind.to_arrays() for kind in self.kinds
         }
-        codes = {str(j): values for j, values in self.codes.items()}
-        return {**arrays, "codes": codes} if codes else arrays
+        if self.codes:
+            arrays["codes"] = {str(j): values for j, values in self.codes.items()}
+        if self.values is not None:
+            arrays[VALUES] = self.values.to_arrays()
+        return arrays
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Any]) -> Self:
         """Return the encoder that `to_arrays` described."""
         parts = dict(arrays)
         codes = {int(j): values for j, values in parts.pop("codes", {}).items()}
+        values = parts.pop(VALUES, None)
         kinds = [COLUMN_KINDS[name].from_arrays(part) for name, part in parts.items()]
-        return cls(kinds, codes)
+        sets = None if values is None else ValueSets.from_arrays(values)
+        return cls(kinds, codes, sets)
 
 
 def _columns_of(X: Array, columns: Columns) -> Array:

@@ -149,7 +149,7 @@ class BaseRBM(
         v_new : ndarray of shape (n_samples, n_features)
             Draws; each call goes on with the random numbers.
         """
-        return self._codec.write(self._gibbs(v), like=v)
+        return self._codec.write(self._gibbs(v))
 
     def _gibbs(self, v):
         """Return rows of visible units after a Gibbs step."""
@@ -291,6 +291,10 @@ class BaseRBM(
 
     def impute(self, X):
         """Fill missing entries by their conditional means, E[v_missing | v_observed].
+
+        Of `GaussianRBM`, by the values nearest to the means that the columns can take:
+        whole numbers where `fit` saw whole numbers alone, none below zero where it saw
+        none.
 
         Parameters
         ----------

@@ -29,7 +29,7 @@ from skebm.exceptions import RangeWarning
 from skebm.models.boltzmann._kinds import BinaryKind, CategoricalKind, RealKind
 from skebm.models.boltzmann._rows import dense
 from skebm.networks import SoftmaxUnits
-from skebm.tables import CategoryTable
+from skebm.tables import CategoryTable, ValueSets
 from skebm.tables._checks import column_names, columns_text
 from skebm.utils import warn_user
 
@@ -96,11 +96,14 @@ class RealCodec:
         Of the columns, over their observed entries.
     format : TableFormat, default=ARRAYS
         How the table of `fit` came.
+    values : ValueSets or None, default=None
+        The values that the columns can take; None where they take any.
     """
 
     mean: np.ndarray
     scale: np.ndarray
     format: TableFormat = ARRAYS
+    values: ValueSets | None = None
 
     @property
     def log_scales(self):
@@ -113,7 +116,12 @@ class RealCodec:
         seen = see(X)
         X = _read_real(estimator, seen, reset=True, allow_nan=allow_nan, fitting=True)
         scaler = StandardScaler().fit(X.astype(np.float64))
-        codec = cls(scaler.mean_, scaler.scale_, seen.format.without_labels())
+        codec = cls(
+            scaler.mean_,
+            scaler.scale_,
+            seen.format.without_labels(),
+            ValueSets.learn(X),
+        )
         return codec, codec._encode(X)
 
     def read(self, estimator, X, *, allow_nan=False, fitting=False):
@@ -125,8 +133,10 @@ class RealCodec:
         return ((X - self.mean) / self.scale).astype(X.dtype, copy=False)
 
     def write(self, v, like=None):
-        """Return rows in the units of X."""
+        """Return rows in the units of X, in values that the columns can take."""
         x = self.mean + self.scale * v.astype(np.float64)
+        if self.values is not None:
+            x = self.values.nearest(x)
         x = x.astype(v.dtype, copy=False)
         if like is None:
             return self.format.write_numbers(x)
@@ -150,7 +160,10 @@ class RealCodec:
     @classmethod
     def from_arrays(cls, arrays):
         """Return the codec that `to_arrays` described."""
-        return cls(**_parts(arrays))
+        parts = _parts(arrays)
+        if (values := parts.get("values")) is not None:
+            parts["values"] = ValueSets.from_arrays(values)
+        return cls(**parts)
 
 
 @dataclass(frozen=True)
