@@ -364,8 +364,7 @@ class BaseEBM(StoredEstimator):
 
     def _publish(self, fitted, read, **learnt):
         """Assign the results of a fit, all at once; warn of interrupts and of log Z."""
-        publish(self, read, **learnt)
-        self._fitted, self._reader = fitted, read.reader
+        publish(self, read, _fitted=fitted, _reader=read.reader, **learnt)
         self._warn_if_untrusted()
         for what in fitted.outcome.interruptions:
             warn_of_interrupt(what)

@@ -62,7 +62,19 @@ class BaseRBM(
         -------
         self : object
         """
-        self._validate_params()
+        self._warn_if_interrupted(self._fit_rows(X, y))
+        return self
+
+    @with_callbacks
+    def fit_as_layer(self, X):
+        """Fit, for stacks of RBMs in this package.
+
+        Returns whether a KeyboardInterrupt ended training; there is no warning.
+        """
+        return self._fit_rows(X, None).interrupted
+
+    def _fit_rows(self, X, y):
+        self._check_options()
         read = self._read_new(X, allow_nan=True)
         return self._fit_task(self._task(read), read, X, y)
 
@@ -84,7 +96,7 @@ class BaseRBM(
         self : object
         """
         del y
-        self._validate_params()
+        self._check_options()
         going_on = self._fitted is not None
         read = (self._read_more if going_on else self._read_new)(X, allow_nan=True)
         own = self._own_random_state()

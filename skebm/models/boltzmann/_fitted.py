@@ -175,12 +175,18 @@ class FittedRBM:
         is_named = isinstance(self.normalizer, str)
         normalizer = RBMAnnealing() if is_named else self.normalizer
         device = rbm.weight.device
-        return normalizer.estimate(
+        estimate = normalizer.estimate(
             rbm,
             to_tensor(self.base_bias, np.float32, device),
             to_tensor(rows, np.float32, device),
             make_generator(seed, device),
         )
+        if not isinstance(estimate, LogNormalizer):
+            raise TypeError(
+                f"The estimate of normalizer={self.normalizer!r} must be a "
+                f"skebm.evaluation.LogNormalizer. Got {estimate!r}."
+            )
+        return estimate
 
     def fit_outlier_scores(
         self, train: Array, held_out: Array | None, seed: int
