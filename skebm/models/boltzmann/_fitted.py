@@ -182,11 +182,9 @@ class FittedRBM:
             make_generator(seed, device),
         )
 
-    def fit_outlier_scores(
-        self, train: Array, held_out: Array | None, seed: int
-    ) -> DensityScores:
+    def fit_outlier_scores(self, rows: CalibrationRows, seed: int) -> DensityScores:
         """Return the log densities of rows of the data."""
-        return DensityScores(self._log_prob(train))
+        return DensityScores(self._log_prob(rows.train))
 
     # ------------------------------------------------------------------ scores
 
