@@ -280,6 +280,7 @@ EXCEPTIONS = {
     "SkebmWarning": ["UserWarning"],
     "NormalizerWarning": ["SkebmWarning"],
     "TrainingWarning": ["SkebmWarning"],
+    "CalibrationWarning": ["SkebmWarning"],
     "RangeWarning": ["SkebmWarning"],
 }
 

@@ -70,7 +70,7 @@ class MappedMixtureDensity(Density):
         return self.mixture.log_prob(z) + log_slope
 
     def left_out_log_prob(self, x: Tensor) -> Tensor:
-        """Return log q0 of rows as if left out of the mixture, though not of the maps."""
+        """Return log q0 of rows as if left out of the mixture; the maps are kept."""
         z, log_slope = self.maps(x)
         return self.mixture.left_out_log_prob(z) + log_slope
 

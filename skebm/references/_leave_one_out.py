@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -51,9 +50,7 @@ def left_out_log_prob(mixture: GaussianMixtureDensity, x: Tensor) -> Tensor:
     return (mixture.constant + change - 0.5 * squares).logsumexp(dim=1)
 
 
-def _learnt_part(
-    mixture: GaussianMixtureDensity, x: Tensor, member: Tensor
-) -> Tensor:
+def _learnt_part(mixture: GaussianMixtureDensity, x: Tensor, member: Tensor) -> Tensor:
     r"""Return how much of each covariance its own rows have made, at least a half.
 
     From :math:`C = (1 - s) S + s T` with the covariance S of its rows and a target T,

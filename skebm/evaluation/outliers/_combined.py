@@ -22,8 +22,8 @@ class Combined(StandardizedMean):
     .. math:: s(x) = \tfrac12 \sum_{j=1}^2 \frac{s_j(x) - m_j}{\sigma_j}
 
     with mean and standard deviation over the rows that thresholds are made of: those
-    held out, and where these are few the others as if left out. Each score often detects the
-    outliers that the other one misses.
+    held out, and where these are few the others as if left out. Each score often
+    detects the outliers that the other one misses.
 
     Parameters
     ----------
@@ -70,9 +70,7 @@ class Combined(StandardizedMean):
         values = torch.stack([self.density(scored, x), self.contrast(scored, x)], dim=1)
         return self.mean(values)
 
-    def left_out(
-        self, scored: ScoredModel, train: Tensor, held_out: Tensor
-    ) -> Tensor:
+    def left_out(self, scored: ScoredModel, train: Tensor, held_out: Tensor) -> Tensor:
         """Return the scores of training rows, each as if it had been left out."""
         given = scored, train, held_out
         return self.mean(

@@ -168,9 +168,7 @@ class OutlierDetector:
             parts = []
             with torch.inference_mode(False), torch.no_grad():
                 generator = make_generator(seed, device)
-                score = OOD_SCORES[name].fit(
-                    scored, rows, others, generator, max_steps
-                )
+                score = OOD_SCORES[name].fit(scored, rows, others, generator, max_steps)
                 if not is_enough:
                     parts.append(score.left_out(scored, rows, others).cpu().numpy())
             if held_out is not None:
@@ -213,8 +211,12 @@ class OutlierDetector:
         warn_if_unresolved(contamination, len(scores))
         return threshold(scores, contamination)
 
-    def p_values(self, name: str, scores: ArrayLike) -> NDArray[np.float64]:
+    def p_values(
+        self, name: str, scores: ArrayLike, level: float | str = "auto"
+    ) -> NDArray[np.float64]:
         """Return conformal p-values of scores, by those of the calibration rows.
+
+        A level that the rows don't resolve is told in a `CalibrationWarning`.
 
         Raises
         ------
@@ -227,6 +229,7 @@ class OutlierDetector:
                 "calibration=, or fit with early_stopping=True."
             )
         self.score(name)
+        warn_if_unresolved(level, len(self.calibration[name]))
         return conformal_p_values(scores, self.calibration[name])
 
     def to_arrays(self) -> dict[str, Any]:

@@ -71,9 +71,7 @@ class MixtureDensity(OODScore):
         del scored
         return self.mixture.log_prob(x).double()
 
-    def left_out(
-        self, scored: ScoredModel, train: Tensor, held_out: Tensor
-    ) -> Tensor:
+    def left_out(self, scored: ScoredModel, train: Tensor, held_out: Tensor) -> Tensor:
         """Return the log density of training rows, each as if it had been left out."""
         if self._is_of_reference and not scored.trains_reference:
             return super().left_out(scored, train, held_out)

@@ -27,7 +27,7 @@ MAX_STEPS = 1500
 #: Below so many rows nets see halves of them, so that others can judge each row.
 MIN_ROWS, FEW_ROWS = 4, 3000
 #: Times that few rows are halved, and the part of the steps that each net then takes.
-N_HALVINGS, PART_OF_STEPS = 2, 3
+N_HALVINGS, PART_OF_STEPS = 2, 4
 BATCH_ROWS = 100
 LEARNING_RATE = 1e-3
 #: Scale of a score that is constant on the held-out rows.
@@ -132,9 +132,7 @@ class NoiseContrast(StandardizedMean):
         del scored
         return self.mean(self._outputs(x).mean(dim=2))
 
-    def left_out(
-        self, scored: ScoredModel, train: Tensor, held_out: Tensor
-    ) -> Tensor:
+    def left_out(self, scored: ScoredModel, train: Tensor, held_out: Tensor) -> Tensor:
         """Return the scores of training rows by the nets that did not see them."""
         if not self._seen or self._seen[0] is None:
             return super().left_out(scored, train, held_out)

@@ -38,7 +38,8 @@ def optimism(train: Tensor, held_out: Tensor) -> Tensor:
               d = \max(0, \bar s_{train} - \bar s_{held out})
     """
     gap = (train.mean() - held_out.mean()).clamp(min=0)
-    square = sum(s.var(correction=0) / len(s) for s in (train, held_out))
+    variance = torch.cat([train, held_out]).var(correction=0)  # few rows have none
+    square = variance * (1 / len(train) + 1 / len(held_out))
     shrunk = (1 - square / gap.square()).clamp(min=0)
     return (gap * shrunk).nan_to_num()
 
@@ -139,9 +140,7 @@ class OODScore(nn.Module, ABC):
     def forward(self, scored: ScoredModel, x: Tensor) -> Tensor:
         """Return the scores of the rows, float64, shape (n,)."""
 
-    def left_out(
-        self, scored: ScoredModel, train: Tensor, held_out: Tensor
-    ) -> Tensor:
+    def left_out(self, scored: ScoredModel, train: Tensor, held_out: Tensor) -> Tensor:
         """Return the scores of training rows, each as if it had been left out.
 
         Asked for right after `fit`, with the same rows. By default the mean excess over
@@ -167,9 +166,7 @@ class LogDensity(OODScore):
         """Return log p(x)."""
         return scored.log_prob(x)
 
-    def left_out(
-        self, scored: ScoredModel, train: Tensor, held_out: Tensor
-    ) -> Tensor:
+    def left_out(self, scored: ScoredModel, train: Tensor, held_out: Tensor) -> Tensor:
         """Return log p of training rows, each as if it had been left out."""
         return scored.left_out_log_prob(train, held_out)
 
@@ -222,9 +219,7 @@ class Typicality(OODScore):
         """Return minus the distance of log p(x) to the mean."""
         return -(scored.log_prob(x) - self.mean).abs()
 
-    def left_out(
-        self, scored: ScoredModel, train: Tensor, held_out: Tensor
-    ) -> Tensor:
+    def left_out(self, scored: ScoredModel, train: Tensor, held_out: Tensor) -> Tensor:
         """Return the scores of training rows, each as if it had been left out."""
         return -(scored.left_out_log_prob(train, held_out) - self.mean).abs()
 
