@@ -50,3 +50,7 @@ class CalibrationWarning(SkebmWarning):
 
 class RangeWarning(SkebmWarning):
     """Values lie outside of the range that a model is made for."""
+
+
+class DataWarning(SkebmWarning):
+    """A table holds values that seem to be no measurements."""

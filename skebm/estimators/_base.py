@@ -11,6 +11,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 
 from skebm.estimators._callbacks import FitProgress
+from skebm.estimators._given import whole_rows
 from skebm.estimators._input import TableReader, private_random_state
 from skebm.estimators._published import (
     Read,
@@ -94,8 +95,6 @@ class BaseEBM(StoredEstimator):
     verbose = 0
 
     _stored_types: ClassVar[dict] = {"_fitted": FittedModel, "_reader": TableReader}
-    #: Whether `ood_scores` takes rows with missing entries.
-    _scores_incomplete_rows: ClassVar[bool] = False
 
     network_ = of_fitted("network_", lambda fitted: fitted.network)
     reference_ = of_fitted("reference_", lambda fitted: fitted.reference)
@@ -144,7 +143,7 @@ class BaseEBM(StoredEstimator):
         energy : ndarray of shape (n_samples,)
             E(x), float64, without the reference density and log Z.
         """
-        table = self._read(X)
+        table = self._read(X, allow_nan=True)
         return self._fitted.energy(self._fitted.encoder.encode(table))
 
     def score_samples(self, X):
@@ -221,7 +220,7 @@ class BaseEBM(StoredEstimator):
         """
         check_is_fitted(self, "network_")
         check_changed(self, "ood_score")
-        table = self._read(X, allow_nan=self._scores_incomplete_rows)
+        table = self._read(X, allow_nan=True)
         scores, filled = self._fitted.outlier_scores(table, self.ood_score)
         self._warn_if_untrusted()
         self._warn_of_draws(filled)
@@ -299,9 +298,9 @@ class BaseEBM(StoredEstimator):
 
         Returns
         -------
-        X_filled : ndarray or data frame of shape (n_samples, n_features)
-            Observed entries as they are; a data frame where `fit` saw one that has
-            columns of categories.
+        X_filled : array or data frame of shape (n_samples, n_features)
+            Observed entries as they are. A data frame comes back as one of its library,
+            with its labels of rows, names, and dtypes where these hold the values.
 
         Warns
         -----
@@ -320,24 +319,28 @@ class BaseEBM(StoredEstimator):
         else:
             filled = self._fitted.impute(table, strategy)
         self._warn_of_draws(filled)
-        return self._reader.write(filled.table)
+        return self._reader.write(filled.table, like=X)
 
     # ------------------------------------------------------------------ asking
 
-    def _read(self, X, *, allow_nan=False):
+    def _read(self, X, **options):
         """Return rows as numbers and category indices."""
         check_is_fitted(self, "network_")
-        return self._reader.read(self, X, allow_nan=allow_nan)
+        return self._reader.read(self, X, **options)
 
     def _read_given(self, given):
-        """Return rows of which at least one misses an entry."""
-        table = self._read(given, allow_nan=True)
+        """Return given rows as a table of all columns, and as numbers; None of None."""
+        if given is None:
+            return None, None
+        like = whole_rows(self, given, self._reader.written_like())
+        table = self._read(like, allow_nan=True)
         if not np.isnan(table).any():
             raise ValueError(
                 "The 'given' parameter holds no NaN, so that there is nothing to draw. "
-                "Put NaN into the columns that are to be drawn."
+                "Put NaN into the columns that are to be drawn, or leave them out of a "
+                "dict or data frame."
             )
-        return table
+        return like, table
 
     def _draw(self, n_samples, rng, given=None, log_tilt=None):
         """Draw from p(x) exp(log_tilt(x)), up to scale; or complete given rows so."""

@@ -268,7 +268,7 @@ class CopulaMixtureReference(Reference):
         splits = split_rows(rows, folds)
         plain, plain_scores = mixture.fit_stack(rows, splits, seed)
         tied = tied_columns(x.numpy())  # rows drawn by their weights are repeated
-        if tied.all():
+        if tied.all() or not splits:
             return plain
         maps = fit_marginals(rows, tied)
         mapped_splits, log_slopes = zip(

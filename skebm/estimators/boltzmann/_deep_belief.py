@@ -189,7 +189,7 @@ class DeepBeliefNetwork(
         rbms, rows = [], X
         for rbm in self._untrained(rng):
             if rbms:
-                probability = rbms[-1].transform(rows)
+                probability = np.asarray(rbms[-1].transform(rows))
                 draws = rng.uniform(size=probability.shape) < probability
                 rows = draws.astype(np.float32)
             rbms.append(rbm.fit(rows))
