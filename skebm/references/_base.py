@@ -63,6 +63,14 @@ class Density(nn.Module, ABC):
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Return draws of shape (n_samples, n_features)."""
 
+    def left_out_log_prob(self, x: Tensor) -> Tensor:
+        """Return log q0 of the rows it was fitted to, each as if it had been left out.
+
+        About as high as for new rows, where `log_prob` is higher. It is `log_prob`
+        itself where a subclass knows no better.
+        """
+        return self.log_prob(x)
+
     def extended_log_prob(self, x: Tensor) -> Tensor:
         """Return log q0(x), continued outside the support with a slope back to it.
 

@@ -20,7 +20,7 @@ from skebm.evaluation import (
     log_marginal_unnormalized,
     pseudo_log_likelihood,
 )
-from skebm.evaluation.outliers._detector import threshold
+from skebm.evaluation.outliers._detector import threshold, warn_if_unresolved
 from skebm.models._calibration import Calibration, CalibrationRows
 from skebm.models.boltzmann import _chains
 from skebm.models.boltzmann._rows import (
@@ -56,6 +56,7 @@ class DensityScores:
 
     def threshold(self, contamination: float | str) -> float:
         """Return the log density below which a row is an outlier."""
+        warn_if_unresolved(contamination, len(self.log_prob))
         return threshold(self.log_prob, contamination)
 
 
@@ -188,11 +189,9 @@ class FittedRBM:
             )
         return estimate
 
-    def fit_outlier_scores(
-        self, train: Array, held_out: Array | None, seed: int
-    ) -> DensityScores:
+    def fit_outlier_scores(self, rows: CalibrationRows, seed: int) -> DensityScores:
         """Return the log densities of rows of the data."""
-        return DensityScores(self._log_prob(train))
+        return DensityScores(self._log_prob(rows.train))
 
     # ------------------------------------------------------------------ scores
 
