@@ -8,6 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from skebm.estimators.boltzmann._density import BaseRBM
 from skebm.estimators.boltzmann._visible import BinaryCodec
+from skebm.models.boltzmann._fitted import FittedRBM
 from skebm.utils._sklearn import StrOptions
 
 
@@ -124,7 +125,7 @@ class BernoulliRBM(BaseRBM):
     }
 
     _codec_type = BinaryCodec
-    _stored_types = {**BaseRBM._stored_types, "_codec": BinaryCodec}  # noqa: RUF012
+    _stored_types = {"_fitted": FittedRBM, "_codec": BinaryCodec}  # noqa: RUF012
 
     def __init__(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from skebm.estimators.boltzmann._density import BaseRBM
 from skebm.estimators.boltzmann._visible import RealCodec
+from skebm.models.boltzmann._fitted import FittedRBM
 from skebm.utils._sklearn import StrOptions
 
 
@@ -129,7 +130,7 @@ class GaussianRBM(BaseRBM):
     }
 
     _codec_type = RealCodec
-    _stored_types = {**BaseRBM._stored_types, "_codec": RealCodec}  # noqa: RUF012
+    _stored_types = {"_fitted": FittedRBM, "_codec": RealCodec}  # noqa: RUF012
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ import numpy as np
 
 from skebm.estimators.boltzmann._density import BaseRBM
 from skebm.estimators.boltzmann._visible import CategoricalCodec
+from skebm.models.boltzmann._fitted import FittedRBM
 from skebm.utils._sklearn import StrOptions
 
 
@@ -123,7 +124,7 @@ class SoftmaxRBM(BaseRBM):
     }
 
     _codec_type = CategoricalCodec
-    _stored_types = {**BaseRBM._stored_types, "_codec": CategoricalCodec}  # noqa: RUF012
+    _stored_types = {"_fitted": FittedRBM, "_codec": CategoricalCodec}  # noqa: RUF012
 
     def __init__(
         self,
