@@ -284,6 +284,7 @@ EXCEPTIONS = {
     "SkebmWarning": ["UserWarning"],
     "NormalizerWarning": ["SkebmWarning"],
     "TrainingWarning": ["SkebmWarning"],
+    "CalibrationWarning": ["SkebmWarning"],
     "RangeWarning": ["SkebmWarning"],
 }
 

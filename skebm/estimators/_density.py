@@ -355,7 +355,8 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         specification = Specification.of(self, read.table.shape[1], coarse_to_fine=True)
         rng = private_random_state(self.random_state)
         if before is None:
-            encoder, tie_scale = self._fit_encoder(read), None
+            linear = specification.reference.has_units
+            encoder, tie_scale = self._fit_encoder(read, linear=linear), None
         else:
             encoder, tie_scale = before.encoder, before.assembly.tie_scale
         rows = TrainingRows.of(
@@ -370,7 +371,7 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
             specification = check_goes_on(before, specification, rows.z, read.names)
         return Task(specification, rows, specification.objective), encoder, rng
 
-    def _fit_encoder(self, read):
+    def _fit_encoder(self, read, **options):
         return TableEncoder.fit(
             read.table,
             read.weight,
@@ -378,6 +379,7 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
             find_atoms=self.atoms is not None,
             sentinels=self.sentinels,
             names=read.names,
+            **options,
         )
 
     def __sklearn_tags__(self):

@@ -104,6 +104,7 @@ class TableEncoder:
         find_atoms: bool = False,
         range_share: float = 0.0,
         sentinels: str = "warn",
+        linear: bool = False,
         names: Any = None,
     ) -> Self:
         """Learn the kinds of the columns of X, their locations and scales.
@@ -124,6 +125,8 @@ class TableEncoder:
             What a value is that repeats far away from the others of its column, such as
             -9999. "atom": one with a probability of its own. "missing": a missing
             entry. "warn": as `find_atoms` says, with a warning.
+        linear : bool, default=False
+            Whether columns of numbers are only shifted and scaled, wild values and all.
         names : array-like or None
             Names of the columns, for messages.
 
@@ -151,6 +154,7 @@ class TableEncoder:
             X = _without_codes(X, codes)
             moments = Moments.of(X, weight, names)
             wild = wild_columns(X, weight, numbers)
+        wild = {} if linear else wild
         moments = moments.without_wild(wild)
         table = Table(
             X,

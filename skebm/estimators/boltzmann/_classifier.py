@@ -233,9 +233,10 @@ class RBMClassifier(ClassLabelsMixin, RBMEstimator):
         ValueError
             Where fewer than two classes have a label.
         """
-        self._validate_params()
+        self._check_options()
         read, task, classes = self._read_labeled(X, y, None, going_on=False)
-        return self._fit_task(task, read, X, y, classes_=classes)
+        self._warn_if_interrupted(self._fit_task(task, read, X, y, classes_=classes))
+        return self
 
     def partial_fit(self, X, y, classes=None):
         """Make one pass over the rows of X, at a constant learning rate.
@@ -253,7 +254,7 @@ class RBMClassifier(ClassLabelsMixin, RBMEstimator):
         -------
         self : RBMClassifier
         """
-        self._validate_params()
+        self._check_options()
         going_on = self._fitted is not None
         read, task, classes = self._read_labeled(X, y, classes, going_on)
         n_before = self.n_iter_ if going_on else 0

@@ -16,7 +16,7 @@ from skebm.estimators._input import (
     check_n_steps,
     private_random_state,
 )
-from skebm.estimators._published import of_fitted
+from skebm.estimators._published import check_changed, of_fitted
 from skebm.estimators.boltzmann._base import RBMEstimator, warn_unmixed
 from skebm.models.boltzmann._fit import DensityTask
 from skebm.utils import draw_seed
@@ -42,7 +42,9 @@ class BaseRBM(
     @property
     def offset_(self):
         """The threshold of `predict` on `score_samples`, by ``contamination``."""
-        return self._calibrated().threshold(self.contamination)
+        calibrated = self._calibrated()
+        check_changed(self, "contamination")
+        return calibrated.threshold(self.contamination)
 
     # ----------------------------------------------------------------- training
 
@@ -62,7 +64,19 @@ class BaseRBM(
         -------
         self : object
         """
-        self._validate_params()
+        self._warn_if_interrupted(self._fit_rows(X, y))
+        return self
+
+    @with_callbacks
+    def fit_as_layer(self, X):
+        """Fit, for stacks of RBMs in this package.
+
+        Returns whether a KeyboardInterrupt ended training; there is no warning.
+        """
+        return self._fit_rows(X, None).interrupted
+
+    def _fit_rows(self, X, y):
+        self._check_options()
         read = self._read_new(X, allow_nan=True)
         return self._fit_task(self._task(read), read, X, y)
 
@@ -84,7 +98,7 @@ class BaseRBM(
         self : object
         """
         del y
-        self._validate_params()
+        self._check_options()
         going_on = self._fitted is not None
         read = (self._read_more if going_on else self._read_new)(X, allow_nan=True)
         own = self._own_random_state()
