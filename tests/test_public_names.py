@@ -60,6 +60,7 @@ PUBLIC_NAMES = {
     ],
     "skebm.model_selection": [
         "SemiSupervisedSplit",
+        "WithUnlabeledRows",
         "ignore_unlabeled",
     ],
     "skebm.networks": [
@@ -283,6 +284,7 @@ EXCEPTIONS = {
     "SkebmWarning": ["UserWarning"],
     "NormalizerWarning": ["SkebmWarning"],
     "TrainingWarning": ["SkebmWarning"],
+    "CalibrationWarning": ["SkebmWarning"],
     "RangeWarning": ["SkebmWarning"],
 }
 

@@ -8,12 +8,12 @@ from typing import ClassVar
 
 import numpy as np
 from scipy.special import softmax
-from sklearn.utils import check_consistent_length
 from sklearn.utils.validation import check_is_fitted
 
 from skebm.estimators._base import BaseEBM, with_gradients
 from skebm.estimators._class_labels import (
     ClassLabelsMixin,
+    check_labels,
     known_indices,
     learn_classes,
     requested_indices,
@@ -36,7 +36,7 @@ from skebm.models import (
     labeled_split,
 )
 from skebm.semi_supervised import SemiSupervision
-from skebm.tables import encode_known, encode_labels
+from skebm.tables import encode_known
 from skebm.utils._sklearn import Interval, StrOptions, with_callbacks
 
 
@@ -264,11 +264,9 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         self._validate_params()
         before = self._fitted if self.warm_start else None
         labeled = self._read_labeled(X, y, sample_weight, before, min_rows=2)
-        if before is None:
-            indices, classes = encode_labels(labeled.y, self.unlabeled)
-        else:
-            classes = self.classes_
-            indices = known_indices(labeled.y, self.unlabeled, classes)
+        known = None if before is None else self.classes_
+        classes = learn_classes(labeled.y, self.unlabeled, None, known)
+        indices = known_indices(labeled.y, self.unlabeled, classes)
         fraction = self.validation_fraction
         by_labels = has_held_out_labels(indices, len(classes), fraction)
         split = self._split(indices, by_labels)
@@ -343,25 +341,27 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
             None is seeded by the system, so that two calls differ.
         y : label, array-like of shape (n_samples,), or None, default=None
             Class of all rows, or of each; with `given`, of all.
-        given : array-like of shape (n_given, n_features), default=None
-            Rows whose columns are held; NaN where a column is to be drawn.
+        given : array-like of shape (n_given, n_features) or dict, default=None
+            Rows whose columns are held; NaN where a column is to be drawn. A data frame
+            may have some of the columns; a dict of columns to values is one row.
 
         Returns
         -------
-        X : ndarray of shape (n_samples, n_features) or (n_given * n_samples, ...)
-            In the units of the X of `fit`; those of the first given row come first.
+        X : array or data frame of shape (n_samples, n_features) or (n_given * \
+                n_samples, n_features)
+            In the units of the X of `fit`, as `EBMDensityEstimator.sample` has them;
+            those of the first given row come first.
         y : ndarray of shape (n_samples,) or (n_given * n_samples,)
         """
         check_is_fitted(self, "network_")
         check_n_samples(n_samples)
         rng = private_random_state(random_state)
-        if given is not None:
-            given = self._read_given(given)
-            if np.ndim(y):
-                raise ValueError(
-                    "With 'given', the 'y' parameter must be one class, of all rows. "
-                    f"Got {len(y)} of them."
-                )
+        like, given = self._read_given(given)
+        if given is not None and np.ndim(y):
+            raise ValueError(
+                "With 'given', the 'y' parameter must be one class, of all rows. "
+                f"Got {len(y)} of them."
+            )
         if y is None:
             X = self._draw(n_samples, rng, given)
             z = self._fitted.encoder.encode(X)
@@ -370,7 +370,7 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
             cumulated = probability.cumsum(axis=1)
             indices = (cumulated < rng.uniform(size=(len(X), 1))).sum(axis=1)
             indices = np.minimum(indices, len(self.classes_) - 1)
-            return self._reader.write(X), self.classes_[indices]
+            return self._reader.write(X, like), self.classes_[indices]
         n_rows = n_samples * (1 if given is None else len(given))
         indices = requested_indices(y, n_rows, self.classes_)
         X = np.empty((n_rows, self.n_features_in_))
@@ -378,7 +378,7 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
             rows = indices == k
             n = rows.sum() if given is None else n_samples
             X[rows] = self._draw(n, rng, given, self._class_tilt(k))
-        return self._reader.write(X), self.classes_[indices]
+        return self._reader.write(X, like), self.classes_[indices]
 
     def _class_tilt(self, k):
         """Return log p(k|x), as a function of standardised rows."""
@@ -403,13 +403,13 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
                 f"{type(self).__name__} requires y to be passed, but the target y is "
                 "None."
             )
-        options = {"min_rows": min_rows, "allow_nan": True}
-        if before is None:
-            options["categorical_features"] = self.categorical_features
-            read = self._learn_columns(X, **options)
-        else:
-            read = self._known_columns(X, **options)
-        check_consistent_length(read.table, y)
+        read = (self._learn_columns if before is None else self._known_columns)(
+            X,
+            categorical_features=self.categorical_features,
+            min_rows=min_rows,
+            allow_nan=True,
+        )
+        check_labels(y, read.table)
         return keep_labeled(read, y, sample_weight, min_rows)
 
     def _transduce(self, labeled, fitted, classes, temperature):
