@@ -211,6 +211,7 @@ MEMBERS = {
         "coarser",
         "fit",
         "for_normalized",
+        "has_units",
         "in_units",
         "is_gaussian",
         "needs_all_rows",
@@ -286,6 +287,7 @@ EXCEPTIONS = {
     "TrainingWarning": ["SkebmWarning"],
     "CalibrationWarning": ["SkebmWarning"],
     "RangeWarning": ["SkebmWarning"],
+    "DataWarning": ["SkebmWarning"],
 }
 
 
