@@ -10,7 +10,6 @@ import torch
 from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
-from skebm.exceptions import DataWarning
 from skebm.tables._category_indices import CategoryIndices
 from skebm.tables._cells import Cells, Intervals
 from skebm.tables._checks import CHUNK_ROWS
@@ -19,9 +18,9 @@ from skebm.tables._kinds import Array, ColumnKind, Columns, Table
 from skebm.tables._moments import Moments
 from skebm.tables._numbers import Numbers
 from skebm.tables._point_masses import PointMasses
-from skebm.tables._tails import WildColumn, wild_columns
+from skebm.tables._sentinels import sentinels_of, warn_of_sentinels, without_codes
+from skebm.tables._tails import wild_columns
 from skebm.tables._value_sets import ValueSets
-from skebm.utils import warn_user
 
 #: The kinds of columns by name; they claim columns in the order of their `precedence`.
 COLUMN_KINDS: dict[str, type[ColumnKind]] = {
@@ -36,8 +35,6 @@ VALUES = "values"
 MAX_STANDARDIZED = 1e15
 #: Least share of the weight that the rows have together beside the heaviest one.
 MIN_OTHER_WEIGHT = 1e-6
-#: Most columns that a warning names.
-MAX_NAMED = 5
 
 
 class TableEncoder:
@@ -149,12 +146,11 @@ class TableEncoder:
         numbers = np.setdiff1d(np.arange(X.shape[1]), [j for j, _ in categories])
         numbers = numbers[moments.varies[numbers]]
         wild = wild_columns(X, weight, numbers)
-        codes = {j: list(column.sentinels) for j, column in wild.items()}
-        codes = {j: values for j, values in codes.items() if values}
+        codes = sentinels_of(wild) if sentinels == "missing" else {}
         if sentinels == "warn":
-            _warn_of_sentinels(wild, names, takes_atoms)
-        elif sentinels == "missing" and codes:
-            X = _without_codes(X, codes)
+            warn_of_sentinels(wild, names, takes_atoms)
+        elif codes:
+            X = without_codes(X, codes)
             moments = Moments.of(X, weight, names)
             wild = wild_columns(X, weight, numbers)
         wild = {} if linear else wild
@@ -169,28 +165,10 @@ class TableEncoder:
             sentinels,
             wild,
         )
-        free, kinds = np.arange(X.shape[1]), []
-        for candidate in sorted(COLUMN_KINDS.values(), key=lambda k: k.precedence):
-            kind = candidate.claim(table, free)
-            if kind is not None:
-                kinds.append(kind)
-                free = np.setdiff1d(free, kind.columns)
-        if moving := [kind for kind in kinds if kind.moves or kind.bends]:
-
-            def to_line(rows: Array) -> Array:
-                line = rows.astype(np.float64)
-                for kind in moving:
-                    line[:, kind.columns] = kind.to_line(line[:, kind.columns])
-                for j, column in wild.items():
-                    if column.share >= 0.5:
-                        line[~column.holds(rows[:, j]), j] = np.nan
-                return line
-
-            # Moments of all columns at once: rounding depends on the table's shape.
-            moments = Moments.of(X, weight, names, to_line, leaves_out=bool(wild))
+        kinds = _claim(table)
+        moments = _moments_on_the_line(kinds, table, names)
         for kind in kinds:
             kind.standardize(X, moments.of_columns(kind.columns))
-        codes = codes if sentinels == "missing" else {}
         return cls(kinds, codes, ValueSets.learn(X, dict(categories)))
 
     def log_jacobian(self, z: Tensor) -> Tensor:
@@ -233,7 +211,7 @@ class TableEncoder:
 
     def without_codes(self, X: Array) -> Array:
         """Return X, with NaN in place of the values that stand for missing entries."""
-        return _without_codes(X, self.codes)
+        return without_codes(X, self.codes)
 
     def _encode(self, X: Array, dtype: DTypeLike) -> Array:
         z = np.empty(X.shape, dtype=dtype)
@@ -306,6 +284,41 @@ class TableEncoder:
         return cls(kinds, codes, sets)
 
 
+def _claim(table: Table) -> list[ColumnKind]:
+    """Return the kinds that hold the columns of a table."""
+    free, kinds = np.arange(table.X.shape[1]), []
+    for candidate in sorted(COLUMN_KINDS.values(), key=lambda k: k.precedence):
+        kind = candidate.claim(table, free)
+        if kind is not None:
+            kinds.append(kind)
+            free = np.setdiff1d(free, kind.columns)
+    return kinds
+
+
+def _moments_on_the_line(
+    kinds: Sequence[ColumnKind], table: Table, names: Any
+) -> Moments:
+    """Return the moments of the points of values, wild ones left out.
+
+    Where most values are wild, as those of one atom may be, all count.
+    """
+    moving = [kind for kind in kinds if kind.moves or kind.bends]
+    if not moving:
+        return table.moments
+    wild = {j: column for j, column in table.wild.items() if column.share >= 0.5}
+
+    def to_line(rows: Array) -> Array:
+        line = rows.astype(np.float64)
+        for kind in moving:
+            line[:, kind.columns] = kind.to_line(line[:, kind.columns])
+        for j, column in wild.items():
+            line[~column.holds(rows[:, j]), j] = np.nan
+        return line
+
+    # Moments of all columns at once: rounding depends on the table's shape.
+    return Moments.of(table.X, table.weight, names, to_line, leaves_out=bool(wild))
+
+
 def _columns_of(X: Array, columns: Columns) -> Array:
     """Return some columns of X, without a copy where they are all columns."""
     return X if len(columns) == X.shape[1] else X[:, columns]
@@ -322,36 +335,3 @@ def _check_weight(weight: Array | None) -> None:
             f"{weight[largest]:g}, all but a millionth of the total: the spread of the "
             "columns can't be learnt of a single row. Take smaller weights."
         )
-
-
-def _without_codes(X: Array, codes: Mapping[int, list[float]]) -> Array:
-    """Return X, or a copy with NaN in place of the codes of its columns."""
-    marked = X
-    for j, values in codes.items():
-        is_code = np.isin(X[:, j], np.asarray(values, X.dtype))
-        if is_code.any():
-            marked = X.copy() if marked is X else marked
-            marked[is_code, j] = np.nan
-    return marked
-
-
-def _warn_of_sentinels(
-    wild: Mapping[int, WildColumn], names: Any, takes_atoms: bool
-) -> None:
-    """Warn of values that repeat far away from the others of their column."""
-    found = [
-        f"column {j if names is None else repr(names[j])} ({value:g} in {share:.1%} of "
-        "the rows)"
-        for j, column in wild.items()
-        for value, share in column.sentinels.items()
-    ]
-    if not found:
-        return
-    more = f" and {len(found) - MAX_NAMED} more" if len(found) > MAX_NAMED else ""
-    as_atom = "; if it is a value, set sentinels='atom'" if takes_atoms else ""
-    warn_user(
-        f"X holds a value that repeats far away from all others in "
-        f"{', '.join(found[:MAX_NAMED])}{more}. If it stands for a missing entry, "
-        f"replace it by NaN or set sentinels='missing'{as_atom}.",
-        DataWarning,
-    )
