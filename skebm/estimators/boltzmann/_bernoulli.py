@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from scipy import sparse
 from sklearn.utils.validation import check_is_fitted
@@ -125,7 +127,7 @@ class BernoulliRBM(BaseRBM):
     }
 
     _codec_type = BinaryCodec
-    _stored_types = {"_fitted": FittedRBM, "_codec": BinaryCodec}  # noqa: RUF012
+    _stored_types: ClassVar[dict] = {"_fitted": FittedRBM, "_codec": BinaryCodec}
 
     def __init__(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from skebm.estimators.boltzmann._density import BaseRBM
@@ -124,7 +126,7 @@ class SoftmaxRBM(BaseRBM):
     }
 
     _codec_type = CategoricalCodec
-    _stored_types = {"_fitted": FittedRBM, "_codec": CategoricalCodec}  # noqa: RUF012
+    _stored_types: ClassVar[dict] = {"_fitted": FittedRBM, "_codec": CategoricalCodec}
 
     def __init__(
         self,
