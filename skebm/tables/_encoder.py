@@ -12,6 +12,7 @@ from torch import Tensor
 from skebm.tables._category_indices import CategoryIndices
 from skebm.tables._cells import Cells, Intervals
 from skebm.tables._checks import CHUNK_ROWS
+from skebm.tables._determined import Determined
 from skebm.tables._kinds import Array, ColumnKind, Columns, Table
 from skebm.tables._moments import Moments
 from skebm.tables._numbers import Numbers
@@ -24,8 +25,6 @@ COLUMN_KINDS: dict[str, type[ColumnKind]] = {
     "point_masses": PointMasses,
     "numbers": Numbers,
 }
-#: Key of the values among the kinds' arrays; states of format 1 may lack it.
-VALUES = "values"
 #: Largest standardised value: squares of larger ones overflow and scores become NaN.
 MAX_STANDARDIZED = 1e15
 
@@ -47,10 +46,12 @@ class TableEncoder:
         Fitted kinds that hold all columns together.
     values : ValueSets or None, default=None
         The values that drawn columns take; None where they take any.
+    determined : Determined or None, default=None
+        The columns that another one determines; None where there are none.
 
     Attributes
     ----------
-    kinds, values
+    kinds, values, determined
         The same.
     location, scale : ndarray of shape (n_features,)
         m and s.
@@ -59,9 +60,13 @@ class TableEncoder:
     """
 
     def __init__(
-        self, kinds: Sequence[ColumnKind], values: ValueSets | None = None
+        self,
+        kinds: Sequence[ColumnKind],
+        values: ValueSets | None = None,
+        determined: Determined | None = None,
     ) -> None:
         self.kinds, self.values = list(kinds), values
+        self.determined = Determined() if determined is None else determined
         n_features = sum(len(kind.columns) for kind in kinds)
         self.location, self.scale = np.empty(n_features), np.empty(n_features)
         for kind in self.kinds:
@@ -111,8 +116,19 @@ class TableEncoder:
         ValueError
             Where a column's variance overflows float64.
         """
+        values = ValueSets.learn(X, dict(categories))
+        determined = Determined.find(X, dict(categories))
+        X = determined.recode(X)
         moments = Moments.of(X, weight, names)
-        table = Table(X, weight, moments, dict(categories), find_atoms, range_share)
+        table = Table(
+            X,
+            weight,
+            moments,
+            dict(categories),
+            find_atoms,
+            range_share,
+            determined.pseudo_rows(),
+        )
         free, kinds = np.arange(X.shape[1]), []
         for candidate in sorted(COLUMN_KINDS.values(), key=lambda k: k.precedence):
             kind = candidate.claim(table, free)
@@ -131,7 +147,7 @@ class TableEncoder:
             moments = Moments.of(X, weight, names, to_line)
         for kind in kinds:
             kind.standardize(X, moments.of_columns(kind.columns))
-        return cls(kinds, ValueSets.learn(X, dict(categories)))
+        return cls(kinds, values, determined)
 
     @property
     def log_jacobian(self) -> float:
@@ -155,6 +171,7 @@ class TableEncoder:
         return z
 
     def _encode(self, X: Array) -> NDArray[np.float32]:
+        X = self.determined.recode(X)
         z = np.empty(X.shape, dtype=np.float32)
         for kind in self.kinds:
             t = kind.to_line(_columns_of(X, kind.columns))
@@ -184,15 +201,22 @@ class TableEncoder:
         for kind, place in zip(self.kinds, self._places, strict=True):
             line = X[:, kind.columns]
             X[:, kind.columns] = kind.from_line(line, indices[:, place])
-        return X
+        return self.determined.undo(X)
 
     def draws(self, z: Array) -> NDArray[np.float64]:
         """Return `decode` (z) in the nearest values that the columns can take."""
         return self.nearest_values(self.decode(z))
 
-    def nearest_values(self, X: Array, columns: Columns | None = None) -> Array:
-        """Return the values nearest to X that the columns, or some of them, take."""
-        return X if self.values is None else self.values.nearest(X, columns)
+    def fills(self, values: Array, missing: NDArray[np.bool_]) -> Array:
+        """Return summaries of a row's missing entries as values that go together."""
+        row = np.full((1, len(missing)), np.nan)
+        row[0, missing] = values
+        self.determined.reconcile(row, missing)
+        return self.nearest_values(row)[0, missing]
+
+    def nearest_values(self, X: Array) -> Array:
+        """Return the values nearest to X that the columns can take; NaN stays NaN."""
+        return X if self.values is None else self.values.nearest(X)
 
     def log_mass(
         self, log_density: Callable[[Tensor], Tensor]
@@ -207,16 +231,22 @@ class TableEncoder:
         names = {kind: name for name, kind in COLUMN_KINDS.items()}
         arrays = {names[type(kind)]: kind.to_arrays() for kind in self.kinds}
         if self.values is not None:
-            arrays[VALUES] = self.values.to_arrays()
-        return arrays
+            arrays["values"] = self.values.to_arrays()
+        return arrays | {"determined": self.determined.to_arrays()}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Any]) -> Self:
         """Return the encoder that `to_arrays` described."""
-        parts = dict(arrays)
-        values = parts.pop(VALUES, None)
-        kinds = [COLUMN_KINDS[name].from_arrays(parts[name]) for name in parts]
-        return cls(kinds, None if values is None else ValueSets.from_arrays(values))
+        kinds = [
+            COLUMN_KINDS[name].from_arrays(part)
+            for name, part in arrays.items()
+            if name in COLUMN_KINDS
+        ]
+        # States of format 1 may lack the rest.
+        values = arrays.get("values")
+        values = None if values is None else ValueSets.from_arrays(values)
+        determined = Determined.from_arrays(arrays.get("determined", []))
+        return cls(kinds, values, determined)
 
 
 def _columns_of(X: Array, columns: Columns) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -35,6 +35,8 @@ class Table:
         Whether columns of numbers may have values with a probability of their own.
     range_share : float
         Least scale of a column of numbers, as a share of its range.
+    pseudo_rows : mapping of int to float
+        Rows added to each category, by column, where they are not `PSEUDO_ROWS`.
     """
 
     X: Array
@@ -43,6 +45,7 @@ class Table:
     categories: Mapping[int, int]
     find_atoms: bool = False
     range_share: float = 0.0
+    pseudo_rows: Mapping[int, float] = field(default_factory=dict)
 
 
 class ColumnKind(ABC):
