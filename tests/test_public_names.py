@@ -60,6 +60,7 @@ PUBLIC_NAMES = {
     ],
     "skebm.model_selection": [
         "SemiSupervisedSplit",
+        "WithUnlabeledRows",
         "ignore_unlabeled",
     ],
     "skebm.networks": [
@@ -248,9 +249,11 @@ MEMBERS = {
         "temperature",
     ],
     "skebm.networks.EnergyModel": [
+        "class_logits",
         "closed_form",
         "critic",
         "energy",
+        "features",
         "in_latent_space",
         "is_ensemble",
         "is_normalized",
@@ -258,6 +261,7 @@ MEMBERS = {
         "logits",
         "member_logits",
         "n_members",
+        "of_features",
         "weigh_members",
     ],
     "skebm.evaluation.AbstractNormalizer": [
@@ -280,6 +284,7 @@ EXCEPTIONS = {
     "SkebmWarning": ["UserWarning"],
     "NormalizerWarning": ["SkebmWarning"],
     "TrainingWarning": ["SkebmWarning"],
+    "CalibrationWarning": ["SkebmWarning"],
     "RangeWarning": ["SkebmWarning"],
 }
 

@@ -5,14 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from scipy.special import log_softmax
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
-from sklearn.utils import check_consistent_length
 from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.validation import _num_samples
 
 from skebm.estimators._published import Read
+from skebm.estimators._weights import check_weights
 from skebm.tables import UNLABELED, encode_known, encode_labels
+from skebm.utils import is_number, sklearn_callers
+
+#: Beyond, a class's gradient is as good as the only one, and single precision ends.
+MAX_CLASS_WEIGHT = 1e6
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,15 +126,26 @@ class ClassLabelsMixin(ClassifierMixin):
         accuracy : float
         """
         predicted = self._logits(X).argmax(axis=1)
-        check_consistent_length(predicted, y, sample_weight)
+        check_labels(y, predicted)
+        sample_weight = check_weights(sample_weight, predicted)
         indices = encode_known(y, self.unlabeled, self.classes_)
         labeled = indices != UNLABELED
         if not labeled.any():
             return float("nan")
         if sample_weight is not None:
-            sample_weight = np.asarray(sample_weight)[labeled]
+            sample_weight = sample_weight[labeled]
         return accuracy_score(
             indices[labeled], predicted[labeled], sample_weight=sample_weight
+        )
+
+
+def check_labels(y, X):
+    """Raise ValueError where y does not have a label for each row of X."""
+    n_labels, n_rows = _num_samples(y), _num_samples(X)
+    if n_labels != n_rows:
+        raise ValueError(
+            f"y must have one label for each of the {n_rows} rows of X. Got "
+            f"inconsistent numbers of samples: {n_labels} labels."
         )
 
 
@@ -176,12 +193,28 @@ def known_indices(y, unlabeled, classes):
             "y holds classes that the first call did not see; expected "
             f"{classes.tolist()}."
         )
+    check_caller(indices)
     if (indices == UNLABELED).all():
         raise ValueError(
             f"All {len(indices)} rows of y are unlabelled "
             f"(unlabeled={unlabeled!r}); at least one label is needed."
         )
     return indices
+
+
+def check_caller(indices):
+    """Raise ValueError where the caller takes the unlabelled rows for a class.
+
+    `CalibratedClassifierCV` calibrates a class of that name; with two others it then
+    predicts one of them everywhere.
+    """
+    modules = {module for module, _ in sklearn_callers()}
+    if (indices == UNLABELED).any() and "sklearn.calibration" in modules:
+        raise ValueError(
+            "CalibratedClassifierCV takes unlabelled y for a class. Use "
+            "skebm.model_selection.WithUnlabeledRows, which takes unlabelled rows "
+            "apart from y."
+        )
 
 
 def requested_indices(y, n_samples, classes):
@@ -192,15 +225,15 @@ def requested_indices(y, n_samples, classes):
     ValueError
         Where y has another length than n_samples, or a label not in ``classes``.
     """
-    labels = np.full(n_samples, y) if np.ndim(y) == 0 else np.asarray(y)
-    if len(labels) != n_samples:
+    labels = [y] * n_samples if pd.api.types.is_scalar(y) else y
+    indices = encode_known(labels, None, classes)
+    if len(indices) != n_samples:
         raise ValueError(
             f"The 'y' parameter must be a class or hold n_samples={n_samples} of "
-            f"them. Got {len(labels)}."
+            f"them. Got {len(indices)}."
         )
-    indices = encode_known(labels, None, classes)
     if (indices < 0).any():
-        unknown = labels[indices < 0][0]
+        unknown = list(labels)[int((indices < 0).argmax())]
         raise ValueError(
             f"The 'y' parameter must hold classes of {classes.tolist()}. Got "
             f"{unknown!r}."
@@ -214,21 +247,38 @@ def class_weights(option, indices, classes):
     Raises
     ------
     ValueError
-        Where the option names a class that is not in ``classes``.
+        Where the option names a class that is not in ``classes``, or a weight is not a
+        number of at least 0, or all are 0.
     """
     if option is None:
         return None
     if isinstance(option, dict):
-        known = encode_known(list(option), None, classes)
-        if (known < 0).any():
-            raise ValueError(
-                f"The 'class_weight' parameter holds {list(option)}; the classes "
-                f"are {classes.tolist()}."
-            )
-        weights = dict(zip(known.tolist(), option.values(), strict=True))
-        return tuple(float(weights.get(k, 1.0)) for k in range(len(classes)))
+        return _weights_by_class(option, classes.tolist())
     labels = indices[indices >= 0]
     present = np.unique(labels)
     balanced = compute_class_weight(option, classes=present, y=labels)
     by_class = dict(zip(present.tolist(), balanced.tolist(), strict=True))
     return tuple(by_class.get(k, 1.0) for k in range(len(classes)))
+
+
+def _weights_by_class(option, classes):
+    """Return the weights that a dict gives the classes; 1 where it gives none."""
+    unknown = [label for label in option if label not in classes]
+    if unknown:
+        raise ValueError(
+            f"The 'class_weight' parameter must name classes of {classes}. Got "
+            f"{unknown[0]!r}."
+        )
+    for label, weight in option.items():
+        if not is_number(weight, 0, MAX_CLASS_WEIGHT):
+            raise ValueError(
+                "The 'class_weight' parameter must hold numbers from 0 to "
+                f"{MAX_CLASS_WEIGHT:.0g}. Got {weight!r} for class {label!r}."
+            )
+    weights = tuple(float(option.get(label, 1.0)) for label in classes)
+    if not any(weights):
+        raise ValueError(
+            "The 'class_weight' parameter must give a class a weight above 0. Got "
+            f"{option!r}."
+        )
+    return weights

@@ -7,6 +7,13 @@ from sklearn.model_selection import BaseCrossValidator, StratifiedKFold
 from sklearn.utils import indexable
 
 from skebm.tables._labels import split_marker
+from skebm.utils import sklearn_callers, warn_user
+
+#: The end of messages about functions of scikit-learn that read y themselves.
+ADVICE = (
+    "Use skebm.model_selection.WithUnlabeledRows, which takes unlabelled rows apart "
+    "from y, with any cv."
+)
 
 
 class SemiSupervisedSplit(BaseCrossValidator):
@@ -63,13 +70,16 @@ class SemiSupervisedSplit(BaseCrossValidator):
         Raises
         ------
         ValueError
-            Where y is missing or has fewer labels of every class than folds.
+            Where y is missing or has fewer labels of every class than folds; where
+            `cross_val_predict` or `CalibratedClassifierCV` of scikit-learn ask, and y
+            has unlabelled rows, with which they can't work.
         """
         del groups
         if y is None:
             raise ValueError("SemiSupervisedSplit needs y to stratify the labels by.")
         X, y = indexable(X, y)
         values, hidden = split_marker(y, self.unlabeled)
+        _check_caller(hidden.any())
         labeled = np.flatnonzero(~hidden)
         if len(labeled) == 0:
             raise ValueError(
@@ -91,3 +101,30 @@ class SemiSupervisedSplit(BaseCrossValidator):
         """Return the number of folds."""
         del X, y, groups
         return self.n_splits
+
+
+def _check_caller(has_unlabeled):
+    """Refuse or warn of functions of scikit-learn that treat the marker as a class.
+
+    Raises
+    ------
+    ValueError
+        Where the caller can't work with unlabelled rows.
+    """
+    callers = list(sklearn_callers())
+    if has_unlabeled and callers and callers[0][1] == "cross_val_predict":
+        raise ValueError(
+            "cross_val_predict needs each row in one test fold, and "
+            f"SemiSupervisedSplit has unlabelled rows in none. {ADVICE}"
+        )
+    modules = {module for module, _ in callers}
+    if has_unlabeled and "sklearn.calibration" in modules:
+        raise ValueError(
+            f"CalibratedClassifierCV takes unlabelled y for a class. {ADVICE}"
+        )
+    if not has_unlabeled and "sklearn.ensemble._stacking" in modules:
+        warn_user(
+            "StackingClassifier encodes y, so that unlabelled rows, if there are any, "
+            f"have become a class that SemiSupervisedSplit can't tell. {ADVICE}",
+            UserWarning,
+        )

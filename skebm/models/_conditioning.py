@@ -93,14 +93,14 @@ class Marginals:
 def log_marginals(model: TableModel, z: Array) -> Marginals:
     """Return the marginal log densities of standardised rows with missing entries."""
     level = model.log_normalizer
-    log_scale = np.log(model.encoder.scale)
+    jacobian = model.encoder.log_jacobian(torch.from_numpy(z)).numpy()
     result = Marginals(np.empty(len(z)))
     for row in conditionals(model, z):
         observed = ~np.isnan(z[row.number])
         if level is not None and not observed.any():
             result.log_prob[row.number] = 0.0
             continue
-        score = row.log_reference - log_scale[observed].sum() - (level or 0.0)
+        score = row.log_reference + jacobian[row.number] - (level or 0.0)
         if np.isfinite(score):
             estimate = row.log_normalizer(row.generator())
             score += estimate.log_normalizer
@@ -204,6 +204,7 @@ def _fill(
     log_tilt: LogTilt | None = None,
 ) -> Filled:
     """Return every row ``n_copies`` times, its missing entries filled."""
+    X = model.encoder.without_codes(X)
     filled = Filled(np.repeat(X, n_copies, axis=0))
     is_missing = np.isnan(X)
     incomplete = np.flatnonzero(is_missing.any(axis=1))

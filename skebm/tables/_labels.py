@@ -27,11 +27,18 @@ def split_marker(y: Any, unlabeled: Any) -> tuple[NDArray[Any], NDArray[np.bool_
     unlabeled : object
         The marker. None, NaN and pd.NA mark unlabelled rows too. With
         ``unlabeled=None`` no row is unlabelled and missing labels raise ValueError.
+
+    Raises
+    ------
+    ValueError
+        Where y holds something else than one label a row, or the marker is no label.
     """
-    if isinstance(y, (list, tuple)):
-        y = np.asarray(y, dtype=object)  # NumPy would turn NaN among strings into "nan"
-    if not isinstance(y, (pd.Series, pd.api.extensions.ExtensionArray)):
-        y = column_or_1d(y, dtype=None, warn=True)
+    if not pd.api.types.is_scalar(unlabeled):
+        raise ValueError(
+            "The 'unlabeled' parameter must be one label, a number or a string, or "
+            f"None. Got {unlabeled!r} instead."
+        )
+    y = _as_column(y)
     if isinstance(y, np.ndarray) and y.dtype.kind in "biuf":
         values, missing = y, np.isnan(y) if y.dtype.kind == "f" else y != y
     else:
@@ -45,6 +52,33 @@ def split_marker(y: Any, unlabeled: Any) -> tuple[NDArray[Any], NDArray[np.bool_
             )
         return values, missing
     return values, missing | _equals_marker(values, missing, unlabeled)
+
+
+def _as_column(y: Any) -> Any:
+    """Return y as a Series, an array of pandas or a one-dimensional array of NumPy."""
+    if isinstance(y, (pd.Series, pd.api.extensions.ExtensionArray)):
+        return y
+    for listed in ("to_list", "to_pylist"):  # a column of polars, of pyarrow
+        if not isinstance(y, pd.Index) and hasattr(y, listed):
+            y = getattr(y, listed)()
+    if isinstance(y, (list, tuple)):
+        y = np.asarray(y, dtype=object)  # NumPy would turn NaN among strings into "nan"
+    kind = getattr(y, "dtype", np.dtype(object)).kind
+    if kind == "c":
+        raise ValueError(f"y must hold labels. Got complex ones, of dtype {y.dtype}.")
+    y = column_or_1d(y, dtype=None, warn=True)
+    if y.dtype == object:
+        bad = next((v for v in y if isinstance(v, complex) or not _is_label(v)), None)
+        if bad is not None:
+            raise ValueError(
+                f"y must hold one label a row. Got {bad!r}, a {type(bad).__name__}."
+            )
+    return y
+
+
+def _is_label(value: Any) -> bool:
+    """Tell whether a value may be a label: it is no collection."""
+    return isinstance(value, str) or not hasattr(value, "__len__")
 
 
 def _equals_marker(

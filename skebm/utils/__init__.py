@@ -1,5 +1,6 @@
 """Helpers for checks, options, random numbers, tensors and warnings."""
 
+from skebm.utils._callers import sklearn_callers
 from skebm.utils._checks import (
     check_builder,
     check_count,
@@ -51,6 +52,7 @@ __all__ = [
     "pick",
     "resolve_device",
     "resolve_option",
+    "sklearn_callers",
     "to_numpy_tree",
     "to_tensor_tree",
     "uniform_like",

@@ -316,7 +316,14 @@ def test_flow_contrastive_without_zuko(face, monkeypatch):
         ({"vat_radius": 0}, "'vat_radius'"),
         ({"balance_weight": -1}, "'balance_weight'"),
         ({"class_weight": "even"}, "'class_weight'"),
-        ({"class_weight": {0: 1, 9: 2}}, r"'class_weight'.*\[0, 9\].*\[0, 1, 2\]"),
+        ({"class_weight": {0: 1, 9: 2}}, r"'class_weight'.*\[0, 1, 2\].*Got 9"),
+        ({"class_weight": {0: -1}}, "'class_weight'.*Got -1 for class 0"),
+        ({"class_weight": {0: np.nan}}, "'class_weight'.*Got nan for class 0"),
+        ({"class_weight": {0: np.inf}}, "'class_weight'.*Got inf for class 0"),
+        ({"class_weight": {0: [1]}}, r"'class_weight'.*Got \[1\] for class 0"),
+        ({"class_weight": {0: "a"}}, "'class_weight'.*Got 'a' for class 0"),
+        ({"class_weight": {0: 0, 1: 0, 2: 0}}, "'class_weight'.*above 0"),
+        ({"unlabeled": [1]}, r"'unlabeled'.*Got \[1\]"),
     ],
 )
 def test_bad_options_of_the_classifier(options, message):
@@ -328,13 +335,19 @@ def test_bad_options_of_the_classifier(options, message):
 @pytest.mark.parametrize(
     ("y", "message"),
     [
-        (labels()[:-1], r"inconsistent numbers of samples: \[60, 59\]"),
+        (
+            labels()[:-1],
+            r"y must have one label for each of the 60 rows.* 59 labels",
+        ),
         (None, "requires y to be passed"),
         (np.full(N_ROWS, -1), "All 60 rows of y are unlabelled"),
         (np.where(labels() == 0, -1, 1), r"Labels are \{-1, 1\}"),
         (np.zeros(N_ROWS), "only one class"),
         (table()[:, 0], "continuous"),
         (table(), "y should be a 1d array"),
+        (labels() + 0j, "y must hold labels. Got complex ones, of dtype complex128"),
+        ([0j, *labels()[1:]], "y must hold one label a row. Got 0j, a complex"),
+        ([[0], [1, 2], *labels()[2:]], r"one label a row. Got \[0\], a list"),
     ],
 )
 def test_bad_y(y, message):
@@ -348,13 +361,32 @@ def test_bad_y(y, message):
     [
         (np.ones(N_ROWS - 1), "sample_weight.shape"),
         (-np.ones(N_ROWS), "Negative values"),
-        (np.full(N_ROWS, np.nan), "NaN"),
+        (np.full(N_ROWS, np.nan), "sample_weight contains NaN"),
+        (np.nan, "sample_weight contains NaN"),
+        (np.inf, "sample_weight contains infinity"),
+        (np.ones(N_ROWS) + 1j, "'sample_weight'.*real number.*complex128"),
+        ("balanced", "'sample_weight'.*real number"),
+        (["1"] * N_ROWS, "'sample_weight'.*real number"),
+        ([None] * N_ROWS, "'sample_weight'.*real number|contains NaN"),
         (np.eye(N_ROWS)[0], "'sample_weight'.*2 weights above zero. Got 1 of 60"),
     ],
 )
 def test_bad_weights(weight, message, face):
     with pytest.raises(ValueError, match=message):
         make(face).fit(table(), labels(), sample_weight=weight)
+
+
+@pytest.mark.parametrize("factor", [2.0**1022, 2.0**-1060])
+def test_only_ratios_of_weights_matter(factor, face):
+    """Also where their sum overflows, or single precision would have them at zero."""
+    weight = np.where(np.arange(N_ROWS) < 20, 1.0, 2.0)
+    X, y = table(), labels()
+    options = {"reference": "gaussian", "max_iter": 1}
+    models = [
+        make(face, **options).fit(X, y, sample_weight=w)
+        for w in (weight / 2, factor * weight)
+    ]
+    np.testing.assert_array_equal(*[model.score_samples(X) for model in models])
 
 
 def test_scoring_refuses_other_columns(face):
@@ -388,6 +420,9 @@ def test_sample_refuses_unknown_classes():
     model = make("classifier").fit(table(), labels())
     with pytest.raises(ValueError, match=r"classes of \[0, 1, 2\]. Got .*7"):
         model.sample(2, y=7)
+    for y in ({}, {1}, [[0], [1, 2]], 0j, None.__class__):
+        with pytest.raises(ValueError, match="y"):
+            model.sample(2, y=y)
     with pytest.raises(ValueError, match=r"hold n_samples=2 of them. Got 3"):
         model.sample(2, y=[0, 1, 2])
     with pytest.raises(ValueError, match=r"hold n_samples=2 of them. Got 3"):

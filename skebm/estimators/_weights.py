@@ -1,0 +1,41 @@
+"""Checks of `sample_weight`."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.utils.validation import _check_sample_weight
+
+#: Only the ratios of weights matter: beyond these, all are divided by the largest.
+LARGEST, SMALLEST = 1e30, 1e-30
+
+
+def check_weights(sample_weight, X):
+    """Return the weights of the rows of X as float64; None stays None.
+
+    Raises
+    ------
+    ValueError
+        Where they are not one real, finite number of at least 0 a row, or are all 0.
+    """
+    if sample_weight is None:
+        return None
+    try:
+        given = np.asarray(sample_weight)
+        if given.dtype.kind not in "biufO":
+            raise TypeError(f"an array of dtype {given.dtype}")
+        given = given.astype(np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(
+            "The 'sample_weight' parameter must hold a real number for each row of X. "
+            f"Got something else: {error}."
+        ) from error
+    if not np.isfinite(given).all():
+        problem = "NaN" if np.isnan(given).any() else "infinity"
+        raise ValueError(f"Input sample_weight contains {problem}.")
+    weight = _check_sample_weight(
+        given[()], X, dtype=np.float64, ensure_non_negative=True
+    )
+    largest = weight.max()
+    if largest > LARGEST or 0 < largest < SMALLEST:
+        weight = weight / largest
+    return weight

@@ -1,0 +1,227 @@
+"""A classifier that is given its unlabelled rows apart from y."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy import sparse
+from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
+from sklearn.utils import get_tags
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from skebm.tables._labels import encode_labels, split_marker
+
+#: Marker of unlabelled rows that the inner classifier is given.
+MARKER = -1
+
+
+def _inner_has(name):
+    """Return a check that the inner classifier has a method."""
+
+    def check(self):
+        getattr(getattr(self, "estimator_", self.estimator), name)
+        return True
+
+    return check
+
+
+class WithUnlabeledRows(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
+    """Semi-supervised classifier that is given its unlabelled rows apart from y.
+
+    Many meta-estimators of scikit-learn (`VotingClassifier`, `BaggingClassifier`,
+    `StackingClassifier`, `CalibratedClassifierCV`, `OneVsRestClassifier`, and
+    `cross_val_predict` of probabilities) take the marker -1 for one more class. This
+    wrapper is fitted to labelled rows alone, as they expect, and adds the unlabelled
+    ones in each `fit` of its classifier.
+
+    Parameters
+    ----------
+    estimator : classifier
+        A classifier to which -1 in y means unlabelled, such as `JEMClassifier`,
+        `RBMClassifier` or those of `sklearn.semi_supervised`; or a pipeline that ends
+        in one, whose transformers then learn from unlabelled rows too.
+    X_unlabeled : array-like of shape (n_unlabeled, n_features)
+        Rows without a label, with the columns of the X of `fit`.
+
+    Attributes
+    ----------
+    estimator_ : classifier
+        The fitted classifier. Its classes are 0, 1, ..., the places of ours.
+    classes_ : ndarray of shape (n_classes,)
+        The classes.
+    n_features_in_ : int
+        Columns seen in fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names, where X had string names.
+
+    See Also
+    --------
+    SemiSupervisedSplit : Folds for searches, where y may hold the marker.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.calibration import CalibratedClassifierCV
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.semi_supervised import LabelSpreading
+    >>> from skebm.model_selection import WithUnlabeledRows
+    >>> X, y = load_iris(return_X_y=True)
+    >>> labeled = np.arange(150) % 5 == 0
+    >>> model = WithUnlabeledRows(LabelSpreading(), X[~labeled])
+    >>> CalibratedClassifierCV(model).fit(X[labeled], y[labeled]).classes_
+    array([0, 1, 2])
+    """
+
+    def __init__(self, estimator, X_unlabeled):
+        self.estimator = estimator
+        self.X_unlabeled = X_unlabeled
+
+    def fit(self, X, y):
+        """Fit the classifier to the rows of X and the unlabelled ones.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows that have a label.
+        y : array-like of shape (n_samples,)
+            Their labels.
+
+        Returns
+        -------
+        self : WithUnlabeledRows
+
+        Raises
+        ------
+        ValueError
+            Where y holds the marker beside two classes or more, where `X_unlabeled` has
+            other columns than X, or where `estimator` has another marker.
+        """
+        marker = self.estimator.get_params().get("unlabeled", MARKER)
+        if marker is None or marker != MARKER:
+            raise ValueError(
+                "The 'estimator' parameter must mark unlabelled rows by "
+                f"unlabeled={MARKER}. Got unlabeled={marker!r}."
+            )
+        values, hidden = split_marker(y, MARKER)
+        if (
+            hidden.any() and len(set(values[~hidden].tolist())) != 1
+        ):  # -1 against 1 is y
+            raise ValueError(
+                f"y holds {int(hidden.sum())} unlabelled rows. Pass labelled rows alone"
+                " to fit, and the others as the 'X_unlabeled' parameter."
+            )
+        indices, classes = encode_labels(y, None)
+        rows = _stacked(X, self.X_unlabeled)
+        n_unlabeled = rows.shape[0] - len(indices)
+        labels = np.r_[indices, np.full(n_unlabeled, MARKER)]
+        self.estimator_ = clone(self.estimator).fit(rows, labels)
+        self.classes_ = classes[self.estimator_.classes_]
+        for name in ("n_features_in_", "feature_names_in_"):
+            if hasattr(self.estimator_, name):
+                setattr(self, name, getattr(self.estimator_, name))
+        return self
+
+    def predict(self, X):
+        """Return the most probable class of each row.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+        """
+        check_is_fitted(self)
+        places = np.searchsorted(self.estimator_.classes_, self.estimator_.predict(X))
+        return self.classes_[places]
+
+    @available_if(_inner_has("predict_proba"))
+    def predict_proba(self, X):
+        """Return p(y|x) by the classifier, of shape (n_samples, n_classes).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        probability : ndarray of shape (n_samples, n_classes)
+        """
+        check_is_fitted(self)
+        return self.estimator_.predict_proba(X)
+
+    @available_if(_inner_has("predict_log_proba"))
+    def predict_log_proba(self, X):
+        """Return log p(y|x) by the classifier, of shape (n_samples, n_classes).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        log_probability : ndarray of shape (n_samples, n_classes)
+        """
+        check_is_fitted(self)
+        return self.estimator_.predict_log_proba(X)
+
+    @available_if(_inner_has("decision_function"))
+    def decision_function(self, X):
+        """Return the decision function of the classifier.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        decision : ndarray of shape (n_samples, n_classes), or (n_samples,) for two
+        """
+        check_is_fitted(self)
+        return self.estimator_.decision_function(X)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags = get_tags(self.estimator).input_tags
+        return tags
+
+
+def _stacked(X, X_unlabeled):
+    """Return the rows of both; a data frame where X is one.
+
+    Raises
+    ------
+    ValueError
+        Where the columns differ.
+    """
+    if isinstance(X, pd.DataFrame):
+        if not isinstance(X_unlabeled, pd.DataFrame):
+            _check_width(np.shape(X), np.shape(X_unlabeled))
+            X_unlabeled = pd.DataFrame(X_unlabeled, columns=X.columns)
+        if list(X.columns) != list(X_unlabeled.columns):
+            raise ValueError(
+                "The 'X_unlabeled' parameter must have the columns of X, "
+                f"{list(X.columns)}. Got {list(X_unlabeled.columns)}."
+            )
+        return pd.concat([X, X_unlabeled], ignore_index=True)
+    if sparse.issparse(X) or sparse.issparse(X_unlabeled):
+        _check_width(X.shape, X_unlabeled.shape)
+        return sparse.vstack([sparse.csr_array(X), sparse.csr_array(X_unlabeled)])
+    X, X_unlabeled = np.asarray(X), np.asarray(X_unlabeled)
+    _check_width(X.shape, X_unlabeled.shape)
+    return np.concatenate([X, X_unlabeled])
+
+
+def _check_width(shape, shape_unlabeled):
+    """Raise ValueError unless both are two-dimensional and of the same width."""
+    if len(shape_unlabeled) != 2 or shape[1:] != shape_unlabeled[1:]:
+        raise ValueError(
+            "The 'X_unlabeled' parameter must be as wide as X, which is of shape "
+            f"{shape}. Got the shape {shape_unlabeled}."
+        )
