@@ -14,6 +14,7 @@ from skebm.tables._category_indices import CategoryIndices
 from skebm.tables._cells import Cells, Intervals
 from skebm.tables._checks import CHUNK_ROWS
 from skebm.tables._constants import Constants
+from skebm.tables._determined import Determined
 from skebm.tables._kinds import Array, ColumnKind, Columns, Table
 from skebm.tables._moments import Moments
 from skebm.tables._numbers import Numbers
@@ -29,8 +30,6 @@ COLUMN_KINDS: dict[str, type[ColumnKind]] = {
     "point_masses": PointMasses,
     "numbers": Numbers,
 }
-#: Key of the values among the kinds' arrays; states of format 1 may lack it.
-VALUES = "values"
 #: Largest standardised value: squares of larger ones overflow and scores become NaN.
 MAX_STANDARDIZED = 1e15
 #: Least share of the weight that the rows have together beside the heaviest one.
@@ -56,10 +55,12 @@ class TableEncoder:
         By column, values that stand for missing entries.
     values : ValueSets or None, default=None
         The values that drawn columns take; None where they take any.
+    determined : Determined or None, default=None
+        The columns that another one determines; None where there are none.
 
     Attributes
     ----------
-    kinds, codes, values
+    kinds, codes, values, determined
         The same.
     location, scale : ndarray of shape (n_features,)
         m and s.
@@ -72,9 +73,10 @@ class TableEncoder:
         kinds: Sequence[ColumnKind],
         codes: Mapping[int, list[float]] | None = None,
         values: ValueSets | None = None,
+        determined: Determined | None = None,
     ) -> None:
         self.kinds, self.codes = list(kinds), dict(codes or {})
-        self.values = values
+        self.values, self.determined = values, determined or Determined()
         n_features = sum(len(kind.columns) for kind in kinds)
         self.location, self.scale = np.empty(n_features), np.empty(n_features)
         for kind in self.kinds:
@@ -154,6 +156,10 @@ class TableEncoder:
             moments = Moments.of(X, weight, names)
             wild = wild_columns(X, weight, numbers)
         wild = {} if linear else wild
+        values = ValueSets.learn(X, dict(categories))
+        determined = Determined.find(X, dict(categories))
+        if determined.pairs:
+            moments = Moments.of(X := determined.recode(X), weight, names)
         moments = moments.without_wild(wild)
         table = Table(
             X,
@@ -164,12 +170,13 @@ class TableEncoder:
             range_share,
             sentinels,
             wild,
+            determined.pseudo_rows(),
         )
         kinds = _claim(table)
         moments = _moments_on_the_line(kinds, table, names)
         for kind in kinds:
             kind.standardize(X, moments.of_columns(kind.columns))
-        return cls(kinds, codes, ValueSets.learn(X, dict(categories)))
+        return cls(kinds, codes, values, determined)
 
     def log_jacobian(self, z: Tensor) -> Tensor:
         """Return the log of the Jacobian determinant of z in x at rows z, (n,).
@@ -214,6 +221,7 @@ class TableEncoder:
         return without_codes(X, self.codes)
 
     def _encode(self, X: Array, dtype: DTypeLike) -> Array:
+        X = self.determined.recode(X)
         z = np.empty(X.shape, dtype=dtype)
         for kind in self.kinds:
             t = kind.to_line(_columns_of(X, kind.columns))
@@ -243,15 +251,22 @@ class TableEncoder:
         for kind, place in zip(self.kinds, self._places, strict=True):
             line = X[:, kind.columns]
             X[:, kind.columns] = kind.from_line(line, indices[:, place])
-        return X
+        return self.determined.undo(X)
 
     def draws(self, z: Array) -> NDArray[np.float64]:
         """Return `decode` (z) in the nearest values that the columns can take."""
         return self.nearest_values(self.decode(z))
 
-    def nearest_values(self, X: Array, columns: Columns | None = None) -> Array:
-        """Return the values nearest to X that the columns, or some of them, take."""
-        return X if self.values is None else self.values.nearest(X, columns)
+    def fills(self, values: Array, missing: NDArray[np.bool_]) -> Array:
+        """Return summaries of a row's missing entries as values that go together."""
+        row = np.full((1, len(missing)), np.nan)
+        row[0, missing] = values
+        self.determined.reconcile(row, missing)
+        return self.nearest_values(row)[0, missing]
+
+    def nearest_values(self, X: Array) -> Array:
+        """Return the values nearest to X that the columns can take; NaN stays NaN."""
+        return X if self.values is None else self.values.nearest(X)
 
     def log_mass(
         self, log_density: Callable[[Tensor], Tensor]
@@ -270,18 +285,23 @@ class TableEncoder:
         if self.codes:
             arrays["codes"] = {str(j): values for j, values in self.codes.items()}
         if self.values is not None:
-            arrays[VALUES] = self.values.to_arrays()
-        return arrays
+            arrays["values"] = self.values.to_arrays()
+        return arrays | {"determined": self.determined.to_arrays()}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Any]) -> Self:
         """Return the encoder that `to_arrays` described."""
-        parts = dict(arrays)
-        codes = {int(j): values for j, values in parts.pop("codes", {}).items()}
-        values = parts.pop(VALUES, None)
-        kinds = [COLUMN_KINDS[name].from_arrays(part) for name, part in parts.items()]
-        sets = None if values is None else ValueSets.from_arrays(values)
-        return cls(kinds, codes, sets)
+        kinds = [
+            COLUMN_KINDS[name].from_arrays(part)
+            for name, part in arrays.items()
+            if name in COLUMN_KINDS
+        ]
+        codes = {int(j): values for j, values in arrays.get("codes", {}).items()}
+        # States of format 1 may lack the rest.
+        values = arrays.get("values")
+        values = None if values is None else ValueSets.from_arrays(values)
+        determined = Determined.from_arrays(arrays.get("determined", []))
+        return cls(kinds, codes, values, determined)
 
 
 def _claim(table: Table) -> list[ColumnKind]:
