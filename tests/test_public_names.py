@@ -238,6 +238,7 @@ MEMBERS = {
         "check_settings",
         "explores_rows",
         "figures",
+        "for_run",
         "init",
         "largest_stable_step",
         "move",
@@ -249,9 +250,11 @@ MEMBERS = {
         "temperature",
     ],
     "skebm.networks.EnergyModel": [
+        "class_logits",
         "closed_form",
         "critic",
         "energy",
+        "features",
         "in_latent_space",
         "is_ensemble",
         "is_normalized",
@@ -259,6 +262,7 @@ MEMBERS = {
         "logits",
         "member_logits",
         "n_members",
+        "of_features",
         "weigh_members",
     ],
     "skebm.evaluation.AbstractNormalizer": [
@@ -281,6 +285,7 @@ EXCEPTIONS = {
     "SkebmWarning": ["UserWarning"],
     "NormalizerWarning": ["SkebmWarning"],
     "TrainingWarning": ["SkebmWarning"],
+    "CalibrationWarning": ["SkebmWarning"],
     "RangeWarning": ["SkebmWarning"],
 }
 

@@ -11,9 +11,11 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 
 from skebm.estimators._callbacks import FitProgress
+from skebm.estimators._given import whole_rows
 from skebm.estimators._input import TableReader, private_random_state
 from skebm.estimators._published import (
     Read,
+    check_changed,
     of_fitted,
     publish,
     shell_of,
@@ -21,7 +23,9 @@ from skebm.estimators._published import (
     warn_untrusted,
 )
 from skebm.estimators._stored import StoredEstimator
+from skebm.estimators._tables import see
 from skebm.evaluation import OOD_SCORES, conformal_p_values
+from skebm.evaluation.outliers._detector import warn_if_unresolved
 from skebm.exceptions import NormalizerWarning, TrainingWarning
 from skebm.models import MAX_R_HAT, FittedModel
 from skebm.objectives import Objective
@@ -92,8 +96,6 @@ class BaseEBM(StoredEstimator):
     verbose = 0
 
     _stored_types: ClassVar[dict] = {"_fitted": FittedModel, "_reader": TableReader}
-    #: Whether `ood_scores` takes rows with missing entries.
-    _scores_incomplete_rows: ClassVar[bool] = False
 
     network_ = of_fitted("network_", lambda fitted: fitted.network)
     reference_ = of_fitted("reference_", lambda fitted: fitted.reference)
@@ -124,6 +126,7 @@ class BaseEBM(StoredEstimator):
     def offset_(self):
         """The threshold of `ood_scores`, by ``contamination`` and ``ood_score``."""
         check_is_fitted(self, "network_")
+        check_changed(self, "contamination", "ood_score")
         threshold = self._fitted.detector.threshold(self.ood_score, self.contamination)
         self._warn_if_untrusted()
         return threshold
@@ -141,7 +144,7 @@ class BaseEBM(StoredEstimator):
         energy : ndarray of shape (n_samples,)
             E(x), float64, without the reference density and log Z.
         """
-        table = self._read(X)
+        table = self._read(X, allow_nan=True)
         return self._fitted.energy(self._fitted.encoder.encode(table))
 
     def score_samples(self, X):
@@ -213,9 +216,12 @@ class BaseEBM(StoredEstimator):
         Raises
         ------
         ValueError
-            Where ``ood_score`` was changed since `fit` to one that has to be learnt.
+            Where ``ood_score`` was changed since `fit` to one that has to be learnt, or
+            is unknown.
         """
-        table = self._read(X, allow_nan=self._scores_incomplete_rows)
+        check_is_fitted(self, "network_")
+        check_changed(self, "ood_score")
+        table = self._read(X, allow_nan=True)
         scores, filled = self._fitted.outlier_scores(table, self.ood_score)
         self._warn_if_untrusted()
         self._warn_of_draws(filled)
@@ -227,7 +233,8 @@ class BaseEBM(StoredEstimator):
         .. math:: p(x) = \frac{1 + \#\{i: s(x_i) \le s(x)\}}{1 + n}
 
         with s the score named by ``ood_score`` and :math:`x_i` the calibration rows.
-        For a new row of their distribution, :math:`P(p \le \alpha) \le \alpha`.
+        For a new row of their distribution, :math:`P(p \le \alpha) \le \alpha`, for
+        each :math:`\alpha` that n rows resolve, from 1 / (n + 1) on.
 
         Parameters
         ----------
@@ -235,8 +242,10 @@ class BaseEBM(StoredEstimator):
             Rows.
         calibration : array-like of shape (n, n_features), default=None
             Normal rows that `fit` has not seen, for which the statement is exact. None
-            takes the rows that `fit` held out; they also chose the epoch to stop at,
-            which is a small departure.
+            takes the rows that `fit` held out and, where these are fewer than 300, the
+            training rows as well, each scored as if it had been left out. Then the
+            statement holds nearly: rows held out also chose the epoch to stop at, and
+            leaving a row out is an approximation.
 
         Returns
         -------
@@ -248,15 +257,26 @@ class BaseEBM(StoredEstimator):
         ValueError
             Where no rows were held out and none are given.
 
+        Warns
+        -----
+        skebm.exceptions.CalibrationWarning
+            Where ``contamination`` is below 1 / (n + 1), so that no p-value is as low.
+
         References
         ----------
         Bates et al. Testing for outliers with conformal p-values. Annals of Statistics
         51, 2023.
         """
+        check_is_fitted(self, "network_")
+        check_changed(self, "contamination")
         scores = self.ood_scores(X)
         if calibration is not None:
-            return conformal_p_values(scores, self.ood_scores(calibration))
-        return self._fitted.detector.p_values(self.ood_score, scores)
+            others = self.ood_scores(calibration)
+            warn_if_unresolved(self.contamination, len(others))
+            return conformal_p_values(scores, others)
+        return self._fitted.detector.p_values(
+            self.ood_score, scores, self.contamination
+        )
 
     def impute(self, X, strategy="mean", random_state=None):
         """Fill missing entries from their conditional distribution given the others.
@@ -279,9 +299,9 @@ class BaseEBM(StoredEstimator):
 
         Returns
         -------
-        X_filled : ndarray or data frame of shape (n_samples, n_features)
-            Observed entries as they are; a data frame where `fit` saw one that has
-            columns of categories.
+        X_filled : array or data frame of shape (n_samples, n_features)
+            Observed entries as they are. A data frame comes back as one of its library,
+            with its labels of rows, names, and dtypes where these hold the values.
 
         Warns
         -----
@@ -300,24 +320,28 @@ class BaseEBM(StoredEstimator):
         else:
             filled = self._fitted.impute(table, strategy)
         self._warn_of_draws(filled)
-        return self._reader.write(filled.table)
+        return self._reader.write(filled.table, like=X)
 
     # ------------------------------------------------------------------ asking
 
-    def _read(self, X, *, allow_nan=False):
+    def _read(self, X, **options):
         """Return rows as numbers and category indices."""
         check_is_fitted(self, "network_")
-        return self._reader.read(self, X, allow_nan=allow_nan)
+        return self._reader.read(self, X, **options)
 
     def _read_given(self, given):
-        """Return rows of which at least one misses an entry."""
-        table = self._read(given, allow_nan=True)
+        """Return given rows as a table of all columns, and as numbers; None of None."""
+        if given is None:
+            return None, None
+        like = whole_rows(self, given, self._reader.written_like())
+        table = self._read(like, allow_nan=True)
         if not np.isnan(table).any():
             raise ValueError(
                 "The 'given' parameter holds no NaN, so that there is nothing to draw. "
-                "Put NaN into the columns that are to be drawn."
+                "Put NaN into the columns that are to be drawn, or leave them out of a "
+                "dict or data frame."
             )
-        return table
+        return like, table
 
     def _draw(self, n_samples, rng, given=None, log_tilt=None):
         """Draw from p(x) exp(log_tilt(x)), up to scale; or complete given rows so."""
@@ -343,8 +367,10 @@ class BaseEBM(StoredEstimator):
         reader, table = TableReader.learn(shell, X, **options)
         return Read(reader, shell, table)
 
-    def _known_columns(self, X, **options):
-        """Read a table with the columns of `fit`."""
+    def _known_columns(self, X, *, categorical_features, as_float64=False, **options):
+        """Read a table with the columns of `fit`, whose options must be the same."""
+        X = see(X)
+        self._reader.check_options(X, categorical_features, as_float64)
         return Read(self._reader, self, self._reader.read(self, X, **options))
 
     def _progress(self, X, y, task, read, **learnt):
@@ -358,8 +384,7 @@ class BaseEBM(StoredEstimator):
 
     def _publish(self, fitted, read, **learnt):
         """Assign the results of a fit, all at once; warn of interrupts and of log Z."""
-        publish(self, read, **learnt)
-        self._fitted, self._reader = fitted, read.reader
+        publish(self, read, _fitted=fitted, _reader=read.reader, **learnt)
         self._warn_if_untrusted()
         for what in fitted.outcome.interruptions:
             warn_of_interrupt(what)

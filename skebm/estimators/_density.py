@@ -67,12 +67,17 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         log Z is 0, whatever is given here.
     categorical_features : "from_dtype", None or array-like, default="from_dtype"
         Columns of categories, of which the density is a probability: "from_dtype" takes
-        those of a data frame that are pandas categories, booleans or words; None takes
-        none; else a mask, numbers or names of columns.
+        those of a data frame that are categories, booleans or words; None takes none;
+        else a mask, numbers or names of columns.
     atoms : {"auto", None}, default=None
         Values of columns of numbers that have a probability of their own, beside the
         density of the others: "auto" takes those of at least a tenth of the rows that
         are five times as frequent as any other, as the zeros of a zero-inflated column.
+    sentinels : {"warn", "atom", "missing"}, default="warn"
+        What a value is that repeats (in 1 % of the rows, 5 at least) more than 20
+        interquartile ranges away from the others of its column, such as -9999: "atom" a
+        value with a probability of its own, "missing" a missing entry. "warn" names it
+        in a warning, and takes it as ``atoms`` says.
     max_iter : int or "auto", default="auto"
         Epochs; "auto" takes as many as make the recipe's steps: 3000 for NCE, else
         4000.
@@ -180,13 +185,12 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         **BaseEBM._parameter_constraints,
         "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
         "atoms": [StrOptions({"auto"}), None],
+        "sentinels": [StrOptions({"warn", "atom", "missing"})],
         **{
             name: [*BaseEBM._parameter_constraints[name], StrOptions({"auto"})]
             for name in ("learning_rate", "n_iter_no_change")
         },
     }
-
-    _scores_incomplete_rows: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -197,6 +201,7 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         *,
         categorical_features="from_dtype",
         atoms=None,
+        sentinels="warn",
         max_iter="auto",
         batch_size=100,
         batch_growth=1.0,
@@ -220,6 +225,7 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         self.normalizer = normalizer
         self.categorical_features = categorical_features
         self.atoms = atoms
+        self.sentinels = sentinels
         self.max_iter = max_iter
         self.batch_size = batch_size
         self.batch_growth = batch_growth
@@ -311,34 +317,35 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
             Number of rows; with `given`, for each of its rows.
         random_state : int, RandomState or None, default=None
             None is seeded by the system, so that two calls differ.
-        given : array-like of shape (n_given, n_features), default=None
-            Rows whose columns are held; NaN where a column is to be drawn. See
+        given : array-like of shape (n_given, n_features) or dict, default=None
+            Rows whose columns are held; NaN where a column is to be drawn. A data frame
+            may have some of the columns; a dict of columns to values is one row. See
             `impute`; a warning says where draws can't be trusted.
 
         Returns
         -------
-        X : ndarray of shape (n_samples, n_features) or (n_given * n_samples, ...)
-            In the units of the X of `fit`; those of the first given row come first.
+        X : array or data frame of shape (n_samples, n_features) or (n_given * \
+                n_samples, n_features)
+            In the units of the X of `fit`; those of the first given row come first. A
+            data frame where the given rows, or without any the X of `fit`, were one,
+            with its names, and dtypes where these hold the values. Its rows have the
+            labels of the given ones.
         """
         check_is_fitted(self, "network_")
         check_n_samples(n_samples)
         rng = private_random_state(random_state)
-        if given is not None:
-            given = self._read_given(given)
-        return self._reader.write(self._draw(n_samples, rng, given))
+        like, given = self._read_given(given)
+        return self._reader.write(self._draw(n_samples, rng, given), like)
 
     def _read_rows(self, X, sample_weight, before, min_rows):
         """Return the rows that count, with their weights."""
-        options = {"min_rows": min_rows, "allow_nan": True}
-        if before is None:
-            read = self._learn_columns(
-                X,
-                categorical_features=self.categorical_features,
-                as_float64=self.atoms is not None,
-                **options,
-            )
-        else:
-            read = self._known_columns(X, **options)
+        read = (self._learn_columns if before is None else self._known_columns)(
+            X,
+            categorical_features=self.categorical_features,
+            as_float64=self.atoms is not None,
+            min_rows=min_rows,
+            allow_nan=True,
+        )
         table, _, weight = keep_weighted(read.table, None, sample_weight, min_rows)
         table, weight = keep_observed(table, weight, read.names, min_rows)
         return replace(read, table=table, weight=weight)
@@ -348,7 +355,8 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         specification = Specification.of(self, read.table.shape[1], coarse_to_fine=True)
         rng = private_random_state(self.random_state)
         if before is None:
-            encoder, tie_scale = self._fit_encoder(read), None
+            linear = specification.reference.has_units
+            encoder, tie_scale = self._fit_encoder(read, linear=linear), None
         else:
             encoder, tie_scale = before.encoder, before.assembly.tie_scale
         rows = TrainingRows.of(
@@ -363,13 +371,15 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
             specification = check_goes_on(before, specification, rows.z, read.names)
         return Task(specification, rows, specification.objective), encoder, rng
 
-    def _fit_encoder(self, read):
+    def _fit_encoder(self, read, **options):
         return TableEncoder.fit(
             read.table,
             read.weight,
             categories=read.reader.categories,
             find_atoms=self.atoms is not None,
+            sentinels=self.sentinels,
             names=read.names,
+            **options,
         )
 
     def __sklearn_tags__(self):

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from numbers import Real
 from typing import ClassVar
 
 import numpy as np
-import torch
 from scipy.special import softmax
 from sklearn.utils.validation import check_is_fitted
 
 from skebm.estimators._base import BaseEBM, with_gradients
 from skebm.estimators._class_labels import (
     ClassLabelsMixin,
-    Labeled,
     check_labels,
-    class_weights,
     known_indices,
     learn_classes,
     requested_indices,
@@ -24,17 +21,12 @@ from skebm.estimators._class_labels import (
 from skebm.estimators._input import (
     TableReader,
     check_n_samples,
-    keep_weighted,
     private_random_state,
 )
+from skebm.estimators._joint_plan import keep_labeled, plan_training
 from skebm.estimators._published import warn_of_interrupt
-from skebm.evaluation import AutoNormalizer
 from skebm.models import (
     FittedModel,
-    Specification,
-    Task,
-    TrainingRows,
-    check_goes_on,
     fit,
     fit_pass,
     go_on,
@@ -42,18 +34,10 @@ from skebm.models import (
     has_held_out_labels,
     keep_all,
     labeled_split,
-    plan_joint,
 )
-from skebm.semi_supervised import SemiSupervision, TermWeights
-from skebm.tables import TableEncoder, encode_known
+from skebm.semi_supervised import SemiSupervision
+from skebm.tables import encode_known
 from skebm.utils._sklearn import Interval, StrOptions, with_callbacks
-
-#: Steps of a fit whose `max_iter` is "auto".
-N_AUTO_STEPS = 1200
-#: Least scale of a column, as a share of its range.
-RANGE_SHARE = 0.5
-#: Beyond, annealing would take longer than all the rest of the fit.
-MAX_ANNEALED_COLUMNS = 128
 
 
 class JEMClassifier(ClassLabelsMixin, BaseEBM):
@@ -183,6 +167,7 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         "vat_radius": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
         "balance_weight": [Interval(Real, 0, None, closed="left")],
         "stacking": ["boolean"],
+        "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
         "class_weight": [dict, StrOptions({"balanced"}), None],
         "unlabeled": "no_validation",
     }
@@ -194,6 +179,7 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         reference="gmm",
         normalizer="auto",
         *,
+        categorical_features="from_dtype",
         classification_weight=10.0,
         graph_weight="auto",
         prediction_entropy_weight=3.0,
@@ -224,6 +210,7 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         self.network = network
         self.reference = reference
         self.normalizer = normalizer
+        self.categorical_features = categorical_features
         self.classification_weight = classification_weight
         self.graph_weight = graph_weight
         self.prediction_entropy_weight = prediction_entropy_weight
@@ -283,16 +270,19 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         fraction = self.validation_fraction
         by_labels = has_held_out_labels(indices, len(classes), fraction)
         split = self._split(indices, by_labels)
-        plan = self._plan(labeled.read, indices, classes, before, split)
-        task, learnt = replace(plan.task, by_labels=by_labels), plan.learnt(classes)
+        known = None if before is None else self._semi_supervision
+        plan = plan_training(self, labeled.read, indices, classes, before, known, split)
+        task = replace(plan.task, by_labels=by_labels)
+        learnt = plan.learnt(classes, labeled.read)
         progress = self._progress(X, y, task, labeled.read, **learnt)
         if before is None:
             fitted = fit(task, plan.encoder, plan.rng, progress.on_epoch)
         else:
             fitted = go_on(before, task, plan.rng, progress.on_epoch)
         progress.end()
-        known = {"transduction_": self._transduce(labeled, task.rows, fitted, classes)}
-        return self._publish(fitted, labeled.read, **learnt, **known)
+        transduced = self._transduce(labeled, fitted, classes, learnt["temperature_"])
+        learnt["transduction_"] = transduced
+        return self._publish(fitted, labeled.read, **learnt)
 
     @with_gradients
     def partial_fit(self, X, y, classes=None, sample_weight=None):
@@ -326,12 +316,16 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         known = None if before is None else self.classes_
         classes = learn_classes(labeled.y, self.unlabeled, classes, known)
         indices = known_indices(labeled.y, self.unlabeled, classes)
-        plan = self._plan(labeled.read, indices, classes, before, keep_all)
+        known = None if before is None else self._semi_supervision
+        plan = plan_training(
+            self, labeled.read, indices, classes, before, known, keep_all
+        )
         if before is None:
             fitted = fit_pass(plan.task, plan.encoder, plan.rng)
         else:
             fitted = go_on_pass(before, plan.task, plan.rng)
-        return self._publish(fitted, labeled.read, **plan.learnt(classes))
+        learnt = plan.learnt(classes, labeled.read)
+        return self._publish(fitted, labeled.read, **learnt)
 
     def sample(self, n_samples=1, random_state=None, *, y=None, given=None):
         """Draw rows and their classes.
@@ -347,32 +341,36 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
             None is seeded by the system, so that two calls differ.
         y : label, array-like of shape (n_samples,), or None, default=None
             Class of all rows, or of each; with `given`, of all.
-        given : array-like of shape (n_given, n_features), default=None
-            Rows whose columns are held; NaN where a column is to be drawn.
+        given : array-like of shape (n_given, n_features) or dict, default=None
+            Rows whose columns are held; NaN where a column is to be drawn. A data frame
+            may have some of the columns; a dict of columns to values is one row.
 
         Returns
         -------
-        X : ndarray of shape (n_samples, n_features) or (n_given * n_samples, ...)
-            In the units of the X of `fit`; those of the first given row come first.
+        X : array or data frame of shape (n_samples, n_features) or (n_given * \
+                n_samples, n_features)
+            In the units of the X of `fit`, as `EBMDensityEstimator.sample` has them;
+            those of the first given row come first.
         y : ndarray of shape (n_samples,) or (n_given * n_samples,)
         """
         check_is_fitted(self, "network_")
         check_n_samples(n_samples)
         rng = private_random_state(random_state)
-        if given is not None:
-            given = self._read_given(given)
-            if np.ndim(y):
-                raise ValueError(
-                    "With 'given', the 'y' parameter must be one class, of all rows. "
-                    f"Got {len(y)} of them."
-                )
+        like, given = self._read_given(given)
+        if given is not None and np.ndim(y):
+            raise ValueError(
+                "With 'given', the 'y' parameter must be one class, of all rows. "
+                f"Got {len(y)} of them."
+            )
         if y is None:
             X = self._draw(n_samples, rng, given)
-            logits = self._fitted.logits(self._fitted.encoder.encode(X))
+            z = self._fitted.encoder.encode(X)
+            logits = self._fitted.class_logits(z, self.temperature_)
             probability = softmax(logits / self.temperature_, axis=1)
             cumulated = probability.cumsum(axis=1)
             indices = (cumulated < rng.uniform(size=(len(X), 1))).sum(axis=1)
-            return X, self.classes_[np.minimum(indices, len(self.classes_) - 1)]
+            indices = np.minimum(indices, len(self.classes_) - 1)
+            return self._reader.write(X, like), self.classes_[indices]
         n_rows = n_samples * (1 if given is None else len(given))
         indices = requested_indices(y, n_rows, self.classes_)
         X = np.empty((n_rows, self.n_features_in_))
@@ -380,17 +378,21 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
             rows = indices == k
             n = rows.sum() if given is None else n_samples
             X[rows] = self._draw(n, rng, given, self._class_tilt(k))
-        return X, self.classes_[indices]
+        return self._reader.write(X, like), self.classes_[indices]
 
     def _class_tilt(self, k):
         """Return log p(k|x), as a function of standardised rows."""
-        model, temperature = self._fitted.energy_model, self.temperature_
-        return lambda z: torch.log_softmax(model.logits(z) / temperature, dim=1)[:, k]
+        logits_of, temperature = (
+            self._fitted.energy_model.class_logits,
+            self.temperature_,
+        )
+        return lambda z: (logits_of(z) / temperature).log_softmax(dim=1)[:, k]
 
     def _logits(self, X):
-        """Return the logits of the classes, of rows without missing entries."""
-        table = self._read(X)
-        return self._fitted.logits(self._fitted.encoder.encode(table))
+        """Return the logits of the classes; unknown categories count as missing."""
+        table = self._read(X, allow_nan=True, handle_unknown="missing")
+        z = self._fitted.encoder.encode(table)
+        return self._fitted.class_logits(z, self.temperature_)
 
     # ------------------------------------------------------------------ training
 
@@ -401,69 +403,24 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
                 f"{type(self).__name__} requires y to be passed, but the target y is "
                 "None."
             )
-        if before is None:
-            read = self._learn_columns(X, min_rows=min_rows)
-        else:
-            read = self._known_columns(X, min_rows=min_rows)
+        read = (self._learn_columns if before is None else self._known_columns)(
+            X,
+            categorical_features=self.categorical_features,
+            min_rows=min_rows,
+            allow_nan=True,
+        )
         check_labels(y, read.table)
-        table, labels, weight = keep_weighted(read.table, y, sample_weight, min_rows)
-        return Labeled(replace(read, table=table, weight=weight), labels, read.table, y)
+        return keep_labeled(read, y, sample_weight, min_rows)
 
-    def _plan(self, read, indices, classes, before, split):
-        """Return the plan of a training: task, encoder and semi-supervision."""
-        specification = Specification.of(
-            self,
-            read.table.shape[1],
-            len(classes),
-            n_auto_steps=N_AUTO_STEPS,
-            auto_normalizer=AutoNormalizer(max_features=MAX_ANNEALED_COLUMNS),
-        )
-        rng = private_random_state(self.random_state)
-        encoder, tie_scale = None, None
-        if before is not None:
-            encoder, tie_scale = before.encoder, before.assembly.tie_scale
-        else:
-            options = {"range_share": RANGE_SHARE, "names": read.names}
-            encoder = TableEncoder.fit(read.table, read.weight, **options)
-        rows = TrainingRows.of(
-            encoder,
-            read.table,
-            rng,
-            split=split,
-            y=indices,
-            sample_weight=read.weight,
-            tie_scale=tie_scale,
-        )
-        if before is not None:
-            specification = check_goes_on(before, specification, rows.z, read.names)
-        terms = self._term_weights(class_weights(self.class_weight, indices, classes))
-        known = None if before is None else self._semi_supervision
-        task, learnt = plan_joint(specification, rows, terms, known, rng)
-        return _Plan(task, encoder, learnt, rng)
-
-    def _term_weights(self, class_weights):
-        return TermWeights(
-            classification=self.classification_weight,
-            graph=self.graph_weight,
-            prediction_entropy=self.prediction_entropy_weight,
-            vat=self.vat_weight,
-            vat_radius=self.vat_radius,
-            balance=self.balance_weight,
-            stacking=self.stacking,
-            class_weights=class_weights,
-        )
-
-    def _transduce(self, labeled, rows, fitted, classes):
+    def _transduce(self, labeled, fitted, classes, temperature):
         """Return the classes of all rows: the label where there is one, else predicted.
 
         None where a KeyboardInterrupt comes.
         """
-        z, y = rows.z.numpy(), rows.y
         try:
-            if len(z) < len(labeled.all_rows):  # some have no weight
-                z = fitted.encoder.encode(labeled.all_rows)
-                y = encode_known(labeled.all_y, self.unlabeled, classes)
-            predicted = fitted.logits(z).argmax(axis=1)
+            z = fitted.encoder.encode(labeled.all_rows)
+            y = encode_known(labeled.all_y, self.unlabeled, classes)
+            predicted = fitted.class_logits(z, temperature).argmax(axis=1)
         except KeyboardInterrupt:
             warn_of_interrupt("the labelling of the rows; transduction_ is None")
             return None
@@ -474,25 +431,3 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         if not self.early_stopping or not (by_labels or self.objective is not None):
             return keep_all
         return labeled_split(indices, self.validation_fraction, by_labels)
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """A training, and what was learnt for it beforehand."""
-
-    task: Task
-    encoder: TableEncoder
-    semi_supervision: SemiSupervision
-    rng: np.random.RandomState
-
-    def learnt(self, classes):
-        """Return the attributes of the estimator that were learnt, by name."""
-        learnt = self.semi_supervision
-        return {
-            "classes_": classes,
-            "role_weights_": learnt.role_weights,
-            "temperature_": learnt.temperature,
-            "class_shares_": learnt.class_priors,
-            "vat_radius_": learnt.radius,
-            "_semi_supervision": learnt,
-        }

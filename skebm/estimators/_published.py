@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+import signal
+import threading
 from dataclasses import dataclass, field
 from typing import Any
 
 from skebm.exceptions import NormalizerWarning, TrainingWarning
 from skebm.utils import warn_user
+from skebm.utils._sklearn import validate_parameter_constraints
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,12 +63,37 @@ def of_fitted(name, read):
     return property(get)
 
 
-def publish(estimator, read, **learnt):
-    """Assign the columns of a table, and what was learnt, to an estimator."""
-    for name, value in {**read.columns(), **learnt}.items():
-        setattr(estimator, name, value)
-    if read.names is None and hasattr(estimator, "feature_names_in_"):
-        del estimator.feature_names_in_
+def publish(estimator, read, forget=(), **learnt):
+    """Assign the columns of a table, and what was learnt, to an estimator, as a whole.
+
+    Attributes of names in ``forget`` are deleted, as names of columns that the table
+    lacks.
+    """
+    values = {**read.columns(), **learnt}
+    obsolete = {"feature_names_in_", *forget} & vars(estimator).keys() - values.keys()
+    with InterruptsHeld():
+        for name, value in values.items():
+            setattr(estimator, name, value)
+        for name in obsolete:
+            delattr(estimator, name)
+
+
+class InterruptsHeld:
+    """Context that holds SIGINT back until its end; of the main thread only."""
+
+    def __enter__(self):
+        self._arrived, self._before = [], None
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.getsignal(signal.SIGINT)
+        if self._before is not None:  # None: a handler that Python did not set
+            signal.signal(signal.SIGINT, lambda *event: self._arrived.append(event))
+
+    def __exit__(self, *error):
+        if self._before is None:
+            return
+        signal.signal(signal.SIGINT, self._before)
+        if self._arrived and callable(self._before):
+            self._before(*self._arrived[0])
 
 
 def warn_untrusted(estimate, remedy):
@@ -93,3 +121,12 @@ def warn_unnormalized():
 def warn_of_interrupt(what):
     """Warn that a KeyboardInterrupt ended something."""
     warn_user(f"A KeyboardInterrupt ended {what}.", TrainingWarning)
+
+
+def check_changed(estimator, *names):
+    """Check options that may be changed after `fit`, when they are used."""
+    constraints = {name: estimator._parameter_constraints[name] for name in names}
+    values = {name: getattr(estimator, name) for name in names}
+    validate_parameter_constraints(
+        constraints, values, caller_name=type(estimator).__name__
+    )

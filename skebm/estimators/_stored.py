@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from typing import ClassVar
 
@@ -76,7 +76,7 @@ class StoredEstimator(CallbackSupportMixin, BaseEstimator):
     def __setstate__(self, state):
         state = _upgraded(dict(state), type(self).__name__)
         for name, kind in self._stored_types.items():
-            if state.get(name) is not None:
+            if isinstance(state.get(name), Mapping):  # codecs were stored as they are
                 state[name] = kind.from_arrays(state[name])
         super().__setstate__(state)
 

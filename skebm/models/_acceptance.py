@@ -30,7 +30,10 @@ def check_finite(fitted: FittedModel, task: Task) -> FittedModel:
         Where an output of its net is not finite at a row that was trained on.
     """
     z = np.nan_to_num(task.rows.z[:MAX_HELD_OUT].numpy())
-    if np.isfinite(fitted.logits(z)).all():
+    outputs = fitted.net_energy(z)
+    if fitted.specification.n_outputs > 1:
+        outputs = fitted.class_logits(z, 1.0)
+    if np.isfinite(outputs).all():
         return fitted
     raise _diverged(fitted, "whose outputs are not finite")
 

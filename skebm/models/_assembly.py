@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from skebm.models._class_features import above_categories, n_inputs
 from skebm.models._missing import fit_reference, fitted_proposal
 from skebm.models._rows import TrainingRows
 from skebm.models._task import Task
@@ -92,7 +93,11 @@ class Assembly:
         """Return a run of a net built anew, to be restored to a snapshot."""
         device = torch.device(self.device)
         with isolated_rng(0, device):
-            network = build_network(self.network, self.n_features, self.n_outputs)
+            width = n_inputs(self.encoder, self.n_outputs)
+            network = build_network(self.network, width, self.n_outputs)
+            network = above_categories(
+                network, self.encoder, self.reference, self.n_outputs
+            )
             return self.start_run(network.to(device), objective)
 
     def random_layers(self, seed: int) -> AbstractContextManager[None]:
@@ -136,24 +141,24 @@ def assemble(
     """
     specification, rows = task.specification, task.rows
     device = specification.torch_device
+    n_outputs = specification.n_outputs
+    width = n_inputs(encoder, n_outputs)
     with isolated_rng(draw_seed(rng), device):
-        network = build_network(
-            specification.network, rows.n_features, specification.n_outputs
-        )
-        is_random = draws_globally(network, rows.n_features)
+        network = build_network(specification.network, width, n_outputs)
+        is_random = draws_globally(network, width)
     network = network.to(device)
     unfitted = specification.reference if reference is None else reference
     unfitted = unfitted.in_units(encoder.location, encoder.scale)
     if is_normalized(network):
         unfitted = unfitted.for_normalized()
-    density = _fit_reference(unfitted, rows, rng, specification.verbose)
+    density = _fit_reference(unfitted, rows, rng, specification.verbose).to(device)
     assembly = Assembly(
         encoder=encoder,
         tie_scale=rows.tie_scale,
-        reference=density.to(device),
+        reference=density,
         unfitted_reference=specification.reference,
         network=specification.network,
-        n_outputs=specification.n_outputs,
+        n_outputs=n_outputs,
         critic_scale=specification.critic_scale,
         averaging=specification.weight_averaging,
         seed=draw_seed(rng),
@@ -162,6 +167,7 @@ def assemble(
     )
     if task.prepare is not None:
         task.prepare(network)
+    network = above_categories(network, encoder, density, n_outputs).to(device)
     with isolated_rng(draw_seed(rng), device):
         return assembly, assembly.start_run(network, task.objective)
 

@@ -93,14 +93,14 @@ class Marginals:
 def log_marginals(model: TableModel, z: Array) -> Marginals:
     """Return the marginal log densities of standardised rows with missing entries."""
     level = model.log_normalizer
-    log_scale = np.log(model.encoder.scale)
+    jacobian = model.encoder.log_jacobian(torch.from_numpy(z)).numpy()
     result = Marginals(np.empty(len(z)))
     for row in conditionals(model, z):
         observed = ~np.isnan(z[row.number])
         if level is not None and not observed.any():
             result.log_prob[row.number] = 0.0
             continue
-        score = row.log_reference - log_scale[observed].sum() - (level or 0.0)
+        score = row.log_reference + jacobian[row.number] - (level or 0.0)
         if np.isfinite(score):
             estimate = row.log_normalizer(row.generator())
             score += estimate.log_normalizer
@@ -130,7 +130,9 @@ def impute(model: TableModel, X: Array, strategy: str) -> Filled:
         value = draws.mean() if strategy == "mean" else draws.median()
         for k in np.flatnonzero(by_mode[missing]).tolist():
             value[k] = draws.mode(k)
-        return value[None], draws.r_hat
+        columns = np.flatnonzero(missing)
+        taken = model.encoder.nearest_values(value[None].cpu().numpy(), columns)
+        return torch.from_numpy(taken), draws.r_hat
 
     return _fill(model, X, 1, summary)
 
@@ -179,7 +181,7 @@ def draw(
         z = cast(Any, energy_model.network).sample(n_samples, generator)
     else:
         z = _draw_annealed(energy_model, n_samples, log_tilt, generator)
-    return model.encoder.decode(z.cpu().numpy())
+    return model.encoder.draws(z.cpu().numpy())
 
 
 def conditionals(
@@ -203,6 +205,7 @@ def _fill(
     log_tilt: LogTilt | None = None,
 ) -> Filled:
     """Return every row ``n_copies`` times, its missing entries filled."""
+    X = model.encoder.without_codes(X)
     filled = Filled(np.repeat(X, n_copies, axis=0))
     is_missing = np.isnan(X)
     incomplete = np.flatnonzero(is_missing.any(axis=1))
@@ -222,7 +225,7 @@ def _in_units(
     """Return points of a row's free columns as its missing values, in units of X."""
     z = np.zeros((len(x), len(missing)))
     z[:, row.x.isnan().cpu().numpy()] = x.cpu().numpy()
-    return torch.from_numpy(model.encoder.decode(z)[:, missing]).to(x.device)
+    return torch.from_numpy(model.encoder.draws(z)[:, missing]).to(x.device)
 
 
 def _draw_annealed(

@@ -62,7 +62,7 @@ def fit(
     DivergenceError
         Where training can't be brought back from a divergence.
     """
-    calibration = _calibration(task, rng)
+    calibration = _calibration(task, rng, trains_reference=True)
     assembly, run = assemble(task, encoder, rng)
 
     def train_from(reference: Reference) -> Trained:
@@ -96,7 +96,8 @@ def fit_pass(
 ) -> FittedModel:
     """Fit a model by one pass over rows, at a constant rate."""
     trained = train_pass(task, *assemble(task, encoder, rng), rng, (0.0, 1.0))
-    return check_finite(_fitted(task, trained, _calibration(task, rng)), task)
+    calibration = _calibration(task, rng, trains_reference=True)
+    return check_finite(_fitted(task, trained, calibration), task)
 
 
 def go_on_pass(
@@ -145,8 +146,10 @@ def check_goes_on(
     return replace(specification, objective=objective)
 
 
-def _calibration(task: Task, rng: np.random.RandomState) -> Calibration:
-    return Calibration(task.rows.kept(rng), draw_seed(rng))
+def _calibration(
+    task: Task, rng: np.random.RandomState, *, trains_reference: bool = False
+) -> Calibration:
+    return Calibration(task.rows.kept(rng, trains_reference), draw_seed(rng))
 
 
 def _fitted(

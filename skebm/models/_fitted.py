@@ -20,8 +20,10 @@ from skebm.evaluation import (
 from skebm.evaluation.outliers._detector import OutlierDetector, scores_to_fit
 from skebm.models import _conditioning, _missing
 from skebm.models._assembly import Assembly
-from skebm.models._calibration import Calibration
+from skebm.models._calibration import Calibration, CalibrationRows
+from skebm.models._completions import mean_over_completions
 from skebm.models._conditioning import Filled, LogTilt, Marginals
+from skebm.models._energies import marginal_energies
 from skebm.models._outcome import Outcome
 from skebm.models._specification import Specification
 from skebm.models._state import from_arrays, to_arrays
@@ -107,16 +109,41 @@ class FittedModel:
     # ------------------------------------------------------------------ rows
 
     def energy(self, z: Array) -> NDArray[np.float64]:
-        """Return E of rows (n, n_features), in nats."""
-        return self._by_batches(self._energy, z)
+        """Return E of rows (n, n_features), in nats; NaN is marginalised."""
+        missing = np.isnan(z).any(axis=1)
+        if not missing.any():
+            return self._by_batches(self._energy, z)
+        energy = np.empty(len(z))
+        if not missing.all():
+            energy[~missing] = self._by_batches(self._energy, z[~missing])
+        energy[missing] = marginal_energies(self, z[missing])
+        return energy
 
     def net_energy(self, z: Array) -> NDArray[np.float64]:
         """Return E at the points z, without a mean over their cells."""
         return self._by_batches(lambda x: self.energy_model.energy(x).double(), z)
 
-    def logits(self, z: Array) -> NDArray[np.float64]:
-        """Return the outputs of the net for rows, (n, n_outputs)."""
-        return self._by_batches(self.energy_model.logits, z)
+    def class_logits(self, z: Array, temperature: float) -> NDArray[np.float64]:
+        r"""Return logits g of rows, (n, n_outputs), with p(y|x) = softmax(g / T).
+
+        Of a row with missing entries they are T log p(y|x_O), with
+
+        .. math:: p(y | x_O) = E_{p(x_M | x_O)}[p(y | x_O, x_M)]
+        """
+        logits_of, missing = self.energy_model.class_logits, np.isnan(z).any(axis=1)
+        if not missing.any():
+            return self._by_batches(logits_of, z)
+        logits = np.empty((len(z), self.specification.n_outputs))
+        if not missing.all():
+            logits[~missing] = self._by_batches(logits_of, z[~missing])
+
+        def probability(rows: Tensor) -> Tensor:
+            return (logits_of(rows).double() / temperature).softmax(1)
+
+        with torch.no_grad():
+            mean = mean_over_completions(self, z[missing], probability, logits.shape[1])
+        logits[missing] = temperature * np.log(mean)
+        return logits
 
     def log_prob(self, z: Array) -> Marginals:
         """Return log p of rows, in nats and the units of X; NaN is marginalised."""
@@ -132,6 +159,7 @@ class FittedModel:
 
     def outlier_scores(self, X: Array, name: str) -> tuple[Array, Filled]:
         """Return the scores of rows of a table, and how missing entries were filled."""
+        X = self.encoder.without_codes(X)
         kind, scored = self.detector.score(name), self._scored_model()
 
         def score(table: Array) -> NDArray[np.float64]:
@@ -197,14 +225,12 @@ class FittedModel:
             print(f"{estimate}, {time.perf_counter() - start:.1f} seconds")
         return estimate
 
-    def fit_outlier_scores(
-        self, train: Array, held_out: Array | None, seed: int
-    ) -> OutlierDetector:
+    def fit_outlier_scores(self, rows: CalibrationRows, seed: int) -> OutlierDetector:
         """Return the outlier scores that are free, and the one that was asked for."""
         return OutlierDetector.fit(
-            self._scored_model(),
-            train,
-            held_out,
+            self._scored_model(rows.trains_reference),
+            rows.train,
+            rows.held_out,
             scores_to_fit(self.specification.ood_score),
             seed=seed,
             device=self.device,
@@ -235,14 +261,13 @@ class FittedModel:
 
     def _log_density(self) -> Callable[[Tensor], Tensor]:
         """Return log p in nats and the units of X, a function of complete rows."""
-        level, jacobian = self.log_normalizer or 0.0, self.encoder.log_jacobian
-        model = self.energy_model
+        level, model = self.log_normalizer or 0.0, self.energy_model
 
         def standardized(z: Tensor) -> Tensor:
             return model.log_prob_unnormalized(z).double() - level
 
         log_mass = self.encoder.log_mass(standardized)
-        return lambda z: log_mass(z) + jacobian
+        return lambda z: log_mass(z) + self.encoder.log_jacobian(z)
 
     def _energy(self, z: Tensor) -> Tensor:
         """Return E; over a cell, -log of the mean of exp(-E) under the reference."""
@@ -252,8 +277,10 @@ class FittedModel:
         log_mass = self.encoder.log_mass(model.log_prob_unnormalized)
         return self.encoder.log_mass(self.reference.log_prob)(z) - log_mass(z)
 
-    def _scored_model(self) -> ScoredModel:
-        return ScoredModel(self.energy_model, self._log_density(), self._energy)
+    def _scored_model(self, trains_reference: bool = False) -> ScoredModel:
+        return ScoredModel(
+            self.energy_model, self._log_density(), self._energy, trains_reference
+        )
 
     def _by_batches(
         self, function: Callable[[Tensor], Tensor], z: Array

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from torch import nn
 
+from skebm.models._class_features import class_features
 from skebm.models._rows import TrainingRows
 from skebm.models._specification import Specification
 from skebm.models._task import Task
@@ -17,11 +18,13 @@ from skebm.semi_supervised import (
     TermWeights,
     labeled_per_step,
 )
+from skebm.tables import TableEncoder
 
 
 def plan_joint(
     specification: Specification,
     rows: TrainingRows,
+    encoder: TableEncoder,
     terms: TermWeights,
     known: SemiSupervision | None,
     rng: np.random.RandomState,
@@ -34,6 +37,9 @@ def plan_joint(
         The options; the net has an output a class.
     rows : TrainingRows
         With class indices.
+    encoder : TableEncoder
+        Of the table. Neighbours and small nets take its categories as indicators, and
+        the mean where an entry is missing.
     terms : TermWeights
         Weights of the terms of the objective.
     known : SemiSupervision or None
@@ -43,7 +49,8 @@ def plan_joint(
     """
     assert rows.y is not None
     builder, n_classes = resolve_network(specification.network), specification.n_outputs
-    n_members = count_members(builder, rows.n_features, n_classes)
+    x = class_features(encoder, rows.z)
+    n_members = count_members(builder, x.shape[1], n_classes)
     n_steps = specification.n_steps(len(rows.train))
     if known is None:
         training = NetTraining(
@@ -52,13 +59,13 @@ def plan_joint(
             n_steps,
             specification.torch_device,
         )
-        table = LabeledTable(rows.z, rows.y, rows.weight, rows.train)
+        table = LabeledTable(x, rows.y, rows.weight, rows.train)
         learnt, label_graph = SemiSupervision.learn(
             table, n_classes, terms, training, rng
         )
-        graph = learnt.row_graph(label_graph, len(rows.z), n_members)
+        graph = learnt.row_graph(label_graph, len(x), n_members)
     else:
-        learnt, given = known.with_terms(terms), (rows.z, rows.y, rows.train)
+        learnt, given = known.with_terms(terms), (x, rows.y, rows.train)
         graph = learnt.graph_of(*given, n_members=n_members, rng=rng)
     n_labels = int((rows.y[rows.train.numpy()] >= 0).sum())
     n_labeled = labeled_per_step(n_labels, n_steps, specification.batch_size)

@@ -14,6 +14,7 @@ from skebm.models._missing import completion
 from skebm.models._rows import TrainingRows
 from skebm.models._specification import Specification
 from skebm.models._task import Task
+from skebm.references import MixtureConditionals
 from skebm.training import (
     MAX_MONITORED,
     DensityMonitor,
@@ -145,7 +146,7 @@ def _monitor(task: Task, assembly: Assembly, seed: int) -> Monitor:
     weight = None if rows.weight is None else rows.weight[held_out]
     if task.by_labels:
         assert rows.y is not None
-        x = rows.z[held_out].to(assembly.device)
+        x = _completed(assembly, rows.z[held_out]).to(assembly.device)
         y = torch.from_numpy(rows.y)[held_out].to(assembly.device)
         weight = None if weight is None else weight.to(assembly.device)
         return LabelMonitor(x, y, weight)
@@ -155,6 +156,16 @@ def _monitor(task: Task, assembly: Assembly, seed: int) -> Monitor:
     if rows.z[held_out[:MAX_MONITORED]].isnan().any():
         return IncompleteRowsMonitor(*given, proposal=assembly.proposal)
     return DensityMonitor(*given)
+
+
+def _completed(assembly: Assembly, z: Tensor) -> Tensor:
+    """Return rows whose missing entries are drawn from the reference, once."""
+    if not z.isnan().any():
+        return z
+    generator = make_generator(assembly.seed, assembly.device)
+    z = z.to(assembly.device)
+    given = MixtureConditionals(assembly.proposal, z, generator)
+    return given.draw(torch.arange(len(z), device=z.device), 1, generator)[:, 0]
 
 
 def _spread_ties(x: Tensor, noise_scale: Tensor | None, seed: int) -> Tensor:

@@ -31,6 +31,15 @@ class EnsembleNetwork(Protocol):
         """Set the weights of the members, positive and of sum one."""
 
 
+class FeatureNetwork(Protocol):
+    """A net above features of the columns; ``has_features`` is True."""
+
+    inner: nn.Module
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return the features, which `inner` takes, of the rows of these points."""
+
+
 def is_normalized(network: object) -> bool:
     """Tell whether a net, or a class of nets, declares itself a log density."""
     return bool(getattr(network, "is_normalized", False))
@@ -44,6 +53,13 @@ def is_ensemble(network: object) -> bool:
 def as_ensemble(network: nn.Module) -> EnsembleNetwork | None:
     """Return the net where it is an ensemble, else None."""
     return cast(EnsembleNetwork, network) if is_ensemble(network) else None
+
+
+def as_feature_network(network: nn.Module) -> FeatureNetwork | None:
+    """Return the net where it is above features of the columns, else None."""
+    if not getattr(network, "has_features", False):
+        return None
+    return cast(FeatureNetwork, network)
 
 
 def n_members_of(network: nn.Module) -> int:

@@ -3,18 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from skebm.networks._capabilities import (
     as_ensemble,
+    as_feature_network,
     closed_form_of,
     is_ensemble,
     is_normalized,
     n_members_of,
 )
 from skebm.references import Density
+
+
+class FeatureClassifier(Protocol):
+    """Classifiers as functions of features."""
+
+    @property
+    def n_members(self) -> int:
+        """Number of classifiers."""
+
+    def member_logits(self, x: Tensor, which: slice = slice(None)) -> Tensor:
+        """Return the class logits of each member, shape (n_members, n, n_outputs)."""
+
+
+@dataclass(frozen=True, eq=False)
+class ClassifierAlone:
+    """The classifiers in a net, without a density.
+
+    Attributes
+    ----------
+    network : nn.Module
+        Takes features to logits.
+    """
+
+    network: nn.Module
+
+    @property
+    def n_members(self) -> int:
+        """Number of classifiers."""
+        return n_members_of(self.network)
+
+    def member_logits(self, x: Tensor, which: slice = slice(None)) -> Tensor:
+        """Return the class logits of each member, shape (n_members, n, n_outputs)."""
+        return member_logits(self.network, x, which)
+
+
+def member_logits(network: nn.Module, z: Tensor, which: slice) -> Tensor:
+    """Return the class logits of each member of a net, (n_members, n, n_outputs).
+
+    z has shape (n_members, n, n_inputs), for the members in `which` only; a net that is
+    no ensemble has one member.
+    """
+    ensemble = as_ensemble(network)
+    if ensemble is not None:
+        return ensemble.members(z, which)
+    return network(z.flatten(0, 1)).unflatten(0, z.shape[:2])
 
 
 class EnergyModel(nn.Module):
@@ -86,16 +134,29 @@ class EnergyModel(nn.Module):
         x has shape (n_members, n, n_features), for the members in `which` only; a net
         that is no ensemble has one member.
         """
-        z = self.reference.to_latent(x.flatten(0, 1))
-        ensemble = as_ensemble(self.network)
-        if ensemble is not None:
-            return ensemble.members(z.unflatten(0, x.shape[:2]), which)
-        return self.network(z).unflatten(0, x.shape[:2])
+        z = self.reference.to_latent(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+        return member_logits(self.network, z, which)
 
     @property
     def n_members(self) -> int:
         """Number of classifiers in the net."""
         return n_members_of(self.network)
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return what `of_features` takes: x, or features where categories are."""
+        above = as_feature_network(self.network)
+        return x if above is None else above.features(self.reference.to_latent(x))
+
+    @property
+    def of_features(self) -> FeatureClassifier:
+        """The classifiers, as functions of the features of rows."""
+        above = as_feature_network(self.network)
+        return self if above is None else ClassifierAlone(above.inner)
+
+    def class_logits(self, x: Tensor) -> Tensor:
+        """Return the logits of rows, wherever in their cells the points x are."""
+        above = as_feature_network(self.network)
+        return self.logits(x) if above is None else above.inner(self.features(x))
 
     def weigh_members(self, weights: Sequence[float]) -> None:
         """Set the weights of an ensemble's members; no other net has any."""

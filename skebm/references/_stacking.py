@@ -171,7 +171,10 @@ class GaussianMixtureReference(Reference):
     def choose_rows(
         self, x: Tensor, weight: Tensor | None, generator: torch.Generator
     ) -> tuple[Array, list[NDArray[np.int64]], int]:
-        """Return rows to fit to, the folds that are left out in turn, and a seed."""
+        """Return rows to fit to, the folds that are left out in turn, and a seed.
+
+        There is no fold where one row has nearly all of the weight.
+        """
         seed = int(torch.randint(2**31 - 1, (1,), generator=generator))
         rng = np.random.RandomState(seed)
         rows = x.double().numpy()
@@ -183,7 +186,8 @@ class GaussianMixtureReference(Reference):
         # Copies of one row go to one fold.
         fold_of_row = rng.permutation(len(rows)) % N_FOLDS
         folds = [np.flatnonzero(fold_of_row[order] == k) for k in range(N_FOLDS)]
-        folds = [fold for fold in folds if len(fold)]
+        # A fold that holds most rows, copies of one of great weight, is not left out.
+        folds = [fold for fold in folds if 0 < len(fold) <= len(order) / 2]
         return rows[order], folds if len(order) < FEW_ROWS else folds[:1], seed
 
     def fit_stack(
@@ -191,9 +195,15 @@ class GaussianMixtureReference(Reference):
     ) -> tuple[GaussianMixtureDensity, Array]:
         """Return the stacked members as one mixture, and its held-out log densities.
 
-        The members are fitted to x, and stacked by the rows that the splits hold out.
+        The members are fitted to x, and stacked by the rows that the splits hold out;
+        without splits there is one member, the Ledoit-Wolf Gaussian.
         """
         unit = column_units(x)
+        if not splits:
+            only = _fit_components(x / unit, Candidate("ledoit-wolf", 1, 0), seed)
+            weights, means, factors = _merge([(1.0, only)])
+            mixture = make_mixture(weights, means * unit, factors * unit[:, None])
+            return mixture, np.empty(0)
         splits = [(train / unit, held_out / unit) for train, held_out in splits]
         held_out, first_fits = self._score_candidates(splits, x.shape)
         log_densities = np.array(list(held_out.values()))

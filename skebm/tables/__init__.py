@@ -14,6 +14,7 @@ from skebm.tables._labels import (
     encode_labels,
     split_marker,
 )
+from skebm.tables._value_sets import ValueSets
 
 __all__ = [
     "COLUMN_KINDS",
@@ -24,6 +25,7 @@ __all__ = [
     "ColumnKind",
     "Intervals",
     "TableEncoder",
+    "ValueSets",
     "categorical_mask",
     "encode_known",
     "encode_labels",

@@ -77,6 +77,18 @@ class CategoryTable:
         """Return the number of categories of each column."""
         return [len(values) for values in self.values]
 
+    def to_arrays(self) -> dict[str, Any]:
+        """Return names and categories as lists and words."""
+        return {"names": self.names, "values": [_pack(index) for index in self.values]}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Any]) -> Self:
+        """Return the categories that `to_arrays` described."""
+        table = cls.__new__(cls)
+        table.names = list(arrays["names"])
+        table.values = [_unpack(packed) for packed in arrays["values"]]
+        return table
+
     def encode(
         self, X: pd.DataFrame, handle_unknown: str = "error", advice: str = NAME_THEM
     ) -> NDArray[np.float64]:
@@ -141,7 +153,7 @@ class CategoricalColumns:
 
     def to_arrays(self) -> dict[str, Any]:
         """Return columns, names and categories as arrays, lists and dicts."""
-        values = [_pack(index) for index in self._categories.values]
+        values = self._categories.to_arrays()["values"]
         return {"columns": self.columns, "names": self.names, "values": values}
 
     @classmethod
@@ -150,13 +162,13 @@ class CategoricalColumns:
         columns = cls.__new__(cls)
         columns.columns, columns.names = arrays["columns"], list(arrays["names"])
         of_categories = [columns.names[j] for j in columns.columns]
-        table = CategoryTable.__new__(CategoryTable)
-        table.names = of_categories
-        table.values = [_unpack(packed) for packed in arrays["values"]]
-        columns._categories = table
+        packed = {"names": of_categories, "values": arrays["values"]}
+        columns._categories = CategoryTable.from_arrays(packed)
         return columns
 
-    def encode(self, X: pd.DataFrame) -> NDArray[np.float64]:
+    def encode(
+        self, X: pd.DataFrame, handle_unknown: str = "error"
+    ) -> NDArray[np.float64]:
         """Return the frame as numbers, with indices in place of categories.
 
         float64; NaN where an entry is missing.
@@ -164,8 +176,8 @@ class CategoricalColumns:
         Raises
         ------
         ValueError, TypeError
-            Where a value is no category of its column, or another column has no
-            numbers.
+            Where a value is no category of its column, unless ``handle_unknown`` is
+            "missing"; or where another column has no numbers.
         """
         rest = np.setdiff1d(np.arange(X.shape[1]), self.columns)
         check_numbers(X.iloc[:, rest])
@@ -173,7 +185,9 @@ class CategoricalColumns:
         for j in rest:
             table[:, j] = X.iloc[:, j].to_numpy(dtype=np.float64, na_value=np.nan)
         known = X.iloc[:, self.columns]
-        table[:, self.columns] = self._categories.encode(known, advice=KNOW_THEM)
+        table[:, self.columns] = self._categories.encode(
+            known, handle_unknown, advice=KNOW_THEM
+        )
         return table
 
     def decode(self, table: NDArray[Any]) -> pd.DataFrame:
@@ -237,12 +251,16 @@ def _holds_categories(column: pd.Series) -> bool:
     if not pd.api.types.is_object_dtype(dtype):
         return pd.api.types.is_string_dtype(dtype)
     observed = column.dropna()
-    if 0 < len(observed) < len(column):  # pandas makes objects of booleans with NaN
+    if not len(observed):
+        return False
+    if all(isinstance(value, str) for value in observed):  # "1" is a word
+        return True
+    if len(observed) < len(column):  # pandas makes objects of booleans with NaN
         if all(isinstance(value, (bool, np.bool_)) for value in observed):
             return True
     try:
         observed.to_numpy().astype(np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return any(isinstance(value, str) for value in observed)
     return False
 
@@ -262,6 +280,11 @@ def _pack(index: pd.Index) -> dict[str, Any]:
     """Return an index as lists and words."""
     if isinstance(index, pd.CategoricalIndex):
         return {"categories": _pack(index.categories), "ordered": index.ordered}
+    if isinstance(index, pd.IntervalIndex):
+        ends = {"left": _pack(index.left), "right": _pack(index.right)}
+        return {**ends, "closed": index.closed}
+    if isinstance(index, (pd.DatetimeIndex, pd.TimedeltaIndex, pd.PeriodIndex)):
+        return {"values": index.asi8.tolist(), "dtype": str(index.dtype)}
     return {"values": index.tolist(), "dtype": str(index.dtype)}
 
 
@@ -271,4 +294,10 @@ def _unpack(packed: Mapping[str, Any]) -> pd.Index:
         categories = _unpack(packed["categories"])
         dtype = pd.CategoricalDtype(categories, ordered=packed["ordered"])
         return pd.CategoricalIndex(categories, dtype=dtype)
+    if "closed" in packed:
+        ends = (_unpack(packed[side]) for side in ("left", "right"))
+        return pd.IntervalIndex.from_arrays(*ends, closed=packed["closed"])
+    if packed["dtype"].startswith("period"):
+        freq = pd.PeriodDtype.construct_from_string(packed["dtype"]).freq
+        return pd.PeriodIndex.from_ordinals(packed["values"], freq=freq)
     return pd.Index(packed["values"], dtype=packed["dtype"])

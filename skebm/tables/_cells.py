@@ -189,6 +189,19 @@ class Cells:
         _, found = self._find(z)
         return self._place(z, found, uniform_like(points, generator))[0]
 
+    def spread(self, z: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
+        """Return rows moved within their cells, and the noise's log density there.
+
+        Parameters
+        ----------
+        z : Tensor of shape (n, n_features)
+            Rows; NaN stays NaN.
+        place : Tensor of shape (n, n_columns)
+            Quantiles of the noise in each cell, from 0 to 1.
+        """
+        _, found = self._find(z)
+        return self._place(z, found, place)
+
     def log_mass(
         self, log_density: Callable[[Tensor], Tensor]
     ) -> Callable[[Tensor], Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date, time, timedelta
 from typing import Any
 
 import numpy as np
@@ -12,28 +13,54 @@ from numpy.typing import NDArray
 CHUNK_ROWS = 8192
 #: Advice on missing entries, for messages.
 IMPUTE = "Impute or drop these rows first."
+#: Advice on columns that are no numbers, for messages.
+AS_CODES = (
+    "encode it first, for example by sklearn.preprocessing.OrdinalEncoder or "
+    "OneHotEncoder."
+)
+AS_DAYS = (
+    "give times as numbers in a unit of your choice, for example in days: dates by "
+    "(x - np.datetime64('2020-01-01')) / np.timedelta64(1, 'D'), durations by "
+    "x / np.timedelta64(1, 'D')."
+)
+AS_PARTS = "Complex data not supported; give real and imaginary parts as two columns."
+#: Python's and NumPy's types of dates and durations.
+TIMES = (date, time, timedelta, np.datetime64, np.timedelta64, pd.Period)
 
 
 def check_numbers(X: Any) -> None:
     """Raise ValueError or TypeError naming a column that does not hold numbers."""
-    if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "OUS":
-        X = pd.DataFrame(X, dtype=object)
+    if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "OUSmM":
+        X = pd.DataFrame(X, dtype=object if X.dtype.kind in "OUS" else None)
     if not isinstance(X, pd.DataFrame):
         return
     for j, (name, dtype) in enumerate(X.dtypes.items()):
-        if pd.api.types.is_numeric_dtype(dtype):
+        kind = getattr(dtype, "kind", None)
+        if pd.api.types.is_numeric_dtype(dtype) and kind != "c":
             continue
         problem = f"X must hold numbers. Got column {name!r} ({dtype})"
-        advice = (
-            "encode it first, for example by sklearn.preprocessing.OrdinalEncoder or "
-            "OneHotEncoder."
-        )
+        if holds_times(X.iloc[:, j]):
+            raise ValueError(f"{problem}: {AS_DAYS}")
         if not pd.api.types.is_object_dtype(dtype):
-            raise ValueError(f"{problem}: {advice}")
+            raise ValueError(f"{problem}: {AS_CODES if kind != 'c' else AS_PARTS}")
         try:
             X.iloc[:, j].to_numpy(dtype=np.float64, na_value=np.nan)
         except (TypeError, ValueError) as error:
-            raise type(error)(f"{problem}: {error}; {advice}") from error
+            raise type(error)(f"{problem}: {error}; {AS_CODES}") from error
+        except OverflowError as error:
+            raise ValueError(f"{problem}: {error}; rescale it.") from error
+
+
+def holds_times(column: pd.Series) -> bool:
+    """Return whether a column holds dates, times or durations."""
+    dtype = column.dtype
+    if not pd.api.types.is_object_dtype(dtype):
+        is_period = isinstance(dtype, pd.PeriodDtype)
+        kind = getattr(dtype, "kind", "")
+        words = str(dtype)  # Arrow dates are of kind "O"
+        return is_period or kind in ("m", "M") or words.startswith(("date", "time"))
+    known = column.notna().to_numpy()
+    return bool(known.any()) and isinstance(column.iloc[known.argmax()], TIMES)
 
 
 def check_finite(
@@ -53,9 +80,20 @@ def check_finite(
             names = getattr(estimator, "feature_names_in_", None)
             accepted = "finite values and NaN" if allow_nan else "finite values"
             raise ValueError(
-                f"Input X contains {kind} in column {column_names(names, bad)}; "
+                f"Input X contains {kind} in {columns_text(names, bad)}; "
                 f"{type(estimator).__name__} accepts {accepted} only. {advice}"
             )
+
+
+def columns_text(names: Any, mask: NDArray[np.bool_]) -> str:
+    """Return columns as text: "column 'a'" or "columns 0, 1 and 2"; at most 5."""
+    indices = np.flatnonzero(mask)
+    shown = [str(j) if names is None else repr(names[j]) for j in indices[:5]]
+    if len(indices) > 5:
+        return f"columns {', '.join(shown)} and {len(indices) - 5} more"
+    if len(indices) < 2:
+        return f"column {''.join(shown)}"
+    return f"columns {', '.join(shown[:-1])} and {shown[-1]}"
 
 
 def column_names(names: Any, mask: NDArray[np.bool_]) -> str:

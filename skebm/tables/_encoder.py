@@ -6,32 +6,45 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from skebm.exceptions import DataWarning
 from skebm.tables._category_indices import CategoryIndices
 from skebm.tables._cells import Cells, Intervals
 from skebm.tables._checks import CHUNK_ROWS
+from skebm.tables._constants import Constants
 from skebm.tables._kinds import Array, ColumnKind, Columns, Table
 from skebm.tables._moments import Moments
 from skebm.tables._numbers import Numbers
 from skebm.tables._point_masses import PointMasses
+from skebm.tables._tails import WildColumn, wild_columns
+from skebm.tables._value_sets import ValueSets
+from skebm.utils import warn_user
 
 #: The kinds of columns by name; they claim columns in the order of their `precedence`.
 COLUMN_KINDS: dict[str, type[ColumnKind]] = {
     "categories": CategoryIndices,
+    "constants": Constants,
     "point_masses": PointMasses,
     "numbers": Numbers,
 }
+#: Key of the values among the kinds' arrays; states of format 1 may lack it.
+VALUES = "values"
 #: Largest standardised value: squares of larger ones overflow and scores become NaN.
 MAX_STANDARDIZED = 1e15
+#: Least share of the weight that the rows have together beside the heaviest one.
+MIN_OTHER_WEIGHT = 1e-6
+#: Most columns that a warning names.
+MAX_NAMED = 5
 
 
 class TableEncoder:
     r"""Encodes the rows x of a table as standardised rows z, and decodes them.
 
     .. math:: z_j = (t_j(x_j) - m_j) / s_j, \qquad
-              \log p(x) = \log p(z) - \sum_j \log s_j
+              \log p(x) = \log p(z) + \sum_j \log t_j'(x_j) - \log s_j
 
     The kind of a column defines the map t from its values to points of a line, and the
     line's location m and scale s. Columns whose values have probabilities have
@@ -42,10 +55,14 @@ class TableEncoder:
     ----------
     kinds : sequence of ColumnKind
         Fitted kinds that hold all columns together.
+    codes : mapping of int to list of float, default={}
+        By column, values that stand for missing entries.
+    values : ValueSets or None, default=None
+        The values that drawn columns take; None where they take any.
 
     Attributes
     ----------
-    kinds : list of ColumnKind
+    kinds, codes, values
         The same.
     location, scale : ndarray of shape (n_features,)
         m and s.
@@ -53,8 +70,14 @@ class TableEncoder:
         The quantization cells; None where no column has intervals.
     """
 
-    def __init__(self, kinds: Sequence[ColumnKind]) -> None:
-        self.kinds = list(kinds)
+    def __init__(
+        self,
+        kinds: Sequence[ColumnKind],
+        codes: Mapping[int, list[float]] | None = None,
+        values: ValueSets | None = None,
+    ) -> None:
+        self.kinds, self.codes = list(kinds), dict(codes or {})
+        self.values = values
         n_features = sum(len(kind.columns) for kind in kinds)
         self.location, self.scale = np.empty(n_features), np.empty(n_features)
         for kind in self.kinds:
@@ -80,6 +103,8 @@ class TableEncoder:
         categories: Sequence[tuple[int, int]] = (),
         find_atoms: bool = False,
         range_share: float = 0.0,
+        sentinels: str = "warn",
+        linear: bool = False,
         names: Any = None,
     ) -> Self:
         """Learn the kinds of the columns of X, their locations and scales.
@@ -96,40 +121,95 @@ class TableEncoder:
             Whether columns of numbers may have values with a probability of their own.
         range_share : float, default=0
             Least scale of a column of numbers, as a share of its range.
+        sentinels : {"warn", "atom", "missing"}, default="warn"
+            What a value is that repeats far away from the others of its column, such as
+            -9999. "atom": one with a probability of its own. "missing": a missing
+            entry. "warn": as `find_atoms` says, with a warning.
+        linear : bool, default=False
+            Whether columns of numbers are only shifted and scaled, wild values and all.
         names : array-like or None
             Names of the columns, for messages.
 
         Raises
         ------
         ValueError
-            Where a column's variance overflows float64.
+            Where a column's variance overflows float64, or one row has all but a
+            millionth of the weight.
+
+        Warns
+        -----
+        skebm.exceptions.DataWarning
+            With sentinels="warn", by column, value and share.
         """
+        _check_weight(weight)
         moments = Moments.of(X, weight, names)
-        table = Table(X, weight, moments, dict(categories), find_atoms, range_share)
+        numbers = np.setdiff1d(np.arange(X.shape[1]), [j for j, _ in categories])
+        numbers = numbers[moments.varies[numbers]]
+        wild = wild_columns(X, weight, numbers)
+        codes = {j: list(column.sentinels) for j, column in wild.items()}
+        codes = {j: values for j, values in codes.items() if values}
+        if sentinels == "warn":
+            _warn_of_sentinels(wild, names)
+        elif sentinels == "missing" and codes:
+            X = _without_codes(X, codes)
+            moments = Moments.of(X, weight, names)
+            wild = wild_columns(X, weight, numbers)
+        wild = {} if linear else wild
+        moments = moments.without_wild(wild)
+        table = Table(
+            X,
+            weight,
+            moments,
+            dict(categories),
+            find_atoms,
+            range_share,
+            sentinels,
+            wild,
+        )
         free, kinds = np.arange(X.shape[1]), []
         for candidate in sorted(COLUMN_KINDS.values(), key=lambda k: k.precedence):
             kind = candidate.claim(table, free)
             if kind is not None:
                 kinds.append(kind)
                 free = np.setdiff1d(free, kind.columns)
-        if moving := [kind for kind in kinds if kind.moves]:
+        if moving := [kind for kind in kinds if kind.moves or kind.bends]:
 
             def to_line(rows: Array) -> Array:
                 line = rows.astype(np.float64)
                 for kind in moving:
                     line[:, kind.columns] = kind.to_line(line[:, kind.columns])
+                for j, column in wild.items():
+                    if column.share >= 0.5:
+                        line[~column.holds(rows[:, j]), j] = np.nan
                 return line
 
             # Moments of all columns at once: rounding depends on the table's shape.
-            moments = Moments.of(X, weight, names, to_line)
+            moments = Moments.of(X, weight, names, to_line, leaves_out=bool(wild))
         for kind in kinds:
             kind.standardize(X, moments.of_columns(kind.columns))
-        return cls(kinds)
+        codes = codes if sentinels == "missing" else {}
+        return cls(kinds, codes, ValueSets.learn(X, dict(categories)))
 
-    @property
-    def log_jacobian(self) -> float:
-        """Log of the Jacobian determinant of z in x: minus the sum of log scales."""
-        return -np.log(self.scale).sum()
+    def log_jacobian(self, z: Tensor) -> Tensor:
+        """Return the log of the Jacobian determinant of z in x at rows z, (n,).
+
+        That of the observed columns: missing entries are marginalised.
+        """
+        missing = z.isnan()
+        log_scale = np.log(self.scale)
+        jacobian = z.new_full((len(z),), -log_scale.sum(), dtype=torch.float64)
+        if missing.any():
+            scales = torch.from_numpy(log_scale).to(z.device)
+            jacobian = -torch.where(missing, 0.0, scales).sum(dim=1)
+        for kind in self.kinds:
+            if kind.bends:
+                location, scale = (
+                    torch.from_numpy(table).to(z.device)
+                    for table in (kind.location, kind.scale)
+                )
+                points = location + scale * z[:, kind.columns].double()
+                jacobian = jacobian + kind.log_slope(points).nansum(dim=1)
+        return jacobian
 
     @property
     def summarizes_by_mode(self) -> NDArray[np.bool_]:
@@ -141,11 +221,16 @@ class TableEncoder:
 
     def encode(self, X: Array) -> NDArray[np.float32]:
         """Return the rows of X standardised, at the midpoints of their cells."""
+        X = self.without_codes(X)
         z = np.empty(X.shape, dtype=np.float32)
         for start in range(0, len(X), CHUNK_ROWS):
             chunk = slice(start, start + CHUNK_ROWS)
             z[chunk] = self._encode(X[chunk])
         return z
+
+    def without_codes(self, X: Array) -> Array:
+        """Return X, with NaN in place of the values that stand for missing entries."""
+        return _without_codes(X, self.codes)
 
     def _encode(self, X: Array) -> NDArray[np.float32]:
         z = np.empty(X.shape, dtype=np.float32)
@@ -179,6 +264,14 @@ class TableEncoder:
             X[:, kind.columns] = kind.from_line(line, indices[:, place])
         return X
 
+    def draws(self, z: Array) -> NDArray[np.float64]:
+        """Return `decode` (z) in the nearest values that the columns can take."""
+        return self.nearest_values(self.decode(z))
+
+    def nearest_values(self, X: Array, columns: Columns | None = None) -> Array:
+        """Return the values nearest to X that the columns, or some of them, take."""
+        return X if self.values is None else self.values.nearest(X, columns)
+
     def log_mass(
         self, log_density: Callable[[Tensor], Tensor]
     ) -> Callable[[Tensor], Tensor]:
@@ -190,15 +283,70 @@ class TableEncoder:
     def to_arrays(self) -> dict[str, Any]:
         """Return the kinds' arrays by the names of the kinds in `COLUMN_KINDS`."""
         names = {kind: name for name, kind in COLUMN_KINDS.items()}
-        return {names[type(kind)]: kind.to_arrays() for kind in self.kinds}
+        arrays: dict[str, Any] = {
+            names[type(kind)]: kind.to_arrays() for kind in self.kinds
+        }
+        if self.codes:
+            arrays["codes"] = {str(j): values for j, values in self.codes.items()}
+        if self.values is not None:
+            arrays[VALUES] = self.values.to_arrays()
+        return arrays
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Any]) -> Self:
         """Return the encoder that `to_arrays` described."""
-        parts = arrays.items()
-        return cls([COLUMN_KINDS[name].from_arrays(part) for name, part in parts])
+        parts = dict(arrays)
+        codes = {int(j): values for j, values in parts.pop("codes", {}).items()}
+        values = parts.pop(VALUES, None)
+        kinds = [COLUMN_KINDS[name].from_arrays(part) for name, part in parts.items()]
+        sets = None if values is None else ValueSets.from_arrays(values)
+        return cls(kinds, codes, sets)
 
 
 def _columns_of(X: Array, columns: Columns) -> Array:
     """Return some columns of X, without a copy where they are all columns."""
     return X if len(columns) == X.shape[1] else X[:, columns]
+
+
+def _check_weight(weight: Array | None) -> None:
+    """Raise ValueError where the weights leave a single row."""
+    if weight is None or len(weight) == 1:
+        return
+    largest = int(weight.argmax())
+    if weight.sum() - weight[largest] < MIN_OTHER_WEIGHT * weight.sum():
+        raise ValueError(
+            f"The 'sample_weight' parameter gives one row, of weight "
+            f"{weight[largest]:g}, all but a millionth of the total: the spread of the "
+            "columns can't be learnt of a single row. Take smaller weights."
+        )
+
+
+def _without_codes(X: Array, codes: Mapping[int, list[float]]) -> Array:
+    """Return X, or a copy with NaN in place of the codes of its columns."""
+    marked = X
+    for j, values in codes.items():
+        is_code = np.isin(X[:, j], np.asarray(values, X.dtype))
+        if is_code.any():
+            marked = X.copy() if marked is X else marked
+            marked[is_code, j] = np.nan
+    return marked
+
+
+def _warn_of_sentinels(wild: Mapping[int, WildColumn], names: Any) -> None:
+    """Warn of values that repeat far away from the others of their column."""
+    found = [
+        f"column {j if names is None else repr(names[j])} ({value:g} in {share:.1%} of "
+        "the rows)"
+        for j, column in wild.items()
+        for value, share in column.sentinels.items()
+    ]
+    if not found:
+        return
+    more = f" and {len(found) - MAX_NAMED} more" if len(found) > MAX_NAMED else ""
+    warn_user(
+        f"X holds a value that repeats far away from all others in "
+        f"{', '.join(found[:MAX_NAMED])}{more}. If it stands for a missing entry, "
+        "replace it by NaN or set sentinels='missing'; if it is a value, set "
+        "sentinels='atom'.",
+        DataWarning,
+    )

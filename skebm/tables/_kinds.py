@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from skebm.tables._cells import Intervals
 from skebm.tables._moments import Moments
+
+if TYPE_CHECKING:
+    from skebm.tables._tails import WildColumn
 
 Array = NDArray[Any]
 Columns = NDArray[np.int64]
@@ -28,13 +33,18 @@ class Table:
     weight : ndarray of shape (n,) or None
         Weights of the rows.
     moments : Moments
-        Means and standard deviations of all columns.
+        Means and standard deviations of all columns, without wild values.
     categories : mapping of int to int
         Columns of category indices, and their numbers of categories.
     find_atoms : bool
         Whether columns of numbers may have values with a probability of their own.
     range_share : float
         Least scale of a column of numbers, as a share of its range.
+    sentinels : {"warn", "atom", "missing"}
+        "atom" where values that repeat far away have a probability of their own,
+        whether or not `find_atoms` is set.
+    wild : mapping of int to WildColumn
+        The columns that have wild values.
     """
 
     X: Array
@@ -43,6 +53,8 @@ class Table:
     categories: Mapping[int, int]
     find_atoms: bool = False
     range_share: float = 0.0
+    sentinels: str = "warn"
+    wild: Mapping[int, WildColumn] = field(default_factory=dict)
 
 
 class ColumnKind(ABC):
@@ -50,8 +62,7 @@ class ColumnKind(ABC):
 
     The value x is at t = `to_line` (x), standardised z = (t - location) / scale. Where
     a value has a probability, an interval of z stands for it: see `intervals`. Where
-    values have a density, t(x) must have slope one, as scores take no other Jacobian
-    than the scale.
+    values have a density, t(x) has slope one, or `log_slope` tells its slope.
 
     A new kind is one subclass in a file of its own and one row of `COLUMN_KINDS`.
 
@@ -112,6 +123,15 @@ class ColumnKind(ABC):
         """
         del indices
         return t
+
+    @property
+    def bends(self) -> bool:
+        """Whether `log_slope` is not zero everywhere."""
+        return False
+
+    def log_slope(self, t: Tensor) -> Tensor:
+        """Return log dt/dx at points t, (n, n_columns): 0 where x has a probability."""
+        return torch.zeros_like(t)
 
     def intervals(self) -> list[Intervals]:
         """Return the intervals of z of each column; an empty list without any."""

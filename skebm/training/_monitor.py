@@ -223,7 +223,7 @@ class LabelMonitor(Monitor):
     def evaluate(self, model: EnergyModel) -> Evaluation:
         """Return accuracy, plus a thousandth of the mean log p(y | x) above -10."""
         with torch.no_grad():
-            logits = model.logits(self.x)
+            logits = model.class_logits(self.x)
             correct = (logits.argmax(dim=1) == self.y).double()
             log_prob = torch.log_softmax(logits, dim=1)
             log_prob = log_prob.gather(1, self.y[:, None])[:, 0].clamp(min=-10.0)

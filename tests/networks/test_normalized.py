@@ -214,7 +214,7 @@ def test_the_reference_does_not_change_the_density(name, scale):
         (lambda: NICE(3, n_couplings=0), "n_couplings.*Got 0"),
         (
             lambda: NICE(3, prior="cauchy"),
-            "'prior' parameter of NICE must be.*Got 'cauchy'",
+            "'prior' parameter of NICE.*Got 'cauchy'",
         ),
     ],
 )

@@ -21,6 +21,7 @@ from skebm.estimators._published import (
     warn_untrusted,
 )
 from skebm.estimators._stored import StoredEstimator
+from skebm.estimators.boltzmann._options import check_normalizer, check_shrinkage
 from skebm.exceptions import TrainingWarning
 from skebm.models.boltzmann._fit import RBMOptions, RBMTraining
 from skebm.models.boltzmann._fitted import FittedRBM
@@ -100,6 +101,12 @@ class RBMEstimator(StoredEstimator):
 
     # ---------------------------------------------------------------- training
 
+    def _check_options(self):
+        """Raise before anything is read where an option is not what it should be."""
+        self._validate_params()
+        check_normalizer(self.normalizer)
+        check_shrinkage(self.learning_rate, self.weight_decay, self.momentum)
+
     def _read_new(self, X, *, allow_nan):
         """Read a table and learn its columns."""
         shell = shell_of(self)
@@ -112,7 +119,7 @@ class RBMEstimator(StoredEstimator):
         return Read(self._codec, self, v)
 
     def _fit_task(self, task, read, X, y, **learnt):
-        """Train from the beginning; publish the results."""
+        """Train from the beginning; publish the results; return the loop."""
         rng, options = private_random_state(self.random_state), RBMOptions.of(self)
         training = RBMTraining(task, task.begin(options, rng), options, rng)
         n_iter = self.n_iter
@@ -131,13 +138,15 @@ class RBMEstimator(StoredEstimator):
 
         loop = training.train(n_iter, on_epoch)
         progress.end()
-        history, fitted = training.history(), training.fitted()
-        if hasattr(self, "random_state_"):
-            del self.random_state_  # of `gibbs` and of an earlier `partial_fit`
-        self._publish(fitted, read, history_=history, n_iter_=loop.n_epochs, **learnt)
+        learnt |= {"history_": training.history(), "n_iter_": loop.n_epochs}
+        # The random state is that of `gibbs` and of an earlier `partial_fit`.
+        self._publish(training.fitted(), read, forget=("random_state_",), **learnt)
+        return loop
+
+    def _warn_if_interrupted(self, loop):
+        """Warn where a KeyboardInterrupt ended training."""
         if loop.interrupted:
             warn_of_interrupt(f"training after {loop.n_epochs} epochs")
-        return self
 
     def _go_on(self, task, rng, n_epochs_before=None):
         """Return a training after one epoch at a constant rate."""
@@ -179,8 +188,7 @@ class RBMEstimator(StoredEstimator):
 
     def _publish(self, fitted, read, **learnt):
         """Assign the results of a fit, all at once."""
-        publish(self, read, **learnt)
-        self._fitted, self._codec = fitted, read.reader
+        publish(self, read, _fitted=fitted, _codec=read.reader, **learnt)
 
     # ---------------------------------------------------------------- questions
 

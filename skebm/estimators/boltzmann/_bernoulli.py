@@ -124,6 +124,7 @@ class BernoulliRBM(BaseRBM):
     }
 
     _codec_type = BinaryCodec
+    _stored_types = {**BaseRBM._stored_types, "_codec": BinaryCodec}  # noqa: RUF012
 
     def __init__(
         self,
@@ -179,7 +180,7 @@ class BernoulliRBM(BaseRBM):
         v_new : ndarray of bool of shape (n_samples, n_features)
             Draws; each call goes on with the random numbers.
         """
-        return super().gibbs(v).astype(bool)
+        return self._gibbs(v).astype(bool)
 
     def pseudo_likelihood(self, X):
         r"""Log pseudo-likelihood of each row, in nats, over all columns.

@@ -147,7 +147,7 @@ class RBMClassifier(ClassLabelsMixin, RBMEstimator):
     }
 
     _codec_type = BinaryCodec
-    _stored_types: ClassVar[dict] = {"_fitted": FittedLabeledRBM}
+    _stored_types: ClassVar[dict] = {"_fitted": FittedLabeledRBM, "_codec": BinaryCodec}
 
     components_ = of_fitted(
         "components_", lambda fitted: fitted.split(fitted.weight)[0]
@@ -233,9 +233,10 @@ class RBMClassifier(ClassLabelsMixin, RBMEstimator):
         ValueError
             Where fewer than two classes have a label.
         """
-        self._validate_params()
+        self._check_options()
         read, task, classes = self._read_labeled(X, y, None, going_on=False)
-        return self._fit_task(task, read, X, y, classes_=classes)
+        self._warn_if_interrupted(self._fit_task(task, read, X, y, classes_=classes))
+        return self
 
     def partial_fit(self, X, y, classes=None):
         """Make one pass over the rows of X, at a constant learning rate.
@@ -253,7 +254,7 @@ class RBMClassifier(ClassLabelsMixin, RBMEstimator):
         -------
         self : RBMClassifier
         """
-        self._validate_params()
+        self._check_options()
         going_on = self._fitted is not None
         read, task, classes = self._read_labeled(X, y, classes, going_on)
         n_before = self.n_iter_ if going_on else 0
@@ -350,7 +351,8 @@ class RBMClassifier(ClassLabelsMixin, RBMEstimator):
 
         Returns
         -------
-        X : ndarray of shape (n_samples, n_features)
+        X : array or data frame of shape (n_samples, n_features)
+            A data frame where the X of `fit` was one.
         y : ndarray of shape (n_samples,)
         """
         check_is_fitted(self)
@@ -364,7 +366,7 @@ class RBMClassifier(ClassLabelsMixin, RBMEstimator):
             n_samples, n_steps, seed, classes
         )
         warn_unmixed(r_hat, n_steps)
-        return X, self.classes_[classes]
+        return self._codec.write(X), self.classes_[classes]
 
     # ------------------------------------------------------------------- inside
 

@@ -26,13 +26,16 @@ from skebm.estimators._published import (
     Read,
     of_fitted,
     publish,
+    shell_of,
     warn_of_interrupt,
     warn_unnormalized,
     warn_untrusted,
 )
 from skebm.estimators._stored import StoredEstimator
+from skebm.estimators._tables import see
 from skebm.estimators.boltzmann._bernoulli import BernoulliRBM
 from skebm.estimators.boltzmann._density import BaseRBM
+from skebm.estimators.boltzmann._options import check_normalizer
 from skebm.models.boltzmann._deep_belief import FittedDeepBelief
 from skebm.utils import draw_seed
 from skebm.utils._sklearn import HasMethods, Interval, StrOptions
@@ -183,25 +186,50 @@ class DeepBeliefNetwork(
         """
         del y
         self._validate_params()
-        if not sparse.issparse(X):
-            refuse_missing(self, np.where(pd.isna(np.asarray(X)), np.nan, 0.0))
+        check_normalizer(self.normalizer)
+        self._refuse_missing(X)
         rng = private_random_state(self.random_state)
-        rbms, rows = [], X
-        for rbm in self._untrained(rng):
-            if rbms:
-                probability = rbms[-1].transform(rows)
-                draws = rng.uniform(size=probability.shape) < probability
-                rows = draws.astype(np.float32)
-            rbms.append(rbm.fit(rows))
+        rbms, rows, ended_in = self._stacked(X, rng)
         fitted = tuple(rbm.as_layer().fitted for rbm in rbms)
         stack = FittedDeepBelief.stacked(fitted, self.device)
-        if self.n_fine_tuning_iter:
+        if self.n_fine_tuning_iter and ended_in is None:
             stack = self._fine_tuned(stack, _read(rbms[0], X), rng)
         stack = stack.calibrated_by(_read(rbms[-1], rows), rng, self.normalizer)
         rbms[-1] = rbms[-1].holding(stack.top, normalizer=self.normalizer)
-        publish(self, Read(None, rbms[0], None), rbms_=rbms)
-        self._fitted = stack
+        publish(self, Read(None, rbms[0], None), rbms_=rbms, _fitted=stack)
+        if ended_in is not None:
+            rest = "" if ended_in == len(rbms) else ": those above it are untrained"
+            warn_of_interrupt(f"training in layer {ended_in} of {len(rbms)}{rest}")
         return self
+
+    def _refuse_missing(self, X):
+        """Raise ValueError where an entry is missing; sparse tables have none."""
+        values = see(X).values
+        if sparse.issparse(values):
+            return
+        shell = shell_of(self)
+        shell.feature_names_in_ = getattr(values, "columns", None)
+        refuse_missing(shell, np.where(pd.isna(values), np.nan, 0.0))
+
+    def _stacked(self, X, rng):
+        """Train the RBMs one by one.
+
+        Returns them, the rows that the top one saw, and the number of the layer in
+        which a KeyboardInterrupt ended training, or None. Layers above it begin with
+        independent units, and stay so.
+        """
+        rbms, rows, ended_in = [], X, None
+        for number, rbm in enumerate(self._untrained(rng), 1):
+            if rbms:
+                probability = np.asarray(rbms[-1].transform(rows))
+                draws = rng.uniform(size=probability.shape) < probability
+                rows = draws.astype(np.float32)
+            n_iter = rbm.n_iter
+            rbm.set_params(n_iter=n_iter if ended_in is None else 0)
+            if rbm.fit_as_layer(rows):
+                ended_in = number
+            rbms.append(rbm.set_params(n_iter=n_iter))
+        return rbms, rows, ended_in
 
     def _untrained(self, rng):
         """Return the RBM estimators to fit, without log Z."""

@@ -10,12 +10,13 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from skebm.estimators._density_methods import DensityMethods
+from skebm.estimators._given import whole_rows
 from skebm.estimators._input import (
     check_n_samples,
     check_n_steps,
     private_random_state,
 )
-from skebm.estimators._published import of_fitted
+from skebm.estimators._published import check_changed, of_fitted
 from skebm.estimators.boltzmann._base import RBMEstimator, warn_unmixed
 from skebm.models.boltzmann._fit import DensityTask
 from skebm.utils import draw_seed
@@ -41,7 +42,9 @@ class BaseRBM(
     @property
     def offset_(self):
         """The threshold of `predict` on `score_samples`, by ``contamination``."""
-        return self._calibrated().threshold(self.contamination)
+        calibrated = self._calibrated()
+        check_changed(self, "contamination")
+        return calibrated.threshold(self.contamination)
 
     # ----------------------------------------------------------------- training
 
@@ -61,7 +64,19 @@ class BaseRBM(
         -------
         self : object
         """
-        self._validate_params()
+        self._warn_if_interrupted(self._fit_rows(X, y))
+        return self
+
+    @with_callbacks
+    def fit_as_layer(self, X):
+        """Fit, for stacks of RBMs in this package.
+
+        Returns whether a KeyboardInterrupt ended training; there is no warning.
+        """
+        return self._fit_rows(X, None).interrupted
+
+    def _fit_rows(self, X, y):
+        self._check_options()
         read = self._read_new(X, allow_nan=True)
         return self._fit_task(self._task(read), read, X, y)
 
@@ -83,7 +98,7 @@ class BaseRBM(
         self : object
         """
         del y
-        self._validate_params()
+        self._check_options()
         going_on = self._fitted is not None
         read = (self._read_more if going_on else self._read_new)(X, allow_nan=True)
         own = self._own_random_state()
@@ -136,11 +151,14 @@ class BaseRBM(
         v_new : ndarray of shape (n_samples, n_features)
             Draws; each call goes on with the random numbers.
         """
+        return self._codec.write(self._gibbs(v))
+
+    def _gibbs(self, v):
+        """Return rows of visible units after a Gibbs step."""
         check_is_fitted(self)
         rows = self._codec.read(self, v)
         self.random_state_ = self._own_random_state()
-        seed = draw_seed(self.random_state_)
-        return self._codec.write(self._fitted.gibbs(rows, seed))
+        return self._fitted.gibbs(rows, draw_seed(self.random_state_))
 
     # --------------------------------------------------------------- likelihood
 
@@ -227,8 +245,9 @@ class BaseRBM(
             Number of rows; with `given`, for each of its rows.
         random_state : int, RandomState or None, default=None
             None is seeded by the system, so that two calls differ.
-        given : array-like of shape (n_given, n_features), default=None
-            Rows whose columns are held; NaN where a column is to be drawn.
+        given : array-like of shape (n_given, n_features) or dict, default=None
+            Rows whose columns are held; NaN where a column is to be drawn. A data frame
+            may have some of the columns; a dict of columns to values is one row.
         method : {"gibbs", "tempering"}, default="gibbs"
             "tempering" runs chains at ten temperatures that swap; it costs ten times as
             much, crosses between modes, and can't be combined with `given`.
@@ -239,8 +258,10 @@ class BaseRBM(
 
         Returns
         -------
-        X : ndarray of shape (n_samples, n_features) or (n_given * n_samples, ...)
-            The rows; those of the first given row come first.
+        X : array or data frame of shape (n_samples, n_features) or (n_given * \
+                n_samples, n_features)
+            The rows; those of the first given row come first. A data frame where the
+            given rows, or without any the X of `fit`, were one.
         diagnostics : dict
             "r_hat", "effective_sample_size", with `given` of all its rows together;
             "swap_acceptance" of tempering.
@@ -253,7 +274,7 @@ class BaseRBM(
             raise ValueError(
                 f"method must be 'gibbs' or 'tempering'. Got {method!r} instead."
             )
-        remedy = " or method='tempering'"
+        remedy, like = " or method='tempering'", None
         if given is not None:
             if method == "tempering":
                 raise ValueError(
@@ -261,16 +282,21 @@ class BaseRBM(
                     "method='gibbs'."
                 )
             remedy = ""
-            given = self._codec.read(self, given, allow_nan=True)
+            like = whole_rows(self, given, self._codec.written_like())
+            given = self._codec.read(self, like, allow_nan=True)
         v, diagnostics = self._fitted.sample(
             n_samples, n_steps, seed, tempered=method == "tempering", given=given
         )
         warn_unmixed(diagnostics["r_hat"], n_steps, remedy)
-        X = self._codec.write(v)
+        X = self._codec.write(v, like)
         return (X, diagnostics) if return_diagnostics else X
 
     def impute(self, X):
         """Fill missing entries by their conditional means, E[v_missing | v_observed].
+
+        Of `GaussianRBM`, by the values nearest to the means that the columns can take:
+        whole numbers where `fit` saw whole numbers alone, none below zero where it saw
+        none.
 
         Parameters
         ----------
@@ -279,9 +305,9 @@ class BaseRBM(
 
         Returns
         -------
-        X_filled : ndarray of shape (n_samples, n_features)
-            Observed entries as they are; deterministic.
+        X_filled : array or data frame of shape (n_samples, n_features)
+            Observed entries as they are; deterministic. A data frame where X is one.
         """
         check_is_fitted(self)
         v = self._codec.read(self, X, allow_nan=True)
-        return self._codec.write(self._fitted.impute(v))
+        return self._codec.write(self._fitted.impute(v), like=X)

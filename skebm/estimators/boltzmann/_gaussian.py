@@ -129,6 +129,7 @@ class GaussianRBM(BaseRBM):
     }
 
     _codec_type = RealCodec
+    _stored_types = {**BaseRBM._stored_types, "_codec": RealCodec}  # noqa: RUF012
 
     def __init__(
         self,

@@ -123,6 +123,7 @@ class SoftmaxRBM(BaseRBM):
     }
 
     _codec_type = CategoricalCodec
+    _stored_types = {**BaseRBM._stored_types, "_codec": CategoricalCodec}  # noqa: RUF012
 
     def __init__(
         self,

@@ -5,28 +5,32 @@ A codec is learnt from the table of `fit`. It has
 - ``learn(estimator, X)``: returns a codec and rows v; sets the columns' number and
   names on the estimator, which is a throw-away copy;
 - ``read(estimator, X)``: returns rows v of a table with the columns of `fit`;
-- ``write(v)``: returns rows like those of X;
+- ``write(v, like)``: returns rows like those of X, or of another table where one is
+  given, which has the rows' observed entries;
+- ``written_like()``: returns the format of the table of `fit`;
+- ``to_arrays()`` and ``from_arrays(arrays)``: store it;
 - ``kind(estimator)``: returns the kind of visible units;
 - ``log_scales``: logs of the factors between the columns of X and v, or None.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 from scipy import sparse
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.validation import validate_data
 
-from skebm.estimators._input import as_frame, refuse_missing
+from skebm.estimators._frames import ARRAYS, TableFormat
+from skebm.estimators._input import refuse_missing
+from skebm.estimators._tables import numbers_of, read_frame, read_numbers, see
 from skebm.exceptions import RangeWarning
 from skebm.models.boltzmann._kinds import BinaryKind, CategoricalKind, RealKind
 from skebm.models.boltzmann._rows import dense
 from skebm.networks import SoftmaxUnits
-from skebm.tables import CategoryTable
-from skebm.tables._checks import check_numbers, column_names
+from skebm.tables import CategoryTable, ValueSets
+from skebm.tables._checks import column_names, columns_text
 from skebm.utils import warn_user
 
 #: One-hot tables of more numbers are sparse, unless entries are missing.
@@ -35,26 +39,51 @@ MAX_DENSE = 2**24
 
 @dataclass(frozen=True)
 class BinaryCodec:
-    """Tables of binary values or probabilities, dense or sparse, taken as they are."""
+    """Tables of binary values or probabilities, dense or sparse, taken as they are.
+
+    Attributes
+    ----------
+    format : TableFormat, default=ARRAYS
+        How the table of `fit` came.
+    """
+
+    format: TableFormat = ARRAYS
 
     log_scales = None
 
     @classmethod
     def learn(cls, estimator, X, *, allow_nan=True):
         """Return a codec, and rows of the table that it is learnt from."""
-        return cls(), _read_binary(estimator, X, reset=True, allow_nan=allow_nan)
+        X = see(X)
+        v = _read_binary(estimator, X, reset=True, allow_nan=allow_nan)
+        if allow_nan and not sparse.issparse(v):
+            _refuse_empty(estimator, v)
+        return cls(X.format.without_labels()), v
 
     def read(self, estimator, X, *, allow_nan=False, fitting=False):
         """Return rows of a table: a float array or a CSR matrix."""
         return _read_binary(estimator, X, reset=False, allow_nan=allow_nan)
 
-    def write(self, v):
+    def write(self, v, like=None):
         """Return the rows."""
-        return v
+        return (self.format if like is None else see(like).format).write_numbers(v)
+
+    def written_like(self):
+        """Return the format of tables written like that of `fit`."""
+        return self.format
 
     def kind(self, estimator):
         """Return the kind of visible units."""
         return BinaryKind()
+
+    def to_arrays(self):
+        """Return the codec as lists and words."""
+        return _to_arrays(self)
+
+    @classmethod
+    def from_arrays(cls, arrays):
+        """Return the codec that `to_arrays` described."""
+        return cls(**_parts(arrays))
 
 
 @dataclass(frozen=True)
@@ -65,10 +94,16 @@ class RealCodec:
     ----------
     mean, scale : ndarray of shape (n_features,)
         Of the columns, over their observed entries.
+    format : TableFormat, default=ARRAYS
+        How the table of `fit` came.
+    values : ValueSets or None, default=None
+        The values that the columns can take; None where they take any.
     """
 
     mean: np.ndarray
     scale: np.ndarray
+    format: TableFormat = ARRAYS
+    values: ValueSets | None = None
 
     @property
     def log_scales(self):
@@ -78,9 +113,15 @@ class RealCodec:
     @classmethod
     def learn(cls, estimator, X, *, allow_nan=True):
         """Return a codec, and rows of the table that it is learnt from."""
-        X = _read_real(estimator, X, reset=True, allow_nan=allow_nan, fitting=True)
+        seen = see(X)
+        X = _read_real(estimator, seen, reset=True, allow_nan=allow_nan, fitting=True)
         scaler = StandardScaler().fit(X.astype(np.float64))
-        codec = cls(scaler.mean_, scaler.scale_)
+        codec = cls(
+            scaler.mean_,
+            scaler.scale_,
+            seen.format.without_labels(),
+            ValueSets.learn(X),
+        )
         return codec, codec._encode(X)
 
     def read(self, estimator, X, *, allow_nan=False, fitting=False):
@@ -91,14 +132,38 @@ class RealCodec:
     def _encode(self, X):
         return ((X - self.mean) / self.scale).astype(X.dtype, copy=False)
 
-    def write(self, v):
-        """Return rows in the units of X."""
+    def write(self, v, like=None):
+        """Return rows in the units of X, in values that the columns can take."""
         x = self.mean + self.scale * v.astype(np.float64)
-        return x.astype(v.dtype, copy=False)
+        if self.values is not None:
+            x = self.values.nearest(x)
+        x = x.astype(v.dtype, copy=False)
+        if like is None:
+            return self.format.write_numbers(x)
+        like = see(like)
+        known = numbers_of(like)
+        known = np.repeat(known, len(x) // max(len(known), 1), axis=0)
+        return like.format.write_numbers(np.where(np.isnan(known), x, known))
+
+    def written_like(self):
+        """Return the format of tables written like that of `fit`."""
+        return self.format
 
     def kind(self, estimator):
         """Return the kind of visible units."""
         return RealKind(estimator.whiten, estimator.variance == "learned")
+
+    def to_arrays(self):
+        """Return the codec as arrays, lists and words."""
+        return _to_arrays(self)
+
+    @classmethod
+    def from_arrays(cls, arrays):
+        """Return the codec that `to_arrays` described."""
+        parts = _parts(arrays)
+        if (values := parts.get("values")) is not None:
+            parts["values"] = ValueSets.from_arrays(values)
+        return cls(**parts)
 
 
 @dataclass(frozen=True)
@@ -110,25 +175,30 @@ class CategoricalCodec:
     table : CategoryTable
         The categories of the columns.
     has_names : bool
-        Whether `fit` saw a data frame with names, as `write` then returns.
+        Whether `fit` saw a data frame with names.
+    format : TableFormat or None, default=None
+        How the table of `fit` came; None in states that do not say so.
     """
 
     table: CategoryTable
     has_names: bool
+    format: TableFormat | None = None
 
     log_scales = None
 
     @classmethod
     def learn(cls, estimator, X, *, allow_nan=True):
         """Return a codec, and rows of the table that it is learnt from."""
-        X = as_frame(estimator, X, reset=True, allow_nan=allow_nan)
+        seen = see(X)
+        X = read_frame(estimator, seen, reset=True, allow_nan=allow_nan)
         table = CategoryTable(X, estimator.categories)
-        codec = cls(table, hasattr(estimator, "feature_names_in_"))
+        has_names = hasattr(estimator, "feature_names_in_")
+        codec = cls(table, has_names, seen.format.without_labels())
         return codec, codec._encode(estimator, X, allow_nan)
 
     def read(self, estimator, X, *, allow_nan=False, fitting=False):
         """Return rows of a table: one-hot, sparse where they would be large."""
-        X = as_frame(estimator, X, reset=False, allow_nan=allow_nan)
+        X = read_frame(estimator, X, reset=False, allow_nan=allow_nan)
         return self._encode(estimator, X, allow_nan)
 
     def _encode(self, estimator, X, allow_nan):
@@ -137,16 +207,53 @@ class CategoricalCodec:
             raise ValueError("Input X contains unknown categories, which count as NaN.")
         return _one_hot(indices, np.array(self.table.sizes()))
 
-    def write(self, v):
+    def write(self, v, like=None):
         """Return the most probable categories of one-hot rows, or of probabilities."""
         units = SoftmaxUnits(self.table.sizes())
         scores = units.by_unit(torch.from_numpy(dense(v)), -1.0)
         X = self.table.decode(scores.argmax(-1).numpy())
-        return X if self.has_names else X.to_numpy()
+        return (self.written_like() if like is None else see(like).format).write(X)
+
+    def written_like(self):
+        """Return the format of tables written like that of `fit`."""
+        if self.format is not None:
+            return self.format
+        names = self.table.names
+        dtypes = [None] * len(names)
+        return TableFormat("pandas", names, dtypes) if self.has_names else ARRAYS
 
     def kind(self, estimator):
         """Return the kind of visible units."""
         return CategoricalKind(self.table.sizes())
+
+    def to_arrays(self):
+        """Return the codec as lists and words."""
+        return _to_arrays(self)
+
+    @classmethod
+    def from_arrays(cls, arrays):
+        """Return the codec that `to_arrays` described."""
+        table = CategoryTable.from_arrays(arrays["table"])
+        return cls(**{**_parts(arrays), "table": table})
+
+
+def _to_arrays(codec):
+    """Return the fields of a codec as arrays, lists and words."""
+    arrays = {}
+    for field in fields(codec):
+        value = getattr(codec, field.name)
+        has_parts = hasattr(value, "to_arrays")
+        arrays[field.name] = value.to_arrays() if has_parts else value
+    return arrays
+
+
+def _parts(arrays):
+    """Return the fields of a codec that `_to_arrays` described."""
+    found = arrays.get("format")
+    return {
+        **arrays,
+        "format": None if found is None else TableFormat.from_arrays(found),
+    }
 
 
 def _one_hot(indices, sizes):
@@ -166,38 +273,26 @@ def _one_hot(indices, sizes):
 
 def _read_real(estimator, X, *, reset, allow_nan, fitting):
     """Return validated X, a float array."""
-    if sparse.issparse(X):
-        raise TypeError(
-            "Sparse data was passed for X, but dense data is required. "
-            "Use X.toarray() to convert it."
-        )
-    check_numbers(X)
-    X = validate_data(
-        estimator,
-        X,
-        reset=reset,
-        dtype=(np.float64, np.float32),
-        ensure_all_finite="allow-nan",
-    )
+    X = read_numbers(estimator, X, reset=reset, allow_nan=True)
     if not allow_nan:
         refuse_missing(estimator, X)
-    empty = np.isnan(X).all(axis=0)
-    if fitting and empty.any():
-        names = column_names(getattr(estimator, "feature_names_in_", None), empty)
-        raise ValueError(f"No value of column {names} is observed; drop it.")
+    if fitting:
+        _refuse_empty(estimator, X)
     return X
+
+
+def _refuse_empty(estimator, X):
+    """Raise ValueError naming the columns of which no entry is observed."""
+    empty = np.isnan(X).all(axis=0)
+    if empty.any():
+        where = columns_text(getattr(estimator, "feature_names_in_", None), empty)
+        it = "it" if empty.sum() == 1 else "them"
+        raise ValueError(f"No value of {where} is observed; drop {it}.")
 
 
 def _read_binary(estimator, X, *, reset, allow_nan):
     """Return validated X, a float array or CSR matrix."""
-    X = validate_data(
-        estimator,
-        X,
-        reset=reset,
-        accept_sparse="csr",
-        dtype=(np.float64, np.float32),
-        ensure_all_finite="allow-nan",
-    )
+    X = read_numbers(estimator, X, reset=reset, allow_nan=True, accept_sparse=True)
     if sparse.issparse(X) and np.isnan(X.data).any():
         raise ValueError(
             "Input X contains NaN and is sparse; pass missing entries in a dense X."

@@ -13,6 +13,7 @@ from torch.nn import functional
 from skebm.evaluation.normalizers._log_weights import LogNormalizer, bracket, summarize
 from skebm.networks import RBM
 from skebm.networks.boltzmann._rbm import binary_digits, n_binary_states
+from skebm.utils import check_count, check_positive, check_range, is_count
 
 #: A layer of at most so many units is summed over state by state.
 MAX_ENUMERATED = 20
@@ -137,6 +138,15 @@ class RBMAnnealing(BaseEstimator):
         self.n_temperatures = n_temperatures
         self.tolerance = tolerance
         self.max_moves = max_moves
+
+    def check_options(self) -> None:
+        """Raise ValueError naming an option that is out of its range."""
+        check_count(self, "n_particles", 2)
+        is_auto = isinstance(self.n_temperatures, str) and self.n_temperatures == "auto"
+        right = is_auto or is_count(self.n_temperatures, 1)
+        check_range(self, "n_temperatures", right, "'auto' or an integer, at least 1")
+        check_positive(self, "tolerance")
+        check_count(self, "max_moves")
 
     @torch.no_grad()
     def estimate(

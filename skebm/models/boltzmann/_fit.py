@@ -69,8 +69,10 @@ class RBMOptions:
         return cls(**{name: getattr(estimator, name) for name in names})
 
     def decay(self, n_rows: int) -> float:
-        """Return the weight decay after n rows."""
-        return 2 / n_rows if self.weight_decay is None else self.weight_decay
+        """Return the weight decay after n rows; by default no step turns a sign."""
+        if self.weight_decay is not None:
+            return self.weight_decay
+        return min(2 / n_rows, (1 - self.momentum) / self.learning_rate)
 
 
 class Task(Protocol):

@@ -20,7 +20,7 @@ from skebm.evaluation import (
     log_marginal_unnormalized,
     pseudo_log_likelihood,
 )
-from skebm.evaluation.outliers._detector import threshold
+from skebm.evaluation.outliers._detector import threshold, warn_if_unresolved
 from skebm.models._calibration import Calibration, CalibrationRows
 from skebm.models.boltzmann import _chains
 from skebm.models.boltzmann._rows import (
@@ -56,6 +56,7 @@ class DensityScores:
 
     def threshold(self, contamination: float | str) -> float:
         """Return the log density below which a row is an outlier."""
+        warn_if_unresolved(contamination, len(self.log_prob))
         return threshold(self.log_prob, contamination)
 
 
@@ -175,18 +176,22 @@ class FittedRBM:
         is_named = isinstance(self.normalizer, str)
         normalizer = RBMAnnealing() if is_named else self.normalizer
         device = rbm.weight.device
-        return normalizer.estimate(
+        estimate = normalizer.estimate(
             rbm,
             to_tensor(self.base_bias, np.float32, device),
             to_tensor(rows, np.float32, device),
             make_generator(seed, device),
         )
+        if not isinstance(estimate, LogNormalizer):
+            raise TypeError(
+                f"The estimate of normalizer={self.normalizer!r} must be a "
+                f"skebm.evaluation.LogNormalizer. Got {estimate!r}."
+            )
+        return estimate
 
-    def fit_outlier_scores(
-        self, train: Array, held_out: Array | None, seed: int
-    ) -> DensityScores:
+    def fit_outlier_scores(self, rows: CalibrationRows, seed: int) -> DensityScores:
         """Return the log densities of rows of the data."""
-        return DensityScores(self._log_prob(train))
+        return DensityScores(self._log_prob(rows.train))
 
     # ------------------------------------------------------------------ scores
 

@@ -42,9 +42,13 @@ def chunks(v: Any) -> Iterator[Array]:
 
 
 def to_tensor(rows: Any, dtype: Any, device: torch.device | str = "cpu") -> Tensor:
-    """Return rows as a tensor of this NumPy dtype; read-only ones are copied."""
+    """Return rows as a tensor of this NumPy dtype.
+
+    Read-only and reversed ones are copied.
+    """
     rows = np.asarray(rows, dtype=dtype)
-    rows = rows if rows.flags.writeable else rows.copy()
+    if not rows.flags.writeable or min(rows.strides) < 0:
+        rows = rows.copy()
     return torch.from_numpy(rows).to(device)
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from skebm.networks import EnergyModel
+from skebm.networks._energy_model import FeatureClassifier
 from skebm.objectives._base import Batch, Loss, Objective, ParameterGroup
 from skebm.objectives.joint._consistency import (
     entropy,
@@ -166,7 +167,8 @@ class Joint(Objective):
     ) -> Iterator[Loss]:
         """Yield the density's losses, the classifier's added to that of the energy."""
         assert isinstance(state, JointState)
-        loss, metrics = self._class_loss(model, batch, state, generator)
+        given = _with_features(model, batch)
+        loss, metrics = self._class_loss(model.of_features, given, state, generator)
         if self.density is None or batch.number % self.density_interval:
             yield Loss("energy", loss, metrics)
             return
@@ -196,7 +198,7 @@ class Joint(Objective):
 
     def _class_loss(
         self,
-        model: EnergyModel,
+        model: FeatureClassifier,
         batch: Batch,
         state: JointState,
         generator: torch.Generator,
@@ -239,7 +241,7 @@ class Joint(Objective):
 
     def _graph_loss(
         self,
-        model: EnergyModel,
+        model: FeatureClassifier,
         batch: Batch,
         roles: Roles,
         generator: torch.Generator,
@@ -255,7 +257,7 @@ class Joint(Objective):
 
     def _consistency_loss(
         self,
-        model: EnergyModel,
+        model: FeatureClassifier,
         batch: Batch,
         roles: Roles,
         state: JointState,
@@ -283,7 +285,7 @@ class Joint(Objective):
 
     def _adversarial_loss(
         self,
-        model: EnergyModel,
+        model: FeatureClassifier,
         x: Tensor,
         log_prob: Tensor,
         roles: Roles,
@@ -315,5 +317,21 @@ def graph_fade(progress: float) -> float:
     return min(1.0, max(GRAPH_FLOOR, remaining))
 
 
-def _log_prob(model: EnergyModel, x: Tensor, which: slice = slice(None)) -> Tensor:
+def _with_features(model: EnergyModel, batch: Batch) -> Batch:
+    """Return a batch with the features of all its rows in the place of x."""
+
+    def changed(rows: Batch | None) -> Batch | None:
+        return None if rows is None else replace(rows, x=model.features(rows.x))
+
+    return replace(
+        batch,
+        x=model.features(batch.x),
+        labeled=changed(batch.labeled),
+        neighbors=changed(batch.neighbors),
+    )
+
+
+def _log_prob(
+    model: FeatureClassifier, x: Tensor, which: slice = slice(None)
+) -> Tensor:
     return torch.log_softmax(model.member_logits(x, which), dim=2)

@@ -1,0 +1,55 @@
+"""Tables of pyarrow: read as pandas frames, and written."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+
+def as_arrow(X: Any) -> Any:
+    """Return X as a pyarrow table; None where it is neither a table nor a batch."""
+    pa = sys.modules.get("pyarrow")
+    if pa is None:
+        return None
+    if isinstance(X, pa.RecordBatch):
+        return pa.Table.from_batches([X])
+    return X if isinstance(X, pa.Table) else None
+
+
+def view(X: Any) -> pd.DataFrame:
+    """Return a pyarrow table as a pandas frame."""
+    return X.to_pandas(ignore_metadata=True)
+
+
+def write(X: pd.DataFrame, names: Any, dtypes: Any) -> Any:
+    """Return a pyarrow table of these names, and dtypes where they hold the values.
+
+    A dtype may be a word, or None where it doesn't matter.
+    """
+    import pyarrow as pa
+
+    columns = [X.iloc[:, j] for j in range(X.shape[1])]
+    pairs = zip(columns, dtypes, strict=True)
+    return pa.table([_cast(pa, *pair) for pair in pairs], names=list(names))
+
+
+def _cast(pa: Any, column: pd.Series, dtype: Any) -> Any:
+    """Return a column as an array of this dtype where that holds the values."""
+    array = pa.array(column, from_pandas=True)
+    try:
+        wanted = pa.type_for_alias(dtype) if isinstance(dtype, str) else dtype
+        if wanted is None or wanted == array.type:
+            return array
+        if pa.types.is_boolean(wanted) and pa.types.is_floating(array.type):
+            if not np.isin(column.dropna().to_numpy(), (0.0, 1.0)).all():
+                return array
+        if pa.types.is_dictionary(array.type) and pa.types.is_dictionary(wanted):
+            words = array.cast(wanted.value_type).to_pandas()
+            known = pd.CategoricalDtype(column.cat.categories, bool(wanted.ordered))
+            array = pa.array(pd.Series(words).astype(known))
+        return array.cast(wanted)
+    except (ValueError, NotImplementedError):  # pyarrow's own errors are kinds of these
+        return array

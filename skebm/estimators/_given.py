@@ -1,0 +1,84 @@
+"""Rows that `sample` is given in part: a dict, or a data frame of some columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pandas as pd
+
+from skebm.estimators._frames import TableFormat
+from skebm.estimators._tables import SeenTable, see
+
+
+def whole_rows(estimator, given, like_fit):
+    """Return given rows as a table of all columns of `fit`, missing where not given.
+
+    Parameters
+    ----------
+    estimator : estimator
+        A fitted estimator.
+    given : mapping, Series, data frame or array-like
+        A mapping of columns to values is one row, or as many as its longest list; a
+        data frame may lack columns. Others must have all columns.
+    like_fit : TableFormat
+        The format of the table of `fit`, as which rows of a mapping come back.
+
+    Returns
+    -------
+    given : SeenTable
+
+    Raises
+    ------
+    ValueError
+        Where a column is none of those of `fit`.
+    """
+    names = _names(estimator, like_fit)
+    if isinstance(given, (Mapping, pd.Series)):
+        frame = _frame_of(dict(given))
+        _check_known(frame.columns, names)
+        return SeenTable(_filled_up(frame, names), like_fit.without_labels())
+    seen = see(given)
+    if not seen.is_frame or not hasattr(estimator, "feature_names_in_"):
+        return seen
+    frame = seen.values
+    _check_known(frame.columns, names)
+    own = dict(zip(seen.format.names, seen.format.dtypes, strict=True))
+    if seen.format.library == like_fit.library:
+        own = dict(zip(like_fit.names, like_fit.dtypes, strict=True)) | own
+    dtypes = [own.get(name) for name in names]
+    written = replace(seen.format, names=names, dtypes=dtypes)
+    return SeenTable(_filled_up(frame, names), written)
+
+
+def _names(estimator, like_fit: TableFormat):
+    """Return the names of the columns of `fit`, else their numbers."""
+    if like_fit.library != "numpy":
+        return list(like_fit.names)
+    numbers = range(estimator.n_features_in_)
+    return list(getattr(estimator, "feature_names_in_", numbers))
+
+
+def _frame_of(given):
+    """Return the frame of a mapping of columns to values or lists."""
+    one_row = all(pd.api.types.is_scalar(value) for value in given.values())
+    try:
+        return pd.DataFrame(given, index=[0] if one_row else None)
+    except ValueError as error:
+        raise ValueError(f"The 'given' parameter is no table: {error}.") from error
+
+
+def _check_known(columns, names):
+    """Raise ValueError naming columns that `fit` has not seen."""
+    unknown = [name for name in columns if name not in names]
+    if unknown:
+        shown = ", ".join(map(repr, names[:5]))
+        raise ValueError(
+            f"The 'given' parameter has a column {unknown[0]!r}, which is none of "
+            f"those of fit: {shown}{', ...' if len(names) > 5 else ''}."
+        )
+
+
+def _filled_up(frame, names):
+    """Return the frame with all columns, NaN where it lacks one."""
+    return frame.reindex(columns=names)

@@ -1,0 +1,139 @@
+"""What `JEMClassifier` reads and plans before it trains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from sklearn.utils import _safe_indexing
+
+from skebm.estimators._class_labels import Labeled, class_weights
+from skebm.estimators._input import (
+    keep_observed,
+    keep_weighted,
+    private_random_state,
+)
+from skebm.evaluation import AutoNormalizer
+from skebm.models import (
+    Specification,
+    Task,
+    TrainingRows,
+    check_goes_on,
+    plan_joint,
+)
+from skebm.semi_supervised import SemiSupervision, TermWeights
+from skebm.tables import TableEncoder
+
+#: Steps of a fit whose `max_iter` is "auto".
+N_AUTO_STEPS = 1200
+#: Least scale of a column, as a share of its range.
+RANGE_SHARE = 0.5
+#: Beyond, annealing would take longer than all the rest of the fit.
+MAX_ANNEALED_COLUMNS = 128
+
+
+@dataclass(frozen=True)
+class JointPlan:
+    """A training, and what was learnt for it beforehand."""
+
+    task: Task
+    encoder: TableEncoder
+    semi_supervision: SemiSupervision
+    rng: np.random.RandomState
+
+    def learnt(self, classes, read):
+        """Return the attributes of the estimator that were learnt, by name."""
+        learnt = self.semi_supervision
+        return {
+            "classes_": classes,
+            "role_weights_": learnt.role_weights,
+            "temperature_": learnt.temperature,
+            "class_shares_": learnt.class_priors,
+            "vat_radius_": learnt.radius,
+            "is_categorical_": read.reader.is_categorical,
+            "_semi_supervision": learnt,
+        }
+
+
+def keep_labeled(read, y, sample_weight, min_rows):
+    """Return the rows that count, with labels and weights, and all rows.
+
+    Rows of weight zero don't count, nor rows without any entry.
+    """
+    table, labels, weight = keep_weighted(read.table, y, sample_weight, min_rows)
+    rows = np.flatnonzero(~np.isnan(table).all(axis=1))
+    if len(rows) < len(table):
+        labels = _safe_indexing(labels, rows)
+    table, weight = keep_observed(table, weight, read.names, min_rows)
+    return Labeled(replace(read, table=table, weight=weight), labels, read.table, y)
+
+
+def plan_training(options, read, indices, classes, fitted, known, split):
+    """Return the plan of a training.
+
+    Parameters
+    ----------
+    options : JEMClassifier
+        The options.
+    read : Read
+        The rows.
+    indices : ndarray of int of shape (n,)
+        Their class indices, -1 where unlabelled.
+    classes : ndarray of shape (n_classes,)
+        The classes.
+    fitted : FittedModel or None
+        The model that is trained further; None begins anew.
+    known : SemiSupervision or None
+        What its first fit learnt.
+    split : callable
+        Splits the rows into those trained on and those held out.
+    """
+    specification = Specification.of(
+        options,
+        read.table.shape[1],
+        len(classes),
+        n_auto_steps=N_AUTO_STEPS,
+        auto_normalizer=AutoNormalizer(max_features=MAX_ANNEALED_COLUMNS),
+    )
+    rng = private_random_state(options.random_state)
+    if fitted is None:
+        encoder, tie_scale = _fit_encoder(read), None
+    else:
+        encoder, tie_scale = fitted.encoder, fitted.assembly.tie_scale
+    rows = TrainingRows.of(
+        encoder,
+        read.table,
+        rng,
+        split=split,
+        y=indices,
+        sample_weight=read.weight,
+        tie_scale=tie_scale,
+    )
+    if fitted is not None:
+        specification = check_goes_on(fitted, specification, rows.z, read.names)
+    terms = _term_weights(options, indices, classes)
+    task, learnt = plan_joint(specification, rows, encoder, terms, known, rng)
+    return JointPlan(task, encoder, learnt, rng)
+
+
+def _fit_encoder(read):
+    return TableEncoder.fit(
+        read.table,
+        read.weight,
+        categories=read.reader.categories,
+        range_share=RANGE_SHARE,
+        names=read.names,
+    )
+
+
+def _term_weights(options, indices, classes):
+    return TermWeights(
+        classification=options.classification_weight,
+        graph=options.graph_weight,
+        prediction_entropy=options.prediction_entropy_weight,
+        vat=options.vat_weight,
+        vat_radius=options.vat_radius,
+        balance=options.balance_weight,
+        stacking=options.stacking,
+        class_weights=class_weights(options.class_weight, indices, classes),
+    )

@@ -1,0 +1,39 @@
+"""Checks of the options of RBM estimators that ask for more than a type or a range."""
+
+from __future__ import annotations
+
+import inspect
+
+
+def check_normalizer(normalizer):
+    """Raise ValueError unless an estimator of log Z takes what an RBM gives it.
+
+    Raises
+    ------
+    ValueError
+        Where its `estimate` takes other arguments, or one of its options is wrong.
+    """
+    if normalizer is None or isinstance(normalizer, str):
+        return
+    signature = inspect.signature(normalizer.estimate)
+    try:
+        signature.bind(None, None, None, None)
+    except TypeError as error:
+        raise ValueError(
+            "The 'normalizer' parameter of an RBM must have a method estimate(rbm, "
+            "base_bias, rows, generator), as skebm.evaluation.RBMAnnealing has. Got "
+            f"{normalizer!r}, whose method is estimate{signature}."
+        ) from error
+    if hasattr(normalizer, "check_options"):
+        normalizer.check_options()
+
+
+def check_shrinkage(learning_rate, weight_decay, momentum):
+    """Raise ValueError where one step of weight decay turns the weights' signs."""
+    shrinkage = learning_rate * (weight_decay or 0.0) / (1 - momentum)
+    if shrinkage > 1:
+        raise ValueError(
+            "The 'weight_decay' parameter must be at most (1 - momentum) / "
+            f"learning_rate = {(1 - momentum) / learning_rate:.3g}: a step shrinks "
+            f"weights by their product. Got {weight_decay!r}."
+        )

@@ -1,0 +1,195 @@
+"""Wild values: what tells them from the others, and a map that draws them near."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass, fields
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from skebm.tables._atoms import atoms_among, distinct
+from skebm.tables._kinds import Array, Columns, observed
+
+#: Interquartile ranges from the quartiles to the fences, beyond which the line bends,
+#: and to where a value is wild.
+FENCE, WILD = 3.0, 20.0
+#: With fewer rows than this the quartiles say nothing.
+MIN_ROWS = 10
+#: A sentinel is a wild value of at least so many rows and so large a share of them,
+#: with no other value within so many interquartile ranges.
+SENTINEL_ROWS, SENTINEL_SHARE, SENTINEL_GAP = 5, 0.01, 5.0
+#: Keeps points far beyond all rows finite when they are mapped back.
+MAX_EXPONENT = 600.0
+
+
+@dataclass(frozen=True, eq=False)
+class WildColumn:
+    """A column that has wild values.
+
+    Attributes
+    ----------
+    low, high : float
+        The fences: the values between them are the core.
+    mean, spread, span : float
+        Mean, standard deviation and range of the core.
+    share : float
+        Of the core's weight in that of all rows.
+    sentinels : dict of float to float
+        The shares of single values that repeat far away from the others.
+    """
+
+    low: float
+    high: float
+    mean: float
+    spread: float
+    span: float
+    share: float
+    sentinels: dict[float, float]
+
+    def holds(self, x: Array) -> NDArray[np.bool_]:
+        """Tell which values are in the core."""
+        return np.asarray((x >= self.low) & (x <= self.high))
+
+
+@dataclass(frozen=True, eq=False)
+class Tails:
+    r"""A smooth map of several columns that draws their wild values near.
+
+    The identity between two fences, logarithmic beyond them:
+
+    .. math:: t(x) = b + w \log\Big(1 + \frac{x - b}{w}\Big), \quad x > b, \qquad
+              \log t'(x) = -\frac{t - b}{w}
+
+    and likewise below the lower fence.
+
+    Attributes
+    ----------
+    low, high : ndarray of shape (n_columns,)
+        The fences b; infinite where a column has no wild values.
+    width : ndarray of shape (n_columns,)
+        w.
+    span : ndarray of shape (n_columns,)
+        Range of the values between the fences.
+    """
+
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    width: NDArray[np.float64]
+    span: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, wild: Mapping[int, WildColumn], columns: Columns) -> Self | None:
+        """Return the map of some columns; None where none of them is wild."""
+        if not any(int(j) in wild for j in columns):
+            return None
+        tame = -np.inf, np.inf, 1.0, np.inf
+        rows = [
+            (w.low, w.high, w.spread, w.span) if (w := wild.get(int(j))) else tame
+            for j in columns
+        ]
+        return cls(*np.array(rows).T.copy())
+
+    def compress(self, x: Array) -> Array:
+        """Return the points t of values."""
+        inside = np.clip(x, self.low, self.high)
+        excess = x - inside
+        distance = np.log1p(np.abs(excess) / self.width)
+        return inside + np.sign(excess) * self.width * distance
+
+    def expand(self, t: Array) -> Array:
+        """Return the values of points t."""
+        inside = np.clip(t, self.low, self.high)
+        excess = t - inside
+        distance = np.expm1(np.minimum(np.abs(excess) / self.width, MAX_EXPONENT))
+        return inside + np.sign(excess) * self.width * distance
+
+    def log_slope(self, t: Tensor) -> Tensor:
+        """Return log t' at points t, (n, n_columns)."""
+        low, high, width, _ = (torch.from_numpy(a).to(t.device) for a in astuple(self))
+        return ((t - high).clamp(min=0) + (low - t).clamp(min=0)) / -width
+
+    def to_arrays(self) -> dict[str, NDArray[np.float64]]:
+        """Return the arrays by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, Any] | None) -> Self | None:
+        """Return the map that `to_arrays` described; None for None."""
+        return None if arrays is None else cls(**arrays)
+
+
+def wild_columns(
+    X: Array, weight: Array | None, columns: Columns
+) -> dict[int, WildColumn]:
+    """Return the columns that have wild values, among some columns of X."""
+    found = {j: find_wild(X[:, j], weight) for j in columns.tolist()}
+    return {j: wild for j, wild in found.items() if wild is not None}
+
+
+def find_wild(x: Array, weight: Array | None = None) -> WildColumn | None:
+    """Return the fences of a column's core, if it has values far beyond them.
+
+    The core is measured by the quartiles of the values that are no atoms.
+    """
+    x, weight = observed(x, weight)
+    if len(x) < MIN_ROWS:
+        return None
+    values, mass = distinct(x, weight)
+    quartiles = _quartiles(values, mass)
+    if quartiles is None:
+        return None
+    (first, third), eps = quartiles, np.finfo(x.dtype).eps
+    unit = third - first
+    is_wild = (values < first - WILD * unit) | (values > third + WILD * unit)
+    if not is_wild.any() or unit <= 10 * eps * max(abs(first), abs(third)):
+        return None
+    low, high = first - FENCE * unit, third + FENCE * unit
+    core = (values >= low) & (values <= high)
+    mean, spread = _moments(values[core], mass[core])
+    share = mass / mass.sum()
+    gaps = np.diff(values)
+    near = np.minimum(np.r_[np.inf, gaps], np.r_[gaps, np.inf])
+    repeats = (share >= SENTINEL_SHARE) & (share * len(x) >= SENTINEL_ROWS)
+    repeats &= is_wild & (near >= SENTINEL_GAP * unit)
+    sentinels = dict(
+        zip(values[repeats].tolist(), share[repeats].tolist(), strict=True)
+    )
+    span = float(np.ptp(values[core]))
+    in_core = float(share[core].sum())
+    return WildColumn(low, high, mean, spread, span, in_core, sentinels)
+
+
+def _quartiles(values: Array, mass: Array) -> tuple[float, float] | None:
+    """Return the quartiles of sorted distinct values that are no atoms.
+
+    Where they are the same value, the column takes it more often than not: then they
+    are widened to reach the quartiles of the other values. None for a constant.
+    """
+    tame = ~atoms_among(values, mass)
+    values, mass = values[tame], mass[tame]
+    first, third = _quantiles(values, mass)
+    if first < third:
+        return first, third
+    others = values != first
+    if not others.any():
+        return None
+    ends = [first, *_quantiles(values[others], mass[others])]
+    return min(ends), max(ends)
+
+
+def _quantiles(values: Array, mass: Array) -> tuple[float, float]:
+    """Return the weighted quartiles of sorted distinct values."""
+    below = np.cumsum(mass)
+    first, third = np.searchsorted(below, np.array([0.25, 0.75]) * below[-1])
+    return float(values[first]), float(values[third])
+
+
+def _moments(values: Array, mass: Array) -> tuple[float, float]:
+    """Return the weighted mean and standard deviation."""
+    share = mass / mass.sum()
+    mean = values[0] + share @ (values - values[0])
+    return float(mean), float(np.sqrt(share @ (values - mean) ** 2))
