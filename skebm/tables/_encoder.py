@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
 from skebm.exceptions import DataWarning
@@ -105,6 +105,7 @@ class TableEncoder:
         range_share: float = 0.0,
         sentinels: str = "warn",
         linear: bool = False,
+        takes_atoms: bool = True,
         names: Any = None,
     ) -> Self:
         """Learn the kinds of the columns of X, their locations and scales.
@@ -127,6 +128,8 @@ class TableEncoder:
             entry. "warn": as `find_atoms` says, with a warning.
         linear : bool, default=False
             Whether columns of numbers are only shifted and scaled, wild values and all.
+        takes_atoms : bool, default=True
+            Whether that warning names "atom" as a remedy.
         names : array-like or None
             Names of the columns, for messages.
 
@@ -149,7 +152,7 @@ class TableEncoder:
         codes = {j: list(column.sentinels) for j, column in wild.items()}
         codes = {j: values for j, values in codes.items() if values}
         if sentinels == "warn":
-            _warn_of_sentinels(wild, names)
+            _warn_of_sentinels(wild, names, takes_atoms)
         elif sentinels == "missing" and codes:
             X = _without_codes(X, codes)
             moments = Moments.of(X, weight, names)
@@ -219,21 +222,21 @@ class TableEncoder:
             by_mode[kind.columns] = kind.by_mode
         return by_mode
 
-    def encode(self, X: Array) -> NDArray[np.float32]:
+    def encode(self, X: Array, dtype: DTypeLike = np.float32) -> Array:
         """Return the rows of X standardised, at the midpoints of their cells."""
         X = self.without_codes(X)
-        z = np.empty(X.shape, dtype=np.float32)
+        z = np.empty(X.shape, dtype=dtype)
         for start in range(0, len(X), CHUNK_ROWS):
             chunk = slice(start, start + CHUNK_ROWS)
-            z[chunk] = self._encode(X[chunk])
+            z[chunk] = self._encode(X[chunk], dtype)
         return z
 
     def without_codes(self, X: Array) -> Array:
         """Return X, with NaN in place of the values that stand for missing entries."""
         return _without_codes(X, self.codes)
 
-    def _encode(self, X: Array) -> NDArray[np.float32]:
-        z = np.empty(X.shape, dtype=np.float32)
+    def _encode(self, X: Array, dtype: DTypeLike) -> Array:
+        z = np.empty(X.shape, dtype=dtype)
         for kind in self.kinds:
             t = kind.to_line(_columns_of(X, kind.columns))
             with np.errstate(over="ignore"):
@@ -332,7 +335,9 @@ def _without_codes(X: Array, codes: Mapping[int, list[float]]) -> Array:
     return marked
 
 
-def _warn_of_sentinels(wild: Mapping[int, WildColumn], names: Any) -> None:
+def _warn_of_sentinels(
+    wild: Mapping[int, WildColumn], names: Any, takes_atoms: bool
+) -> None:
     """Warn of values that repeat far away from the others of their column."""
     found = [
         f"column {j if names is None else repr(names[j])} ({value:g} in {share:.1%} of "
@@ -343,10 +348,10 @@ def _warn_of_sentinels(wild: Mapping[int, WildColumn], names: Any) -> None:
     if not found:
         return
     more = f" and {len(found) - MAX_NAMED} more" if len(found) > MAX_NAMED else ""
+    as_atom = "; if it is a value, set sentinels='atom'" if takes_atoms else ""
     warn_user(
         f"X holds a value that repeats far away from all others in "
         f"{', '.join(found[:MAX_NAMED])}{more}. If it stands for a missing entry, "
-        "replace it by NaN or set sentinels='missing'; if it is a value, set "
-        "sentinels='atom'.",
+        f"replace it by NaN or set sentinels='missing'{as_atom}.",
         DataWarning,
     )

@@ -24,6 +24,7 @@ from skebm.models.boltzmann._rows import (
 from skebm.networks import RBM
 from skebm.objectives import ContrastiveGradient
 from skebm.samplers import TemperedGibbs
+from skebm.tables import TableEncoder
 from skebm.training import (
     AscentRun,
     EvenBatches,
@@ -113,13 +114,13 @@ class DensityTask:
         Rows of visible units; NaN where an entry of an array is missing.
     kind : Kind
         The kind of visible units.
-    log_scales : ndarray of shape (n_features,) or None
-        Logs of the factors between the columns of X and those of v.
+    encoder : TableEncoder or None
+        What maps the columns of X to those of v; None where they are the same.
     """
 
     v: Any
     kind: Kind
-    log_scales: Array | None = None
+    encoder: TableEncoder | None = None
 
     @property
     def metric(self) -> type:
@@ -136,7 +137,7 @@ class DensityTask:
         units, s = self.kind.start(self.v)
         moments = (*column_means(s), total_deviation(s))
         fitted = begin(units, moments, s.dtype, options, rng, self.kind.initial_spread)
-        return replace(fitted, log_scales=self.log_scales)
+        return replace(fitted, encoder=self.encoder)
 
     def resume(
         self, fitted: FittedRBM, options: RBMOptions, generator: torch.Generator

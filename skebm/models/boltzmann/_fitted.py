@@ -33,10 +33,12 @@ from skebm.models.boltzmann._rows import (
 from skebm.models.boltzmann._state import (
     pack_device,
     pack_units,
+    standardizer,
     unpack_device,
     unpack_units,
 )
 from skebm.networks import RBM
+from skebm.tables import TableEncoder
 from skebm.utils import make_generator, resolve_device
 
 Array = NDArray[Any]
@@ -81,8 +83,8 @@ class FittedRBM:
         State of the training, as arrays; see `skebm.training.AscentRun.state`.
     n_rows : int
         Rows trained on so far.
-    log_scales : ndarray of shape (n_features,) or None
-        Logs of the factors between the columns of X and those of rows v.
+    encoder : TableEncoder or None
+        What maps the columns of X to rows v; None where they are the same.
     recent_rows : tuple of ndarray
         Rows of the data that log Z and the outlier threshold are computed from.
     calibration : Calibration
@@ -100,7 +102,7 @@ class FittedRBM:
     base_bias: Array
     state: dict[str, Any] = field(repr=False)
     n_rows: int = 0
-    log_scales: Array | None = None
+    encoder: TableEncoder | None = None
     recent_rows: tuple[Array, ...] = field(default=(), repr=False)
     calibration: Calibration = field(
         default_factory=lambda: Calibration(None, 0), repr=False
@@ -213,9 +215,13 @@ class FittedRBM:
         estimate = self.calibration.estimate(self)
         level = 0.0 if estimate is None else estimate.log_normalizer
         log_prob = -self._on_rows(rbm, v, complete=negative_marginal) - level
-        if self.log_scales is None:
-            return log_prob
-        return log_prob - (~np.isnan(v)) @ self.log_scales
+        return self.in_units_of_x(log_prob, v)
+
+    def in_units_of_x(self, log_density: Array, v: Any) -> Array:
+        """Return log densities of rows v as those of the rows of X."""
+        if self.encoder is None:
+            return log_density
+        return log_density + self.encoder.log_jacobian(torch.from_numpy(v)).numpy()
 
     def pseudo_likelihood(self, v: Any) -> Array:
         """Return the log pseudo-likelihood of binary rows."""
@@ -305,6 +311,7 @@ class FittedRBM:
         stored = {name: getattr(self, name) for name in STORED}
         stored["units"] = pack_units(self.units)
         stored["device"] = pack_device(self.device)
+        stored["encoder"] = self.encoder and self.encoder.to_arrays()
         stored["seed"] = self.calibration.seed
         if self.calibration.is_complete:
             estimate = self.calibration.estimate(self)
@@ -317,6 +324,11 @@ class FittedRBM:
         """Return the RBM that `to_arrays` described."""
         parts = {name: arrays[name] for name in STORED}
         parts["units"] = unpack_units(arrays["units"])
+        if arrays.get("encoder") is not None:
+            parts["encoder"] = TableEncoder.from_arrays(arrays["encoder"])
+        elif arrays.get("log_scales") is not None:  # a state without an encoder
+            log_scales = arrays["log_scales"]
+            parts["encoder"] = standardizer(0 * log_scales, np.exp(log_scales))
         rows, seed = np.concatenate(parts["recent_rows"]), arrays["seed"]
         calibration = Calibration(CalibrationRows(rows, None), seed)
         if "log_prob" in arrays:
@@ -336,7 +348,6 @@ STORED = (
     "base_bias",
     "state",
     "n_rows",
-    "log_scales",
     "recent_rows",
     "normalizer",
 )
