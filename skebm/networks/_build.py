@@ -37,7 +37,7 @@ def resolve_network(network: Any) -> Builder:
     if isinstance(network, str) and network in NETWORKS:
         network = NETWORKS[network]
     if not callable(network):
-        names = sorted(map(repr, NETWORKS))
+        names = sorted(map(repr, [*NETWORKS, "auto"]))
         raise ValueError(
             f"The 'network' parameter must be one of {{{', '.join(names)}}}, a class or"
             f" a builder (n_features, n_outputs) -> nn.Module. Got {network!r} instead."
@@ -95,7 +95,7 @@ def count_members(builder: Builder, n_features: int, n_outputs: int) -> int:
         As in `build_network`.
     """
     constructor = constructor_of(builder)
-    if is_ensemble(constructor):
+    if is_ensemble(constructor) and builder is constructor:
         parameter = inspect.signature(builder).parameters.get("n_members")
         n_members = None if parameter is None else parameter.default
         if isinstance(n_members, Integral) and int(n_members) > 0:
