@@ -7,10 +7,9 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
-from skebm.exceptions import DataWarning
 from skebm.tables._category_indices import CategoryIndices
 from skebm.tables._cells import Cells, Intervals
 from skebm.tables._checks import CHUNK_ROWS
@@ -20,9 +19,9 @@ from skebm.tables._kinds import Array, ColumnKind, Columns, Table
 from skebm.tables._moments import Moments
 from skebm.tables._numbers import Numbers
 from skebm.tables._point_masses import PointMasses
-from skebm.tables._tails import WildColumn, wild_columns
+from skebm.tables._sentinels import sentinels_of, warn_of_sentinels, without_codes
+from skebm.tables._tails import wild_columns
 from skebm.tables._value_sets import ValueSets
-from skebm.utils import warn_user
 
 #: The kinds of columns by name; they claim columns in the order of their `precedence`.
 COLUMN_KINDS: dict[str, type[ColumnKind]] = {
@@ -35,8 +34,6 @@ COLUMN_KINDS: dict[str, type[ColumnKind]] = {
 MAX_STANDARDIZED = 1e15
 #: Least share of the weight that the rows have together beside the heaviest one.
 MIN_OTHER_WEIGHT = 1e-6
-#: Most columns that a warning names.
-MAX_NAMED = 5
 
 
 class TableEncoder:
@@ -107,6 +104,7 @@ class TableEncoder:
         range_share: float = 0.0,
         sentinels: str = "warn",
         linear: bool = False,
+        takes_atoms: bool = True,
         names: Any = None,
     ) -> Self:
         """Learn the kinds of the columns of X, their locations and scales.
@@ -129,6 +127,8 @@ class TableEncoder:
             entry. "warn": as `find_atoms` says, with a warning.
         linear : bool, default=False
             Whether columns of numbers are only shifted and scaled, wild values and all.
+        takes_atoms : bool, default=True
+            Whether that warning names "atom" as a remedy.
         names : array-like or None
             Names of the columns, for messages.
 
@@ -148,12 +148,11 @@ class TableEncoder:
         numbers = np.setdiff1d(np.arange(X.shape[1]), [j for j, _ in categories])
         numbers = numbers[moments.varies[numbers]]
         wild = wild_columns(X, weight, numbers)
-        codes = {j: list(column.sentinels) for j, column in wild.items()}
-        codes = {j: values for j, values in codes.items() if values}
+        codes = sentinels_of(wild) if sentinels == "missing" else {}
         if sentinels == "warn":
-            _warn_of_sentinels(wild, names)
-        elif sentinels == "missing" and codes:
-            X = _without_codes(X, codes)
+            warn_of_sentinels(wild, names, takes_atoms)
+        elif codes:
+            X = without_codes(X, codes)
             moments = Moments.of(X, weight, names)
             wild = wild_columns(X, weight, numbers)
         wild = {} if linear else wild
@@ -173,23 +172,10 @@ class TableEncoder:
             wild,
             determined.pseudo_rows(),
         )
-        kinds = _claimed(table)
-        if moving := [kind for kind in kinds if kind.moves or kind.bends]:
-
-            def to_line(rows: Array) -> Array:
-                line = rows.astype(np.float64)
-                for kind in moving:
-                    line[:, kind.columns] = kind.to_line(line[:, kind.columns])
-                for j, column in wild.items():
-                    if column.share >= 0.5:
-                        line[~column.holds(rows[:, j]), j] = np.nan
-                return line
-
-            # Moments of all columns at once: rounding depends on the table's shape.
-            moments = Moments.of(X, weight, names, to_line, leaves_out=bool(wild))
+        kinds = _claim(table)
+        moments = _moments_on_the_line(kinds, table, names)
         for kind in kinds:
             kind.standardize(X, moments.of_columns(kind.columns))
-        codes = codes if sentinels == "missing" else {}
         return cls(kinds, codes, values, determined)
 
     def log_jacobian(self, z: Tensor) -> Tensor:
@@ -221,22 +207,22 @@ class TableEncoder:
             by_mode[kind.columns] = kind.by_mode
         return by_mode
 
-    def encode(self, X: Array) -> NDArray[np.float32]:
+    def encode(self, X: Array, dtype: DTypeLike = np.float32) -> Array:
         """Return the rows of X standardised, at the midpoints of their cells."""
         X = self.without_codes(X)
-        z = np.empty(X.shape, dtype=np.float32)
+        z = np.empty(X.shape, dtype=dtype)
         for start in range(0, len(X), CHUNK_ROWS):
             chunk = slice(start, start + CHUNK_ROWS)
-            z[chunk] = self._encode(X[chunk])
+            z[chunk] = self._encode(X[chunk], dtype)
         return z
 
     def without_codes(self, X: Array) -> Array:
         """Return X, with NaN in place of the values that stand for missing entries."""
-        return _without_codes(X, self.codes)
+        return without_codes(X, self.codes)
 
-    def _encode(self, X: Array) -> NDArray[np.float32]:
+    def _encode(self, X: Array, dtype: DTypeLike) -> Array:
         X = self.determined.recode(X)
-        z = np.empty(X.shape, dtype=np.float32)
+        z = np.empty(X.shape, dtype=dtype)
         for kind in self.kinds:
             t = kind.to_line(_columns_of(X, kind.columns))
             with np.errstate(over="ignore"):
@@ -331,8 +317,8 @@ class TableEncoder:
         return cls(kinds, codes, values, determined)
 
 
-def _claimed(table: Table) -> list[ColumnKind]:
-    """Return kinds that hold all columns together, in the order of `precedence`."""
+def _claim(table: Table) -> list[ColumnKind]:
+    """Return the kinds that hold the columns of a table."""
     free, kinds = np.arange(table.X.shape[1]), []
     for candidate in sorted(COLUMN_KINDS.values(), key=lambda k: k.precedence):
         kind = candidate.claim(table, free)
@@ -340,6 +326,30 @@ def _claimed(table: Table) -> list[ColumnKind]:
             kinds.append(kind)
             free = np.setdiff1d(free, kind.columns)
     return kinds
+
+
+def _moments_on_the_line(
+    kinds: Sequence[ColumnKind], table: Table, names: Any
+) -> Moments:
+    """Return the moments of the points of values, wild ones left out.
+
+    Where most values are wild, as those of one atom may be, all count.
+    """
+    moving = [kind for kind in kinds if kind.moves or kind.bends]
+    if not moving:
+        return table.moments
+    wild = {j: column for j, column in table.wild.items() if column.share >= 0.5}
+
+    def to_line(rows: Array) -> Array:
+        line = rows.astype(np.float64)
+        for kind in moving:
+            line[:, kind.columns] = kind.to_line(line[:, kind.columns])
+        for j, column in wild.items():
+            line[~column.holds(rows[:, j]), j] = np.nan
+        return line
+
+    # Moments of all columns at once: rounding depends on the table's shape.
+    return Moments.of(table.X, table.weight, names, to_line, leaves_out=bool(wild))
 
 
 def _columns_of(X: Array, columns: Columns) -> Array:
@@ -358,34 +368,3 @@ def _check_weight(weight: Array | None) -> None:
             f"{weight[largest]:g}, all but a millionth of the total: the spread of the "
             "columns can't be learnt of a single row. Take smaller weights."
         )
-
-
-def _without_codes(X: Array, codes: Mapping[int, list[float]]) -> Array:
-    """Return X, or a copy with NaN in place of the codes of its columns."""
-    marked = X
-    for j, values in codes.items():
-        is_code = np.isin(X[:, j], np.asarray(values, X.dtype))
-        if is_code.any():
-            marked = X.copy() if marked is X else marked
-            marked[is_code, j] = np.nan
-    return marked
-
-
-def _warn_of_sentinels(wild: Mapping[int, WildColumn], names: Any) -> None:
-    """Warn of values that repeat far away from the others of their column."""
-    found = [
-        f"column {j if names is None else repr(names[j])} ({value:g} in {share:.1%} of "
-        "the rows)"
-        for j, column in wild.items()
-        for value, share in column.sentinels.items()
-    ]
-    if not found:
-        return
-    more = f" and {len(found) - MAX_NAMED} more" if len(found) > MAX_NAMED else ""
-    warn_user(
-        f"X holds a value that repeats far away from all others in "
-        f"{', '.join(found[:MAX_NAMED])}{more}. If it stands for a missing entry, "
-        "replace it by NaN or set sentinels='missing'; if it is a value, set "
-        "sentinels='atom'.",
-        DataWarning,
-    )

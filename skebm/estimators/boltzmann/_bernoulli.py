@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from scipy import sparse
 from sklearn.utils.validation import check_is_fitted
 
 from skebm.estimators.boltzmann._density import BaseRBM
 from skebm.estimators.boltzmann._visible import BinaryCodec
+from skebm.models.boltzmann._fitted import FittedRBM
 from skebm.utils._sklearn import StrOptions
 
 
@@ -124,7 +127,7 @@ class BernoulliRBM(BaseRBM):
     }
 
     _codec_type = BinaryCodec
-    _stored_types = {**BaseRBM._stored_types, "_codec": BinaryCodec}  # noqa: RUF012
+    _stored_types: ClassVar[dict] = {"_fitted": FittedRBM, "_codec": BinaryCodec}
 
     def __init__(
         self,

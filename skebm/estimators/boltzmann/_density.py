@@ -114,7 +114,7 @@ class BaseRBM(
 
     def _task(self, read):
         """Return the rows as what an RBM is trained on."""
-        return DensityTask(read.table, read.reader.kind(self), read.reader.log_scales)
+        return DensityTask(read.table, read.reader.kind(self), read.reader.encoder)
 
     # ----------------------------------------------------------------- features
 

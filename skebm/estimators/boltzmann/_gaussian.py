@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from skebm.estimators.boltzmann._density import BaseRBM
 from skebm.estimators.boltzmann._visible import RealCodec
+from skebm.models.boltzmann._fitted import FittedRBM
 from skebm.utils._sklearn import StrOptions
 
 
@@ -37,6 +40,11 @@ class GaussianRBM(BaseRBM):
         they are then independent.
     variance : {"learned", "fixed"}, default="learned"
         Whether the scales D are learnt, or stay the standard deviations of the data.
+    sentinels : {"warn", "missing"}, default="warn"
+        What a value is that repeats (in 1 % of the rows, 5 at least) more than 20
+        interquartile ranges away from the others of its column, such as -9999:
+        "missing" a missing entry. "warn" names it in a warning, and takes it as a
+        value.
     method : {"pcd", "cd", "tempering"}, default="pcd"
         Chains that persist from step to step, that start at data in each step, or that
         persist at ten temperatures and swap places.
@@ -126,10 +134,11 @@ class GaussianRBM(BaseRBM):
         **BaseRBM._parameter_constraints,
         "whiten": ["boolean"],
         "variance": [StrOptions({"learned", "fixed"})],
+        "sentinels": [StrOptions({"warn", "missing"})],
     }
 
     _codec_type = RealCodec
-    _stored_types = {**BaseRBM._stored_types, "_codec": RealCodec}  # noqa: RUF012
+    _stored_types: ClassVar[dict] = {"_fitted": FittedRBM, "_codec": RealCodec}
 
     def __init__(
         self,
@@ -142,6 +151,7 @@ class GaussianRBM(BaseRBM):
         random_state=None,
         whiten=True,
         variance="learned",
+        sentinels="warn",
         method="pcd",
         n_gibbs_steps=1,
         n_chains=100,
@@ -162,6 +172,7 @@ class GaussianRBM(BaseRBM):
         self.random_state = random_state
         self.whiten = whiten
         self.variance = variance
+        self.sentinels = sentinels
         self.method = method
         self.n_gibbs_steps = n_gibbs_steps
         self.n_chains = n_chains
@@ -178,7 +189,7 @@ class GaussianRBM(BaseRBM):
     def covariance_(self):
         """Sigma, of v given h, in units of X."""
         self._require_fitted()
-        scale = self._codec.scale
+        scale = self._codec.encoder.scale
         return scale[:, None] * self._fitted.units.covariance().numpy() * scale
 
     def __sklearn_tags__(self):

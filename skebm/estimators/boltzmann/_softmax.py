@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from skebm.estimators.boltzmann._density import BaseRBM
 from skebm.estimators.boltzmann._visible import CategoricalCodec
+from skebm.models.boltzmann._fitted import FittedRBM
 from skebm.utils._sklearn import StrOptions
 
 
@@ -123,7 +126,7 @@ class SoftmaxRBM(BaseRBM):
     }
 
     _codec_type = CategoricalCodec
-    _stored_types = {**BaseRBM._stored_types, "_codec": CategoricalCodec}  # noqa: RUF012
+    _stored_types: ClassVar[dict] = {"_fitted": FittedRBM, "_codec": CategoricalCodec}
 
     def __init__(
         self,

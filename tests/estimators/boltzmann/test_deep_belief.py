@@ -243,7 +243,7 @@ def test_bad_input():
         DeepBeliefNetwork((4, 0)).fit(X)
     with pytest.raises(ValueError, match="see binary units"):
         DeepBeliefNetwork((4, GaussianRBM(2))).fit(X)
-    with pytest.raises(ValueError, match=r"NaN in column .* DeepBeliefNetwork"):
+    with pytest.raises(ValueError, match=r"NaN in columns .* DeepBeliefNetwork"):
         DeepBeliefNetwork((4,)).fit(np.where(X == 1, np.nan, X))
     with pytest.raises(ValueError, match="fine_tuning_rate"):
         DeepBeliefNetwork((4,), fine_tuning_rate=0).fit(X)

@@ -35,7 +35,7 @@ def mixture(model):
     units = model._fitted.units
     z = theta * units.scale.numpy()
     z = z if units.axes is None else z @ units.axes.numpy().T
-    means = model._codec.mean + model._codec.scale * z
+    means = model._codec.encoder.location + model._codec.encoder.scale * z
     weight = np.exp(log_weight - log_weight.max())
     return weight / weight.sum(), means, model.covariance_
 
