@@ -345,7 +345,7 @@ def begin(
         "parameters": tensors,
         "chains": _fitting_chains(torch.from_numpy(chains).float(), options.method),
         "visible_offset": torch.from_numpy(mean).float(),
-        "hidden_offset": torch.full((options.n_components,), 0.5),
+        "hidden_offset": torch.full((options.n_components,), 0.5, dtype=torch.float32),
         "n_steps": 0,
     }
     return FittedRBM(
