@@ -310,7 +310,8 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
 
         By sequential Monte Carlo from the reference, with importance weights and moves
         of chains (`skebm.evaluation.annealed_samples`): draws follow p(x), not the
-        generator that trained it. A normalised network draws by itself, exactly.
+        generator that trained it. A normalised network draws by itself, exactly. Each
+        draw is moved to the nearest values that the columns can take: see `impute`.
 
         Parameters
         ----------
