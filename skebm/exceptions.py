@@ -44,6 +44,10 @@ class TrainingWarning(SkebmWarning):
     """Training was interrupted, rolled back or ended without improvement."""
 
 
+class CalibrationWarning(SkebmWarning):
+    """There are too few calibration rows for the share of outliers asked for."""
+
+
 class RangeWarning(SkebmWarning):
     """Values lie outside of the range that a model is made for."""
 

@@ -15,6 +15,7 @@ from skebm.estimators._given import whole_rows
 from skebm.estimators._input import TableReader, private_random_state
 from skebm.estimators._published import (
     Read,
+    check_changed,
     of_fitted,
     publish,
     shell_of,
@@ -22,7 +23,9 @@ from skebm.estimators._published import (
     warn_untrusted,
 )
 from skebm.estimators._stored import StoredEstimator
+from skebm.estimators._tables import see
 from skebm.evaluation import OOD_SCORES, conformal_p_values
+from skebm.evaluation.outliers._detector import warn_if_unresolved
 from skebm.exceptions import NormalizerWarning, TrainingWarning
 from skebm.models import MAX_R_HAT, FittedModel
 from skebm.objectives import Objective
@@ -123,17 +126,24 @@ class BaseEBM(StoredEstimator):
     def offset_(self):
         """The threshold of `ood_scores`, by ``contamination`` and ``ood_score``."""
         check_is_fitted(self, "network_")
+        check_changed(self, "contamination", "ood_score")
         threshold = self._fitted.detector.threshold(self.ood_score, self.contamination)
         self._warn_if_untrusted()
         return threshold
 
     def energy(self, X):
-        """Energy of each row, in nats; low is likely.
+        r"""Energy of each row, in nats; low is likely.
+
+        Of a row with missing entries it is the marginal energy, by draws as in
+        `score_samples`, with which the marginal density is that of the reference,
+        tilted:
+
+        .. math:: E(x_O) = \log q_0(x_O) - \log p(x_O) - \log Z
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows.
+            Rows; NaN where an entry is missing.
 
         Returns
         -------
@@ -191,8 +201,8 @@ class BaseEBM(StoredEstimator):
     def ood_scores(self, X):
         r"""Score of each row by ``ood_score``; higher is more normal.
 
-        Where missing entries are accepted, the score of a row that has some is the mean
-        over 32 draws of what they may be,
+        The score of a row with missing entries is the mean over 32 draws of what they
+        may be,
 
         .. math:: s(x_O) = E_{p(x_M | x_O)}[s(x_O, x_M)]
 
@@ -201,7 +211,7 @@ class BaseEBM(StoredEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows.
+            Rows; NaN where an entry is missing.
 
         Returns
         -------
@@ -212,8 +222,11 @@ class BaseEBM(StoredEstimator):
         Raises
         ------
         ValueError
-            Where ``ood_score`` was changed since `fit` to one that has to be learnt.
+            Where ``ood_score`` was changed since `fit` to one that has to be learnt, or
+            is unknown.
         """
+        check_is_fitted(self, "network_")
+        check_changed(self, "ood_score")
         table = self._read(X, allow_nan=True)
         scores, filled = self._fitted.outlier_scores(table, self.ood_score)
         self._warn_if_untrusted()
@@ -226,7 +239,8 @@ class BaseEBM(StoredEstimator):
         .. math:: p(x) = \frac{1 + \#\{i: s(x_i) \le s(x)\}}{1 + n}
 
         with s the score named by ``ood_score`` and :math:`x_i` the calibration rows.
-        For a new row of their distribution, :math:`P(p \le \alpha) \le \alpha`.
+        For a new row of their distribution, :math:`P(p \le \alpha) \le \alpha`, for
+        each :math:`\alpha` that n rows resolve, from 1 / (n + 1) on.
 
         Parameters
         ----------
@@ -234,8 +248,10 @@ class BaseEBM(StoredEstimator):
             Rows.
         calibration : array-like of shape (n, n_features), default=None
             Normal rows that `fit` has not seen, for which the statement is exact. None
-            takes the rows that `fit` held out; they also chose the epoch to stop at,
-            which is a small departure.
+            takes the rows that `fit` held out and, where these are fewer than 300, the
+            training rows as well, each scored as if it had been left out. Then the
+            statement holds nearly: rows held out also chose the epoch to stop at, and
+            leaving a row out is an approximation.
 
         Returns
         -------
@@ -247,15 +263,26 @@ class BaseEBM(StoredEstimator):
         ValueError
             Where no rows were held out and none are given.
 
+        Warns
+        -----
+        skebm.exceptions.CalibrationWarning
+            Where ``contamination`` is below 1 / (n + 1), so that no p-value is as low.
+
         References
         ----------
         Bates et al. Testing for outliers with conformal p-values. Annals of Statistics
         51, 2023.
         """
+        check_is_fitted(self, "network_")
+        check_changed(self, "contamination")
         scores = self.ood_scores(X)
         if calibration is not None:
-            return conformal_p_values(scores, self.ood_scores(calibration))
-        return self._fitted.detector.p_values(self.ood_score, scores)
+            others = self.ood_scores(calibration)
+            warn_if_unresolved(self.contamination, len(others))
+            return conformal_p_values(scores, others)
+        return self._fitted.detector.p_values(
+            self.ood_score, scores, self.contamination
+        )
 
     def impute(self, X, strategy="mean", random_state=None):
         """Fill missing entries from their conditional distribution given the others.
@@ -346,8 +373,10 @@ class BaseEBM(StoredEstimator):
         reader, table = TableReader.learn(shell, X, **options)
         return Read(reader, shell, table)
 
-    def _known_columns(self, X, **options):
-        """Read a table with the columns of `fit`."""
+    def _known_columns(self, X, *, categorical_features, as_float64=False, **options):
+        """Read a table with the columns of `fit`, whose options must be the same."""
+        X = see(X)
+        self._reader.check_options(X, categorical_features, as_float64)
         return Read(self._reader, self, self._reader.read(self, X, **options))
 
     def _progress(self, X, y, task, read, **learnt):

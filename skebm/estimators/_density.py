@@ -15,7 +15,6 @@ from skebm.estimators._input import (
     keep_weighted,
     private_random_state,
 )
-from skebm.estimators._tables import see
 from skebm.models import (
     Specification,
     Task,
@@ -340,19 +339,13 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
 
     def _read_rows(self, X, sample_weight, before, min_rows):
         """Return the rows that count, with their weights."""
-        options = {"min_rows": min_rows, "allow_nan": True}
-        if before is None:
-            read = self._learn_columns(
-                X,
-                categorical_features=self.categorical_features,
-                as_float64=self.atoms is not None,
-                **options,
-            )
-        else:
-            X = see(X)
-            as_float64 = self.atoms is not None
-            self._reader.check_options(X, self.categorical_features, as_float64)
-            read = self._known_columns(X, **options)
+        read = (self._learn_columns if before is None else self._known_columns)(
+            X,
+            categorical_features=self.categorical_features,
+            as_float64=self.atoms is not None,
+            min_rows=min_rows,
+            allow_nan=True,
+        )
         table, _, weight = keep_weighted(read.table, None, sample_weight, min_rows)
         table, weight = keep_observed(table, weight, read.names, min_rows)
         return replace(read, table=table, weight=weight)
@@ -362,7 +355,8 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         specification = Specification.of(self, read.table.shape[1], coarse_to_fine=True)
         rng = private_random_state(self.random_state)
         if before is None:
-            encoder, tie_scale = self._fit_encoder(read), None
+            linear = specification.reference.has_units
+            encoder, tie_scale = self._fit_encoder(read, linear=linear), None
         else:
             encoder, tie_scale = before.encoder, before.assembly.tie_scale
         rows = TrainingRows.of(
@@ -377,7 +371,7 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
             specification = check_goes_on(before, specification, rows.z, read.names)
         return Task(specification, rows, specification.objective), encoder, rng
 
-    def _fit_encoder(self, read):
+    def _fit_encoder(self, read, **options):
         return TableEncoder.fit(
             read.table,
             read.weight,
@@ -385,6 +379,7 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
             find_atoms=self.atoms is not None,
             sentinels=self.sentinels,
             names=read.names,
+            **options,
         )
 
     def __sklearn_tags__(self):

@@ -56,8 +56,8 @@ def keep_observed(X, sample_weight, names, min_rows):
         return X, sample_weight
     if min_rows > 1 and (empty := missing.all(axis=0)).any():
         raise ValueError(
-            f"Input X contains NaN only in {columns_text(names, empty)}. Drop it: "
-            "nothing can be learnt of it."
+            f"Input X contains NaN only in {columns_text(names, empty)}. Drop "
+            f"{'it' if empty.sum() == 1 else 'them'}: nothing can be learnt there."
         )
     rows = np.flatnonzero(~missing.all(axis=1))
     if len(rows) < min_rows:

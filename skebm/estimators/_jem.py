@@ -49,6 +49,13 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
     Rows with ``y = -1`` are unlabelled: the density, a graph of nearest neighbours and
     the classifier's own consistency learn from them; see `skebm.objectives.Joint`.
 
+    Columns may be categories, and entries may be missing (NaN), in `fit` and
+    afterwards. Where x misses the entries M,
+
+    .. math:: p(y | x_O) = E_{p(x_M | x_O)}[p(y | x_O, x_M)]
+
+    by 64 weighted draws of what they may be.
+
     Parameters
     ----------
     objective : str, Objective or None, default="nce"
@@ -57,10 +64,16 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
     network : str, class or builder, default="ensemble_mlp"
         "ensemble_mlp", "mlp", "resmlp", "wave_mlp", "periodic_mlp", "fourier_mlp", or
         ``(n_features, n_outputs) -> nn.Module``; here n_outputs is the number of
-        classes. See `skebm.networks`.
+        classes, and a column of categories counts as one feature a category. See
+        `skebm.networks`.
     reference, normalizer
         As in `EBMDensityEstimator`; but beyond 128 columns "auto" is importance
         sampling alone, since annealing would take most of the time.
+    sentinels : {"warn", "atom", "missing"}, default="warn"
+        As in `EBMDensityEstimator`; "warn" takes a sentinel as a number.
+    categorical_features : "from_dtype", None or array-like, default="from_dtype"
+        As in `EBMDensityEstimator`. A category that `fit` did not see counts as missing
+        in p(y|x), as in `predict`; the density refuses it.
     classification_weight : float, default=10.0
         :math:`\alpha`, weight of the cross-entropy on labelled rows beside -log p(x).
     graph_weight : float or "auto", default="auto"
@@ -123,6 +136,8 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         those of the labelled rows where these say nothing else, or no row lacks one.
     vat_radius_ : float
         Radius used.
+    is_categorical_ : ndarray of bool of shape (n_features_in_,), or None
+        Which columns are categories; None where none is.
     network_, reference_, objective_, log_normalizer_, log_normalizer_se_
         As in `EBMDensityEstimator`.
     normalizer_result_, offset_, history_, n_iter_, n_features_in_, feature_names_in_
@@ -168,6 +183,7 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         "balance_weight": [Interval(Real, 0, None, closed="left")],
         "stacking": ["boolean"],
         "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
+        "sentinels": [StrOptions({"warn", "atom", "missing"})],
         "class_weight": [dict, StrOptions({"balanced"}), None],
         "unlabeled": "no_validation",
     }
@@ -180,6 +196,7 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         normalizer="auto",
         *,
         categorical_features="from_dtype",
+        sentinels="warn",
         classification_weight=10.0,
         graph_weight="auto",
         prediction_entropy_weight=3.0,
@@ -211,6 +228,7 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         self.reference = reference
         self.normalizer = normalizer
         self.categorical_features = categorical_features
+        self.sentinels = sentinels
         self.classification_weight = classification_weight
         self.graph_weight = graph_weight
         self.prediction_entropy_weight = prediction_entropy_weight
@@ -245,7 +263,7 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows; finite numbers.
+            Rows; NaN where an entry is missing. Rows of NaN alone are left out.
         y : array-like of shape (n_samples,)
             Labels: numbers or strings; the marker, None, NaN or pd.NA where unlabelled.
             Arrays of strings hold the marker as a string ("-1").
@@ -341,13 +359,16 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
             None is seeded by the system, so that two calls differ.
         y : label, array-like of shape (n_samples,), or None, default=None
             Class of all rows, or of each; with `given`, of all.
-        given : array-like of shape (n_given, n_features), default=None
-            Rows whose columns are held; NaN where a column is to be drawn.
+        given : array-like of shape (n_given, n_features) or dict, default=None
+            Rows whose columns are held; NaN where a column is to be drawn. A data frame
+            may have some of the columns; a dict of columns to values is one row.
 
         Returns
         -------
-        X : ndarray of shape (n_samples, n_features) or (n_given * n_samples, ...)
-            In the units of the X of `fit`; those of the first given row come first.
+        X : array or data frame of shape (n_samples, n_features) or (n_given * \
+                n_samples, n_features)
+            In the units of the X of `fit`, as `EBMDensityEstimator.sample` has them;
+            those of the first given row come first.
         y : ndarray of shape (n_samples,) or (n_given * n_samples,)
         """
         check_is_fitted(self, "network_")
@@ -400,12 +421,12 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
                 f"{type(self).__name__} requires y to be passed, but the target y is "
                 "None."
             )
-        options = {"min_rows": min_rows, "allow_nan": True}
-        if before is None:
-            options["categorical_features"] = self.categorical_features
-            read = self._learn_columns(X, **options)
-        else:
-            read = self._known_columns(X, **options)
+        read = (self._learn_columns if before is None else self._known_columns)(
+            X,
+            categorical_features=self.categorical_features,
+            min_rows=min_rows,
+            allow_nan=True,
+        )
         check_labels(y, read.table)
         return keep_labeled(read, y, sample_weight, min_rows)
 
@@ -422,6 +443,11 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
             warn_of_interrupt("the labelling of the rows; transduction_ is None")
             return None
         return classes[np.where(y < 0, predicted, y)]
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
 
     def _split(self, indices, by_labels):
         """Return the split of the rows into those trained on and those held out."""

@@ -53,7 +53,8 @@ def _column(series):
         values = [None if v is None else float(v) for v in series.to_list()]
         return np.array(values, dtype=np.float64)
     if dtype.is_numeric():
-        return series.to_numpy()
+        is_huge = dtype in (nw.Int128, nw.UInt128)  # NumPy has no such integers
+        return (series.cast(nw.Float64) if is_huge else series).to_numpy()
     values = series.to_list()
     if dtype == nw.Boolean:
         return pd.array(values, dtype="boolean" if None in values else "bool")
@@ -109,6 +110,8 @@ def _narwhals_values(nw, column, dtype):
                 own = column.cat.categories
             if own is not None and set(listed) <= set(own):
                 return values, nw.Enum(list(own))
+        if dtype == nw.Date:  # pandas has them as times of a day
+            return [None if v is None else v.date() for v in values], nw.Date
         as_words = all(isinstance(value, str) for value in listed)
         fits = as_words and dtype in (nw.String, nw.Categorical)
         return values, dtype if fits else (nw.String if as_words else None)

@@ -10,6 +10,7 @@ from typing import Any
 
 from skebm.exceptions import NormalizerWarning, TrainingWarning
 from skebm.utils import warn_user
+from skebm.utils._sklearn import validate_parameter_constraints
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,3 +121,12 @@ def warn_unnormalized():
 def warn_of_interrupt(what):
     """Warn that a KeyboardInterrupt ended something."""
     warn_user(f"A KeyboardInterrupt ended {what}.", TrainingWarning)
+
+
+def check_changed(estimator, *names):
+    """Check options that may be changed after `fit`, when they are used."""
+    constraints = {name: estimator._parameter_constraints[name] for name in names}
+    values = {name: getattr(estimator, name) for name in names}
+    validate_parameter_constraints(
+        constraints, values, caller_name=type(estimator).__name__
+    )

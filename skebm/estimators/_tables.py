@@ -181,8 +181,9 @@ def _see_frame(values, table_format):
     """Return a frame seen, unless it has two columns of one name."""
     twice = values.columns[values.columns.duplicated()]
     if len(twice):
+        name = twice.tolist()[0]
         raise ValueError(
-            f"X has more than one column named {twice[0]!r}; names must differ."
+            f"X has more than one column named {name!r}; make them differ."
         )
     return SeenTable(values, table_format)
 
@@ -249,6 +250,8 @@ def _named(X: Any) -> str:
 
 def _not_2d(X: np.ndarray) -> str:
     """Return the message on an array of another number of dimensions than two."""
+    if not X.size:
+        return f"X must have rows and columns. Got an array of shape {X.shape}."
     if X.ndim == 0:
         return f"X must be an array or a data frame. Got the one value {X.item()!r}."
     problem = (

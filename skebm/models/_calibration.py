@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -27,9 +27,7 @@ class Calibrated(Protocol):
     def estimate_log_normalizer(self, rows: Array, seed: int) -> LogNormalizer | None:
         """Return log Z; ``rows`` are of the data, for chains that start there."""
 
-    def fit_outlier_scores(
-        self, train: Array, held_out: Array | None, seed: int
-    ) -> Any:
+    def fit_outlier_scores(self, rows: CalibrationRows, seed: int) -> Any:
         """Return the outlier scores; they ask for log Z where they need it."""
 
 
@@ -43,10 +41,13 @@ class CalibrationRows:
         Rows that the model was trained on.
     held_out : ndarray of shape (m, n_features) or None
         Rows that it was not trained on.
+    trains_reference : bool
+        Whether the reference was fitted to ``train`` as well.
     """
 
     train: Array
     held_out: Array | None
+    trains_reference: bool = False
 
     @property
     def for_estimates(self) -> Array:
@@ -93,14 +94,12 @@ class Calibration:
             return self._estimate
 
     def detector(self, model: Calibrated) -> Any:
-        """Return the outlier scores of the model, with their held-out values."""
+        """Return the outlier scores of the model, with those of calibration rows."""
         with self._lock, _any_mode():
             if self._detector is None:
                 self.estimate(model)
                 rows = self._complete_rows(model)
-                self._detector = model.fit_outlier_scores(
-                    rows.train, rows.held_out, self.seed
-                )
+                self._detector = model.fit_outlier_scores(rows, self.seed)
                 self._forget_rows()
             return self._detector
 
@@ -118,7 +117,8 @@ class Calibration:
             if held_out is not None:
                 held_out = model.complete_rows(held_out, self.seed)
             train = model.complete_rows(train, self.seed)
-            self._rows, self._are_complete = CalibrationRows(train, held_out), True
+            self._rows = replace(self._rows, train=train, held_out=held_out)
+            self._are_complete = True
         return self._rows
 
     def _forget_rows(self) -> None:

@@ -20,7 +20,7 @@ from skebm.evaluation import (
 from skebm.evaluation.outliers._detector import OutlierDetector, scores_to_fit
 from skebm.models import _conditioning, _missing
 from skebm.models._assembly import Assembly
-from skebm.models._calibration import Calibration
+from skebm.models._calibration import Calibration, CalibrationRows
 from skebm.models._completions import mean_over_completions
 from skebm.models._conditioning import Filled, LogTilt, Marginals
 from skebm.models._energies import marginal_energies
@@ -225,14 +225,12 @@ class FittedModel:
             print(f"{estimate}, {time.perf_counter() - start:.1f} seconds")
         return estimate
 
-    def fit_outlier_scores(
-        self, train: Array, held_out: Array | None, seed: int
-    ) -> OutlierDetector:
+    def fit_outlier_scores(self, rows: CalibrationRows, seed: int) -> OutlierDetector:
         """Return the outlier scores that are free, and the one that was asked for."""
         return OutlierDetector.fit(
-            self._scored_model(),
-            train,
-            held_out,
+            self._scored_model(rows.trains_reference),
+            rows.train,
+            rows.held_out,
             scores_to_fit(self.specification.ood_score),
             seed=seed,
             device=self.device,
@@ -279,8 +277,10 @@ class FittedModel:
         log_mass = self.encoder.log_mass(model.log_prob_unnormalized)
         return self.encoder.log_mass(self.reference.log_prob)(z) - log_mass(z)
 
-    def _scored_model(self) -> ScoredModel:
-        return ScoredModel(self.energy_model, self._log_density(), self._energy)
+    def _scored_model(self, trains_reference: bool = False) -> ScoredModel:
+        return ScoredModel(
+            self.energy_model, self._log_density(), self._energy, trains_reference
+        )
 
     def _by_batches(
         self, function: Callable[[Tensor], Tensor], z: Array

@@ -109,13 +109,15 @@ class TrainingRows:
         """Return the rows with labelled rows and a graph beside each batch."""
         return replace(self, n_labeled=n_labeled, graph=graph)
 
-    def kept(self, rng: np.random.RandomState) -> CalibrationRows:
+    def kept(
+        self, rng: np.random.RandomState, trains_reference: bool
+    ) -> CalibrationRows:
         """Return a sample of the rows, for calibration."""
         train, held_out = (
             self._some(rows, rng) for rows in (self.train, self.held_out)
         )
         assert train is not None
-        return CalibrationRows(train, held_out)
+        return CalibrationRows(train, held_out, trains_reference)
 
     def _some(
         self, rows: Tensor | None, rng: np.random.RandomState

@@ -63,6 +63,14 @@ class Density(nn.Module, ABC):
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Return draws of shape (n_samples, n_features)."""
 
+    def left_out_log_prob(self, x: Tensor) -> Tensor:
+        """Return log q0 of the rows it was fitted to, each as if it had been left out.
+
+        About as high as for new rows, where `log_prob` is higher. It is `log_prob`
+        itself where a subclass knows no better.
+        """
+        return self.log_prob(x)
+
     def extended_log_prob(self, x: Tensor) -> Tensor:
         """Return log q0(x), continued outside the support with a slope back to it.
 
@@ -203,6 +211,14 @@ class Reference(BaseEstimator, ABC):
     needs_all_rows: ClassVar[bool] = False
     #: Whether `fit` returns a single Gaussian, so that rows are completed by it.
     is_gaussian: ClassVar[bool] = False
+
+    @property
+    def has_units(self) -> bool:
+        """Whether it was fitted to rows in the units of X, so that `in_units` counts.
+
+        Columns of numbers are then only shifted and scaled.
+        """
+        return False
 
     def check_options(self) -> None:
         """Raise ValueError naming an option that is out of its range."""

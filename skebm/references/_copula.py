@@ -69,6 +69,11 @@ class MappedMixtureDensity(Density):
         z, log_slope = self.maps(x)
         return self.mixture.log_prob(z) + log_slope
 
+    def left_out_log_prob(self, x: Tensor) -> Tensor:
+        """Return log q0 of rows as if left out of the mixture; the maps are kept."""
+        z, log_slope = self.maps(x)
+        return self.mixture.left_out_log_prob(z) + log_slope
+
     def sample(self, n_samples: int, generator: torch.Generator) -> Tensor:
         """Return draws of shape (n_samples, n_features)."""
         return self.maps.inverse(self.mixture.sample(n_samples, generator))

@@ -80,6 +80,11 @@ class EstimatorReference(Reference):
                 f" metric={estimator.metric!r} instead."
             )
 
+    @property
+    def has_units(self) -> bool:
+        """Whether the estimator has been fitted."""
+        return is_fitted(unwrapped(self.estimator))
+
     def in_units(self, mean: Array, scale: Array) -> EstimatorReference:
         """Return the reference for rows that are standardised by mean and scale."""
         return EstimatorReference(self.estimator, mean, scale)

@@ -13,6 +13,9 @@ from skebm.utils import VARIANCE_FLOOR, check_range, column_units, is_count
 
 MIN_BANDWIDTH, MAX_BANDWIDTH, N_BANDWIDTHS = math.sqrt(VARIANCE_FLOOR), 2.0, 24
 MAX_LEFT_OUT = 1000
+#: A kernel so near to a row is the row's own.
+OWN_DISTANCE = 1e-6
+EXACT = "donot_use_mm_for_euclid_dist"
 #: Elements of the matrix of kernels, rows times points, held at a time.
 MAX_KERNELS = 4_000_000
 
@@ -57,6 +60,23 @@ class KernelDensity(Density):
         log_density = torch.cat([kernels.log_density(chunk) for chunk in chunks])
         return (log_density - self.bandwidth.log().sum()).to(x.dtype)
 
+    def left_out_log_prob(self, x: Tensor) -> Tensor:
+        """Return log q0 of the rows it was fitted to, each without its own kernel."""
+        log_density = self.log_prob(x).double()
+        points = self.points.double()
+        nearest = [
+            torch.cdist(rows, points, compute_mode=EXACT).min(dim=1)
+            for rows in x.double().split(max(1, MAX_KERNELS // len(points)))
+        ]
+        distance = torch.cat([near.values for near in nearest])
+        own = torch.cat([near.indices for near in nearest])
+        share = torch.where(distance < OWN_DISTANCE, self.weights.double()[own], 0.0)
+        share = share.clamp(max=1 - 1e-9)
+        scale = self.bandwidth.double()
+        peak = -scale.log().sum() - 0.5 * len(scale) * math.log(2 * math.pi)
+        kernel = (share * (peak - log_density).exp()).clamp(max=1 - 1e-12)
+        return log_density + torch.log1p(-kernel) - torch.log1p(-share)
+
     @property
     def narrowest_scale(self) -> float:
         """The smallest bandwidth of a column."""
@@ -79,8 +99,8 @@ class KernelDensityReference(Reference):
     .. math:: h = \arg\max_h \sum_i \log \frac{1}{1 - w_i} \sum_{k \ne i}
               w_k N(x_i; x_k, h^2 u^2), \qquad u_j \text{ the unit of column } j
 
-    One bandwidth for all standardised columns, wider where a column lies on a grid. It
-    is chosen on at most 1000 rows.
+    One bandwidth for all standardised columns, wider where a column lies on a grid, and
+    the least where it is constant. It is chosen on at most 1000 rows.
 
     Parameters
     ----------
@@ -121,11 +141,13 @@ class KernelDensityReference(Reference):
         weight = torch.ones(len(x)) if weight is None else weight[chosen].float()
         weight = weight / weight.sum()
         unit = torch.from_numpy(column_units(x.double().numpy())).float()
+        varies = (x != x[0]).any(dim=0)
         grid = torch.logspace(
             math.log10(MIN_BANDWIDTH), math.log10(MAX_BANDWIDTH), N_BANDWIDTHS
         )
-        scores = _leave_one_out(x / unit, weight, grid)
-        return KernelDensity(x, weight, grid[scores.argmax()] * unit)
+        scores = _leave_one_out((x / unit)[:, varies], weight, grid)
+        widths = torch.where(varies, grid[scores.argmax()], grid[0])
+        return KernelDensity(x, weight, widths * unit)
 
 
 def _leave_one_out(x: Tensor, weight: Tensor, bandwidths: Tensor) -> Tensor:

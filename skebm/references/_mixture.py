@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skebm.references._base import Conditional, Density, Reference
+from skebm.references._leave_one_out import left_out_log_prob
 from skebm.utils import VARIANCE_FLOOR, column_units, normal_like, pick
 
 #: Up to so many elements, gathering a factor for each row is faster than a loop.
@@ -85,6 +86,19 @@ class GaussianMixtureDensity(Density):
     def log_prob(self, x: Tensor) -> Tensor:
         """Return log q0(x) in nats, shape (n,)."""
         return torch.cat([self._log_joint(z).logsumexp(dim=1) for z in self._cut(x)])
+
+    def log_joint(self, x: Tensor) -> Tensor:
+        """Return log pi_k N(x; mu_k, C_k) of each component, (n, n_components)."""
+        return torch.cat([self._log_joint(z) for z in self._cut(x)])
+
+    def left_out_log_prob(self, x: Tensor) -> Tensor:
+        """Return log q0 of the rows it was fitted to, each as if it had been left out.
+
+        In closed form, as far as the memberships of the rows stay.
+        """
+        arrays = self.weights, self.means, self.cholesky
+        mixture = GaussianMixtureDensity(*(array.double() for array in arrays))
+        return left_out_log_prob(mixture, x.double())
 
     def _cut(self, x: Tensor) -> Sequence[Tensor]:
         """Split the rows so that the joint densities of a part need little memory."""

@@ -61,6 +61,10 @@ class StackedDensity(Density):
         """Return log q0(x) in nats, shape (n,)."""
         return self.stack(*(part.log_prob(x) for part in self.parts))
 
+    def left_out_log_prob(self, x: Tensor) -> Tensor:
+        """Return log q0 of the rows it was fitted to, each left out of both parts."""
+        return self.stack(*(part.left_out_log_prob(x) for part in self.parts))
+
     def stack(self, first: Tensor, second: Tensor) -> Tensor:
         """Return the log density from those of the parts."""
         return torch.logaddexp(

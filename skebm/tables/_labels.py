@@ -58,6 +58,9 @@ def _as_column(y: Any) -> Any:
     """Return y as a Series, an array of pandas or a one-dimensional array of NumPy."""
     if isinstance(y, (pd.Series, pd.api.extensions.ExtensionArray)):
         return y
+    for listed in ("to_list", "to_pylist"):  # a column of polars, of pyarrow
+        if not isinstance(y, pd.Index) and hasattr(y, listed):
+            y = getattr(y, listed)()
     if isinstance(y, (list, tuple)):
         y = np.asarray(y, dtype=object)  # NumPy would turn NaN among strings into "nan"
     kind = getattr(y, "dtype", np.dtype(object)).kind

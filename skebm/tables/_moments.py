@@ -88,7 +88,7 @@ class Moments:
             bad = columns_text(names, ~np.isfinite(variance))
             raise ValueError(
                 f"X holds values too large for their variance to be computed in {bad}; "
-                "rescale or drop it."
+                "rescale it, or drop it."
             )
         # Rounding leaves a constant column with a variance of about (eps * mean)^2.
         rounding = 10 * np.finfo(dtype).eps * np.abs(mean)

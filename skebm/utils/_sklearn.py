@@ -9,6 +9,7 @@ from sklearn.utils import _param_validation, column_or_1d
 
 Interval = _param_validation.Interval
 StrOptions = _param_validation.StrOptions
+validate_parameter_constraints = _param_validation.validate_parameter_constraints
 HasMethods = _param_validation.HasMethods
 
 try:  # scikit-learn >= 1.9
@@ -29,5 +30,6 @@ __all__ = [
     "Interval",
     "StrOptions",
     "column_or_1d",
+    "validate_parameter_constraints",
     "with_callbacks",
 ]

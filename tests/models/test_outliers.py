@@ -9,6 +9,7 @@ import pytest
 from skebm import BernoulliRBM, EBMDensityEstimator, JEMClassifier
 from skebm.evaluation import OOD_SCORES
 from skebm.evaluation.outliers._detector import threshold
+from skebm.exceptions import CalibrationWarning
 from skebm.networks import MLP
 
 FREE = [name for name, kind in OOD_SCORES.items() if kind.is_free]
@@ -70,18 +71,35 @@ def test_scores_are_what_they_are_called(trained, rows):
 def test_outliers_are_the_contaminated_share(rows, ood_score, contamination):
     model = make(contamination=contamination, early_stopping=False).fit(rows)
     scores = model.set_params(ood_score=ood_score).ood_scores(rows)
-    assert model.offset_ == pytest.approx(np.quantile(scores, contamination), abs=1e-6)
     decision = model.decision_function(rows)
     np.testing.assert_array_equal(decision, scores - model.offset_)
     predicted = model.predict(rows)
     assert set(predicted) == {-1, 1}
     np.testing.assert_array_equal(predicted == 1, decision >= 0)
-    assert (predicted == -1).mean() == pytest.approx(contamination, abs=0.005)
+    assert (predicted == -1).mean() == pytest.approx(contamination, abs=0.01)
 
 
-def test_the_offset_comes_from_held_out_rows(rows):
-    """The quantile of some tenth of the rows: not that of all."""
-    model = make(validation_fraction=0.1, contamination=0.5).fit(rows)
+@pytest.mark.parametrize("n_rows", [60, 300])
+def test_few_rows_call_out_their_share_of_new_rows(n_rows):
+    """On average over 6 tables, where a tenth of the rows alone called out 16 %."""
+    shares, p_values = [], []
+    new = draw(2000, 99)
+    for seed in range(6):
+        model = make(random_state=seed, max_iter=1, ood_score="log_density")
+        model.fit(draw(n_rows, seed))
+        assert len(model._fitted.detector.calibration["log_density"]) == n_rows
+        shares.append((model.predict(new) == -1).mean())
+        p_values.append(model.p_values(new))
+    assert 0.03 < np.mean(shares) < 0.08
+    assert np.min(p_values) == pytest.approx(1 / (n_rows + 1))
+    for level in (0.05, 0.2, 0.5):
+        assert np.mean(np.less_equal(p_values, level)) < 1.25 * level + 0.01
+
+
+def test_the_offset_comes_from_held_out_rows_where_they_are_enough(rows):
+    """The quantile of some half of the rows: not that of all."""
+    model = make(validation_fraction=0.5, contamination=0.5).fit(rows)
+    assert len(model._fitted.detector.calibration["log_density"]) == 300
     scores = np.sort(model.ood_scores(rows))
     assert model.offset_ != pytest.approx(np.quantile(scores, 0.5), abs=1e-4)
     assert scores[200] < model.offset_ < scores[400]
@@ -105,7 +123,9 @@ def test_automatic_contamination_is_a_fence(face, rows):
         ).fit(patterns)
         scores = model.score_samples(patterns)
     low, high = np.quantile(scores, [0.25, 0.75])
-    assert model.offset_ == pytest.approx(low - 1.5 * (high - low), abs=1e-5)
+    # Rows are scored as if left out, but by a machine.
+    atol = 1e-5 if face == "machine" else 0.1 * (high - low)
+    assert model.offset_ == pytest.approx(low - 1.5 * (high - low), abs=atol)
 
 
 def test_the_fence_does_not_follow_the_outliers():
@@ -166,11 +186,38 @@ def test_p_values_after_partial_fit_need_other_rows(trained, rows):
 def test_a_learnt_score_is_learnt_by_fit_where_it_is_chosen(rows):
     model = make(ood_score="log_density").fit(rows)
     model.set_params(ood_score="noise_contrast")
-    assert np.isnan(model.offset_)
-    with pytest.raises(ValueError, match=r"'noise_contrast' is not ready.*Fit with it"):
-        model.predict(rows)
+    for ask in (model.predict, model.p_values, lambda X: model.offset_):
+        with pytest.raises(ValueError, match=r"'noise_contrast' is not .*Fit with"):
+            ask(rows)
     model.fit(rows)
     assert (model.predict(rows) == -1).mean() == pytest.approx(0.05, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"contamination": 0.7}, "'contamination' parameter of EBMDensityEstimator"),
+        ({"contamination": 0.0}, "'contamination'"),
+        ({"contamination": np.nan}, "'contamination'"),
+        ({"contamination": "some"}, "'contamination'"),
+        ({"ood_score": "distance"}, "'ood_score' parameter of EBMDensityEstimator"),
+        ({"ood_score": None}, "'ood_score'"),
+    ],
+)
+def test_options_changed_after_fit_are_checked(trained, rows, options, message):
+    model = pickle.loads(pickle.dumps(trained)).set_params(**options)
+    for ask in (model.predict, model.p_values, lambda X: model.offset_):
+        with pytest.raises(ValueError, match=message):
+            ask(rows)
+
+
+def test_a_contamination_that_the_rows_dont_resolve_is_told(trained, rows):
+    model = pickle.loads(pickle.dumps(trained)).set_params(contamination=0.001)
+    for ask in (model.predict, model.p_values, lambda X: model.offset_):
+        with pytest.warns(CalibrationWarning, match=r"300 calibration .*0\.0033"):
+            ask(rows)
+    with pytest.warns(CalibrationWarning, match=r"9 calibration rows .*0\.1"):
+        model.set_params(contamination=0.05).p_values(rows, calibration=rows[:9])
 
 
 @pytest.mark.parametrize("early_stopping", [True, False])

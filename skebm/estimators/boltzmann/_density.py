@@ -16,7 +16,7 @@ from skebm.estimators._input import (
     check_n_steps,
     private_random_state,
 )
-from skebm.estimators._published import of_fitted
+from skebm.estimators._published import check_changed, of_fitted
 from skebm.estimators.boltzmann._base import RBMEstimator, warn_unmixed
 from skebm.models.boltzmann._fit import DensityTask
 from skebm.utils import draw_seed
@@ -42,7 +42,9 @@ class BaseRBM(
     @property
     def offset_(self):
         """The threshold of `predict` on `score_samples`, by ``contamination``."""
-        return self._calibrated().threshold(self.contamination)
+        calibrated = self._calibrated()
+        check_changed(self, "contamination")
+        return calibrated.threshold(self.contamination)
 
     # ----------------------------------------------------------------- training
 
@@ -149,7 +151,8 @@ class BaseRBM(
         v_new : ndarray of shape (n_samples, n_features)
             Draws; each call goes on with the random numbers.
         """
-        return self._codec.write(self._gibbs(v))
+        drawn = self._gibbs(v)
+        return self._codec.write(drawn)
 
     def _gibbs(self, v):
         """Return rows of visible units after a Gibbs step."""

@@ -279,7 +279,8 @@ def _refuse_empty(estimator, X):
     empty = np.isnan(X).all(axis=0)
     if empty.any():
         where = columns_text(getattr(estimator, "feature_names_in_", None), empty)
-        raise ValueError(f"No value of {where} is observed; drop it.")
+        it = "it" if empty.sum() == 1 else "them"
+        raise ValueError(f"No value of {where} is observed; drop {it}.")
 
 
 def _read_binary(estimator, X, *, reset, allow_nan):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Self
 
 import torch
@@ -14,7 +13,7 @@ from skebm.evaluation.outliers._noise_contrast import (
     StandardizedMean,
     moments,
 )
-from skebm.evaluation.outliers._score import ScoredModel, in_chunks
+from skebm.evaluation.outliers._score import ScoredModel, calibration_scores
 
 
 class Combined(StandardizedMean):
@@ -22,8 +21,9 @@ class Combined(StandardizedMean):
 
     .. math:: s(x) = \tfrac12 \sum_{j=1}^2 \frac{s_j(x) - m_j}{\sigma_j}
 
-    with mean and standard deviation over held-out rows. Each score often detects the
-    outliers that the other one misses.
+    with mean and standard deviation over the rows that thresholds are made of: those
+    held out, and where these are few the others as if left out. Each score often
+    detects the outliers that the other one misses.
 
     Parameters
     ----------
@@ -58,7 +58,10 @@ class Combined(StandardizedMean):
         given = scored, train, held_out, generator, max_steps
         density, contrast = MixtureDensity.fit(*given), NoiseContrast.fit(*given)
         values = torch.stack(
-            [in_chunks(partial(s, scored), held_out) for s in (density, contrast)]
+            [
+                calibration_scores(score, scored, train, held_out)
+                for score in (density, contrast)
+            ]
         )
         return cls(density, contrast, *moments(values))
 
@@ -66,6 +69,13 @@ class Combined(StandardizedMean):
         """Return the mean of the standardised scores."""
         values = torch.stack([self.density(scored, x), self.contrast(scored, x)], dim=1)
         return self.mean(values)
+
+    def left_out(self, scored: ScoredModel, train: Tensor, held_out: Tensor) -> Tensor:
+        """Return the scores of training rows, each as if it had been left out."""
+        given = scored, train, held_out
+        return self.mean(
+            torch.stack([s.left_out(*given) for s in (self.density, self.contrast)], 1)
+        )
 
     def arrays(self) -> dict[str, Tensor]:
         """Return location, scale and the arrays of both, prefixed by their names."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,8 +14,13 @@ from torch import Tensor
 
 from skebm.evaluation.metrics._detection import checked_scores
 from skebm.evaluation.outliers import OOD_SCORES
-from skebm.evaluation.outliers._score import OODScore, ScoredModel
-from skebm.utils import make_generator, to_numpy_tree, to_tensor_tree
+from skebm.evaluation.outliers._score import (
+    ENOUGH_HELD_OUT,
+    OODScore,
+    ScoredModel,
+)
+from skebm.exceptions import CalibrationWarning
+from skebm.utils import make_generator, to_numpy_tree, to_tensor_tree, warn_user
 
 #: Applies a function of standardised tensors, (n, n_features) -> (n,), to an array.
 ScoreRows = Callable[[Callable[[Tensor], Tensor], NDArray[np.float32]], NDArray[Any]]
@@ -28,14 +32,16 @@ FENCE = 1.5
 def threshold(scores: NDArray[np.float64], contamination: float | str) -> float:
     r"""Return the score below which a row is an outlier, from scores of normal rows.
 
-    It is their quantile at ``contamination``, or, for "auto", Tukey's lower fence
+    It is their quantile at ``contamination``, between the order statistics about
+    (n + 1) times it, so that a new row of their distribution scores below with this
+    probability: an ordinary quantile lies higher. Or, for "auto", Tukey's lower fence
 
     .. math:: Q_{1/4} - 1.5 \, (Q_{3/4} - Q_{1/4})
 
     which far outliers do not move as long as they are fewer than a quarter.
     """
     if contamination != "auto":
-        return float(np.quantile(scores, float(contamination)))
+        return float(np.quantile(scores, float(contamination), method="weibull"))
     low, high = np.quantile(scores, [0.25, 0.75])
     return float(low - FENCE * (high - low))
 
@@ -81,6 +87,19 @@ def conformal_p_values(
     return np.asarray((1 + n_as_low) / (1 + len(ordered)), np.float64)
 
 
+def warn_if_unresolved(contamination: float | str, n_rows: int) -> None:
+    """Warn where a share of outliers is finer than calibration rows resolve."""
+    finest = 1 / (n_rows + 1)
+    if contamination == "auto" or float(contamination) >= finest:
+        return
+    warn_user(
+        f"contamination={contamination} is finer than {n_rows} calibration rows "
+        f"resolve: the least share, and p-value, is 1 / {n_rows + 1} = {finest:.2g}. "
+        "The threshold is their lowest score.",
+        CalibrationWarning,
+    )
+
+
 def scores_to_fit(ood_score: str) -> list[str]:
     """Return the names of the scores to prepare: the free ones and ``ood_score``."""
     return [n for n, kind in OOD_SCORES.items() if kind.is_free or n == ood_score]
@@ -88,7 +107,10 @@ def scores_to_fit(ood_score: str) -> list[str]:
 
 @dataclass(frozen=True, eq=False)
 class OutlierDetector:
-    """Outlier scores of a fitted model, with the sorted scores of held-out rows.
+    """Outlier scores of a fitted model, with the sorted scores of calibration rows.
+
+    These are rows held out and, where they are fewer than 300, the training rows, each
+    scored as if it had been left out.
 
     Attributes
     ----------
@@ -97,7 +119,7 @@ class OutlierDetector:
     calibration : dict of ndarray of shape (n,)
         Sorted scores of the calibration rows, by name; float64.
     is_held_out : bool
-        Whether the model was trained without the calibration rows.
+        Whether rows were held out from training.
     """
 
     scores: dict[str, OODScore] = field(default_factory=dict)
@@ -138,22 +160,22 @@ class OutlierDetector:
         score_rows : callable
             Applies a function of tensors on the device to an array, in batches.
         """
-        is_held_out = held_out is not None
-        if held_out is None:
-            held_out = train
+        rows = torch.from_numpy(train).to(device)
+        others = rows if held_out is None else torch.from_numpy(held_out).to(device)
+        is_enough = held_out is not None and len(held_out) >= ENOUGH_HELD_OUT
         scores, calibration = {}, {}
         for name in names:
+            parts = []
             with torch.inference_mode(False), torch.no_grad():
-                score = OOD_SCORES[name].fit(
-                    scored,
-                    torch.from_numpy(train).to(device),
-                    torch.from_numpy(held_out).to(device),
-                    make_generator(seed, device),
-                    max_steps,
-                )
+                generator = make_generator(seed, device)
+                score = OOD_SCORES[name].fit(scored, rows, others, generator, max_steps)
+                if not is_enough:
+                    parts.append(score.left_out(scored, rows, others).cpu().numpy())
+            if held_out is not None:
+                parts.append(score_rows(partial(score, scored), held_out))
             scores[name] = score
-            calibration[name] = np.sort(score_rows(partial(score, scored), held_out))
-        return cls(scores, calibration, is_held_out)
+            calibration[name] = np.sort(np.concatenate(parts).astype(np.float64))
+        return cls(scores, calibration, held_out is not None)
 
     def score(self, name: str) -> OODScore:
         """Return the fitted score of this name.
@@ -172,12 +194,29 @@ class OutlierDetector:
         return self.scores[name]
 
     def threshold(self, name: str, contamination: float | str) -> float:
-        """Return the score below which a row is an outlier; NaN if not prepared."""
-        scores = self.calibration.get(name)
-        return math.nan if scores is None else threshold(scores, contamination)
+        """Return the score below which a row is an outlier.
 
-    def p_values(self, name: str, scores: ArrayLike) -> NDArray[np.float64]:
-        """Return conformal p-values of scores, by those of the held-out rows.
+        Raises
+        ------
+        ValueError
+            Where the score was not prepared.
+
+        Warns
+        -----
+        skebm.exceptions.CalibrationWarning
+            Where the contamination is finer than the calibration rows resolve.
+        """
+        self.score(name)
+        scores = self.calibration[name]
+        warn_if_unresolved(contamination, len(scores))
+        return threshold(scores, contamination)
+
+    def p_values(
+        self, name: str, scores: ArrayLike, level: float | str = "auto"
+    ) -> NDArray[np.float64]:
+        """Return conformal p-values of scores, by those of the calibration rows.
+
+        A level that the rows don't resolve is told in a `CalibrationWarning`.
 
         Raises
         ------
@@ -189,6 +228,8 @@ class OutlierDetector:
                 "p_values needs rows that the model was not trained on. Pass "
                 "calibration=, or fit with early_stopping=True."
             )
+        self.score(name)
+        warn_if_unresolved(level, len(self.calibration[name]))
         return conformal_p_values(scores, self.calibration[name])
 
     def to_arrays(self) -> dict[str, Any]:

@@ -33,6 +33,7 @@ class MixtureDensity(OODScore):
     def __init__(self, weights: Tensor, means: Tensor, cholesky: Tensor) -> None:
         super().__init__()
         self.mixture = GaussianMixtureDensity(weights, means, cholesky)
+        self._is_of_reference = True
 
     @classmethod
     def fit(
@@ -46,23 +47,35 @@ class MixtureDensity(OODScore):
         """Return the score of the reference's mixture, or of one fitted to the rows."""
         del held_out, max_steps
         mixture = scored.model.reference.as_mixture()
+        is_of_reference = mixture is not None
         if mixture is None:
             rng = make_generator(seed_of(generator))
             mixture = GaussianMixtureReference().fit(
                 train.cpu(), weight=None, generator=rng
             )
+        score = cls._blurred(mixture).to(train.device)
+        score._is_of_reference = is_of_reference
+        return score
+
+    @classmethod
+    def _blurred(cls, mixture: GaussianMixtureDensity) -> Self:
         if not cls.blur:
             return cls(mixture.weights, mixture.means, mixture.cholesky)
         factors = mixture.cholesky.double()
         noise = cls.blur**2 * torch.eye(factors.shape[1]).to(factors)
         cholesky = torch.linalg.cholesky(factors @ factors.mT + noise)
-        blurred = mixture.weights, mixture.means, cholesky.to(mixture.means)
-        return cls(*blurred).to(train.device)
+        return cls(mixture.weights, mixture.means, cholesky.to(mixture.means))
 
     def forward(self, scored: ScoredModel, x: Tensor) -> Tensor:
         """Return the log density of the mixture, shape (n,)."""
         del scored
         return self.mixture.log_prob(x).double()
+
+    def left_out(self, scored: ScoredModel, train: Tensor, held_out: Tensor) -> Tensor:
+        """Return the log density of training rows, each as if it had been left out."""
+        if self._is_of_reference and not scored.trains_reference:
+            return super().left_out(scored, train, held_out)
+        return self.mixture.left_out_log_prob(train).double()
 
     def arrays(self) -> dict[str, Tensor]:
         """Return the mixture's arrays."""

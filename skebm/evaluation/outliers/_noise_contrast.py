@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
 from skebm.evaluation.outliers._score import (
+    ENOUGH_HELD_OUT,
     OODScore,
     ScoredModel,
     in_chunks,
@@ -22,6 +24,10 @@ from skebm.utils import isolated_rng, make_generator, normal_like
 ROUND_NOISE, ALIGNED_NOISE = 5.0, 3.0
 HIDDEN_FEATURES = (128, 128, 128)
 MAX_STEPS = 1500
+#: Below so many rows nets see halves of them, so that others can judge each row.
+MIN_ROWS, FEW_ROWS = 4, 3000
+#: Times that few rows are halved, and the part of the steps that each net then takes.
+N_HALVINGS, PART_OF_STEPS = 2, 4
 BATCH_ROWS = 100
 LEARNING_RATE = 1e-3
 #: Scale of a score that is constant on the held-out rows.
@@ -57,10 +63,14 @@ class NoiseContrast(StandardizedMean):
     nets are smooth functions of many columns together, where a density depends on each
     narrow direction. Location and scale are those of held-out rows.
 
+    Of fewer than 3000 rows each :math:`f_j` is the mean of four nets, trained on both
+    halves of two random splits: so each row has nets that did not see it, by which
+    thresholds are made.
+
     Parameters
     ----------
     networks : list of nn.Module
-        f.
+        f; as many against each kind of noise, the first kind's first.
     location, scale : Tensor of shape (2,)
         l and sigma.
 
@@ -75,6 +85,7 @@ class NoiseContrast(StandardizedMean):
     ) -> None:
         super().__init__(location, scale)
         self.networks = nn.ModuleList(networks).requires_grad_(False).eval()
+        self._seen: list[Tensor | None] = []
 
     @classmethod
     def fit(
@@ -85,9 +96,13 @@ class NoiseContrast(StandardizedMean):
         generator: torch.Generator,
         max_steps: int,
     ) -> Self:
-        """Train both nets by the logistic loss, and standardise them."""
-        del scored
+        """Train the nets by the logistic loss, and standardise them."""
         n_steps, identity = min(MAX_STEPS, max_steps), torch.eye(train.shape[1])
+        seen: list[Tensor | None] = [None]
+        is_few = held_out is train or len(held_out) < ENOUGH_HELD_OUT
+        if is_few and MIN_ROWS <= len(train) < FEW_ROWS:
+            seen = list(_halves(len(train), generator))
+            n_steps = -(-n_steps // PART_OF_STEPS)
         reference = GaussianReference().fit(
             train.cpu(), weight=None, generator=make_generator(0)
         )
@@ -96,26 +111,57 @@ class NoiseContrast(StandardizedMean):
             (torch.zeros_like(reference.means[0]), ROUND_NOISE * identity),
             (reference.means[0], ALIGNED_NOISE * reference.cholesky[0]),
         ):
-            with isolated_rng(seed_of(generator), train.device):
-                network = _make_network(train.shape[1]).to(train.device)
             noise = mean.to(train), factor.T.to(train)
-            _train_contrast(network, train, noise, generator, n_steps)
-            networks.append(network)
-        values = torch.stack([in_chunks(network, held_out) for network in networks])
-        return cls(networks, *moments(values[:, :, 0].double()))
+            for rows in seen:
+                with isolated_rng(seed_of(generator), train.device):
+                    network = _make_network(train.shape[1]).to(train.device)
+                part = train if rows is None else train[rows]
+                _train_contrast(network, part, noise, generator, n_steps)
+                networks.append(network)
+        score = cls(networks, torch.zeros(2).double(), torch.ones(2).double())
+        score._seen = seen
+        odds = score._odds(held_out)
+        if seen[0] is not None:
+            left_out = score._left_out_odds(train)
+            odds = left_out if held_out is train else torch.cat([odds, left_out])
+        score.location, score.scale = moments(odds.T)
+        return score
 
     def forward(self, scored: ScoredModel, x: Tensor) -> Tensor:
         """Return the mean of the standardised log odds."""
         del scored
-        odds = torch.cat([network(x) for network in self.networks], dim=1).double()
-        return self.mean(odds)
+        return self.mean(self._outputs(x).mean(dim=2))
+
+    def left_out(self, scored: ScoredModel, train: Tensor, held_out: Tensor) -> Tensor:
+        """Return the scores of training rows by the nets that did not see them."""
+        if not self._seen or self._seen[0] is None:
+            return super().left_out(scored, train, held_out)
+        return self.mean(self._left_out_odds(train))
+
+    def _outputs(self, x: Tensor) -> Tensor:
+        """Return the log odds, shape (n, n_noises, n_networks of each)."""
+        odds = torch.cat([network(x) for network in self.networks], dim=1)
+        return odds.double().unflatten(1, (len(self.location), -1))
+
+    def _odds(self, x: Tensor) -> Tensor:
+        """Return the mean log odds against each kind of noise, shape (n, n_noises)."""
+        return in_chunks(self._outputs, x).mean(dim=2)
+
+    def _left_out_odds(self, train: Tensor) -> Tensor:
+        """Return the mean log odds by the nets that did not see a row."""
+        unseen = torch.ones(len(train), len(self._seen)).to(train).double()
+        for k, rows in enumerate(self._seen):
+            unseen[rows, k] = 0
+        share = unseen / unseen.sum(dim=1, keepdim=True)
+        return (in_chunks(self._outputs, train) * share[:, None]).sum(dim=2)
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, Tensor]) -> Self:
         """Return the score that has these arrays."""
         n_features = next(a.shape[1] for a in arrays.values() if a.ndim == 2)
+        names = {key.split(".")[1] for key in arrays if key.startswith("networks.")}
         with isolated_rng(0, torch.device("cpu")):
-            networks = [_make_network(n_features) for _ in arrays["location"]]
+            networks = [_make_network(n_features) for _ in names]
         score = cls(networks, arrays["location"], arrays["scale"])
         score.load_state_dict(arrays)
         return score
@@ -123,6 +169,13 @@ class NoiseContrast(StandardizedMean):
 
 def _make_network(n_features: int) -> nn.Module:
     return MLP(n_features, 1, hidden_features=HIDDEN_FEATURES).float()
+
+
+def _halves(n_rows: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Yield the rows of both halves of random splits."""
+    for _ in range(N_HALVINGS):
+        order = torch.randperm(n_rows, generator=generator, device=generator.device)
+        yield from (order[n_rows // 2 :], order[: n_rows // 2])
 
 
 def _train_contrast(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Self
 
 import torch
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 from skebm.networks import EnergyModel
 
 CHUNK_ROWS = 1024  # an embedding takes many times the memory of a row
+#: So many held-out rows give a threshold by themselves.
+ENOUGH_HELD_OUT = 300
 
 
 def in_chunks(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -24,6 +27,36 @@ def seed_of(generator: torch.Generator) -> int:
     """Draw a seed for another generator."""
     device = generator.device
     return int(torch.randint(2**31 - 1, (1,), generator=generator, device=device))
+
+
+def optimism(train: Tensor, held_out: Tensor) -> Tensor:
+    r"""Return by how much scores of training rows exceed those of new rows on average.
+
+    The difference of means, shrunk as its standard error asks for, and never negative:
+
+    .. math:: \hat\delta = d \max(0, 1 - \mathrm{se}^2 / d^2), \qquad
+              d = \max(0, \bar s_{train} - \bar s_{held out})
+    """
+    gap = (train.mean() - held_out.mean()).clamp(min=0)
+    variance = torch.cat([train, held_out]).var(correction=0)  # few rows have none
+    square = variance * (1 / len(train) + 1 / len(held_out))
+    shrunk = (1 - square / gap.square()).clamp(min=0)
+    return (gap * shrunk).nan_to_num()
+
+
+def calibration_scores(
+    score: OODScore, scored: ScoredModel, train: Tensor, held_out: Tensor
+) -> Tensor:
+    """Return scores that new rows are compared with.
+
+    Those of held-out rows where they are enough, else those of all rows, the training
+    rows as if each had been left out. ``held_out`` is ``train`` where there are none.
+    """
+    values = in_chunks(partial(score, scored), held_out)
+    if len(held_out) >= ENOUGH_HELD_OUT and held_out is not train:
+        return values
+    left_out = score.left_out(scored, train, held_out)
+    return left_out if held_out is train else torch.cat([values, left_out])
 
 
 @dataclass(frozen=True)
@@ -39,11 +72,31 @@ class ScoredModel:
         categories, the log mass of the row's cell.
     energy : callable
         The energy in nats, float64; in a table with categories, of the row's cell.
+    trains_reference : bool
+        Whether the reference was fitted to the training rows.
     """
 
     model: EnergyModel
     log_prob: Callable[[Tensor], Tensor]
     energy: Callable[[Tensor], Tensor]
+    trains_reference: bool = False
+
+    def left_out_log_prob(self, train: Tensor, held_out: Tensor) -> Tensor:
+        """Return the log density of training rows, each as if it had been left out.
+
+        The reference leaves them out in closed form, where it can; of the energy the
+        mean gain over held-out rows is taken off.
+        """
+        values = in_chunks(self.log_prob, train)
+        if self.model.is_normalized:
+            return values - optimism(values, in_chunks(self.log_prob, held_out))
+        if self.trains_reference:
+            reference = self.model.reference
+            fitted = in_chunks(reference.log_prob, train).double()
+            values = values + reference.left_out_log_prob(train).double() - fitted
+        return values - optimism(
+            *(-in_chunks(self.energy, x) for x in (train, held_out))
+        )
 
 
 class OODScore(nn.Module, ABC):
@@ -87,6 +140,15 @@ class OODScore(nn.Module, ABC):
     def forward(self, scored: ScoredModel, x: Tensor) -> Tensor:
         """Return the scores of the rows, float64, shape (n,)."""
 
+    def left_out(self, scored: ScoredModel, train: Tensor, held_out: Tensor) -> Tensor:
+        """Return the scores of training rows, each as if it had been left out.
+
+        Asked for right after `fit`, with the same rows. By default the mean excess over
+        held-out rows is taken off the scores.
+        """
+        values = [in_chunks(partial(self, scored), x) for x in (train, held_out)]
+        return values[0] - optimism(*values)
+
     def arrays(self) -> dict[str, Tensor]:
         """Return the tensors that `from_arrays` takes, by name."""
         return dict(self.state_dict())
@@ -103,6 +165,10 @@ class LogDensity(OODScore):
     def forward(self, scored: ScoredModel, x: Tensor) -> Tensor:
         """Return log p(x)."""
         return scored.log_prob(x)
+
+    def left_out(self, scored: ScoredModel, train: Tensor, held_out: Tensor) -> Tensor:
+        """Return log p of training rows, each as if it had been left out."""
+        return scored.left_out_log_prob(train, held_out)
 
 
 class NegativeEnergy(OODScore):
@@ -123,7 +189,7 @@ class Typicality(OODScore):
     Parameters
     ----------
     mean : Tensor of shape ()
-        Mean log density of held-out rows.
+        Mean log density of held-out rows, and of training rows as if left out.
 
     References
     ----------
@@ -145,13 +211,17 @@ class Typicality(OODScore):
         generator: torch.Generator,
         max_steps: int,
     ) -> Self:
-        """Take the mean over the held-out rows."""
-        del train, generator, max_steps
-        return cls(in_chunks(scored.log_prob, held_out).mean())
+        """Take the mean over the rows that thresholds are made of."""
+        del generator, max_steps
+        return cls(calibration_scores(LogDensity(), scored, train, held_out).mean())
 
     def forward(self, scored: ScoredModel, x: Tensor) -> Tensor:
         """Return minus the distance of log p(x) to the mean."""
         return -(scored.log_prob(x) - self.mean).abs()
+
+    def left_out(self, scored: ScoredModel, train: Tensor, held_out: Tensor) -> Tensor:
+        """Return the scores of training rows, each as if it had been left out."""
+        return -(scored.left_out_log_prob(train, held_out) - self.mean).abs()
 
 
 class GradientNorm(OODScore):

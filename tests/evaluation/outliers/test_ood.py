@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from skebm.evaluation import OOD_SCORES, ScoredModel
+from skebm.evaluation.outliers._score import ENOUGH_HELD_OUT, optimism
 from skebm.networks import EnergyModel
 from skebm.references import GaussianMixtureDensity, UniformBox
 from skebm.utils import make_generator
@@ -42,9 +43,9 @@ def gaussian():
     return scored, exact
 
 
-def draws(exact, n):
+def draws(exact, n, seed=0):
     """Return draws of the distribution; torch's generators stay as they are."""
-    noise = torch.randn(n, 2, generator=make_generator(0))
+    noise = torch.randn(n, 2, generator=make_generator(seed))
     return exact.mean + noise @ exact.scale_tril.T
 
 
@@ -183,15 +184,47 @@ def test_noise_contrast_takes_no_more_steps_than_it_may(gaussian):
     assert fit("noise_contrast", gaussian[0], x, max_steps=1)(gaussian[0], x).any()
 
 
-def test_combined_is_the_mean_of_both_standardised(gaussian):
+@pytest.mark.parametrize("n_held_out", [100, ENOUGH_HELD_OUT])
+def test_combined_is_the_mean_of_both_standardised(gaussian, n_held_out):
+    """By held-out rows, and where these are few by the training rows as left out."""
     scored, exact = gaussian
-    x = draws(exact, 300)
+    x = draws(exact, 200 + n_held_out)
     train, held_out = x[:200], x[200:]
     combined = fit("combined", scored, train, held_out)
-    parts = combined.density(scored, x), combined.contrast(scored, x)
-    expected = sum((s - s[200:].mean()) / s[200:].std(correction=0) for s in parts) / 2
+    expected = 0
+    for part in (combined.density, combined.contrast):
+        by = part(scored, held_out)
+        if n_held_out < ENOUGH_HELD_OUT:
+            by = torch.cat([by, part.left_out(scored, train, held_out)])
+        expected = expected + (part(scored, x) - by.mean()) / by.std(correction=0) / 2
     torch.testing.assert_close(combined(scored, x), expected)
-    assert abs(combined(scored, held_out).mean()) < 1e-6
+
+
+def test_few_rows_are_judged_by_nets_that_did_not_see_them(gaussian):
+    """Nets that learn rows by heart score them so high that many new rows lie below."""
+    scored, exact = gaussian
+    x, fresh = draws(exact, 40), draws(exact, 2000, seed=1)
+    score = fit("noise_contrast", scored, x, max_steps=1500)
+    assert len(score.networks) == 2 * 4
+    new = score(scored, fresh)
+    below, by_heart = (
+        float((new < values.quantile(0.1)).double().mean())
+        for values in (score.left_out(scored, x, x), score(scored, x))
+    )
+    assert 0.02 < below < 0.18
+    assert below < by_heart
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_optimism_is_what_the_means_tell_beyond_their_error(seed):
+    generator = make_generator(seed)
+    held_out = torch.randn(400, generator=generator).double()
+    train = torch.randn(4000, generator=generator).double()
+    assert optimism(train, held_out) < 0.15
+    assert optimism(train - 1, held_out) == 0
+    assert optimism(train + 1, held_out) == pytest.approx(1, abs=0.15)
+    assert optimism(train + 0.5, held_out[:1].zero_()) == 0
+    assert optimism(train[:1], train[:1]) == 0
 
 
 @pytest.mark.parametrize("name", OOD_SCORES)
