@@ -141,6 +141,7 @@ class RBMEstimator(StoredEstimator):
             )
 
         loop = training.train(n_iter, on_epoch)
+        training.check()
         progress.end()
         learnt |= {"history_": training.history(), "n_iter_": loop.n_epochs}
         # The random state is that of `gibbs` and of an earlier `partial_fit`.
@@ -167,6 +168,7 @@ class RBMEstimator(StoredEstimator):
 
         if training.train(1, on_epoch).interrupted:
             raise KeyboardInterrupt
+        training.check()
         return training
 
     def _own_random_state(self):

@@ -45,9 +45,9 @@ class GaussianRBM(BaseRBM):
         interquartile ranges away from the others of its column, such as -9999:
         "missing" a missing entry. "warn" names it in a warning, and takes it as a
         value.
-    method : {"pcd", "cd", "tempering"}, default="pcd"
+    method : {"pcd", "cd", "tempering"}, default="tempering"
         Chains that persist from step to step, that start at data in each step, or that
-        persist at ten temperatures and swap places.
+        persist at five temperatures and swap places, and so move between clusters.
     n_gibbs_steps : int, default=1
         Steps of the chains at each step of training.
     n_chains : int, default=100
@@ -153,7 +153,7 @@ class GaussianRBM(BaseRBM):
         whiten=True,
         variance="learned",
         sentinels="warn",
-        method="pcd",
+        method="tempering",
         n_gibbs_steps=1,
         n_chains=100,
         momentum=0.7,
