@@ -14,7 +14,7 @@ from torch import Tensor
 
 from skebm.evaluation import can_enumerate
 from skebm.models.boltzmann._fitted import FittedRBM
-from skebm.models.boltzmann._kinds import INITIAL_SPREAD, Kind
+from skebm.models.boltzmann._kinds import HiddenStart, Kind
 from skebm.models.boltzmann._rows import (
     column_means,
     some_rows,
@@ -136,7 +136,8 @@ class DensityTask:
         """Return an untrained RBM for rows like these."""
         units, s = self.kind.start(self.v)
         moments = (*column_means(s), total_deviation(s))
-        fitted = begin(units, moments, s.dtype, options, rng, self.kind.initial_spread)
+        start = self.kind.hidden_start(options.centered)
+        fitted = begin(units, moments, s.dtype, options, rng, start)
         return replace(fitted, encoder=self.encoder)
 
     def resume(
@@ -277,7 +278,7 @@ def begin(
     dtype: Any,
     options: RBMOptions,
     rng: np.random.RandomState,
-    spread: float = INITIAL_SPREAD,
+    start: HiddenStart = HiddenStart(),  # noqa: B008
 ) -> FittedRBM:
     """Return an untrained RBM: visible biases of the means, random weights.
 
@@ -293,13 +294,13 @@ def begin(
         Options of the estimator.
     rng : RandomState
         Source of randomness.
-    spread : float, default=0.7
-        Standard deviation over rows of the log odds of hidden units.
+    start : HiddenStart, default=HiddenStart()
+        The log odds of hidden units.
     """
     mean, n_rows, deviation = moments
     bias = units.bias(torch.from_numpy(mean), torch.from_numpy(n_rows)).numpy()
     weight, hidden_bias, visible_bias = _initial_parameters(
-        bias, mean, deviation, options.n_components, rng, spread
+        bias, mean, deviation, options.n_components, rng, start
     )
     parameters: dict[str, Any] = {
         "weight": weight.astype(dtype),
@@ -314,7 +315,7 @@ def begin(
         "parameters": tensors,
         "chains": _fitting_chains(torch.from_numpy(chains).float(), options.method),
         "visible_offset": torch.from_numpy(mean).float(),
-        "hidden_offset": torch.full((options.n_components,), 0.5),
+        "hidden_offset": torch.full((options.n_components,), start.mean),
         "n_steps": 0,
     }
     return FittedRBM(
@@ -352,16 +353,17 @@ def _initial_parameters(
     deviation: float,
     n_hidden: int,
     rng: np.random.RandomState,
-    spread: float,
+    start: HiddenStart,
 ) -> tuple[Array, Array, Array]:
     """Return random weights, and hidden and visible biases that go with them.
 
-    The log odds of the hidden units have mean 0 and standard deviation `spread` over
-    rows of this mean and total deviation, so that the units differ from the start.
+    The log odds of the hidden units have the mean and standard deviation of `start`
+    over rows of this mean and total deviation, so that the units differ from the start.
     """
-    scale = spread / max(deviation, spread)
+    scale = start.spread / max(deviation, start.spread)
     weight = rng.normal(0, scale, (n_hidden, len(mean)))
-    return weight, -(weight @ mean), bias - weight.sum(axis=0) / 2
+    hidden_bias = start.level - weight @ mean
+    return weight, hidden_bias, bias - start.mean * weight.sum(axis=0)
 
 
 def _fitting_chains(chains: Tensor, method: str) -> Tensor:

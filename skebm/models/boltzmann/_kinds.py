@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
@@ -18,8 +19,27 @@ from skebm.utils import VARIANCE_FLOOR, column_units
 
 Array = NDArray[Any]
 
-#: Standard deviation over rows of the log odds of untrained hidden units.
-INITIAL_SPREAD = 0.7
+
+@dataclass(frozen=True)
+class HiddenStart:
+    """Where the log odds of hidden units start, over rows of the data.
+
+    Attributes
+    ----------
+    spread : float
+        Their standard deviation.
+    level : float
+        Their mean. Below 0 the units are rarely on, and learn sparse features.
+    """
+
+    spread: float = 0.7
+    level: float = 0.0
+
+    @property
+    def mean(self) -> float:
+        """The mean of the units, by the usual approximation of normal log odds."""
+        shrunk = self.level / math.sqrt(1 + math.pi * self.spread**2 / 8)
+        return 1 / (1 + math.exp(-shrunk))
 
 
 class Kind(Protocol):
@@ -31,18 +51,18 @@ class Kind(Protocol):
         Metric of the history.
     ascent : type
         Makes the steps of training.
-    initial_spread : float
-        Standard deviation over rows of the log odds of untrained hidden units.
     """
 
     metric: type
-    initial_spread: float
 
     @property
     def ascent(self) -> type[RBMAscent]: ...
 
     def start(self, v: Any) -> tuple[Any, Any]:
         """Return untrained visible units and the statistics of rows v."""
+
+    def hidden_start(self, centered: bool) -> HiddenStart:
+        """Return where hidden units start whose gradient is centred or not."""
 
     def trained_units(self, units: Any, average: RBM) -> Any:
         """Return the visible units of a trained RBM."""
@@ -54,11 +74,15 @@ class BinaryKind:
 
     metric = PseudoLikelihood
     ascent = RBMAscent
-    initial_spread = INITIAL_SPREAD
 
     def start(self, v: Any) -> tuple[BernoulliUnits, Any]:
         """Return the visible units and the statistics of rows v."""
         return BernoulliUnits(), v
+
+    def hidden_start(self, centered: bool) -> HiddenStart:
+        """Return where hidden units start: rarely on where the gradient is centred."""
+        # A gradient that is not centred makes them rare by itself.
+        return HiddenStart(spread=1.0, level=-1.0) if centered else HiddenStart()
 
     def trained_units(self, units: BernoulliUnits, average: RBM) -> BernoulliUnits:
         """Return the same units: they learn nothing."""
@@ -79,11 +103,14 @@ class CategoricalKind:
 
     metric = NegativeFreeEnergy
     ascent = RBMAscent
-    initial_spread = INITIAL_SPREAD
 
     def start(self, v: Any) -> tuple[SoftmaxUnits, Any]:
         """Return the visible units and the statistics of rows v."""
         return SoftmaxUnits(self.sizes), v
+
+    def hidden_start(self, centered: bool) -> HiddenStart:
+        """Return where hidden units start."""
+        return HiddenStart()
 
     def trained_units(self, units: SoftmaxUnits, average: RBM) -> SoftmaxUnits:
         """Return the same units: they learn nothing."""
@@ -106,8 +133,6 @@ class RealKind:
     learns_scales: bool
 
     metric = NegativeFreeEnergy
-    #: A Gaussian of the rows' covariance has no gradient towards hidden units.
-    initial_spread = 2.0
 
     @property
     def ascent(self) -> type[RBMAscent]:
@@ -133,6 +158,11 @@ class RealKind:
         )
         rows = torch.from_numpy(np.nan_to_num(v, nan=0.0))
         return units, units.to(rows.dtype).statistic(rows).numpy()
+
+    def hidden_start(self, centered: bool) -> HiddenStart:
+        """Return where hidden units start: apart from each other."""
+        # A Gaussian of the rows' covariance has no gradient towards hidden units.
+        return HiddenStart(spread=2.0)
 
     def trained_units(self, units: GaussianUnits, average: RBM) -> GaussianUnits:
         """Return the units with the scales of a trained RBM, in float64."""
