@@ -240,6 +240,7 @@ MEMBERS = {
         "check_settings",
         "explores_rows",
         "figures",
+        "for_run",
         "init",
         "largest_stable_step",
         "move",

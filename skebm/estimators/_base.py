@@ -132,12 +132,18 @@ class BaseEBM(StoredEstimator):
         return threshold
 
     def energy(self, X):
-        """Energy of each row, in nats; low is likely.
+        r"""Energy of each row, in nats; low is likely.
+
+        Of a row with missing entries it is the marginal energy, by draws as in
+        `score_samples`, with which the marginal density is that of the reference,
+        tilted:
+
+        .. math:: E(x_O) = \log q_0(x_O) - \log p(x_O) - \log Z
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows.
+            Rows; NaN where an entry is missing.
 
         Returns
         -------
@@ -195,8 +201,8 @@ class BaseEBM(StoredEstimator):
     def ood_scores(self, X):
         r"""Score of each row by ``ood_score``; higher is more normal.
 
-        Where missing entries are accepted, the score of a row that has some is the mean
-        over 32 draws of what they may be,
+        The score of a row with missing entries is the mean over 32 draws of what they
+        may be,
 
         .. math:: s(x_O) = E_{p(x_M | x_O)}[s(x_O, x_M)]
 
@@ -205,7 +211,7 @@ class BaseEBM(StoredEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows.
+            Rows; NaN where an entry is missing.
 
         Returns
         -------

@@ -49,6 +49,13 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
     Rows with ``y = -1`` are unlabelled: the density, a graph of nearest neighbours and
     the classifier's own consistency learn from them; see `skebm.objectives.Joint`.
 
+    Columns may be categories, and entries may be missing (NaN), in `fit` and
+    afterwards. Where x misses the entries M,
+
+    .. math:: p(y | x_O) = E_{p(x_M | x_O)}[p(y | x_O, x_M)]
+
+    by 64 weighted draws of what they may be.
+
     Parameters
     ----------
     objective : str, Objective or None, default="nce"
@@ -57,12 +64,16 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
     network : str, class or builder, default="ensemble_mlp"
         "ensemble_mlp", "mlp", "resmlp", "wave_mlp", "periodic_mlp", "fourier_mlp", or
         ``(n_features, n_outputs) -> nn.Module``; here n_outputs is the number of
-        classes. See `skebm.networks`.
+        classes, and a column of categories counts as one feature a category. See
+        `skebm.networks`.
     reference, normalizer
         As in `EBMDensityEstimator`; but beyond 128 columns "auto" is importance
         sampling alone, since annealing would take most of the time.
     sentinels : {"warn", "atom", "missing"}, default="warn"
         As in `EBMDensityEstimator`; "warn" takes a sentinel as a number.
+    categorical_features : "from_dtype", None or array-like, default="from_dtype"
+        As in `EBMDensityEstimator`. A category that `fit` did not see counts as missing
+        in p(y|x), as in `predict`; the density refuses it.
     classification_weight : float, default=10.0
         :math:`\alpha`, weight of the cross-entropy on labelled rows beside -log p(x).
     graph_weight : float or "auto", default="auto"
@@ -125,6 +136,8 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         those of the labelled rows where these say nothing else, or no row lacks one.
     vat_radius_ : float
         Radius used.
+    is_categorical_ : ndarray of bool of shape (n_features_in_,), or None
+        Which columns are categories; None where none is.
     network_, reference_, objective_, log_normalizer_, log_normalizer_se_
         As in `EBMDensityEstimator`.
     normalizer_result_, offset_, history_, n_iter_, n_features_in_, feature_names_in_
@@ -250,7 +263,7 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows; finite numbers.
+            Rows; NaN where an entry is missing. Rows of NaN alone are left out.
         y : array-like of shape (n_samples,)
             Labels: numbers or strings; the marker, None, NaN or pd.NA where unlabelled.
             Arrays of strings hold the marker as a string ("-1").
@@ -430,6 +443,11 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
             warn_of_interrupt("the labelling of the rows; transduction_ is None")
             return None
         return classes[np.where(y < 0, predicted, y)]
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
 
     def _split(self, indices, by_labels):
         """Return the split of the rows into those trained on and those held out."""

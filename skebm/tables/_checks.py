@@ -38,6 +38,8 @@ def check_numbers(X: Any) -> None:
         is_complex = pd.api.types.is_complex_dtype(dtype)
         if pd.api.types.is_numeric_dtype(dtype) and not is_complex:
             continue
+        if isinstance(dtype, pd.ArrowDtype) and pd.api.types.is_bool_dtype(dtype):
+            continue  # which pandas does not count among the numbers
         problem = f"X must hold numbers. Got column {name!r} ({dtype})"
         if holds_times(X.iloc[:, j]):
             raise ValueError(f"{problem}: {AS_DAYS}")

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from skebm.tables._kinds import Array, Columns
+from skebm.tables._kinds import Array
 
 #: A column of so many values or fewer, each seen often, takes no other ones.
 MAX_CODES = 20
@@ -77,26 +77,15 @@ class ValueSets:
             lower[j], upper[j] = _bounds(x)
         return cls(whole, lower, upper, least, greatest, codes)
 
-    def nearest(self, X: Array, columns: Columns | None = None) -> Array:
-        """Return the nearest values that the columns can take; NaN stays NaN.
-
-        Parameters
-        ----------
-        X : ndarray of shape (n, n_columns)
-            Values of the columns.
-        columns : ndarray of int or None
-            Indices of the columns; None where they are all.
-        """
-        if columns is None:
-            columns = np.arange(len(self.whole))
-        X = np.where(self.whole[columns], np.rint(X), X)
-        X = np.where(self.lower[columns] > X, self.least[columns], X)
-        X = np.where(self.upper[columns] < X, self.greatest[columns], X)
-        for k, j in enumerate(columns.tolist()):
-            if (values := self.codes.get(j)) is not None:
-                place = np.searchsorted((values[1:] + values[:-1]) / 2, X[:, k])
-                X[:, k] = np.where(np.isnan(X[:, k]), np.nan, values[place])
-        return X
+    def nearest(self, X: Array) -> Array:
+        """Return the nearest values that the columns can take; NaN stays NaN."""
+        found = np.where(self.whole, np.rint(X), X)
+        found = np.where(self.lower > found, self.least, found)
+        found = np.where(self.upper < found, self.greatest, found)
+        for j, values in self.codes.items():
+            place = np.searchsorted((values[1:] + values[:-1]) / 2, X[:, j])
+            found[:, j] = np.where(np.isnan(X[:, j]), np.nan, values[place])
+        return found
 
     def to_arrays(self) -> dict[str, Any]:
         """Return the sets as arrays and lists of arrays."""

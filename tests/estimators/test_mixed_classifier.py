@@ -213,7 +213,7 @@ def test_training_goes_on_with_gaps():
 def test_stacking_and_early_stopping_take_gaps():
     X, y = trains(400)
     few = np.where(np.arange(400) % 4 < 3, y, "-1")
-    options = {"stacking": True, "early_stopping": True, "validation_fraction": 0.2}
+    options = {"stacking": True, "early_stopping": True, "validation_fraction": 0.4}
     model = make(normalizer=None, max_iter=2, **options).fit(with_gaps(X), few)
     assert abs(sum(model.role_weights_.values()) - 1) < 1e-6
     assert set(model.history_["metric"]) == {"accuracy"} and model.score(X, y) > 0.7

@@ -21,7 +21,11 @@ from skebm.estimators._published import (
     warn_untrusted,
 )
 from skebm.estimators._stored import StoredEstimator
-from skebm.estimators.boltzmann._options import check_normalizer, check_shrinkage
+from skebm.estimators.boltzmann._options import (
+    MAX_CHAINS,
+    check_normalizer,
+    check_shrinkage,
+)
 from skebm.exceptions import TrainingWarning
 from skebm.models.boltzmann._fit import RBMOptions, RBMTraining
 from skebm.models.boltzmann._fitted import FittedRBM
@@ -55,13 +59,13 @@ class RBMEstimator(StoredEstimator):
     _parameter_constraints: ClassVar[dict] = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, MAX_CHAINS, closed="both")],
         "n_iter": [Interval(Integral, 0, None, closed="left")],
         "verbose": ["verbose"],
         "random_state": ["random_state"],
         "method": [StrOptions({"pcd", "cd", "tempering"})],
         "n_gibbs_steps": [Interval(Integral, 1, None, closed="left")],
-        "n_chains": [Interval(Integral, 1, None, closed="left"), None],
+        "n_chains": [Interval(Integral, 1, MAX_CHAINS, closed="both"), None],
         "momentum": [Interval(Real, 0, 1, closed="left")],
         "weight_decay": [Interval(Real, 0, None, closed="left"), None],
         "centered": ["boolean"],

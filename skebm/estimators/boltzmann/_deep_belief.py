@@ -35,7 +35,7 @@ from skebm.estimators._stored import StoredEstimator
 from skebm.estimators._tables import see
 from skebm.estimators.boltzmann._bernoulli import BernoulliRBM
 from skebm.estimators.boltzmann._density import BaseRBM
-from skebm.estimators.boltzmann._options import check_normalizer
+from skebm.estimators.boltzmann._options import MAX_CHAINS, check_normalizer
 from skebm.models.boltzmann._deep_belief import FittedDeepBelief
 from skebm.utils import draw_seed
 from skebm.utils._sklearn import HasMethods, Interval, StrOptions
@@ -112,7 +112,7 @@ class DeepBeliefNetwork(
     _parameter_constraints: ClassVar[dict] = {
         "hidden_layer_sizes": ["array-like", list, tuple],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, MAX_CHAINS, closed="both")],
         "n_iter": [Interval(Integral, 0, None, closed="left")],
         "n_fine_tuning_iter": [Interval(Integral, 0, None, closed="left")],
         "fine_tuning_rate": [Interval(Real, 0, None, closed="neither")],

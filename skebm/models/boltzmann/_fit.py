@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -103,6 +104,9 @@ class Task(Protocol):
     def calibration_rows(self, fitted: FittedRBM, rng: np.random.RandomState) -> Array:
         """Return complete rows of visible units, for log Z and the threshold."""
 
+    def for_rows(self) -> Callable[[Array], Task] | None:
+        """Return what makes the same task of other rows, or None."""
+
 
 @dataclass(frozen=True, eq=False)
 class DensityTask:
@@ -185,6 +189,10 @@ class DensityTask:
         """Return some complete rows."""
         return some_rows(self.v, rng)
 
+    def for_rows(self) -> Callable[[Array], DensityTask]:
+        """Return what makes the same task of other rows."""
+        return partial(DensityTask, kind=self.kind)
+
 
 class RBMTraining:
     """The training of an RBM on some rows: from one fitted value to the next.
@@ -217,6 +225,7 @@ class RBMTraining:
         schedule: str | None = None,
     ) -> None:
         self.task, self._rng = task, rng
+        self._refit_options = (options, schedule) if fitted.n_rows == 0 else None
         self._fitted = replace(
             fitted,
             n_rows=fitted.n_rows + task.n_rows,
@@ -254,7 +263,11 @@ class RBMTraining:
         """Return the trained RBM, to be calibrated at the first question."""
         fitted = self._published()
         rows = self.task.calibration_rows(fitted, self._rng)
-        return fitted.with_recent_rows(rows, draw_seed(self._rng))
+        seed, make_task = draw_seed(self._rng), self.task.for_rows()
+        if make_task is None or self._refit_options is None:
+            return fitted.with_recent_rows(rows, seed)
+        given = make_task, *self._refit_options, self.loop.n_epochs
+        return fitted.with_recent_rows(rows, seed, refit=partial(_refit, *given))
 
     def preview(self) -> FittedRBM:
         """Return the RBM as it is in mid-training; the training goes on unchanged."""
@@ -270,6 +283,24 @@ class RBMTraining:
             self._fitted, **parameters, state=to_numpy_tree(self.run.state())
         )
         return self.task.publish(fitted, average)
+
+
+def _refit(
+    make_task: Callable[[Array], Task],
+    options: RBMOptions,
+    schedule: str | None,
+    n_epochs: int,
+    rows: Array,
+    seed: int,
+) -> Callable[[Array], Array]:
+    """Train an RBM on some rows; return minus its free energy."""
+    task, rng = make_task(rows), np.random.RandomState(seed)
+    fitted = task.begin(options, rng)
+    training = RBMTraining(task, fitted, options, rng, schedule)
+    if training.train(n_epochs).interrupted:
+        raise KeyboardInterrupt
+    refitted = training.fitted()
+    return lambda v: -refitted.free_energy(v)
 
 
 def begin(
@@ -315,7 +346,9 @@ def begin(
         "parameters": tensors,
         "chains": _fitting_chains(torch.from_numpy(chains).float(), options.method),
         "visible_offset": torch.from_numpy(mean).float(),
-        "hidden_offset": torch.full((options.n_components,), start.mean),
+        "hidden_offset": torch.full(
+            (options.n_components,), start.mean, dtype=torch.float32
+        ),
         "n_steps": 0,
     }
     return FittedRBM(

@@ -23,6 +23,7 @@ from skebm.evaluation import (
 from skebm.evaluation.outliers._detector import threshold, warn_if_unresolved
 from skebm.models._calibration import Calibration, CalibrationRows
 from skebm.models.boltzmann import _chains
+from skebm.models.boltzmann._left_out import Refit, left_out_shifts
 from skebm.models.boltzmann._rows import (
     MAX_KEPT_ROWS,
     chunks,
@@ -89,6 +90,11 @@ class FittedRBM:
         Rows of the data that log Z and the outlier threshold are computed from.
     calibration : Calibration
         log Z and the outlier threshold, computed at the first question.
+    refit : callable or None
+        Trains an RBM alike on other rows, for the threshold; not stored.
+    shifts : ndarray of shape (n,) or None
+        How far the scores of the recent rows would fall, were each left out, where that
+        is known.
     normalizer : {"auto", "exact", "ais", None} or instance
         Estimator of log Z.
     device : str, torch.device or None
@@ -109,6 +115,8 @@ class FittedRBM:
     )
     normalizer: Any = None
     device: Any = "auto"
+    refit: Refit | None = field(default=None, repr=False)
+    shifts: Array | None = field(default=None, repr=False)
 
     @property
     def chains(self) -> Array:
@@ -128,7 +136,9 @@ class FittedRBM:
 
     # ------------------------------------------------------------- calibration
 
-    def with_recent_rows(self, rows: Array, seed: int, keep: bool = True) -> FittedRBM:
+    def with_recent_rows(
+        self, rows: Array, seed: int, keep: bool = True, refit: Refit | None = None
+    ) -> FittedRBM:
         """Return the RBM with more rows for calibration.
 
         Parameters
@@ -139,12 +149,20 @@ class FittedRBM:
             Of every random number.
         keep : bool, default=True
             Whether earlier rows are used as well, as far as they are recent.
+        refit : callable or None
+            Trains an RBM alike on other rows, where the RBM was trained on these alone.
         """
         recent = [*self.recent_rows, rows] if keep else [rows]
         while sum(map(len, recent[1:])) >= MAX_KEPT_ROWS:
             recent = recent[1:]
         calibration = Calibration(CalibrationRows(np.concatenate(recent), None), seed)
-        return replace(self, recent_rows=tuple(recent), calibration=calibration)
+        return replace(
+            self,
+            recent_rows=tuple(recent),
+            calibration=calibration,
+            refit=refit,
+            shifts=None,
+        )
 
     def calibrate(self) -> None:
         """Compute log Z and the outlier threshold, unless they are known."""
@@ -192,8 +210,18 @@ class FittedRBM:
         return estimate
 
     def fit_outlier_scores(self, rows: CalibrationRows, seed: int) -> DensityScores:
-        """Return the log densities of rows of the data."""
-        return DensityScores(self._log_prob(rows.train))
+        """Return the log densities of rows of the data, each as if left out."""
+        return DensityScores(self._log_prob(rows.train) + self._known_shifts())
+
+    def _known_shifts(self) -> Array | float:
+        """Return how far the scores of the recent rows fall, were each left out."""
+        if self.shifts is not None or self.refit is None:
+            return 0.0 if self.shifts is None else self.shifts
+        rows = np.concatenate(self.recent_rows)
+        seed = self.calibration.seed
+        return left_out_shifts(
+            lambda v: -self.free_energy(v), rows, self.n_rows, self.refit, seed
+        )
 
     # ------------------------------------------------------------------ scores
 
@@ -317,6 +345,8 @@ class FittedRBM:
             estimate = self.calibration.estimate(self)
             stored["log_normalizer"] = estimate and asdict(estimate)
             stored["log_prob"] = self.calibration.detector(self).log_prob
+        elif self.refit is not None or self.shifts is not None:
+            stored["shifts"] = self._known_shifts()
         return stored
 
     @classmethod
@@ -337,7 +367,12 @@ class FittedRBM:
             estimate = None if packed is None else LogNormalizer(**packed)
             calibration = Calibration.known(estimate, scores, seed)
         device = unpack_device(arrays["device"])
-        return cls(**parts, device=device, calibration=calibration)
+        return cls(
+            **parts,
+            device=device,
+            calibration=calibration,
+            shifts=arrays.get("shifts"),
+        )
 
 
 #: Attributes that are stored as they are.

@@ -191,6 +191,9 @@ class LabeledTask:
         """Return the RBM as it is: its visible units learn nothing."""
         return fitted
 
+    def for_rows(self) -> None:
+        """Return None: no outliers are told by the labelled RBM."""
+
     def calibration_rows(self, fitted: FittedRBM, rng: np.random.RandomState) -> Array:
         """Return some rows (v, y), with the class predicted where unknown."""
         chosen = rng.permutation(self.v.shape[0])[:MAX_KEPT_ROWS]

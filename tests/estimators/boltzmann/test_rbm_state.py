@@ -139,9 +139,8 @@ def test_copies_answer_alike(name, calibrated, tmp_path):
         np.testing.assert_array_equal(copies[1], copies[2])
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if name != "softmax"])
+@pytest.mark.parametrize("name", MODELS)
 def test_skops(name):
-    """All but categories, which pandas keeps and skops does not know."""
     skops = pytest.importorskip("skops.io", reason="skops is not installed")
     model = fit(name)
     stored = skops.dumps(model)
