@@ -122,11 +122,10 @@ class ValueSets:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Any]) -> Self:
         """Return the sets that `to_arrays` described."""
-        by_column = {
-            name: {int(j): values for j, values in arrays[name].items()}
-            for name in BY_COLUMN
-        }
-        return cls(**{name: arrays[name] for name in BOUNDS}, **by_column)
+        parts: dict[str, Any] = {name: arrays[name] for name in BOUNDS}
+        for name in BY_COLUMN:
+            parts[name] = {int(j): values for j, values in arrays[name].items()}
+        return cls(**parts)
 
 
 BOUNDS = ("whole", "lower", "upper", "least", "greatest")
