@@ -139,8 +139,9 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
     normalizer_result_ : skebm.evaluation.LogNormalizer or None
         The whole result, with the effective sample size.
     offset_ : float
-        Threshold of `predict` on `ood_scores`, by held-out rows (else training rows),
-        for each ``contamination`` and ``ood_score``.
+        Threshold of `predict` on `ood_scores`, for each ``contamination`` and
+        ``ood_score``: by the held-out rows and, where these are fewer than 300, by the
+        training rows, each scored as if it had been left out.
     history_ : dict of str to list
         Losses and held-out scores, one entry an epoch.
     n_iter_ : int

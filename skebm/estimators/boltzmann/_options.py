@@ -6,6 +6,9 @@ import inspect
 
 from skebm.evaluation import RBMAnnealing
 
+#: Most Markov chains, and rows a batch, which are as many by default.
+MAX_CHAINS = 10**6
+
 
 def check_normalizer(normalizer):
     """Raise ValueError unless an estimator of log Z takes what an RBM gives it.

@@ -8,6 +8,7 @@ from scipy import sparse
 from scipy.stats import multivariate_normal
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
+from sklearn.exceptions import NotFittedError
 from sklearn.mixture import GaussianMixture
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -177,3 +178,21 @@ def numpy_state():
 @parametrize_with_checks([GaussianRBM(2, n_iter=2)])
 def test_estimator_check(estimator, check):
     check(estimator)
+
+
+def test_gibbs_follows_the_conditionals(fitted, iris):
+    v = np.tile(iris[:1], (4000, 1))
+    drawn = fitted.gibbs(v)
+    h = fitted.transform(iris[:1])[0]
+    units, encoder = fitted._fitted.units, fitted._codec.encoder
+    theta = fitted.intercept_visible_ + h @ fitted.components_
+    z = theta * units.scale.numpy()
+    z = z if units.axes is None else z @ units.axes.numpy().T
+    expected = encoder.location + encoder.scale * z
+    error = 5 * iris.std(axis=0) / np.sqrt(len(v))
+    assert np.all(np.abs(drawn.mean(axis=0) - expected) < error)
+
+
+def test_gibbs_needs_a_fit():
+    with pytest.raises(NotFittedError):
+        GaussianRBM().gibbs([[0.0]])
