@@ -16,6 +16,9 @@ from skebm.tables._kinds import Array
 MAX_VALUES = 200
 #: Least share of the rows that agree.
 AGREEING_SHARE = 0.99
+#: Rows of a large table that are looked at first, and their least agreeing share.
+SOME_ROWS = 1000
+LIKELY_SHARE = 0.95
 #: Least evidence, in nats: minus the log probability of the same by chance.
 LEAST_EVIDENCE = 20.0
 #: Rows in all that are added to the categories a determined column does not have.
@@ -55,25 +58,28 @@ class Pair:
 
         ``size`` and ``by_size`` are the columns' numbers of categories, 0 of numbers.
         """
+        if len(X) > 2 * SOME_ROWS and not cls._is_likely(X, column, size, by):
+            return None
         both = ~np.isnan(X[:, column]) & ~np.isnan(X[:, by])
         k = X[both, column].astype(np.int64)
-        values, place = np.unique(X[both, by], return_inverse=True)
-        if not 2 <= len(values) <= MAX_VALUES:
-            return None
-        counts = np.bincount(place * size + k, minlength=len(values) * size)
-        counts = counts.reshape(len(values), size)
-        of_value, of_category = counts.argmax(axis=1), counts.argmax(axis=0)
-        mutual = of_category[of_value] == np.arange(len(values))
-        agreeing = counts[mutual, of_value[mutual]]
+        values, categories, agreeing = _mutual(k, X[both, by], size)
         if len(agreeing) < 2 or agreeing.sum() < AGREEING_SHARE * len(k):
             return None
         evidence = gammaln(agreeing.sum() + 1) - gammaln(agreeing + 1).sum()
         if evidence < LEAST_EVIDENCE:
             return None
-        found = values[mutual].astype(np.float64), of_value[mutual]
+        found = values.astype(np.float64), categories
         pair = cls(column, by, *found, by_size > 0, np.zeros(size, dtype=bool))
         seen = np.bincount((k - pair.expected(X[both, by])) % size, minlength=size) > 0
         return cls(column, by, *found, by_size > 0, seen)
+
+    @staticmethod
+    def _is_likely(X: Array, column: int, size: int, by: int) -> bool:
+        """Whether some of the rows speak for a pair, so that all are worth a look."""
+        rows = X[:: len(X) // SOME_ROWS, [column, by]]
+        rows = rows[~np.isnan(rows).any(axis=1)]
+        agreeing = _mutual(rows[:, 0].astype(np.int64), rows[:, 1], size)[-1]
+        return agreeing.sum() >= LIKELY_SHARE * len(rows)
 
     def expected(self, v: Array) -> NDArray[np.int64]:
         """Return the category of each value; of a number that is new, the nearest's.
@@ -121,6 +127,24 @@ class Pair:
         if not self.by_category:
             X[:, self.by] = self.values[self._places(v)]
         X[:, self.column] = (expected + self.seen[code] * code) % len(self.seen)
+
+
+def _mutual(
+    k: NDArray[np.int64], v: Array, size: int
+) -> tuple[Array, NDArray[np.int64], NDArray[np.int64]]:
+    """Return values and categories that are the most frequent ones of each other.
+
+    With the numbers of their rows; none where the values are too many.
+    """
+    values, place = np.unique(v, return_inverse=True)
+    if len(values) > MAX_VALUES or not len(values):
+        return values[:0], k[:0], k[:0]
+    counts = np.bincount(place * size + k, minlength=len(values) * size)
+    counts = counts.reshape(len(values), size)
+    of_value, of_category = counts.argmax(axis=1), counts.argmax(axis=0)
+    mutual = of_category[of_value] == np.arange(len(values))
+    agreeing = counts[mutual, of_value[mutual]]
+    return values[mutual], of_value[mutual], agreeing
 
 
 class Determined:

@@ -50,6 +50,11 @@ def test_pairs_that_determine_each_other(columns, categories, expected):
     assert pairs(punched(X, 0.05), categories) == expected
 
 
+def test_pairs_of_a_large_table():
+    X = np.tile(table(NUMBERS, CATEGORIES, RNG.permutation(CATEGORIES)), (20, 1))
+    assert pairs(X, {1: 4, 2: 4}) == [(1, 0)]
+
+
 def test_a_few_rows_may_differ():
     X = table(NUMBERS, CATEGORIES)
     X[:2, 1] = (X[:2, 1] + 1) % 4
