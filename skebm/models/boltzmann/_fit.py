@@ -16,7 +16,7 @@ from torch import Tensor
 from skebm.evaluation import can_enumerate
 from skebm.models.boltzmann._divergence import check_density
 from skebm.models.boltzmann._fitted import FittedRBM
-from skebm.models.boltzmann._kinds import INITIAL_SPREAD, Kind
+from skebm.models.boltzmann._kinds import HiddenStart, Kind
 from skebm.models.boltzmann._rows import (
     column_means,
     some_rows,
@@ -148,9 +148,10 @@ class DensityTask:
         """Return an untrained RBM for rows like these."""
         units, s = self.kind.start(self.v)
         moments = (*column_means(s), total_deviation(s))
-        weight = self.kind.initial_weight(rng, (options.n_components, s.shape[1]))
-        spread, n_levels = self.kind.initial_spread, self.kind.n_temperatures
-        fitted = begin(units, moments, s.dtype, options, rng, spread, weight, n_levels)
+        shape = options.n_components, s.shape[1]
+        start = self.kind.hidden_start(options.centered, rng, shape)
+        n_levels = self.kind.n_temperatures
+        fitted = begin(units, moments, s.dtype, options, rng, start, n_levels)
         return replace(fitted, encoder=self.encoder)
 
     def resume(
@@ -325,8 +326,7 @@ def begin(
     dtype: Any,
     options: RBMOptions,
     rng: np.random.RandomState,
-    spread: float = INITIAL_SPREAD,
-    weight: Array | None = None,
+    start: HiddenStart = HiddenStart(),  # noqa: B008
     n_temperatures: int = 1,
 ) -> FittedRBM:
     """Return an untrained RBM: visible biases of the means, random weights.
@@ -343,20 +343,19 @@ def begin(
         Options of the estimator.
     rng : RandomState
         Source of randomness.
-    spread : float, default=0.7
-        Standard deviation over rows of the log odds of hidden units.
-    weight : ndarray of shape (n_hidden, n_statistics) or None, default=None
-        The weights; None draws them.
+    start : HiddenStart, default=HiddenStart()
+        The log odds of hidden units.
     n_temperatures : int, default=1
         Temperatures of the chains of tempering.
     """
     mean, n_rows, deviation = moments
     bias = units.bias(torch.from_numpy(mean), torch.from_numpy(n_rows)).numpy()
+    weight = start.weight
     if weight is None:
-        scale = spread / max(deviation, spread)
+        scale = start.spread / max(deviation, start.spread)
         weight = rng.normal(0, scale, (options.n_components, len(mean)))
-    # Log odds of hidden units with mean 0 over the rows.
-    hidden_bias, visible_bias = -(weight @ mean), bias - weight.sum(axis=0) / 2
+    hidden_bias = start.level - weight @ mean
+    visible_bias = bias - start.mean * weight.sum(axis=0)
     parameters: dict[str, Any] = {
         "weight": weight.astype(dtype),
         "hidden_bias": hidden_bias.astype(dtype),
@@ -372,7 +371,9 @@ def begin(
             torch.from_numpy(chains).float(), options.method, n_temperatures
         ),
         "visible_offset": torch.from_numpy(mean).float(),
-        "hidden_offset": torch.full((options.n_components,), 0.5, dtype=torch.float32),
+        "hidden_offset": torch.full(
+            (options.n_components,), start.mean, dtype=torch.float32
+        ),
         "n_steps": 0,
     }
     return FittedRBM(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
@@ -18,11 +19,34 @@ from skebm.utils import VARIANCE_FLOOR, column_units
 
 Array = NDArray[Any]
 
-#: Standard deviation over rows of the log odds of untrained hidden units.
-INITIAL_SPREAD = 0.7
 #: Share of the rows' variance along an axis that untrained hidden units explain: with
 #: less, weights of small tables never leave the Gaussian.
 HIDDEN_SHARE = 0.9
+
+
+@dataclass(frozen=True, eq=False)
+class HiddenStart:
+    """Where the log odds of hidden units start, over rows of the data.
+
+    Attributes
+    ----------
+    spread : float
+        Their standard deviation.
+    level : float
+        Their mean. Below 0 the units are rarely on, and learn sparse features.
+    weight : ndarray of shape (n_hidden, n_statistics) or None
+        The weights; None draws them by the spread.
+    """
+
+    spread: float = 0.7
+    level: float = 0.0
+    weight: Array | None = None
+
+    @property
+    def mean(self) -> float:
+        """The mean of the units, by the usual approximation of normal log odds."""
+        shrunk = self.level / math.sqrt(1 + math.pi * self.spread**2 / 8)
+        return 1 / (1 + math.exp(-shrunk))
 
 
 class Kind(Protocol):
@@ -34,8 +58,6 @@ class Kind(Protocol):
         Metric of the history.
     ascent : type
         Makes the steps of training.
-    initial_spread : float
-        Standard deviation over rows of the log odds of untrained hidden units.
     n_temperatures : int
         Temperatures of the chains of tempering.
     can_run_away : bool
@@ -43,7 +65,6 @@ class Kind(Protocol):
     """
 
     metric: type
-    initial_spread: float
     n_temperatures: int
     can_run_away: bool
 
@@ -53,8 +74,13 @@ class Kind(Protocol):
     def start(self, v: Any) -> tuple[Any, Any]:
         """Return untrained visible units and the statistics of rows v."""
 
-    def initial_weight(self, rng: np.random.RandomState, shape: Any) -> Array | None:
-        """Return untrained weights; None draws them by `initial_spread`."""
+    def hidden_start(
+        self, centered: bool, rng: np.random.RandomState, shape: tuple[int, int]
+    ) -> HiddenStart:
+        """Return where hidden units start whose gradient is centred or not.
+
+        ``shape`` is that of the weights, (n_hidden, n_statistics).
+        """
 
     def trained_units(self, units: Any, average: RBM) -> Any:
         """Return the visible units of a trained RBM."""
@@ -66,7 +92,6 @@ class BinaryKind:
 
     metric = PseudoLikelihood
     ascent = RBMAscent
-    initial_spread = INITIAL_SPREAD
     n_temperatures = 10
     can_run_away = False
 
@@ -74,8 +99,12 @@ class BinaryKind:
         """Return the visible units and the statistics of rows v."""
         return BernoulliUnits(), v
 
-    def initial_weight(self, rng: np.random.RandomState, shape: Any) -> None:
-        """Leave the weights to `initial_spread`."""
+    def hidden_start(
+        self, centered: bool, rng: np.random.RandomState, shape: tuple[int, int]
+    ) -> HiddenStart:
+        """Return where hidden units start: rarely on where the gradient is centred."""
+        # A gradient that is not centred makes them rare by itself.
+        return HiddenStart(spread=1.0, level=-1.0) if centered else HiddenStart()
 
     def trained_units(self, units: BernoulliUnits, average: RBM) -> BernoulliUnits:
         """Return the same units: they learn nothing."""
@@ -96,7 +125,6 @@ class CategoricalKind:
 
     metric = NegativeFreeEnergy
     ascent = RBMAscent
-    initial_spread = INITIAL_SPREAD
     n_temperatures = 10
     can_run_away = False
 
@@ -104,8 +132,11 @@ class CategoricalKind:
         """Return the visible units and the statistics of rows v."""
         return SoftmaxUnits(self.sizes), v
 
-    def initial_weight(self, rng: np.random.RandomState, shape: Any) -> None:
-        """Leave the weights to `initial_spread`."""
+    def hidden_start(
+        self, centered: bool, rng: np.random.RandomState, shape: tuple[int, int]
+    ) -> HiddenStart:
+        """Return where hidden units start."""
+        return HiddenStart()
 
     def trained_units(self, units: SoftmaxUnits, average: RBM) -> SoftmaxUnits:
         """Return the same units: they learn nothing."""
@@ -131,8 +162,6 @@ class RealKind:
     n_hidden: int
 
     metric = NegativeFreeEnergy
-    #: A Gaussian of the rows' covariance has no gradient towards hidden units.
-    initial_spread = 2.0
     n_temperatures = 5
     can_run_away = True
 
@@ -166,14 +195,20 @@ class RealKind:
         rows = torch.from_numpy(np.nan_to_num(v, nan=0.0))
         return units, units.to(rows.dtype).statistic(rows).numpy()
 
-    def initial_weight(self, rng: np.random.RandomState, shape: Any) -> Array | None:
+    def hidden_start(
+        self, centered: bool, rng: np.random.RandomState, shape: tuple[int, int]
+    ) -> HiddenStart:
+        """Return where hidden units start: apart from each other."""
+        weight = self._orthogonal(rng, shape) if self.learns_scales else None
+        # A Gaussian of the rows' covariance has no gradient towards hidden units.
+        return HiddenStart(spread=2.0, weight=weight)
+
+    def _orthogonal(self, rng: np.random.RandomState, shape: tuple[int, int]) -> Array:
         r"""Return orthogonal weights by which the rows' variance is about the data's.
 
         With weights of norm :math:`2 \sqrt{\kappa}` the precision along their
         directions is 1 - kappa, in the units' own variances.
         """
-        if not self.learns_scales:
-            return None
         n_hidden, n_axes = shape
         basis = np.linalg.qr(rng.normal(size=(max(shape), min(shape))))[0]
         own = self._own_share(n_axes)
