@@ -156,7 +156,7 @@ class TableEncoder:
             moments = Moments.of(X, weight, names)
             wild = wild_columns(X, weight, numbers)
         wild = {} if linear else wild
-        values = ValueSets.learn(X, dict(categories))
+        values = ValueSets.learn(X, dict(categories), find_atoms=not find_atoms)
         determined = Determined.find(X, dict(categories))
         if determined.pairs:
             moments = Moments.of(X := determined.recode(X), weight, names)
@@ -256,6 +256,19 @@ class TableEncoder:
     def draws(self, z: Array) -> NDArray[np.float64]:
         """Return `decode` (z) in the nearest values that the columns can take."""
         return self.nearest_values(self.decode(z))
+
+    def encode_incomplete(self, X: Array) -> NDArray[np.float32]:
+        """Encode rows whose missing entries are to be drawn given the others.
+
+        Beyond the values seen, where no row says which category goes with a number, a
+        row that misses a category is taken at the nearest value seen.
+        """
+        z = self.encode(X)
+        if self.values is None or not self.summarizes_by_mode.any():
+            return z
+        lacks = np.isnan(z[:, self.summarizes_by_mode]).any(axis=1)
+        z[lacks] = self.encode(self.values.within_range(X[lacks]))
+        return z
 
     def fills(self, values: Array, missing: NDArray[np.bool_]) -> Array:
         """Return summaries of a row's missing entries as values that go together."""

@@ -81,6 +81,16 @@ def test_the_core_is_that_without_the_sentinel(share):
     assert wild.share == pytest.approx(1 - share)
 
 
+def test_a_code_that_most_rows_have():
+    """Days since the last call, 999 for never, as in a bank's table."""
+    x = np.where(np.arange(N_ROWS) % 10 > 0, 999.0, np.abs(np.round(5 * numbers())))
+    wild = find_wild(x)
+    assert wild.sentinels == {999.0: pytest.approx(0.9)}
+    assert wild.spread == pytest.approx(x[x < 999].std())
+    z = fit(x, sentinels="atom").encode(x[:, None])
+    assert np.abs(z.mean()) < 0.1 and np.std(z[x < 999]) > 0.2
+
+
 def test_one_distribution_of_two_units_is_one_column():
     x, weight = with_sentinel(), np.random.RandomState(3).uniform(0.5, 2, N_ROWS)
     wild, scaled = find_wild(x, weight), find_wild(1e-6 * x + 1e-6, 7 * weight)

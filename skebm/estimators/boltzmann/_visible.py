@@ -144,7 +144,8 @@ class RealCodec:
 
     def kind(self, estimator):
         """Return the kind of visible units."""
-        return RealKind(estimator.whiten, estimator.variance == "learned")
+        learns_scales = estimator.variance == "learned"
+        return RealKind(estimator.whiten, learns_scales, estimator.n_components)
 
     def to_arrays(self):
         """Return the codec as arrays, lists and words."""
