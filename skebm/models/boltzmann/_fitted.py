@@ -165,8 +165,8 @@ class FittedRBM:
         )
 
     def calibrate(self) -> None:
-        """Compute log Z and the outlier threshold, unless they are known."""
-        self.calibration.detector(self)  # which asks for log Z
+        """Compute log Z, unless it is known; the threshold is left to who asks."""
+        self.calibration.estimate(self)
 
     @property
     def estimate(self) -> LogNormalizer | None:
