@@ -3,6 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
+
+#: Examples of each property: 25 properties make 500 of them, or 10 000 of --run-slow.
+N_EXAMPLES = 20
+N_SLOW_EXAMPLES = 400
 
 
 def pytest_addoption(parser):
@@ -10,7 +15,16 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    del config
+    is_slow = config.getoption("--run-slow")
+    settings.register_profile(
+        "skebm",
+        max_examples=N_SLOW_EXAMPLES if is_slow else N_EXAMPLES,
+        derandomize=not is_slow,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    settings.load_profile("skebm")
     # Workers share the cores; a test's nets are too small to gain from threads.
     torch.set_num_threads(1)
 

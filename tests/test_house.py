@@ -272,10 +272,11 @@ def test_the_median_file_is_short():
 
 
 def test_tests_are_laid_out_like_the_package():
-    """Each folder of tests is one of the package; `golden` holds scores of all."""
+    """Each folder of tests is one of the package; some hold tests of all of it."""
     for folder in {path.parent for path in TESTS.rglob("test_*.py")}:
         place = folder.relative_to(TESTS)
-        assert place == Path("golden") or (ROOT / place).is_dir(), place
+        of_all = str(place) in ("golden", "properties")
+        assert of_all or (ROOT / place).is_dir(), place
     rooms = {
         path.parent.relative_to(ROOT).parts[0] for path in FILES if path.parent != ROOT
     }

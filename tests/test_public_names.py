@@ -196,6 +196,7 @@ MEMBERS = {
         "has_transitions",
         "in_latent_space",
         "is_discrete",
+        "left_out_log_prob",
         "log_prob",
         "narrowest_scale",
         "outside",
@@ -211,6 +212,7 @@ MEMBERS = {
         "coarser",
         "fit",
         "for_normalized",
+        "has_units",
         "in_units",
         "is_gaussian",
         "needs_all_rows",
@@ -238,6 +240,7 @@ MEMBERS = {
         "check_settings",
         "explores_rows",
         "figures",
+        "for_run",
         "init",
         "largest_stable_step",
         "move",
@@ -274,6 +277,7 @@ MEMBERS = {
         "forward",
         "from_arrays",
         "is_free",
+        "left_out",
     ],
 }
 
@@ -286,6 +290,7 @@ EXCEPTIONS = {
     "TrainingWarning": ["SkebmWarning"],
     "CalibrationWarning": ["SkebmWarning"],
     "RangeWarning": ["SkebmWarning"],
+    "DataWarning": ["SkebmWarning"],
 }
 
 

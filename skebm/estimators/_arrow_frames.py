@@ -43,9 +43,8 @@ def _cast(pa: Any, column: pd.Series, dtype: Any) -> Any:
         wanted = pa.type_for_alias(dtype) if isinstance(dtype, str) else dtype
         if wanted is None or wanted == array.type:
             return array
-        if pa.types.is_boolean(wanted) and pa.types.is_floating(array.type):
-            if not np.isin(column.dropna().to_numpy(), (0.0, 1.0)).all():
-                return array
+        if pa.types.is_floating(array.type) and not _holds(pa, wanted, column):
+            return array
         if pa.types.is_dictionary(array.type) and pa.types.is_dictionary(wanted):
             words = array.cast(wanted.value_type).to_pandas()
             known = pd.CategoricalDtype(column.cat.categories, bool(wanted.ordered))
@@ -53,3 +52,11 @@ def _cast(pa: Any, column: pd.Series, dtype: Any) -> Any:
         return array.cast(wanted)
     except (ValueError, NotImplementedError):  # pyarrow's own errors are kinds of these
         return array
+
+
+def _holds(pa: Any, dtype: Any, numbers: pd.Series) -> bool:
+    """Return whether a dtype may hold numbers; casts tell the rest."""
+    if pa.types.is_boolean(dtype):
+        return bool(np.isin(numbers.dropna().to_numpy(), (0.0, 1.0)).all())
+    kinds = (pa.types.is_integer, pa.types.is_floating)
+    return any(is_kind(dtype) for is_kind in kinds)

@@ -291,6 +291,10 @@ class BaseEBM(StoredEstimator):
         where that takes too many, sequential Monte Carlo, in two
         populations whose R-hat judges them.
 
+        Fills are values that the column can take, by the rows of `fit`: whole numbers
+        where all were whole, so that a mean is rounded; none below zero where none was;
+        one of the values seen where these were few.
+
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)

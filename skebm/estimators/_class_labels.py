@@ -140,8 +140,11 @@ class ClassLabelsMixin(ClassifierMixin):
 
 
 def check_labels(y, X):
-    """Raise ValueError where y does not have a label for each row of X."""
-    n_labels, n_rows = _num_samples(y), _num_samples(X)
+    """Raise an error unless y has a label for each row of X."""
+    try:
+        n_labels, n_rows = _num_samples(y), _num_samples(X)
+    except TypeError as error:
+        raise TypeError(f"y must be an array of labels. Got {y!r:.80}.") from error
     if n_labels != n_rows:
         raise ValueError(
             f"y must have one label for each of the {n_rows} rows of X. Got "

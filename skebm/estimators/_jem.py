@@ -69,6 +69,8 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
     reference, normalizer
         As in `EBMDensityEstimator`; but beyond 128 columns "auto" is importance
         sampling alone, since annealing would take most of the time.
+    sentinels : {"warn", "atom", "missing"}, default="warn"
+        As in `EBMDensityEstimator`; "warn" takes a sentinel as a number.
     categorical_features : "from_dtype", None or array-like, default="from_dtype"
         As in `EBMDensityEstimator`. A category that `fit` did not see counts as missing
         in p(y|x), as in `predict`; the density refuses it.
@@ -181,6 +183,7 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         "balance_weight": [Interval(Real, 0, None, closed="left")],
         "stacking": ["boolean"],
         "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
+        "sentinels": [StrOptions({"warn", "atom", "missing"})],
         "class_weight": [dict, StrOptions({"balanced"}), None],
         "unlabeled": "no_validation",
     }
@@ -193,6 +196,7 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         normalizer="auto",
         *,
         categorical_features="from_dtype",
+        sentinels="warn",
         classification_weight=10.0,
         graph_weight="auto",
         prediction_entropy_weight=3.0,
@@ -224,6 +228,7 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         self.reference = reference
         self.normalizer = normalizer
         self.categorical_features = categorical_features
+        self.sentinels = sentinels
         self.classification_weight = classification_weight
         self.graph_weight = graph_weight
         self.prediction_entropy_weight = prediction_entropy_weight

@@ -98,7 +98,8 @@ def plan_training(options, read, indices, classes, fitted, known, split):
     rng = private_random_state(options.random_state)
     if fitted is None:
         linear = specification.reference.has_units
-        encoder, tie_scale = _fit_encoder(read, linear), None
+        encoder = _fit_encoder(read, sentinels=options.sentinels, linear=linear)
+        tie_scale = None
     else:
         encoder, tie_scale = fitted.encoder, fitted.assembly.tie_scale
     rows = TrainingRows.of(
@@ -117,14 +118,14 @@ def plan_training(options, read, indices, classes, fitted, known, split):
     return JointPlan(task, encoder, learnt, rng)
 
 
-def _fit_encoder(read, linear):
+def _fit_encoder(read, **options):
     return TableEncoder.fit(
         read.table,
         read.weight,
         categories=read.reader.categories,
         range_share=RANGE_SHARE,
-        linear=linear,
         names=read.names,
+        **options,
     )
 
 

@@ -110,6 +110,8 @@ def _narwhals_values(nw, column, dtype):
                 own = column.cat.categories
             if own is not None and set(listed) <= set(own):
                 return values, nw.Enum(list(own))
+        if dtype == nw.Date:  # pandas has them as times of a day
+            return [None if v is None else v.date() for v in values], nw.Date
         as_words = all(isinstance(value, str) for value in listed)
         fits = as_words and dtype in (nw.String, nw.Categorical)
         return values, dtype if fits else (nw.String if as_words else None)

@@ -50,8 +50,10 @@ def _is_number(dtype):
 
 def _try_cast(column: pd.Series, dtype: Any) -> pd.Series | None:
     """Return a pandas column of this dtype; None where that doesn't hold its values."""
-    if dtype is None or column.dtype == dtype:
+    if dtype is None or (column.dtype == dtype and str(column.dtype) == str(dtype)):
         return column
+    if isinstance(dtype, pd.CategoricalDtype):
+        return column.astype(dtype) if set(column) <= set(dtype.categories) else None
     is_bool = pd.api.types.is_bool_dtype(column.dtype)
     from_numbers = _is_number(column.dtype) and not is_bool
     if from_numbers and pd.api.types.is_object_dtype(dtype):

@@ -30,6 +30,34 @@ class StoredEstimator(CallbackSupportMixin, BaseEstimator):
     #: The fitted model; None before `fit`.
     _fitted = None
 
+    def set_params(self, **params):
+        """Set parameters, those of parts as ``part__parameter``.
+
+        Parameters
+        ----------
+        **params : dict
+            Parameters by name.
+
+        Returns
+        -------
+        self : estimator
+
+        Raises
+        ------
+        ValueError
+            Where the part is a name or None, which has no parameters.
+        """
+        own = self.get_params(deep=False)
+        for name in params:
+            option, _, of_part = name.partition("__")
+            value = params.get(option, own.get(option))
+            if of_part and option in own and isinstance(value, str | None):
+                raise ValueError(
+                    f"The {name!r} parameter can't be set: {option}={value!r} is no "
+                    f"instance that has parameters. Pass one as {option!r} first."
+                )
+        return super().set_params(**params)
+
     def __copy__(self):
         """Return a copy that shares the fitted model."""
         shallow = type(self).__new__(type(self))

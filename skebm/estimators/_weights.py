@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.utils.validation import _check_sample_weight
+from sklearn.utils.validation import _check_sample_weight, _num_samples
 
 #: Only the ratios of weights matter: beyond these, all are divided by the largest.
 LARGEST, SMALLEST = 1e30, 1e-30
@@ -29,6 +29,12 @@ def check_weights(sample_weight, X):
             "The 'sample_weight' parameter must hold a real number for each row of X. "
             f"Got something else: {error}."
         ) from error
+    n_rows = _num_samples(X)
+    if given.ndim and given.shape != (n_rows,):
+        raise ValueError(
+            "The 'sample_weight' parameter must hold a weight for each row of X: "
+            f"sample_weight.shape == {given.shape}, expected {(n_rows,)}."
+        )
     if not np.isfinite(given).all():
         problem = "NaN" if np.isnan(given).any() else "infinity"
         raise ValueError(f"Input sample_weight contains {problem}.")

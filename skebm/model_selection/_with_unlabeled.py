@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
-from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
@@ -186,14 +185,9 @@ class WithUnlabeledRows(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         check_is_fitted(self)
         return self.estimator_.decision_function(X)
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags = get_tags(self.estimator).input_tags
-        return tags
-
 
 def _stacked(X, X_unlabeled):
-    """Return the rows of both; a data frame where X is one.
+    """Return the rows of both; a data frame, of the same library, where X is one.
 
     Raises
     ------
@@ -210,6 +204,12 @@ def _stacked(X, X_unlabeled):
                 f"{list(X.columns)}. Got {list(X_unlabeled.columns)}."
             )
         return pd.concat([X, X_unlabeled], ignore_index=True)
+    library = type(X).__module__.partition(".")[0]
+    if library in ("polars", "pyarrow") and type(X) is type(X_unlabeled):
+        import narwhals as nw
+
+        frames = [nw.from_native(X), nw.from_native(X_unlabeled)]
+        return nw.concat(frames).to_native()
     if sparse.issparse(X) or sparse.issparse(X_unlabeled):
         _check_width(X.shape, X_unlabeled.shape)
         return sparse.vstack([sparse.csr_array(X), sparse.csr_array(X_unlabeled)])

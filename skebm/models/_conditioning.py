@@ -130,9 +130,8 @@ def impute(model: TableModel, X: Array, strategy: str) -> Filled:
         value = draws.mean() if strategy == "mean" else draws.median()
         for k in np.flatnonzero(by_mode[missing]).tolist():
             value[k] = draws.mode(k)
-        columns = np.flatnonzero(missing)
-        taken = model.encoder.nearest_values(value[None].cpu().numpy(), columns)
-        return torch.from_numpy(taken), draws.r_hat
+        fills = model.encoder.fills(value.cpu().numpy(), missing)
+        return torch.from_numpy(fills[None]), draws.r_hat
 
     return _fill(model, X, 1, summary)
 
@@ -209,7 +208,13 @@ def _fill(
     filled = Filled(np.repeat(X, n_copies, axis=0))
     is_missing = np.isnan(X)
     incomplete = np.flatnonzero(is_missing.any(axis=1))
-    z = model.encoder.encode(X[incomplete])
+    z = model.encoder.encode_incomplete(X[incomplete])
+    # Where the observed entries determine the others, nothing is to be drawn.
+    is_known = ~np.isnan(z).any(axis=1)
+    for i, row in zip(incomplete[is_known], z[is_known], strict=True):
+        copies = filled.table[i * n_copies : (i + 1) * n_copies]
+        copies[:, is_missing[i]] = model.encoder.draws(row[None])[:, is_missing[i]]
+    incomplete, z = incomplete[~is_known], z[~is_known]
     for row in conditionals(model, z, log_tilt):
         i = incomplete[row.number]
         values, r_hat = values_of(row, is_missing[i])
@@ -223,9 +228,10 @@ def _in_units(
     model: TableModel, row: IncompleteRow, missing: NDArray[np.bool_], x: Tensor
 ) -> Tensor:
     """Return points of a row's free columns as its missing values, in units of X."""
-    z = np.zeros((len(x), len(missing)))
-    z[:, row.x.isnan().cpu().numpy()] = x.cpu().numpy()
-    return torch.from_numpy(model.encoder.draws(z)[:, missing]).to(x.device)
+    z = row.x.repeat(len(x), 1)
+    z[:, row.x.isnan()] = x
+    found = model.encoder.draws(z.cpu().numpy())[:, missing]
+    return torch.from_numpy(found).to(x.device)
 
 
 def _draw_annealed(

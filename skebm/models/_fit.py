@@ -14,14 +14,13 @@ from torch import Tensor, nn
 
 from skebm.evaluation import ImportanceSampling
 from skebm.evaluation.outliers._detector import OutlierDetector
-from skebm.exceptions import DivergenceError
+from skebm.models._acceptance import check_finite, check_gain
 from skebm.models._assembly import assemble
 from skebm.models._calibration import Calibration
 from skebm.models._coarse_to_fine import coarse_to_fine
 from skebm.models._fitted import FittedModel, estimate_log_normalizer
 from skebm.models._outcome import Outcome
 from skebm.models._specification import Specification
-from skebm.models._splits import MAX_HELD_OUT
 from skebm.models._task import Task
 from skebm.models._train import AfterEpoch, Trained, train, train_pass
 from skebm.references import Reference
@@ -29,8 +28,6 @@ from skebm.tables import TableEncoder
 from skebm.tables._checks import column_names
 from skebm.utils import draw_seed
 
-#: Least gain over the reference, in nats: noise of training and of log Z stays above.
-MIN_GAIN = -1.0
 #: Where later passes of `partial_fit` stand in a run: all terms count, none is fading.
 LATER_PASSES = (0.5, 0.5)
 
@@ -100,7 +97,7 @@ def fit_pass(
     """Fit a model by one pass over rows, at a constant rate."""
     trained = train_pass(task, *assemble(task, encoder, rng), rng, (0.0, 1.0))
     calibration = _calibration(task, rng, trains_reference=True)
-    return _fitted(task, trained, calibration)
+    return check_finite(_fitted(task, trained, calibration), task)
 
 
 def go_on_pass(
@@ -108,7 +105,7 @@ def go_on_pass(
 ) -> FittedModel:
     """Make one more pass over rows, the same or others, at a constant rate."""
     trained = train_pass(task, fitted.assembly, fitted.copied_run(), rng, LATER_PASSES)
-    return _fitted(task, trained, _calibration(task, rng))
+    return check_finite(_fitted(task, trained, _calibration(task, rng)), task)
 
 
 def check_goes_on(
@@ -219,29 +216,5 @@ def _reporter(task: Task, progress: Progress | None) -> AfterEpoch | None:
 
 
 def _checked(fitted: FittedModel, task: Task) -> FittedModel:
-    """Return the model; raise where q0 alone is better by far than what was learnt.
-
-    Held-out rows would have kept a better state; without them nothing else does.
-    """
-    specification, model = fitted.specification, fitted.energy_model
-    is_density = specification.n_outputs == 1 and not model.is_normalized
-    if specification.normalizer is None or not is_density:
-        return fitted
-    try:
-        log_normalizer = fitted.log_normalizer
-        z = task.rows.z[:MAX_HELD_OUT].numpy()
-        z = fitted.complete_rows(z, fitted.assembly.seed)
-        gain = -fitted.net_energy(z).mean() - log_normalizer
-    except KeyboardInterrupt:
-        what = "the estimation of log Z; the next scoring does it"
-        outcome = fitted.outcome
-        interruptions = (*outcome.interruptions, what)
-        return replace(fitted, outcome=replace(outcome, interruptions=interruptions))
-    if gain < MIN_GAIN:
-        raise DivergenceError(
-            f"Training ended, in epoch {fitted.outcome.n_epochs}, with a model that "
-            f"gives its own rows {-gain:.3g} nats less than the untrained reference "
-            f"does. Lower learning_rate={specification.learning_rate}, or set "
-            "early_stopping=True."
-        )
-    return fitted
+    """Return the model; raise where training did not end in one that can be used."""
+    return check_gain(check_finite(fitted, task), task)

@@ -17,7 +17,7 @@ from skebm.objectives._resolve import resolve_objective
 from skebm.references import Reference
 from skebm.references._resolve import resolve_reference
 from skebm.training import Schedule
-from skebm.utils import resolve_device
+from skebm.utils import plain, resolve_device
 
 MAX_AUTO_EPOCHS = 400
 
@@ -107,10 +107,14 @@ class Specification:
         objective = resolve_objective(estimator.objective)
 
         def option(name: str) -> Any:
-            value = getattr(estimator, name)
-            is_auto = isinstance(value, str) and value == "auto"
-            if not is_auto or objective is None:
+            value = plain(getattr(estimator, name))
+            if not (isinstance(value, str) and value == "auto"):
                 return value
+            if objective is None:
+                raise ValueError(
+                    f"The {name!r} parameter is 'auto', which takes what suits the "
+                    "objective, and objective=None has none. Name one."
+                )
             return getattr(objective.recipe, name)
 
         network = option("network")
@@ -127,7 +131,7 @@ class Specification:
         if n_auto_steps is None:
             assert objective is not None
             n_auto_steps = objective.recipe.n_steps
-        plain = (
+        names = (
             "max_iter batch_size batch_growth gradient_clip weight_averaging "
             "tol ood_score"
         )
@@ -143,7 +147,7 @@ class Specification:
             n_iter_no_change=option("n_iter_no_change"),
             coarse_to_fine=coarse_to_fine and by_name and not estimator.warm_start,
             verbose=int(estimator.verbose),
-            **{name: getattr(estimator, name) for name in plain.split()},
+            **{name: plain(getattr(estimator, name)) for name in names.split()},
         )
 
     @property

@@ -37,7 +37,7 @@ def resolve_network(network: Any) -> Builder:
     if isinstance(network, str) and network in NETWORKS:
         network = NETWORKS[network]
     if not callable(network):
-        names = sorted(map(repr, NETWORKS))
+        names = sorted(map(repr, [*NETWORKS, "auto"]))
         raise ValueError(
             f"The 'network' parameter must be one of {{{', '.join(names)}}}, a class or"
             f" a builder (n_features, n_outputs) -> nn.Module. Got {network!r} instead."
@@ -54,15 +54,32 @@ def build_network(network: Any, n_features: int, n_outputs: int) -> nn.Module:
         As in `resolve_network`, or where the net doesn't map (n, n_features) to
         (n, n_outputs).
     """
-    built = resolve_network(network)(n_features, n_outputs)
+    builder = resolve_network(network)
+    try:
+        built = builder(n_features, n_outputs)
+    except TypeError as error:
+        raise ValueError(
+            "The 'network' parameter must be a builder (n_features, n_outputs) -> "
+            f"nn.Module. Called with ({n_features}, {n_outputs}) it raised TypeError: "
+            f"{error}."
+        ) from error
     if not isinstance(built, nn.Module):
         raise ValueError(
             f"The 'network' builder must return an nn.Module. Got {built!r} instead."
         )
     built = built.float()  # as rows are, whatever torch's default is
-    with torch.no_grad():
-        shape = tuple(built(torch.zeros(2, n_features).float()).shape)
-    if shape != (2, n_outputs):
+    rows = torch.zeros(2, n_features, dtype=torch.float32)
+    try:
+        with torch.no_grad():
+            outputs = built(rows)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"The 'network' must map rows of shape (n, {n_features}) to outputs of "
+            f"shape (n, {n_outputs}). Of 2 rows it raised {type(error).__name__}: "
+            f"{error}."
+        ) from error
+    shape = tuple(getattr(outputs, "shape", ()))
+    if not isinstance(outputs, torch.Tensor) or shape != (2, n_outputs):
         raise ValueError(
             f"The 'network' must map rows of shape (n, {n_features}) to outputs of "
             f"shape (n, {n_outputs}). Got outputs of shape {shape} for 2 rows."
@@ -95,7 +112,7 @@ def count_members(builder: Builder, n_features: int, n_outputs: int) -> int:
         As in `build_network`.
     """
     constructor = constructor_of(builder)
-    if is_ensemble(constructor):
+    if is_ensemble(constructor) and builder is constructor:
         parameter = inspect.signature(builder).parameters.get("n_members")
         n_members = None if parameter is None else parameter.default
         if isinstance(n_members, Integral) and int(n_members) > 0:

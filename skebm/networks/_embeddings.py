@@ -7,6 +7,16 @@ import math
 import torch
 from torch import Tensor, nn
 
+from skebm.utils import check_argument, is_count, is_positive
+
+
+def _check_count(owner: nn.Module, name: str, value: object) -> None:
+    check_argument(owner, name, value, is_count(value, 1), "an integer, at least 1")
+
+
+def _check_positive(owner: nn.Module, name: str, value: object) -> None:
+    check_argument(owner, name, value, is_positive(value), "a number above 0")
+
 
 class PeriodicEmbedding(nn.Module):
     r"""Periodic embedding of numerical columns, followed by a linear layer and SiLU.
@@ -49,6 +59,9 @@ class PeriodicEmbedding(nn.Module):
         frequency_scale: float = 0.3,
     ) -> None:
         super().__init__()
+        _check_count(self, "n_frequencies", n_frequencies)
+        _check_count(self, "embedding_dim", embedding_dim)
+        _check_positive(self, "frequency_scale", frequency_scale)
         self.out_features = n_features * embedding_dim
         self.frequencies = nn.Parameter(
             frequency_scale * torch.randn(n_features, n_frequencies)
@@ -101,6 +114,8 @@ class FourierEmbedding(nn.Module):
         self, n_features: int, n_frequencies: int = 32, frequency_scale: float = 3.0
     ) -> None:
         super().__init__()
+        _check_count(self, "n_frequencies", n_frequencies)
+        _check_positive(self, "frequency_scale", frequency_scale)
         self.out_features = n_features + 2 * n_frequencies
         scale = frequency_scale / math.sqrt(n_features)
         self.directions = nn.Parameter(scale * torch.randn(n_features, n_frequencies))
@@ -138,6 +153,7 @@ class WaveEmbedding(nn.Module):
 
     def __init__(self, n_features: int, resolution: float = 0.01) -> None:
         super().__init__()
+        _check_positive(self, "resolution", resolution)
         self.periodic = PeriodicEmbedding(n_features)
         self.fourier = FourierEmbedding(n_features)
         self.resolution = resolution
@@ -176,6 +192,7 @@ class ColumnEmbedding(nn.Module):
 
     def __init__(self, n_features: int, resolution: float = 0.01) -> None:
         super().__init__()
+        _check_positive(self, "resolution", resolution)
         self.periodic = PeriodicEmbedding(n_features)
         self.resolution = resolution
         self.out_features = self.periodic.out_features + 2 * n_features

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from skebm.networks._mlp import make_activation
+from skebm.utils import check_argument, check_sizes, is_count
 
 ALL = slice(None)
 FIRST = slice(0, 1)
@@ -73,7 +74,10 @@ class EnsembleMLP(nn.Module):
         activation: str = "silu",
     ) -> None:
         super().__init__()
-        self.n_members = n_members
+        check_sizes(self, "hidden_features", hidden_features)
+        right = is_count(n_members, 1)
+        check_argument(self, "n_members", n_members, right, "an integer, at least 1")
+        self.n_members = int(n_members)
         layers: list[nn.Module] = []
         width = n_features
         for size in hidden_features:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from skebm.networks._mlp import MLP
+from skebm.utils import check_argument, check_sizes, is_positive, is_sequence
 
 
 class GeneratorMLP(nn.Module):
@@ -59,6 +60,13 @@ class GeneratorMLP(nn.Module):
         noise_bounds: tuple[float, float] = (0.01, 0.3),
     ) -> None:
         super().__init__()
+        check_sizes(self, "hidden_features", hidden_features)
+        right = is_positive(noise_scale)
+        check_argument(self, "noise_scale", noise_scale, right, "a number above 0")
+        right = is_sequence(noise_bounds, is_positive) and len(noise_bounds) == 2
+        right = right and noise_bounds[0] <= noise_bounds[1]
+        expected = "two numbers, 0 < least <= largest"
+        check_argument(self, "noise_bounds", noise_bounds, right, expected)
         self.latent_dim = latent_dim
         self.noise_bounds = noise_bounds
         self.linear = nn.Linear(latent_dim, n_features)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from skebm.networks._normalized import NormalizedNetwork, standard_normal_log_prob
 from skebm.references import GaussianMixtureDensity
+from skebm.utils import check_argument, check_choice, is_count
 
 INITIAL_SCALE = 0.5
 
@@ -58,12 +59,10 @@ class MixtureOfGaussians(NormalizedNetwork):
         covariance: str = "full",
     ) -> None:
         super().__init__(n_features, n_outputs)
-        if n_components < 1:
-            raise ValueError(f"n_components must be at least 1. Got {n_components}.")
-        if covariance not in ("full", "diagonal"):
-            raise ValueError(
-                f"covariance must be 'full' or 'diagonal'. Got {covariance!r}."
-            )
+        right = is_count(n_components, 1)
+        expected = "an integer, at least 1"
+        check_argument(self, "n_components", n_components, right, expected)
+        check_choice(self, "covariance", covariance, ("full", "diagonal"))
         self.logits = nn.Parameter(torch.zeros(n_components))
         spread = (1 - INITIAL_SCALE**2) ** 0.5
         self.means = nn.Parameter(spread * torch.randn(n_components, n_features))

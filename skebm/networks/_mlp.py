@@ -14,6 +14,7 @@ from skebm.networks._embeddings import (
     PeriodicEmbedding,
     WaveEmbedding,
 )
+from skebm.utils import check_argument, check_flag, check_sizes, is_count
 
 #: Smooth, since gradient penalties and gradient-based samplers differentiate twice.
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -42,10 +43,10 @@ def make_activation(activation: str) -> nn.Module:
     ValueError
         Where the name is unknown; the message lists the known ones.
     """
-    if activation not in ACTIVATIONS:
+    if not isinstance(activation, str) or activation not in ACTIVATIONS:
         raise ValueError(
-            f"activation={activation!r} is unknown; expected one of "
-            f"{sorted(ACTIVATIONS)}."
+            f"The 'activation' parameter must be one of {sorted(ACTIVATIONS)}. Got "
+            f"{activation!r} instead."
         )
     return ACTIVATIONS[activation]()
 
@@ -58,21 +59,13 @@ def zero_linear(n_inputs: int, n_outputs: int) -> nn.Linear:
     return layer
 
 
-def _check_sizes(hidden_features: Sequence[int]) -> None:
-    if not hidden_features or any(size < 1 for size in hidden_features):
-        raise ValueError(
-            "hidden_features must hold at least one layer of at least one unit. "
-            f"Got {tuple(hidden_features)}."
-        )
-
-
 def _make_embedding(embedding: str | None, n_features: int) -> tuple[nn.Module, int]:
     if embedding is None:
         return nn.Identity(), n_features
-    if embedding not in EMBEDDINGS:
+    if not isinstance(embedding, str) or embedding not in EMBEDDINGS:
         raise ValueError(
-            f"embedding={embedding!r} is unknown; expected None or one of "
-            f"{sorted(EMBEDDINGS)}."
+            "The 'embedding' parameter must be None or one of "
+            f"{sorted(EMBEDDINGS)}. Got {embedding!r} instead."
         )
     module = EMBEDDINGS[embedding](n_features)
     return module, module.out_features
@@ -119,7 +112,8 @@ class MLP(nn.Module):
         spectral_norm: bool = False,
     ) -> None:
         super().__init__()
-        _check_sizes(hidden_features)
+        check_sizes(self, "hidden_features", hidden_features)
+        check_flag(self, "spectral_norm", spectral_norm)
         self.embedding, width = _make_embedding(embedding, n_features)
         layers: list[nn.Module] = []
         for size in hidden_features:
@@ -182,7 +176,9 @@ class ResidualMLP(nn.Module):
         embedding: str | None = None,
     ) -> None:
         super().__init__()
-        _check_sizes((width,) * n_blocks)
+        for name, value in {"width": width, "n_blocks": n_blocks}.items():
+            right = is_count(value, 1)
+            check_argument(self, name, value, right, "an integer, at least 1")
         self.embedding, n_inputs = _make_embedding(embedding, n_features)
         self.first = nn.Linear(n_inputs, width)
         self.blocks = nn.ModuleList(

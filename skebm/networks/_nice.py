@@ -10,6 +10,7 @@ from torch.nn.functional import softplus
 
 from skebm.networks._mlp import MLP
 from skebm.networks._normalized import NormalizedNetwork, standard_normal_log_prob
+from skebm.utils import check_argument, check_choice, check_sizes, is_count
 
 
 class NICE(NormalizedNetwork):
@@ -74,10 +75,11 @@ class NICE(NormalizedNetwork):
                 "NICE needs at least two columns, since one half moves the other. Got "
                 f"n_features={n_features}; 'mixture' takes one."
             )
-        if n_couplings < 1:
-            raise ValueError(f"n_couplings must be at least 1. Got {n_couplings}.")
-        if prior not in ("gaussian", "logistic"):
-            raise ValueError(f"prior must be 'gaussian' or 'logistic'. Got {prior!r}.")
+        right = is_count(n_couplings, 1)
+        expected = "an integer, at least 1"
+        check_argument(self, "n_couplings", n_couplings, right, expected)
+        check_choice(self, "prior", prior, ("gaussian", "logistic"))
+        check_sizes(self, "hidden_features", hidden_features)
         self.prior = prior
         sizes = n_features - n_features // 2, n_features // 2  # even, odd columns
         self.couplings = nn.ModuleList(

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from skebm.networks._normalized import NormalizedNetwork
 from skebm.references import GaussianMixtureDensity
+from skebm.utils import check_argument, is_count
 
 
 class PPCA(NormalizedNetwork):
@@ -58,11 +59,9 @@ class PPCA(NormalizedNetwork):
         super().__init__(n_features, n_outputs)
         if n_components is None:
             n_components = max(1, n_features // 2)
-        if not 1 <= n_components <= n_features:
-            raise ValueError(
-                f"n_components of PPCA must be from 1 to n_features={n_features}. Got "
-                f"{n_components}."
-            )
+        right = is_count(n_components, 1, n_features)
+        expected = f"None or an integer from 1 to n_features={n_features}"
+        check_argument(self, "n_components", n_components, right, expected)
         self.mean = nn.Parameter(torch.zeros(n_features))
         self.weight = nn.Parameter(0.1 * torch.randn(n_features, n_components))
         self.log_noise_scale = nn.Parameter(torch.zeros(()))

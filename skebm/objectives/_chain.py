@@ -152,7 +152,8 @@ def jump(
 
 def check_sampler(objective: Objective, sampler: str | AbstractSampler) -> None:
     """Raise ValueError unless the option is a sampler of rows with sound settings."""
-    known = isinstance(sampler, AbstractSampler) or sampler in list(SAMPLERS)
+    named = isinstance(sampler, str) and sampler in SAMPLERS
+    known = named or isinstance(sampler, AbstractSampler)
     names = f"one of {sorted(SAMPLERS)} or an AbstractSampler"
     check_range(objective, "sampler", known, names)
     sampler = make_sampler(sampler)

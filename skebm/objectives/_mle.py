@@ -13,6 +13,7 @@ from skebm.networks import EnergyModel
 from skebm.objectives._base import Batch, Loss, Objective, check_range
 from skebm.references import Density
 from skebm.references._kernels import RoundMixture
+from skebm.utils import check_count, check_positive, is_number
 
 
 class MLE(Objective):
@@ -74,10 +75,10 @@ class MLE(Objective):
 
     def check_options(self) -> None:
         """Raise ValueError naming an option that is out of its range."""
-        holds = self.n_reference_samples >= 2
-        check_range(self, "n_reference_samples", holds, "at least 2")
-        check_range(self, "local_share", 0 <= self.local_share < 1, "in [0, 1)")
-        check_range(self, "local_scale", self.local_scale > 0, "above 0")
+        check_count(self, "n_reference_samples", 2)
+        share = is_number(self.local_share, 0) and self.local_share < 1
+        check_range(self, "local_share", share, "a number in [0, 1)")
+        check_positive(self, "local_scale")
 
     def init(
         self, model: EnergyModel, reference: Density, generator: torch.Generator

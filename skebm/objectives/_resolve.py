@@ -17,6 +17,8 @@ def resolve_objective(objective: str | Objective | None) -> Objective | None:
     """
     if objective is None:
         return None
-    resolved: Objective = resolve_option("objective", objective, OBJECTIVES, Objective)
+    resolved: Objective = resolve_option(
+        "objective", objective, OBJECTIVES, Objective, also=(None,)
+    )
     resolved.check_options()
     return resolved

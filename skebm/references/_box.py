@@ -10,10 +10,12 @@ from torch import Tensor
 
 from skebm.references._base import Conditional, Density, Reference
 from skebm.references._mixture import GaussianReference
-from skebm.utils import check_range, is_positive, normal_like, uniform_like
+from skebm.utils import check_number, normal_like, uniform_like
 
 #: Standard deviation of the half normals outside the box, in `extended_log_prob`.
 SOFTNESS = 0.1
+#: Beyond, single precision can't tell a row from its neighbour in the box.
+MAX_MARGIN = 1e6
 
 
 class UniformBox(Density):
@@ -122,9 +124,8 @@ class BoxReference(Reference):
         self.margin = margin
 
     def check_options(self) -> None:
-        """Raise ValueError where the margin is negative or not a number."""
-        right = self.margin == 0 or is_positive(self.margin)
-        check_range(self, "margin", right, "a number, at least 0")
+        """Raise ValueError where the margin is out of its range or not a number."""
+        check_number(self, "margin", 0, MAX_MARGIN)
 
     def for_normalized(self) -> GaussianReference:
         """Return a Gaussian reference, whose support is all of space."""

@@ -99,8 +99,8 @@ class KernelDensityReference(Reference):
     .. math:: h = \arg\max_h \sum_i \log \frac{1}{1 - w_i} \sum_{k \ne i}
               w_k N(x_i; x_k, h^2 u^2), \qquad u_j \text{ the unit of column } j
 
-    One bandwidth for all standardised columns, wider where a column lies on a grid. It
-    is chosen on at most 1000 rows.
+    One bandwidth for all standardised columns, wider where a column lies on a grid, and
+    the least where it is constant. It is chosen on at most 1000 rows.
 
     Parameters
     ----------
@@ -141,11 +141,13 @@ class KernelDensityReference(Reference):
         weight = torch.ones(len(x)) if weight is None else weight[chosen].float()
         weight = weight / weight.sum()
         unit = torch.from_numpy(column_units(x.double().numpy())).float()
+        varies = (x != x[0]).any(dim=0)
         grid = torch.logspace(
             math.log10(MIN_BANDWIDTH), math.log10(MAX_BANDWIDTH), N_BANDWIDTHS
         )
-        scores = _leave_one_out(x / unit, weight, grid)
-        return KernelDensity(x, weight, grid[scores.argmax()] * unit)
+        scores = _leave_one_out((x / unit)[:, varies], weight, grid)
+        widths = torch.where(varies, grid[scores.argmax()], grid[0])
+        return KernelDensity(x, weight, widths * unit)
 
 
 def _leave_one_out(x: Tensor, weight: Tensor, bandwidths: Tensor) -> Tensor:

@@ -37,7 +37,7 @@ def left_out_log_prob(mixture: GaussianMixtureDensity, x: Tensor) -> Tensor:
         The rows that it was fitted to, all or a large sample of them; float64.
     """
     n, n_features = x.shape
-    log_joint = torch.cat([mixture._log_joint(z) for z in mixture._cut(x)])
+    log_joint = mixture.log_joint(x)
     squares = 2 * (mixture.constant - log_joint)
     member = log_joint.softmax(dim=1)
     share = (member / member.sum(dim=0)).nan_to_num().clamp(max=MAX_SHARE)

@@ -87,6 +87,10 @@ class GaussianMixtureDensity(Density):
         """Return log q0(x) in nats, shape (n,)."""
         return torch.cat([self._log_joint(z).logsumexp(dim=1) for z in self._cut(x)])
 
+    def log_joint(self, x: Tensor) -> Tensor:
+        """Return log pi_k N(x; mu_k, C_k) of each component, (n, n_components)."""
+        return torch.cat([self._log_joint(z) for z in self._cut(x)])
+
     def left_out_log_prob(self, x: Tensor) -> Tensor:
         """Return log q0 of the rows it was fitted to, each as if it had been left out.
 

@@ -25,6 +25,8 @@ def resolve_reference(reference: Any) -> Reference:
     if hasattr(reference, "score_samples"):
         resolved: Reference = EstimatorReference(reference)
     else:
-        resolved = resolve_option("reference", reference, REFERENCES, Reference)
+        resolved = resolve_option(
+            "reference", reference, REFERENCES, Reference, also=("auto",)
+        )
     resolved.check_options()
     return resolved

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from sklearn.base import BaseEstimator
@@ -86,6 +87,11 @@ class AbstractSampler(BaseEstimator, ABC):
     ) -> SamplerState:
         """Make one step with every chain."""
 
+    def for_run(self, n_steps: int) -> Self:
+        """Return the sampler with the settings of a `run` of so many steps."""
+        del n_steps
+        return self
+
     def n_warm_up(self) -> int:
         """Return the steps at the beginning of a run that adapt."""
         return 0
@@ -159,6 +165,12 @@ class AbstractSampler(BaseEstimator, ABC):
         _check_arguments(x0, n_steps, generator)
         self.check_settings()
         self.check_energy(energy)
+        return self.for_run(n_steps)._run(energy, x0, n_steps, generator)
+
+    def _run(
+        self, energy: Energy, x0: Tensor, n_steps: int, generator: torch.Generator
+    ) -> tuple[Tensor, Diagnostics]:
+        """Run chains with the settings of a run."""
         n_warm_up = self.n_warm_up()
         start = state = self.init(energy, x0)
         moments = ChainMoments(n_steps - n_warm_up)
@@ -231,11 +243,12 @@ class AbstractMetropolisSampler(AbstractSampler):
     r = energy(x) - energy(x') + log q(x | x') - log q(x' | x) for each chain; a
     proposal of non-finite energy or r is rejected. During the first `n_adapt` steps the
     step size follows dual averaging towards `target_acceptance`; only later steps leave
-    the density invariant.
+    the density invariant. "auto" adapts in the first half of a `run`, and not at all
+    where steps are taken one by one, as in training.
     """
 
     step_size: float
-    n_adapt: int
+    n_adapt: int | str
     target_acceptance: float
 
     @abstractmethod
@@ -251,13 +264,25 @@ class AbstractMetropolisSampler(AbstractSampler):
     def check_settings(self) -> None:
         """Raise ValueError naming a setting that is out of its range."""
         check_range(self, "step_size", is_positive(self.step_size), "positive")
-        check_range(self, "n_adapt", is_count(self.n_adapt), "an integer, at least 0")
+        known = self._is_auto() or is_count(self.n_adapt)
+        check_range(self, "n_adapt", known, "'auto' or an integer, at least 0")
         between = is_positive(self.target_acceptance) and self.target_acceptance < 1
         check_range(self, "target_acceptance", between, "between 0 and 1")
 
+    def _is_auto(self) -> bool:
+        return isinstance(self.n_adapt, str) and self.n_adapt == "auto"
+
+    def for_run(self, n_steps: int) -> Self:
+        """Return the sampler with the number of steps that adapt."""
+        if not self._is_auto():
+            return self
+        sampler = copy.copy(self)
+        sampler.n_adapt = n_steps // 2
+        return sampler
+
     def n_warm_up(self) -> int:
         """Return the steps at the beginning of a run that adapt."""
-        return self.n_adapt
+        return 0 if self._is_auto() else int(self.n_adapt)
 
     def init(self, energy: Energy, x0: Tensor) -> AdaptiveState:
         """Return the state of chains that start at `x0`, shape (n, d)."""
@@ -282,9 +307,10 @@ class AbstractMetropolisSampler(AbstractSampler):
         accepted = uniform_like(probability, generator) < probability
         acceptance = probability.mean()
         adaptation, step_size = state.adaptation, state.step_size
-        if adaptation.count < self.n_adapt:
+        n_adapt = self.n_warm_up()
+        if adaptation.count < n_adapt:
             adaptation = adaptation.update(acceptance)
-            done = adaptation.count == self.n_adapt
+            done = adaptation.count == n_adapt
             step_size = (adaptation.log_average if done else adaptation.log_step).exp()
         return AdaptiveState(
             proposal.where(accepted, state.point), step_size, acceptance, adaptation

@@ -10,7 +10,7 @@ from skebm.samplers._point import Energy, Point, evaluate
 from skebm.utils import (
     check_range,
     is_count,
-    is_positive,
+    is_number,
     normal_like,
     uniform_like,
 )
@@ -31,14 +31,15 @@ class HMC(AbstractMetropolisSampler):
     Parameters
     ----------
     step_size : float, default=0.1
-        s, the time of a leapfrog step, in the units of x.
+        First s, the time of a leapfrog step, in the units of x.
     n_leapfrog_steps : int, default=5
         Leapfrog steps before each Metropolis test.
     jitter : float, default=0.2
         Each chain and step draws its own s, uniform within this fraction of
         `step_size`, so that no trajectory length is a period of the motion. 0 for none.
-    n_adapt : int, default=0
-        Steps at the beginning of a run during which dual averaging tunes the step size.
+    n_adapt : int or "auto", default="auto"
+        Steps at the beginning of a run during which dual averaging tunes the step size;
+        "auto" takes half of them. 0 keeps `step_size`, as training does.
     target_acceptance : float, default=0.8
         The rate that adaptation aims at.
 
@@ -69,7 +70,7 @@ class HMC(AbstractMetropolisSampler):
         n_leapfrog_steps: int = 5,
         *,
         jitter: float = 0.2,
-        n_adapt: int = 0,
+        n_adapt: int | str = "auto",
         target_acceptance: float = 0.8,
     ) -> None:
         self.step_size = step_size
@@ -83,9 +84,7 @@ class HMC(AbstractMetropolisSampler):
         super().check_settings()
         known = is_count(self.n_leapfrog_steps, 1)
         check_range(self, "n_leapfrog_steps", known, "an integer above 0")
-        jitter = self.jitter
-        known = jitter == 0 or (is_positive(jitter) and jitter <= 1)
-        check_range(self, "jitter", known, "in [0, 1]")
+        check_range(self, "jitter", is_number(self.jitter, 0, 1), "in [0, 1]")
 
     def propose(
         self,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from skebm.samplers._base import AbstractSampler, SamplerState
 from skebm.samplers._point import Energy, evaluate
-from skebm.utils import check_range, is_positive, normal_like
+from skebm.utils import check_range, is_number, is_positive, normal_like
 
 
 class Langevin(AbstractSampler):
@@ -82,7 +82,7 @@ class Langevin(AbstractSampler):
         """Raise ValueError naming a setting that is out of its range."""
         check_range(self, "step_size", is_positive(self.step_size), "positive")
         noise, clip = self.noise_scale, self.gradient_clip
-        known = noise is None or noise == 0 or is_positive(noise)
+        known = noise is None or is_number(noise, 0)
         check_range(self, "noise_scale", known, "None or at least 0")
         known = clip is None or is_positive(clip)
         check_range(self, "gradient_clip", known, "None or positive")

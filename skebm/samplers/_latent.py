@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -74,6 +75,12 @@ class LatentLangevin(AbstractSampler):
             return z.square().sum(1) / 2 + checked(energy(self.decode(z)), len(z))
 
         return latent_energy
+
+    def for_run(self, n_steps: int) -> Self:
+        """Return the sampler with the settings of a `run` of so many steps."""
+        sampler = copy.copy(self)
+        sampler.sampler = make_sampler(self.sampler).for_run(n_steps)
+        return sampler
 
     def n_warm_up(self) -> int:
         """Return the steps at the beginning of a run that adapt."""

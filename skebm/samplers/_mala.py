@@ -24,9 +24,10 @@ class MALA(AbstractMetropolisSampler):
     Parameters
     ----------
     step_size : float, default=0.1
-        s, the standard deviation of the noise, in the units of x.
-    n_adapt : int, default=0
-        Steps at the beginning of a run during which dual averaging tunes the step size.
+        First s, the standard deviation of the noise, in the units of x.
+    n_adapt : int or "auto", default="auto"
+        Steps at the beginning of a run during which dual averaging tunes the step size;
+        "auto" takes half of them. 0 keeps `step_size`, as training does.
     target_acceptance : float, default=0.574
         The rate that adaptation aims at; the optimum in high dimension.
 
@@ -56,7 +57,7 @@ class MALA(AbstractMetropolisSampler):
         self,
         step_size: float = 0.1,
         *,
-        n_adapt: int = 0,
+        n_adapt: int | str = "auto",
         target_acceptance: float = 0.574,
     ) -> None:
         self.step_size = step_size

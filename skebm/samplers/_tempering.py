@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Self
 
 import torch
 from sklearn.base import clone
@@ -119,6 +121,12 @@ class ParallelTempering(AbstractSampler):
     def check_energy(self, energy: Energy) -> None:
         """Raise ValueError naming both where `sampler` can't explore this energy."""
         make_sampler(self.sampler).check_energy(energy)
+
+    def for_run(self, n_steps: int) -> Self:
+        """Return the sampler with the settings of a `run` of so many steps."""
+        sampler = copy.copy(self)
+        sampler.sampler = make_sampler(self.sampler).for_run(n_steps)
+        return sampler
 
     def n_warm_up(self) -> int:
         """Return the steps at the beginning of a run that adapt."""

@@ -106,7 +106,12 @@ class CategoryTable:
         for j, values in enumerate(self.values):
             column = X.iloc[:, j]
             known = pd.Index(np.asarray(values))
-            found_at = known.get_indexer(pd.Index(np.asarray(column)))
+            try:
+                found_at = known.get_indexer(pd.Index(np.asarray(column)))
+            except TypeError as error:
+                raise TypeError(
+                    f"Column {self.names[j]!r} must hold words or numbers: {error}."
+                ) from error
             unknown = (found_at < 0) & ~column.isna().to_numpy()
             if unknown.any() and handle_unknown == "error":
                 found = np.asarray(column, dtype=object)[unknown]

@@ -12,8 +12,8 @@ from skebm.tables._moments import Moments
 
 #: Where other values than the constant lie, in units of the scale.
 MOVED = 5.0
-#: Relative difference below which a value is the constant: rounding of float32.
-ROUNDING = 10 * float(np.finfo(np.float32).eps)
+#: Relative difference below which a value is the constant, in units of rounding.
+ROUNDING = 10.0
 
 
 class Constants(ColumnKind):
@@ -22,7 +22,7 @@ class Constants(ColumnKind):
     .. math:: z(c) = 0, \qquad z(x) = \pm 5 \; (x \ne c)
 
     Nothing tells how far a value may be from c, so that a difference counts whatever
-    the unit of the column; one that float32 would round off counts as none.
+    the unit of the column. Rounding is none, to float32 neither.
 
     Parameters
     ----------
@@ -30,10 +30,12 @@ class Constants(ColumnKind):
         Indices of the columns.
     values : ndarray of shape (n_columns,)
         c.
+    rounding : float
+        Relative rounding error of the table that c was seen in.
     """
 
-    def __init__(self, columns: Columns, values: Array) -> None:
-        self.columns, self.location = columns, values
+    def __init__(self, columns: Columns, values: Array, rounding: float) -> None:
+        self.columns, self.location, self.rounding = columns, values, rounding
         self.scale = np.ones(len(columns))
 
     @classmethod
@@ -42,7 +44,8 @@ class Constants(ColumnKind):
         columns = free[~table.moments.varies[free]]
         if not len(columns):
             return None
-        return cls(columns, table.moments.mean[columns])
+        rounding = float(np.finfo(table.X.dtype).eps)
+        return cls(columns, table.moments.mean[columns], rounding)
 
     def standardize(self, X: Array, moments: Moments) -> None:
         """Keep location c and scale 1: there is no spread."""
@@ -51,7 +54,9 @@ class Constants(ColumnKind):
     def to_line(self, x: Array) -> Array:
         """Return c, or a point beside it."""
         difference = x - self.location
-        moved = np.abs(difference) > ROUNDING * np.abs(self.location)
+        error = ROUNDING * max(self.rounding, float(np.finfo(x.dtype).eps))
+        moved = np.abs(difference) > error * np.abs(self.location)
+        moved &= x != self.location.astype(np.float32)
         sides = np.where(np.isnan(x), np.nan, np.where(moved, np.sign(difference), 0.0))
         return self.location + MOVED * sides
 
@@ -61,10 +66,14 @@ class Constants(ColumnKind):
         return np.where(np.isnan(t), np.nan, self.location)
 
     def to_arrays(self) -> dict[str, Any]:
-        """Return columns and values."""
-        return {"columns": self.columns, "values": self.location}
+        """Return columns, values and rounding."""
+        return {
+            "columns": self.columns,
+            "values": self.location,
+            "rounding": self.rounding,
+        }
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Any]) -> Self:
         """Return the kind that `to_arrays` described."""
-        return cls(arrays["columns"], arrays["values"])
+        return cls(arrays["columns"], arrays["values"], arrays["rounding"])

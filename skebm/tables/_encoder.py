@@ -7,21 +7,21 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 
-from skebm.exceptions import DataWarning
 from skebm.tables._category_indices import CategoryIndices
 from skebm.tables._cells import Cells, Intervals
 from skebm.tables._checks import CHUNK_ROWS
 from skebm.tables._constants import Constants
+from skebm.tables._determined import Determined
 from skebm.tables._kinds import Array, ColumnKind, Columns, Table
 from skebm.tables._moments import Moments
 from skebm.tables._numbers import Numbers
 from skebm.tables._point_masses import PointMasses
-from skebm.tables._tails import WildColumn, wild_columns
+from skebm.tables._sentinels import sentinels_of, warn_of_sentinels, without_codes
+from skebm.tables._tails import wild_columns
 from skebm.tables._value_sets import ValueSets
-from skebm.utils import warn_user
 
 #: The kinds of columns by name; they claim columns in the order of their `precedence`.
 COLUMN_KINDS: dict[str, type[ColumnKind]] = {
@@ -30,14 +30,10 @@ COLUMN_KINDS: dict[str, type[ColumnKind]] = {
     "point_masses": PointMasses,
     "numbers": Numbers,
 }
-#: Key of the values among the kinds' arrays; states of format 1 may lack it.
-VALUES = "values"
 #: Largest standardised value: squares of larger ones overflow and scores become NaN.
 MAX_STANDARDIZED = 1e15
 #: Least share of the weight that the rows have together beside the heaviest one.
 MIN_OTHER_WEIGHT = 1e-6
-#: Most columns that a warning names.
-MAX_NAMED = 5
 
 
 class TableEncoder:
@@ -59,10 +55,12 @@ class TableEncoder:
         By column, values that stand for missing entries.
     values : ValueSets or None, default=None
         The values that drawn columns take; None where they take any.
+    determined : Determined or None, default=None
+        The columns that another one determines; None where there are none.
 
     Attributes
     ----------
-    kinds, codes, values
+    kinds, codes, values, determined
         The same.
     location, scale : ndarray of shape (n_features,)
         m and s.
@@ -75,9 +73,10 @@ class TableEncoder:
         kinds: Sequence[ColumnKind],
         codes: Mapping[int, list[float]] | None = None,
         values: ValueSets | None = None,
+        determined: Determined | None = None,
     ) -> None:
         self.kinds, self.codes = list(kinds), dict(codes or {})
-        self.values = values
+        self.values, self.determined = values, determined or Determined()
         n_features = sum(len(kind.columns) for kind in kinds)
         self.location, self.scale = np.empty(n_features), np.empty(n_features)
         for kind in self.kinds:
@@ -105,6 +104,7 @@ class TableEncoder:
         range_share: float = 0.0,
         sentinels: str = "warn",
         linear: bool = False,
+        takes_atoms: bool = True,
         names: Any = None,
     ) -> Self:
         """Learn the kinds of the columns of X, their locations and scales.
@@ -127,6 +127,8 @@ class TableEncoder:
             entry. "warn": as `find_atoms` says, with a warning.
         linear : bool, default=False
             Whether columns of numbers are only shifted and scaled, wild values and all.
+        takes_atoms : bool, default=True
+            Whether that warning names "atom" as a remedy.
         names : array-like or None
             Names of the columns, for messages.
 
@@ -146,15 +148,18 @@ class TableEncoder:
         numbers = np.setdiff1d(np.arange(X.shape[1]), [j for j, _ in categories])
         numbers = numbers[moments.varies[numbers]]
         wild = wild_columns(X, weight, numbers)
-        codes = {j: list(column.sentinels) for j, column in wild.items()}
-        codes = {j: values for j, values in codes.items() if values}
+        codes = sentinels_of(wild) if sentinels == "missing" else {}
         if sentinels == "warn":
-            _warn_of_sentinels(wild, names)
-        elif sentinels == "missing" and codes:
-            X = _without_codes(X, codes)
+            warn_of_sentinels(wild, names, takes_atoms)
+        elif codes:
+            X = without_codes(X, codes)
             moments = Moments.of(X, weight, names)
             wild = wild_columns(X, weight, numbers)
         wild = {} if linear else wild
+        values = ValueSets.learn(X, dict(categories), find_atoms=not find_atoms)
+        determined = Determined.find(X, dict(categories))
+        if determined.pairs:
+            moments = Moments.of(X := determined.recode(X), weight, names)
         moments = moments.without_wild(wild)
         table = Table(
             X,
@@ -165,30 +170,13 @@ class TableEncoder:
             range_share,
             sentinels,
             wild,
+            determined.pseudo_rows(),
         )
-        free, kinds = np.arange(X.shape[1]), []
-        for candidate in sorted(COLUMN_KINDS.values(), key=lambda k: k.precedence):
-            kind = candidate.claim(table, free)
-            if kind is not None:
-                kinds.append(kind)
-                free = np.setdiff1d(free, kind.columns)
-        if moving := [kind for kind in kinds if kind.moves or kind.bends]:
-
-            def to_line(rows: Array) -> Array:
-                line = rows.astype(np.float64)
-                for kind in moving:
-                    line[:, kind.columns] = kind.to_line(line[:, kind.columns])
-                for j, column in wild.items():
-                    if column.share >= 0.5:
-                        line[~column.holds(rows[:, j]), j] = np.nan
-                return line
-
-            # Moments of all columns at once: rounding depends on the table's shape.
-            moments = Moments.of(X, weight, names, to_line, leaves_out=bool(wild))
+        kinds = _claim(table)
+        moments = _moments_on_the_line(kinds, table, names)
         for kind in kinds:
             kind.standardize(X, moments.of_columns(kind.columns))
-        codes = codes if sentinels == "missing" else {}
-        return cls(kinds, codes, ValueSets.learn(X, dict(categories)))
+        return cls(kinds, codes, values, determined)
 
     def log_jacobian(self, z: Tensor) -> Tensor:
         """Return the log of the Jacobian determinant of z in x at rows z, (n,).
@@ -219,21 +207,22 @@ class TableEncoder:
             by_mode[kind.columns] = kind.by_mode
         return by_mode
 
-    def encode(self, X: Array) -> NDArray[np.float32]:
+    def encode(self, X: Array, dtype: DTypeLike = np.float32) -> Array:
         """Return the rows of X standardised, at the midpoints of their cells."""
         X = self.without_codes(X)
-        z = np.empty(X.shape, dtype=np.float32)
+        z = np.empty(X.shape, dtype=dtype)
         for start in range(0, len(X), CHUNK_ROWS):
             chunk = slice(start, start + CHUNK_ROWS)
-            z[chunk] = self._encode(X[chunk])
+            z[chunk] = self._encode(X[chunk], dtype)
         return z
 
     def without_codes(self, X: Array) -> Array:
         """Return X, with NaN in place of the values that stand for missing entries."""
-        return _without_codes(X, self.codes)
+        return without_codes(X, self.codes)
 
-    def _encode(self, X: Array) -> NDArray[np.float32]:
-        z = np.empty(X.shape, dtype=np.float32)
+    def _encode(self, X: Array, dtype: DTypeLike) -> Array:
+        X = self.determined.recode(X)
+        z = np.empty(X.shape, dtype=dtype)
         for kind in self.kinds:
             t = kind.to_line(_columns_of(X, kind.columns))
             with np.errstate(over="ignore"):
@@ -262,15 +251,35 @@ class TableEncoder:
         for kind, place in zip(self.kinds, self._places, strict=True):
             line = X[:, kind.columns]
             X[:, kind.columns] = kind.from_line(line, indices[:, place])
-        return X
+        return self.determined.undo(X)
 
     def draws(self, z: Array) -> NDArray[np.float64]:
         """Return `decode` (z) in the nearest values that the columns can take."""
         return self.nearest_values(self.decode(z))
 
-    def nearest_values(self, X: Array, columns: Columns | None = None) -> Array:
-        """Return the values nearest to X that the columns, or some of them, take."""
-        return X if self.values is None else self.values.nearest(X, columns)
+    def encode_incomplete(self, X: Array) -> NDArray[np.float32]:
+        """Encode rows whose missing entries are to be drawn given the others.
+
+        Beyond the values seen, where no row says which category goes with a number, a
+        row that misses a category is taken at the nearest value seen.
+        """
+        z = self.encode(X)
+        if self.values is None or not self.summarizes_by_mode.any():
+            return z
+        lacks = np.isnan(z[:, self.summarizes_by_mode]).any(axis=1)
+        z[lacks] = self.encode(self.values.within_range(X[lacks]))
+        return z
+
+    def fills(self, values: Array, missing: NDArray[np.bool_]) -> Array:
+        """Return summaries of a row's missing entries as values that go together."""
+        row = np.full((1, len(missing)), np.nan)
+        row[0, missing] = values
+        self.determined.reconcile(row, missing)
+        return self.nearest_values(row)[0, missing]
+
+    def nearest_values(self, X: Array) -> Array:
+        """Return the values nearest to X that the columns can take; NaN stays NaN."""
+        return X if self.values is None else self.values.nearest(X)
 
     def log_mass(
         self, log_density: Callable[[Tensor], Tensor]
@@ -289,18 +298,58 @@ class TableEncoder:
         if self.codes:
             arrays["codes"] = {str(j): values for j, values in self.codes.items()}
         if self.values is not None:
-            arrays[VALUES] = self.values.to_arrays()
-        return arrays
+            arrays["values"] = self.values.to_arrays()
+        return arrays | {"determined": self.determined.to_arrays()}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Any]) -> Self:
         """Return the encoder that `to_arrays` described."""
-        parts = dict(arrays)
-        codes = {int(j): values for j, values in parts.pop("codes", {}).items()}
-        values = parts.pop(VALUES, None)
-        kinds = [COLUMN_KINDS[name].from_arrays(part) for name, part in parts.items()]
-        sets = None if values is None else ValueSets.from_arrays(values)
-        return cls(kinds, codes, sets)
+        kinds = [
+            COLUMN_KINDS[name].from_arrays(part)
+            for name, part in arrays.items()
+            if name in COLUMN_KINDS
+        ]
+        codes = {int(j): values for j, values in arrays.get("codes", {}).items()}
+        # States of format 1 may lack the rest.
+        values = arrays.get("values")
+        values = None if values is None else ValueSets.from_arrays(values)
+        determined = Determined.from_arrays(arrays.get("determined", []))
+        return cls(kinds, codes, values, determined)
+
+
+def _claim(table: Table) -> list[ColumnKind]:
+    """Return the kinds that hold the columns of a table."""
+    free, kinds = np.arange(table.X.shape[1]), []
+    for candidate in sorted(COLUMN_KINDS.values(), key=lambda k: k.precedence):
+        kind = candidate.claim(table, free)
+        if kind is not None:
+            kinds.append(kind)
+            free = np.setdiff1d(free, kind.columns)
+    return kinds
+
+
+def _moments_on_the_line(
+    kinds: Sequence[ColumnKind], table: Table, names: Any
+) -> Moments:
+    """Return the moments of the points of values, wild ones left out.
+
+    Where most values are wild, as those of one atom may be, all count.
+    """
+    moving = [kind for kind in kinds if kind.moves or kind.bends]
+    if not moving:
+        return table.moments
+    wild = {j: column for j, column in table.wild.items() if column.share >= 0.5}
+
+    def to_line(rows: Array) -> Array:
+        line = rows.astype(np.float64)
+        for kind in moving:
+            line[:, kind.columns] = kind.to_line(line[:, kind.columns])
+        for j, column in wild.items():
+            line[~column.holds(rows[:, j]), j] = np.nan
+        return line
+
+    # Moments of all columns at once: rounding depends on the table's shape.
+    return Moments.of(table.X, table.weight, names, to_line, leaves_out=bool(wild))
 
 
 def _columns_of(X: Array, columns: Columns) -> Array:
@@ -319,34 +368,3 @@ def _check_weight(weight: Array | None) -> None:
             f"{weight[largest]:g}, all but a millionth of the total: the spread of the "
             "columns can't be learnt of a single row. Take smaller weights."
         )
-
-
-def _without_codes(X: Array, codes: Mapping[int, list[float]]) -> Array:
-    """Return X, or a copy with NaN in place of the codes of its columns."""
-    marked = X
-    for j, values in codes.items():
-        is_code = np.isin(X[:, j], np.asarray(values, X.dtype))
-        if is_code.any():
-            marked = X.copy() if marked is X else marked
-            marked[is_code, j] = np.nan
-    return marked
-
-
-def _warn_of_sentinels(wild: Mapping[int, WildColumn], names: Any) -> None:
-    """Warn of values that repeat far away from the others of their column."""
-    found = [
-        f"column {j if names is None else repr(names[j])} ({value:g} in {share:.1%} of "
-        "the rows)"
-        for j, column in wild.items()
-        for value, share in column.sentinels.items()
-    ]
-    if not found:
-        return
-    more = f" and {len(found) - MAX_NAMED} more" if len(found) > MAX_NAMED else ""
-    warn_user(
-        f"X holds a value that repeats far away from all others in "
-        f"{', '.join(found[:MAX_NAMED])}{more}. If it stands for a missing entry, "
-        "replace it by NaN or set sentinels='missing'; if it is a value, set "
-        "sentinels='atom'.",
-        DataWarning,
-    )

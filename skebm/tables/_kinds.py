@@ -45,6 +45,8 @@ class Table:
         whether or not `find_atoms` is set.
     wild : mapping of int to WildColumn
         The columns that have wild values.
+    pseudo_rows : mapping of int to float
+        Rows added to each category, by column, where they are not `PSEUDO_ROWS`.
     """
 
     X: Array
@@ -55,6 +57,7 @@ class Table:
     range_share: float = 0.0
     sentinels: str = "warn"
     wild: Mapping[int, WildColumn] = field(default_factory=dict)
+    pseudo_rows: Mapping[int, float] = field(default_factory=dict)
 
 
 class ColumnKind(ABC):

@@ -19,6 +19,8 @@ from skebm.tables._kinds import Array, Columns, observed
 FENCE, WILD = 3.0, 20.0
 #: With fewer rows than this the quartiles say nothing.
 MIN_ROWS = 10
+#: With no more distinct values than this, a frequent one is part of the core.
+MIN_VALUES = 5
 #: A sentinel is a wild value of at least so many rows and so large a share of them,
 #: with no other value within so many interquartile ranges.
 SENTINEL_ROWS, SENTINEL_SHARE, SENTINEL_GAP = 5, 0.01, 5.0
@@ -133,7 +135,8 @@ def wild_columns(
 def find_wild(x: Array, weight: Array | None = None) -> WildColumn | None:
     """Return the fences of a column's core, if it has values far beyond them.
 
-    The core is measured by the quartiles of the values that are no atoms.
+    The core is measured by the quartiles of the values without the very frequent ones,
+    as those may be wild themselves.
     """
     x, weight = observed(x, weight)
     if len(x) < MIN_ROWS:
@@ -164,12 +167,12 @@ def find_wild(x: Array, weight: Array | None = None) -> WildColumn | None:
 
 
 def _quartiles(values: Array, mass: Array) -> tuple[float, float] | None:
-    """Return the quartiles of sorted distinct values that are no atoms.
+    """Return the quartiles of sorted distinct values that are far from frequent.
 
     Where they are the same value, the column takes it more often than not: then they
     are widened to reach the quartiles of the other values. None for a constant.
     """
-    tame = ~atoms_among(values, mass)
+    tame = ~atoms_among(values, mass, MIN_VALUES)
     values, mass = values[tame], mass[tame]
     first, third = _quantiles(values, mass)
     if first < third:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -153,7 +154,8 @@ class GradientRun:
         self, batch: Batch, rate: float, pending: dict[str, list[Tensor]]
     ) -> None:
         """Descend the losses of one step; add their metrics to ``pending``."""
-        for loss in self.objective.step(self.model, batch, self.state, self.generator):
+        losses = self.objective.step(self.model, batch, self.state, self.generator)
+        for loss in _checked(losses, self.objective, self.groups.keys()):
             self._descend(loss, rate)
             pending[f"{loss.group}_loss"].append(loss.value.detach())
             for name, value in loss.figures.items():
@@ -202,6 +204,36 @@ class GradientRun:
             optimizer.load_state_dict(copy.deepcopy(snapshot["optimizers"][name]))
         self.generator.set_state(snapshot["generator"])
         self.rate_factor = snapshot["rate_factor"]
+
+
+def _checked(
+    losses: Iterable[Loss], objective: Objective, groups: Collection[str]
+) -> Iterator[Loss]:
+    """Yield what an objective's step yields.
+
+    Raises
+    ------
+    TypeError
+        Where it returns or yields something else than losses of known groups.
+    """
+    name = type(objective).__name__
+    if isinstance(losses, Tensor) or not isinstance(losses, Iterable):
+        raise TypeError(
+            f"{name}.step must yield losses, each a skebm.objectives.Loss (write "
+            f"`yield Loss('energy', value)`). It returned a {type(losses).__name__}."
+        )
+    for loss in losses:
+        if not isinstance(loss, Loss):
+            raise TypeError(
+                f"{name}.step must yield losses, each a skebm.objectives.Loss. It "
+                f"yielded a {type(loss).__name__}."
+            )
+        if loss.group not in groups:
+            raise TypeError(
+                f"{name}.step yielded a loss of the group {loss.group!r}; its "
+                f"parameter_groups are {sorted(groups)}."
+            )
+        yield loss
 
 
 def _collect(pending: dict[str, list[Tensor]]) -> dict[str, NDArray[np.float64]]:

@@ -2,18 +2,22 @@
 
 from skebm.utils._callers import sklearn_callers
 from skebm.utils._checks import (
+    check_argument,
     check_builder,
+    check_choice,
     check_count,
+    check_flag,
     check_number,
     check_positive,
     check_range,
+    check_sizes,
     is_count,
     is_number,
     is_positive,
     is_sequence,
 )
 from skebm.utils._columns import VARIANCE_FLOOR, column_units, dequantization_scale
-from skebm.utils._options import resolve_option
+from skebm.utils._options import plain, resolve_option
 from skebm.utils._torch import (
     draw_seed,
     in_padded_batches,
@@ -32,11 +36,15 @@ from skebm.utils._warnings import warn_user
 
 __all__ = [
     "VARIANCE_FLOOR",
+    "check_argument",
     "check_builder",
+    "check_choice",
     "check_count",
+    "check_flag",
     "check_number",
     "check_positive",
     "check_range",
+    "check_sizes",
     "column_units",
     "dequantization_scale",
     "draw_seed",
@@ -50,6 +58,7 @@ __all__ = [
     "nearest_device",
     "normal_like",
     "pick",
+    "plain",
     "resolve_device",
     "resolve_option",
     "sklearn_callers",

@@ -3,23 +3,57 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from numbers import Integral, Real
+
+#: Beyond, no array fits into memory and no loop ends.
+MAX_COUNT = 2**31 - 1
+
+
+def check_argument(
+    owner: object, name: str, value: object, holds: bool, expected: str
+) -> None:
+    """Raise ValueError naming an argument of the owner's class unless ``holds``."""
+    if not holds:
+        raise ValueError(
+            f"The {name!r} parameter of {type(owner).__name__} must be {expected}. "
+            f"Got {value!r} instead."
+        )
 
 
 def check_range(owner: object, name: str, holds: bool, expected: str) -> None:
     """Raise ValueError naming the option and its owner unless ``holds``."""
-    if not holds:
-        raise ValueError(
-            f"The {name!r} parameter of {type(owner).__name__} must be {expected}. "
-            f"Got {getattr(owner, name)!r} instead."
-        )
+    check_argument(owner, name, getattr(owner, name), holds, expected)
 
 
 def check_count(owner: object, name: str, least: int = 1) -> None:
     """Raise ValueError unless the option is an integer of at least ``least``."""
-    right = is_count(getattr(owner, name), least)
-    check_range(owner, name, right, f"an integer, at least {least}")
+    value = getattr(owner, name)
+    most = f" and at most {MAX_COUNT}" if is_count(value, least, math.inf) else ""
+    expected = f"an integer, at least {least}{most}"
+    check_range(owner, name, is_count(value, least), expected)
+
+
+def check_sizes(owner: object, name: str, value: object) -> None:
+    """Raise ValueError unless an argument is a tuple or list of positive integers."""
+    expected = "a tuple of integers, each at least 1"
+    right = is_sequence(value, lambda size: is_count(size, 1))
+    check_argument(owner, name, value, right, expected)
+
+
+def check_choice(
+    owner: object, name: str, value: object, known: Iterable[str | None]
+) -> None:
+    """Raise ValueError unless an argument is one of the known names, or None."""
+    names = sorted(map(repr, known))
+    right = isinstance(value, str | None) and repr(value) in names
+    check_argument(owner, name, value, right, f"one of {', '.join(names)}")
+
+
+def check_flag(owner: object, name: str, value: object) -> None:
+    """Raise ValueError unless an argument is True or False."""
+    right = isinstance(value, bool) or type(value).__name__ == "bool"
+    check_argument(owner, name, value, right, "True or False")
 
 
 def check_number(
@@ -43,23 +77,26 @@ def check_builder(owner: object, name: str) -> None:
     check_range(owner, name, right, "a builder that can be called, or None")
 
 
-def is_count(value: object, least: int = 0) -> bool:
-    """Tell whether ``value`` is an integer of at least ``least``."""
+def is_count(value: object, least: int = 0, most: float = MAX_COUNT) -> bool:
+    """Tell whether ``value`` is an integer from ``least`` to ``most``."""
     return (
         isinstance(value, Integral)
         and not isinstance(value, bool)
-        and int(value) >= least
+        and least <= int(value) <= most
     )
 
 
 def is_number(value: object, least: float, most: float = math.inf) -> bool:
     """Tell whether ``value`` is a finite number between ``least`` and ``most``."""
-    return (
-        isinstance(value, Real)
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-        and least <= float(value) <= most
-    )
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return False
+    try:
+        number = float(value)
+    except OverflowError:
+        return False
+    if isinstance(value, Integral) and abs(number) > MAX_COUNT:  # torch can't take it
+        return False
+    return math.isfinite(number) and least <= number <= most
 
 
 def is_sequence(value: object, holds: Callable[[object], bool]) -> bool:
@@ -69,4 +106,4 @@ def is_sequence(value: object, holds: Callable[[object], bool]) -> bool:
 
 def is_positive(value: object) -> bool:
     """Tell whether ``value`` is a positive finite number."""
-    return isinstance(value, Real) and 0 < float(value) < math.inf
+    return is_number(value, 0) and value != 0

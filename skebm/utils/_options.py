@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 from sklearn.base import clone
+
+
+def plain(value: Any) -> Any:
+    """Return a scalar of NumPy as one of Python; any other value as it is."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def resolve_option(
@@ -13,8 +19,11 @@ def resolve_option(
     value: object,
     known: Mapping[Any, Callable[[], Any]],
     kind: type,
+    also: tuple[Any, ...] = (),
 ) -> Any:
     """Return a fresh instance for an option: by its name, or a clone of an instance.
+
+    Scalars of NumPy among the instance's parameters become those of Python.
 
     Parameters
     ----------
@@ -26,6 +35,8 @@ def resolve_option(
         What makes an instance, by name.
     kind : type
         Class of the instances, an estimator of scikit-learn.
+    also : tuple
+        What else the option may be, for the error.
 
     Raises
     ------
@@ -33,10 +44,13 @@ def resolve_option(
         Where the value is neither a known name nor an instance.
     """
     if isinstance(value, kind):
-        return clone(value)
+        fresh = clone(value)
+        params = fresh.get_params()
+        arrays = [k for k, v in params.items() if isinstance(v, np.generic)]
+        return fresh.set_params(**{k: plain(params[k]) for k in arrays})
     if isinstance(value, (str, type(None))) and value in known:
         return known[value]()
-    names = sorted(map(repr, known))
+    names = sorted(map(repr, [*known, *also]))
     raise ValueError(
         f"The {option!r} parameter must be one of {{{', '.join(names)}}} or an instance"
         f" of {kind.__name__}. Got {value!r} instead."

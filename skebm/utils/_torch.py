@@ -107,19 +107,23 @@ def isolated_rng(seed: int, device: torch.device) -> Iterator[None]:
     """Seed torch's global generators inside the block and put them back after it.
 
     Initialisers and dropout of user-made nets draw from the global generators, which
-    nobody outside `fit` may see change. One thread at a time: keep the block short.
+    nobody outside `fit` may see change. They draw other numbers in double precision, so
+    single precision is the default inside. One thread at a time: keep the block short.
     """
     on_cuda = device.type == "cuda"
     with _GLOBAL_GENERATORS:
+        default_dtype = torch.get_default_dtype()
         cpu_state = torch.default_generator.get_state()
         cuda_state = torch.cuda.get_rng_state(device) if on_cuda else None
         torch.default_generator.manual_seed(seed)
+        torch.set_default_dtype(torch.float32)
         if on_cuda:
             with torch.cuda.device(device):
                 torch.cuda.manual_seed(seed)
         try:
             yield
         finally:
+            torch.set_default_dtype(default_dtype)
             torch.default_generator.set_state(cpu_state)
             if cuda_state is not None:
                 torch.cuda.set_rng_state(cuda_state, device)

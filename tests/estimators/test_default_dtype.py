@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from skebm import EBMDensityEstimator, JEMClassifier
+from skebm import BernoulliRBM, EBMDensityEstimator, JEMClassifier, RBMClassifier
 from skebm.networks import NETWORKS
 from skebm.objectives import OBJECTIVES
 
@@ -67,6 +67,31 @@ def test_unlabelled_rows():
 @pytest.mark.parametrize("network", sorted(NETWORKS))
 def test_networks(network):
     check(fit(EBMDensityEstimator, objective="nce", network=network))
+
+
+@pytest.mark.parametrize("face", ["density", "classifier", "rbm", "rbm classifier"])
+def test_a_fit_is_the_same_whatever_the_default(face):
+    """Nets start from random weights, which torch draws otherwise in float64."""
+    X, y = table()
+    y = np.where(np.arange(60) < 30, y, -1)
+    options = {"reference": "gaussian", "normalizer": "importance", "max_iter": 2}
+    build = {
+        "density": lambda: EBMDensityEstimator("nce", random_state=0, **options),
+        "classifier": lambda: JEMClassifier(random_state=0, **options),
+        "rbm": lambda: BernoulliRBM(4, n_iter=2, random_state=0),
+        "rbm classifier": lambda: RBMClassifier(4, n_iter=2, random_state=0),
+    }[face]
+    rows = (X > 0).astype(float) if "rbm" in face else X
+    answers = []
+    for dtype in (torch.float32, torch.float64):
+        torch.set_default_dtype(dtype)
+        try:
+            model = build().fit(rows, y) if "class" in face else build().fit(rows)
+            ask = model.predict_proba if "class" in face else model.score_samples
+            answers.append(ask(rows))
+        finally:
+            torch.set_default_dtype(torch.float32)
+    np.testing.assert_array_equal(*answers)
 
 
 def test_scores_stay_when_the_default_changes():

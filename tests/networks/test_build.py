@@ -32,12 +32,17 @@ def test_members_are_counted(builder, n_members):
     assert count_members(builder, 4, 3) == n_members
 
 
-def test_members_of_an_ensemble_are_counted_without_a_net(monkeypatch):
+def test_members_of_a_class_are_counted_without_a_net(monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("a net was built")
 
     monkeypatch.setattr(EnsembleMLP, "forward", refuse)
-    assert count_members(partial(EnsembleMLP, n_members=4), 4, 3) == 4
+    assert count_members(EnsembleMLP, 4, 3) == 6
+
+
+def test_options_of_a_net_are_checked_where_its_members_are_counted():
+    with pytest.raises(ValueError, match="'hidden_features' parameter of EnsembleMLP"):
+        count_members(partial(EnsembleMLP, hidden_features=5), 4, 3)
 
 
 def test_a_net_of_another_shape_is_refused():

@@ -142,9 +142,9 @@ def test_energy_is_the_critic_over_lambda(n_outputs):
 
 
 def test_bad_options_are_named():
-    with pytest.raises(ValueError, match=r"activation='relu'.*silu"):
+    with pytest.raises(ValueError, match=r"'activation' parameter.*silu.*Got 'relu'"):
         MLP(2, 1, activation="relu")
-    with pytest.raises(ValueError, match=r"embedding='plr'.*periodic"):
+    with pytest.raises(ValueError, match=r"'embedding' parameter.*periodic.*Got 'plr'"):
         MLP(2, 1, embedding="plr")
     with pytest.raises(ValueError, match="hidden_features"):
         MLP(2, 1, hidden_features=())

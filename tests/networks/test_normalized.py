@@ -212,7 +212,10 @@ def test_the_reference_does_not_change_the_density(name, scale):
         (lambda: MixtureOfGaussians(3, covariance="tied"), "covariance.*Got 'tied'"),
         (lambda: NICE(1), "at least two columns.*n_features=1; 'mixture'"),
         (lambda: NICE(3, n_couplings=0), "n_couplings.*Got 0"),
-        (lambda: NICE(3, prior="cauchy"), "prior must be.*Got 'cauchy'"),
+        (
+            lambda: NICE(3, prior="cauchy"),
+            "'prior' parameter of NICE.*Got 'cauchy'",
+        ),
     ],
 )
 def test_bad_options_are_named(build, message):

@@ -148,14 +148,14 @@ def identity(z):
 
 
 EXACT = {
-    "mala": MALA(step_size=0.7),
+    "mala": MALA(step_size=0.7, n_adapt=0),
     "mala-adapted": MALA(step_size=0.1, n_adapt=40),
-    "hmc": HMC(step_size=0.5, n_leapfrog_steps=3),
-    "hmc-one-step": HMC(step_size=0.7, n_leapfrog_steps=1),
-    "hmc-no-jitter": HMC(step_size=0.4, n_leapfrog_steps=3, jitter=0.0),
+    "hmc": HMC(step_size=0.5, n_leapfrog_steps=3, n_adapt=0),
+    "hmc-one-step": HMC(step_size=0.7, n_leapfrog_steps=1, n_adapt=0),
+    "hmc-no-jitter": HMC(step_size=0.4, n_leapfrog_steps=3, jitter=0.0, n_adapt=0),
     "hmc-adapted": HMC(step_size=0.05, n_leapfrog_steps=3, n_adapt=40),
-    "tempering": ParallelTempering(MALA(step_size=0.7), (1, 2, 4)),
-    "latent": LatentLangevin(identity, MALA(step_size=0.7)),
+    "tempering": ParallelTempering(MALA(step_size=0.7, n_adapt=0), (1, 2, 4)),
+    "latent": LatentLangevin(identity, MALA(step_size=0.7, n_adapt=0)),
 }
 
 
@@ -173,10 +173,10 @@ def test_invariance(name, target, exact_start):
 @pytest.mark.parametrize(
     "broken",
     [
-        UncorrectedMALA(step_size=0.7),
-        SwappedHMC(step_size=0.7, n_leapfrog_steps=3),
-        AlwaysSwapping(MALA(step_size=0.7), (1, 3)),
-        PriorForgotten(identity, MALA(step_size=0.7)),
+        UncorrectedMALA(step_size=0.7, n_adapt=0),
+        SwappedHMC(step_size=0.7, n_leapfrog_steps=3, n_adapt=0),
+        AlwaysSwapping(MALA(step_size=0.7, n_adapt=0), (1, 3)),
+        PriorForgotten(identity, MALA(step_size=0.7, n_adapt=0)),
     ],
     ids=lambda sampler: type(sampler).__name__,
 )

@@ -42,9 +42,8 @@ def test_a_positive_column_stays_positive():
 
 
 def test_what_is_seen_is_kept_and_missing_stays_missing():
-    X = np.c_[
-        COUNTS, RNG.normal(size=400), np.resize([0, 1], 400), RNG.uniform(size=400)
-    ]
+    real, share = RNG.normal(size=400), RNG.uniform(size=400)
+    X = np.c_[COUNTS, real, np.resize([0, 1], 400), share]
     X[::3, 0] = X[1::3, 3] = np.nan
     sets = ValueSets.learn(X)
     np.testing.assert_array_equal(sets.nearest(X), X)
@@ -52,12 +51,15 @@ def test_what_is_seen_is_kept_and_missing_stays_missing():
     np.testing.assert_array_equal(again.nearest(X + 0.3), sets.nearest(X + 0.3))
 
 
+def test_values_about_an_atom_are_its():
+    amounts = RNG.gamma(3, size=200)
+    seen = np.r_[np.zeros(200), amounts, -amounts]
+    assert nearest(seen, [0.02, -0.02, 0.9, -0.9]) == [0, 0, 0.9, -0.9]
+    found = np.array(nearest(seen, seen))
+    assert ((found == 0) != (seen == 0)).sum() <= 10  # a twentieth of the zeros
+
+
 def test_columns_that_are_free_take_any_value():
     X = np.c_[COUNTS, COUNTS]
     drawn = ValueSets.learn(X, free=[1]).nearest(np.array([[3.5, 3.25]]))
     assert drawn.tolist() == [[4.0, 3.25]]
-
-
-def test_some_columns():
-    sets = ValueSets.learn(np.c_[RNG.normal(size=400), COUNTS])
-    assert sets.nearest(np.array([[9.7]]), np.array([1])).tolist() == [[10.0]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -21,7 +21,11 @@ from skebm.estimators._published import (
     warn_untrusted,
 )
 from skebm.estimators._stored import StoredEstimator
-from skebm.estimators.boltzmann._options import check_normalizer, check_shrinkage
+from skebm.estimators.boltzmann._options import (
+    MAX_CHAINS,
+    check_normalizer,
+    check_shrinkage,
+)
 from skebm.exceptions import TrainingWarning
 from skebm.models.boltzmann._fit import RBMOptions, RBMTraining
 from skebm.models.boltzmann._fitted import FittedRBM
@@ -55,13 +59,13 @@ class RBMEstimator(StoredEstimator):
     _parameter_constraints: ClassVar[dict] = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, MAX_CHAINS, closed="both")],
         "n_iter": [Interval(Integral, 0, None, closed="left")],
         "verbose": ["verbose"],
         "random_state": ["random_state"],
         "method": [StrOptions({"pcd", "cd", "tempering"})],
         "n_gibbs_steps": [Interval(Integral, 1, None, closed="left")],
-        "n_chains": [Interval(Integral, 1, None, closed="left"), None],
+        "n_chains": [Interval(Integral, 1, MAX_CHAINS, closed="both"), None],
         "momentum": [Interval(Real, 0, 1, closed="left")],
         "weight_decay": [Interval(Real, 0, None, closed="left"), None],
         "centered": ["boolean"],
@@ -137,6 +141,7 @@ class RBMEstimator(StoredEstimator):
             )
 
         loop = training.train(n_iter, on_epoch)
+        training.check()
         progress.end()
         learnt |= {"history_": training.history(), "n_iter_": loop.n_epochs}
         # The random state is that of `gibbs` and of an earlier `partial_fit`.
@@ -163,6 +168,7 @@ class RBMEstimator(StoredEstimator):
 
         if training.train(1, on_epoch).interrupted:
             raise KeyboardInterrupt
+        training.check()
         return training
 
     def _own_random_state(self):
@@ -210,7 +216,8 @@ class RBMEstimator(StoredEstimator):
     def as_layer(self):
         """Return the fitted RBM with its codec, for stacks of RBMs in this package."""
         check_is_fitted(self)
-        return RBMLayer(self._fitted, self._codec)
+        # A stack asks layers for no threshold.
+        return RBMLayer(replace(self._fitted, refit=None), self._codec)
 
     def holding(self, fitted, **params):
         """Return a copy with another fitted RBM, for stacks of RBMs in this package."""

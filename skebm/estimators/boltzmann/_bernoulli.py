@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from scipy import sparse
 from sklearn.utils.validation import check_is_fitted
 
 from skebm.estimators.boltzmann._density import BaseRBM
 from skebm.estimators.boltzmann._visible import BinaryCodec
+from skebm.models.boltzmann._fitted import FittedRBM
 from skebm.utils._sklearn import StrOptions
 
 
@@ -63,8 +66,8 @@ class BernoulliRBM(BaseRBM):
         What to do about values outside of [0, 1]. The RBM computes on them as they
         are.
     contamination : float or "auto", default=0.05
-        Share of training rows that `predict` may call outliers; "auto" as in
-        `EBMDensityEstimator`.
+        Share of new rows of the distribution that `predict` may call outliers; "auto"
+        as in `EBMDensityEstimator`. May be changed after `fit`.
     device : str or torch.device, default="auto"
         "auto" takes CUDA where it is there.
 
@@ -83,7 +86,8 @@ class BernoulliRBM(BaseRBM):
     normalizer_result_ : skebm.evaluation.LogNormalizer or None
         The whole result, with the reverse estimate of annealing.
     offset_ : float
-        Threshold of `predict` on `score_samples`.
+        Threshold of `predict` on `score_samples`, by training rows that are scored as
+        if left out.
     history_ : dict of str to list
         Pseudo-likelihood (a stochastic estimate on the last batch), learning rate and
         rollbacks so far, one entry an epoch.
@@ -124,7 +128,7 @@ class BernoulliRBM(BaseRBM):
     }
 
     _codec_type = BinaryCodec
-    _stored_types = {**BaseRBM._stored_types, "_codec": BinaryCodec}  # noqa: RUF012
+    _stored_types: ClassVar[dict] = {"_fitted": FittedRBM, "_codec": BinaryCodec}
 
     def __init__(
         self,

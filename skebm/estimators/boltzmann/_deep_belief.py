@@ -35,7 +35,7 @@ from skebm.estimators._stored import StoredEstimator
 from skebm.estimators._tables import see
 from skebm.estimators.boltzmann._bernoulli import BernoulliRBM
 from skebm.estimators.boltzmann._density import BaseRBM
-from skebm.estimators.boltzmann._options import check_normalizer
+from skebm.estimators.boltzmann._options import MAX_CHAINS, check_normalizer
 from skebm.models.boltzmann._deep_belief import FittedDeepBelief
 from skebm.utils import draw_seed
 from skebm.utils._sklearn import HasMethods, Interval, StrOptions
@@ -112,7 +112,7 @@ class DeepBeliefNetwork(
     _parameter_constraints: ClassVar[dict] = {
         "hidden_layer_sizes": ["array-like", list, tuple],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, MAX_CHAINS, closed="both")],
         "n_iter": [Interval(Integral, 0, None, closed="left")],
         "n_fine_tuning_iter": [Interval(Integral, 0, None, closed="left")],
         "fine_tuning_rate": [Interval(Real, 0, None, closed="neither")],
@@ -195,6 +195,7 @@ class DeepBeliefNetwork(
         if self.n_fine_tuning_iter and ended_in is None:
             stack = self._fine_tuned(stack, _read(rbms[0], X), rng)
         stack = stack.calibrated_by(_read(rbms[-1], rows), rng, self.normalizer)
+        rbms = [rbm.holding(layer) for rbm, layer in zip(rbms, fitted, strict=True)]
         rbms[-1] = rbms[-1].holding(stack.top, normalizer=self.normalizer)
         publish(self, Read(None, rbms[0], None), rbms_=rbms, _fitted=stack)
         if ended_in is not None:

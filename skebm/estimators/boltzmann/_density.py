@@ -114,7 +114,7 @@ class BaseRBM(
 
     def _task(self, read):
         """Return the rows as what an RBM is trained on."""
-        return DensityTask(read.table, read.reader.kind(self), read.reader.log_scales)
+        return DensityTask(read.table, read.reader.kind(self), read.reader.encoder)
 
     # ----------------------------------------------------------------- features
 
@@ -151,7 +151,8 @@ class BaseRBM(
         v_new : ndarray of shape (n_samples, n_features)
             Draws; each call goes on with the random numbers.
         """
-        return self._codec.write(self._gibbs(v))
+        drawn = self._gibbs(v)
+        return self._codec.write(drawn)
 
     def _gibbs(self, v):
         """Return rows of visible units after a Gibbs step."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from skebm.estimators.boltzmann._density import BaseRBM
 from skebm.estimators.boltzmann._visible import RealCodec
+from skebm.models.boltzmann._fitted import FittedRBM
 from skebm.utils._sklearn import StrOptions
 
 
@@ -37,9 +40,14 @@ class GaussianRBM(BaseRBM):
         they are then independent.
     variance : {"learned", "fixed"}, default="learned"
         Whether the scales D are learnt, or stay the standard deviations of the data.
-    method : {"pcd", "cd", "tempering"}, default="pcd"
+    sentinels : {"warn", "missing"}, default="warn"
+        What a value is that repeats (in 1 % of the rows, 5 at least) more than 20
+        interquartile ranges away from the others of its column, such as -9999:
+        "missing" a missing entry. "warn" names it in a warning, and takes it as a
+        value.
+    method : {"pcd", "cd", "tempering"}, default="tempering"
         Chains that persist from step to step, that start at data in each step, or that
-        persist at ten temperatures and swap places.
+        persist at five temperatures and swap places, and so move between clusters.
     n_gibbs_steps : int, default=1
         Steps of the chains at each step of training.
     n_chains : int, default=100
@@ -61,8 +69,8 @@ class GaussianRBM(BaseRBM):
         How log Z is estimated: "auto" sums over at most 20 hidden units exactly, else
         takes `skebm.evaluation.RBMAnnealing`. None leaves scores unnormalised.
     contamination : float or "auto", default=0.05
-        Share of training rows that `predict` may call outliers; "auto" as in
-        `EBMDensityEstimator`.
+        Share of new rows of the distribution that `predict` may call outliers; "auto"
+        as in `EBMDensityEstimator`. May be changed after `fit`.
     device : str or torch.device, default="auto"
         "auto" takes CUDA where it is there.
 
@@ -83,7 +91,8 @@ class GaussianRBM(BaseRBM):
     normalizer_result_ : skebm.evaluation.LogNormalizer or None
         The whole result, with the reverse estimate of annealing.
     offset_ : float
-        Threshold of `predict` on `score_samples`.
+        Threshold of `predict` on `score_samples`, by training rows that are scored as
+        if left out.
     history_ : dict of str to list
         Mean of -F over the last batch, learning rate and rollbacks so far, one entry
         an epoch.
@@ -126,10 +135,11 @@ class GaussianRBM(BaseRBM):
         **BaseRBM._parameter_constraints,
         "whiten": ["boolean"],
         "variance": [StrOptions({"learned", "fixed"})],
+        "sentinels": [StrOptions({"warn", "missing"})],
     }
 
     _codec_type = RealCodec
-    _stored_types = {**BaseRBM._stored_types, "_codec": RealCodec}  # noqa: RUF012
+    _stored_types: ClassVar[dict] = {"_fitted": FittedRBM, "_codec": RealCodec}
 
     def __init__(
         self,
@@ -142,7 +152,8 @@ class GaussianRBM(BaseRBM):
         random_state=None,
         whiten=True,
         variance="learned",
-        method="pcd",
+        sentinels="warn",
+        method="tempering",
         n_gibbs_steps=1,
         n_chains=100,
         momentum=0.7,
@@ -162,6 +173,7 @@ class GaussianRBM(BaseRBM):
         self.random_state = random_state
         self.whiten = whiten
         self.variance = variance
+        self.sentinels = sentinels
         self.method = method
         self.n_gibbs_steps = n_gibbs_steps
         self.n_chains = n_chains
@@ -178,7 +190,7 @@ class GaussianRBM(BaseRBM):
     def covariance_(self):
         """Sigma, of v given h, in units of X."""
         self._require_fitted()
-        scale = self._codec.scale
+        scale = self._codec.encoder.scale
         return scale[:, None] * self._fitted.units.covariance().numpy() * scale
 
     def __sklearn_tags__(self):

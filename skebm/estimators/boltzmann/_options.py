@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import inspect
 
+from skebm.evaluation import RBMAnnealing
+
+#: Most Markov chains, and rows a batch, which are as many by default.
+MAX_CHAINS = 10**6
+
 
 def check_normalizer(normalizer):
     """Raise ValueError unless an estimator of log Z takes what an RBM gives it.
@@ -24,7 +29,7 @@ def check_normalizer(normalizer):
             "base_bias, rows, generator), as skebm.evaluation.RBMAnnealing has. Got "
             f"{normalizer!r}, whose method is estimate{signature}."
         ) from error
-    if hasattr(normalizer, "check_options"):
+    if isinstance(normalizer, RBMAnnealing):
         normalizer.check_options()
 
 

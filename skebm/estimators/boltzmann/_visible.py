@@ -10,7 +10,7 @@ A codec is learnt from the table of `fit`. It has
 - ``written_like()``: returns the format of the table of `fit`;
 - ``to_arrays()`` and ``from_arrays(arrays)``: store it;
 - ``kind(estimator)``: returns the kind of visible units;
-- ``log_scales``: logs of the factors between the columns of X and v, or None.
+- ``encoder``: what maps X to v, where densities of the two differ, or None.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from dataclasses import dataclass, fields
 import numpy as np
 import torch
 from scipy import sparse
-from sklearn.preprocessing import StandardScaler
 
 from skebm.estimators._frames import ARRAYS, TableFormat
 from skebm.estimators._input import refuse_missing
@@ -28,11 +27,14 @@ from skebm.estimators._tables import numbers_of, read_frame, read_numbers, see
 from skebm.exceptions import RangeWarning
 from skebm.models.boltzmann._kinds import BinaryKind, CategoricalKind, RealKind
 from skebm.models.boltzmann._rows import dense
+from skebm.models.boltzmann._state import standardizer
 from skebm.networks import SoftmaxUnits
-from skebm.tables import CategoryTable, ValueSets
+from skebm.tables import CategoryTable, TableEncoder
 from skebm.tables._checks import column_names, columns_text
 from skebm.utils import warn_user
 
+#: Larger values overflow in the products that training computes in float32.
+LARGEST = 1e15
 #: One-hot tables of more numbers are sparse, unless entries are missing.
 MAX_DENSE = 2**24
 
@@ -49,7 +51,7 @@ class BinaryCodec:
 
     format: TableFormat = ARRAYS
 
-    log_scales = None
+    encoder = None
 
     @classmethod
     def learn(cls, estimator, X, *, allow_nan=True):
@@ -88,60 +90,51 @@ class BinaryCodec:
 
 @dataclass(frozen=True)
 class RealCodec:
-    """Tables of real columns, which are standardised.
+    """Tables of real columns, which are standardised, wild values drawn near.
 
     Attributes
     ----------
-    mean, scale : ndarray of shape (n_features,)
-        Of the columns, over their observed entries.
+    encoder : TableEncoder
+        Standardises the columns.
     format : TableFormat, default=ARRAYS
         How the table of `fit` came.
-    values : ValueSets or None, default=None
-        The values that the columns can take; None where they take any.
     """
 
-    mean: np.ndarray
-    scale: np.ndarray
+    encoder: TableEncoder
     format: TableFormat = ARRAYS
-    values: ValueSets | None = None
-
-    @property
-    def log_scales(self):
-        """Logs of the columns' scales."""
-        return np.log(self.scale)
 
     @classmethod
     def learn(cls, estimator, X, *, allow_nan=True):
         """Return a codec, and rows of the table that it is learnt from."""
         seen = see(X)
-        X = _read_real(estimator, seen, reset=True, allow_nan=allow_nan, fitting=True)
-        scaler = StandardScaler().fit(X.astype(np.float64))
-        codec = cls(
-            scaler.mean_,
-            scaler.scale_,
-            seen.format.without_labels(),
-            ValueSets.learn(X),
+        X = _read_real(estimator, seen, reset=True, fitting=True)
+        encoder = TableEncoder.fit(
+            X,
+            sentinels=estimator.sentinels,
+            takes_atoms=False,
+            names=getattr(estimator, "feature_names_in_", None),
         )
-        return codec, codec._encode(X)
+        codec = cls(encoder, seen.format.without_labels())
+        return codec, codec._encode(estimator, X, allow_nan)
 
     def read(self, estimator, X, *, allow_nan=False, fitting=False):
         """Return rows of a table."""
-        X = _read_real(estimator, X, reset=False, allow_nan=allow_nan, fitting=fitting)
-        return self._encode(X)
+        X = _read_real(estimator, X, reset=False, fitting=fitting)
+        return self._encode(estimator, X, allow_nan)
 
-    def _encode(self, X):
-        return ((X - self.mean) / self.scale).astype(X.dtype, copy=False)
+    def _encode(self, estimator, X, allow_nan):
+        v = self.encoder.encode(X, X.dtype)
+        if not allow_nan:
+            refuse_missing(estimator, v)
+        return v
 
     def write(self, v, like=None):
         """Return rows in the units of X, in values that the columns can take."""
-        x = self.mean + self.scale * v.astype(np.float64)
-        if self.values is not None:
-            x = self.values.nearest(x)
-        x = x.astype(v.dtype, copy=False)
+        x = self.encoder.draws(v).astype(v.dtype, copy=False)
         if like is None:
             return self.format.write_numbers(x)
         like = see(like)
-        known = numbers_of(like)
+        known = self.encoder.without_codes(numbers_of(like))
         known = np.repeat(known, len(x) // max(len(known), 1), axis=0)
         return like.format.write_numbers(np.where(np.isnan(known), x, known))
 
@@ -151,7 +144,8 @@ class RealCodec:
 
     def kind(self, estimator):
         """Return the kind of visible units."""
-        return RealKind(estimator.whiten, estimator.variance == "learned")
+        learns_scales = estimator.variance == "learned"
+        return RealKind(estimator.whiten, learns_scales, estimator.n_components)
 
     def to_arrays(self):
         """Return the codec as arrays, lists and words."""
@@ -160,10 +154,11 @@ class RealCodec:
     @classmethod
     def from_arrays(cls, arrays):
         """Return the codec that `to_arrays` described."""
-        parts = _parts(arrays)
-        if (values := parts.get("values")) is not None:
-            parts["values"] = ValueSets.from_arrays(values)
-        return cls(**parts)
+        if "encoder" in arrays:
+            encoder = TableEncoder.from_arrays(arrays["encoder"])
+        else:  # a state that had means and scales alone
+            encoder = standardizer(arrays["mean"], arrays["scale"])
+        return cls(encoder, _parts({"format": arrays.get("format")})["format"])
 
 
 @dataclass(frozen=True)
@@ -184,7 +179,7 @@ class CategoricalCodec:
     has_names: bool
     format: TableFormat | None = None
 
-    log_scales = None
+    encoder = None
 
     @classmethod
     def learn(cls, estimator, X, *, allow_nan=True):
@@ -271,11 +266,9 @@ def _one_hot(indices, sizes):
     return v
 
 
-def _read_real(estimator, X, *, reset, allow_nan, fitting):
+def _read_real(estimator, X, *, reset, fitting):
     """Return validated X, a float array."""
     X = read_numbers(estimator, X, reset=reset, allow_nan=True)
-    if not allow_nan:
-        refuse_missing(estimator, X)
     if fitting:
         _refuse_empty(estimator, X)
     return X
@@ -304,7 +297,10 @@ def _read_binary(estimator, X, *, reset, allow_nan):
 
 
 def _check_range(estimator, X):
-    """Warn of values outside of [0, 1], or refuse them, by `check_range`."""
+    """Warn of values outside of [0, 1], or refuse them, by `check_range`.
+
+    Those too large to compute with are refused in any case.
+    """
     values = X.data if sparse.issparse(X) else X
     if not values.size or (values.min() >= 0 and values.max() <= 1):
         return
@@ -316,6 +312,14 @@ def _check_range(estimator, X):
     else:
         columns = outside.sum(axis=0)
     names = getattr(estimator, "feature_names_in_", None)
+    too_large = np.abs(values) > LARGEST
+    if too_large.any():
+        where = np.zeros(X.shape[1], dtype=bool)
+        where[X.indices[too_large] if sparse.issparse(X) else too_large.any(axis=0)] = 1
+        raise ValueError(
+            f"X holds values beyond {LARGEST:g} in {columns_text(names, where)}; "
+            "scale X, for example by MinMaxScaler."
+        )
     worst = [
         f"{column_names(names, np.arange(len(columns)) == j)} ({columns[j]})"
         for j in np.argsort(-columns, kind="stable")[:5]

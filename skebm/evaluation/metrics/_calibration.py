@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skebm.utils import is_count
+
 
 def expected_calibration_error(
     y: ArrayLike,
@@ -57,8 +59,10 @@ def expected_calibration_error(
     0.25
     """
     probability = _check_probability(probability)
-    if n_bins < 1:
-        raise ValueError(f"The 'n_bins' parameter must be at least 1. Got {n_bins!r}.")
+    if not is_count(n_bins, 1):
+        raise ValueError(
+            f"The 'n_bins' parameter must be an integer, at least 1. Got {n_bins!r}."
+        )
     n_rows, n_classes = probability.shape
     columns = np.arange(n_classes) if classes is None else np.asarray(classes)
     labels = np.asarray(y)

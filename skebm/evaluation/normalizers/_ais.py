@@ -22,7 +22,7 @@ from skebm.evaluation.normalizers._particles import resolve_sampler
 from skebm.evaluation.normalizers._reverse import reverse_estimate
 from skebm.samplers import AbstractSampler
 from skebm.samplers._point import Energy
-from skebm.utils import check_range, is_count, is_positive
+from skebm.utils import check_count, check_positive, check_range, is_count
 
 
 class AnnealedImportanceSampling(AbstractNormalizer):
@@ -109,14 +109,14 @@ class AnnealedImportanceSampling(AbstractNormalizer):
         """Raise ValueError naming an option that is out of its range."""
         resolve_sampler(self.sampler)
         for name in ("n_particles", "n_moves"):
-            right = is_count(getattr(self, name), 1)
-            check_range(self, name, right, "an integer, at least 1")
-        right = is_count(self.n_pilot_particles, 2)
-        check_range(self, "n_pilot_particles", right, "an integer, at least 2")
-        right = self.n_temperatures == "auto" or is_count(self.n_temperatures, 1)
+            check_count(self, name)
+        check_count(self, "n_pilot_particles", 2)
+        right = self._is_auto() or is_count(self.n_temperatures, 1)
         check_range(self, "n_temperatures", right, "'auto' or an integer, at least 1")
-        right = is_positive(self.log_weight_variance)
-        check_range(self, "log_weight_variance", right, "a number above 0")
+        check_positive(self, "log_weight_variance")
+
+    def _is_auto(self) -> bool:
+        return isinstance(self.n_temperatures, str) and self.n_temperatures == "auto"
 
     def estimate(
         self,
@@ -194,7 +194,7 @@ class AnnealedImportanceSampling(AbstractNormalizer):
 
     def resolve_n_temperatures(self, pilot: Annealed) -> int:
         """Return K, given the thermodynamic length of the pilot."""
-        if self.n_temperatures == "auto":
+        if self._is_auto():
             return max(4, math.ceil(pilot.length**2 / self.log_weight_variance))
         return int(self.n_temperatures)
 

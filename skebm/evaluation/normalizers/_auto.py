@@ -19,7 +19,7 @@ from skebm.evaluation.normalizers._log_weights import (
 )
 from skebm.evaluation.normalizers._quadrature import Quadrature
 from skebm.samplers._point import Energy
-from skebm.utils import check_range, is_count, is_positive
+from skebm.utils import check_count, check_positive, check_range, is_count
 
 MAX_DRAWS = 1_000_000
 #: Columns up to which a grid is cheaper than draws.
@@ -97,9 +97,8 @@ class AutoNormalizer(AbstractNormalizer):
 
     def check_options(self) -> None:
         """Raise ValueError naming an option that is out of its range."""
-        check_range(self, "tolerance", is_positive(self.tolerance), "a number above 0")
-        right = is_count(self.max_moves, 1)
-        check_range(self, "max_moves", right, "an integer, at least 1")
+        check_positive(self, "tolerance")
+        check_count(self, "max_moves")
         right = self.max_features is None or is_count(self.max_features, 1)
         check_range(self, "max_features", right, "an integer, at least 1, or None")
 

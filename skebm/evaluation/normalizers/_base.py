@@ -15,7 +15,7 @@ from skebm.evaluation.normalizers._log_weights import (
     summarize,
 )
 from skebm.samplers._point import Energy, chunk_rows
-from skebm.utils import check_range, is_count
+from skebm.utils import check_count
 
 
 class AbstractNormalizer(BaseEstimator, ABC):
@@ -97,8 +97,7 @@ class ImportanceSampling(AbstractNormalizer):
 
     def check_options(self) -> None:
         """Raise ValueError naming an option that is out of its range."""
-        right = is_count(self.n_samples, 1)
-        check_range(self, "n_samples", right, "an integer, at least 1")
+        check_count(self, "n_samples")
 
     def estimate(
         self,
@@ -121,5 +120,5 @@ class ImportanceSampling(AbstractNormalizer):
 
 
 def _sizes(total: int, largest: int) -> list[int]:
-    full, rest = divmod(total, largest)
+    full, rest = divmod(int(total), largest)
     return [largest] * full + [rest] * (rest > 0)

@@ -18,7 +18,7 @@ from skebm.evaluation.normalizers._log_weights import (
 )
 from skebm.references import Density
 from skebm.samplers._point import Energy
-from skebm.utils import check_range, is_count, is_positive
+from skebm.utils import check_count, check_positive
 
 MAX_DIMENSION = 3
 _N_DRAWS, _MAX_ROWS, _ROWS_A_CELL = 2048, 2048, 4
@@ -80,9 +80,8 @@ class Quadrature(AbstractNormalizer):
 
     def check_options(self) -> None:
         """Raise ValueError naming an option that is out of its range."""
-        check_range(self, "tolerance", is_positive(self.tolerance), "a number above 0")
-        right = is_count(self.max_evaluations, 1)
-        check_range(self, "max_evaluations", right, "an integer, at least 1")
+        check_positive(self, "tolerance")
+        check_count(self, "max_evaluations")
 
     def estimate(
         self,

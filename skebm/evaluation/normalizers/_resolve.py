@@ -19,7 +19,7 @@ def resolve_normalizer(
     if normalizer is None:
         return None
     resolved: AbstractNormalizer = resolve_option(
-        "normalizer", normalizer, NORMALIZERS, AbstractNormalizer
+        "normalizer", normalizer, NORMALIZERS, AbstractNormalizer, also=(None,)
     )
     resolved.check_options()
     return resolved

@@ -78,7 +78,10 @@ class FittedDeepBelief:
         return self._on_rows(self.net(dtype).features, v, dtype).astype(dtype)
 
     def log_bound(self, v: Any, n_draws: int) -> Array:
-        """Return a lower bound on the log density of complete rows, in nats."""
+        """Return a lower bound on the log density of complete rows, in nats.
+
+        In the units of X.
+        """
         estimate, net = self.top.estimate, self.net(np.float64)
         device = resolve_device(self.device)
 
@@ -86,7 +89,8 @@ class FittedDeepBelief:
             return net.log_bound_unnormalized(x, n_draws, make_generator(0, device))
 
         level = 0.0 if estimate is None else estimate.log_normalizer
-        return self._on_rows(bound, v, np.float64) - level
+        log_bound = self._on_rows(bound, v, np.float64) - level
+        return self.rbms[0].in_units_of_x(log_bound, v)
 
     def sample_down(self, h: Array, seed: int) -> Array:
         """Draw rows given states of the top's visible units."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,8 +14,9 @@ from scipy import sparse
 from torch import Tensor
 
 from skebm.evaluation import can_enumerate
+from skebm.models.boltzmann._divergence import check_density
 from skebm.models.boltzmann._fitted import FittedRBM
-from skebm.models.boltzmann._kinds import INITIAL_SPREAD, Kind
+from skebm.models.boltzmann._kinds import HiddenStart, Kind
 from skebm.models.boltzmann._rows import (
     column_means,
     some_rows,
@@ -24,6 +26,7 @@ from skebm.models.boltzmann._rows import (
 from skebm.networks import RBM
 from skebm.objectives import ContrastiveGradient
 from skebm.samplers import TemperedGibbs
+from skebm.tables import TableEncoder
 from skebm.training import (
     AscentRun,
     EvenBatches,
@@ -40,8 +43,6 @@ from skebm.utils import (
 )
 
 Array = NDArray[Any]
-
-N_TEMPERATURES = 10
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,10 @@ class Task(Protocol):
     metric: type
 
     @property
+    def can_run_away(self) -> bool:
+        """Whether the density may get modes far from all rows."""
+
+    @property
     def n_rows(self) -> int:
         """Number of rows."""
 
@@ -102,6 +107,9 @@ class Task(Protocol):
     def calibration_rows(self, fitted: FittedRBM, rng: np.random.RandomState) -> Array:
         """Return complete rows of visible units, for log Z and the threshold."""
 
+    def for_rows(self) -> Callable[[Array], Task] | None:
+        """Return what makes the same task of other rows, or None."""
+
 
 @dataclass(frozen=True, eq=False)
 class DensityTask:
@@ -113,18 +121,23 @@ class DensityTask:
         Rows of visible units; NaN where an entry of an array is missing.
     kind : Kind
         The kind of visible units.
-    log_scales : ndarray of shape (n_features,) or None
-        Logs of the factors between the columns of X and those of v.
+    encoder : TableEncoder or None
+        What maps the columns of X to those of v; None where they are the same.
     """
 
     v: Any
     kind: Kind
-    log_scales: Array | None = None
+    encoder: TableEncoder | None = None
 
     @property
     def metric(self) -> type:
         """Metric of the history."""
         return self.kind.metric
+
+    @property
+    def can_run_away(self) -> bool:
+        """Whether the density may get modes far from all rows."""
+        return self.kind.can_run_away
 
     @property
     def n_rows(self) -> int:
@@ -135,8 +148,11 @@ class DensityTask:
         """Return an untrained RBM for rows like these."""
         units, s = self.kind.start(self.v)
         moments = (*column_means(s), total_deviation(s))
-        fitted = begin(units, moments, s.dtype, options, rng, self.kind.initial_spread)
-        return replace(fitted, log_scales=self.log_scales)
+        shape = options.n_components, s.shape[1]
+        start = self.kind.hidden_start(options.centered, rng, shape)
+        n_levels = self.kind.n_temperatures
+        fitted = begin(units, moments, s.dtype, options, rng, start, n_levels)
+        return replace(fitted, encoder=self.encoder)
 
     def resume(
         self, fitted: FittedRBM, options: RBMOptions, generator: torch.Generator
@@ -147,9 +163,9 @@ class DensityTask:
         tempering = None
         if options.method == "tempering":
             base = torch.from_numpy(fitted.base_bias.copy()).to(device)
-            tempering = TemperedGibbs(base, N_TEMPERATURES)
+            tempering = TemperedGibbs(base, self.kind.n_temperatures)
         gradient = ContrastiveGradient(
-            _fitting_chains(state["chains"], options.method),
+            _fitting_chains(state["chains"], options.method, self.kind.n_temperatures),
             (state["visible_offset"], state["hidden_offset"]),
             method=options.method,
             n_gibbs_steps=options.n_gibbs_steps,
@@ -183,6 +199,10 @@ class DensityTask:
         """Return some complete rows."""
         return some_rows(self.v, rng)
 
+    def for_rows(self) -> Callable[[Array], DensityTask]:
+        """Return what makes the same task of other rows."""
+        return partial(DensityTask, kind=self.kind)
+
 
 class RBMTraining:
     """The training of an RBM on some rows: from one fitted value to the next.
@@ -215,6 +235,7 @@ class RBMTraining:
         schedule: str | None = None,
     ) -> None:
         self.task, self._rng = task, rng
+        self._refit_options = (options, schedule) if fitted.n_rows == 0 else None
         self._fitted = replace(
             fitted,
             n_rows=fitted.n_rows + task.n_rows,
@@ -243,6 +264,13 @@ class RBMTraining:
         self.loop.fit(self.run, self.batches, n_epochs)
         return self.loop
 
+    def check(self) -> None:
+        """Raise DivergenceError where training led away from its rows."""
+        if self.task.can_run_away:
+            fitted = self._published()
+            rows = self.task.calibration_rows(fitted, np.random.RandomState(0))
+            check_density(self._fitted, fitted, rows, self.run.learning_rate)
+
     def history(self) -> dict[str, list[float]]:
         """Return the metric, learning rate and rollbacks so far, by epoch."""
         names = (self.run.metric.name, "learning_rate", "n_rollbacks")
@@ -252,7 +280,11 @@ class RBMTraining:
         """Return the trained RBM, to be calibrated at the first question."""
         fitted = self._published()
         rows = self.task.calibration_rows(fitted, self._rng)
-        return fitted.with_recent_rows(rows, draw_seed(self._rng))
+        seed, make_task = draw_seed(self._rng), self.task.for_rows()
+        if make_task is None or self._refit_options is None:
+            return fitted.with_recent_rows(rows, seed)
+        given = make_task, *self._refit_options, self.loop.n_epochs
+        return fitted.with_recent_rows(rows, seed, refit=partial(_refit, *given))
 
     def preview(self) -> FittedRBM:
         """Return the RBM as it is in mid-training; the training goes on unchanged."""
@@ -270,13 +302,32 @@ class RBMTraining:
         return self.task.publish(fitted, average)
 
 
+def _refit(
+    make_task: Callable[[Array], Task],
+    options: RBMOptions,
+    schedule: str | None,
+    n_epochs: int,
+    rows: Array,
+    seed: int,
+) -> Callable[[Array], Array]:
+    """Train an RBM on some rows; return minus its free energy."""
+    task, rng = make_task(rows), np.random.RandomState(seed)
+    fitted = task.begin(options, rng)
+    training = RBMTraining(task, fitted, options, rng, schedule)
+    if training.train(n_epochs).interrupted:
+        raise KeyboardInterrupt
+    refitted = training.fitted()
+    return lambda v: -refitted.free_energy(v)
+
+
 def begin(
     units: Any,
     moments: tuple[Array, Array, float],
     dtype: Any,
     options: RBMOptions,
     rng: np.random.RandomState,
-    spread: float = INITIAL_SPREAD,
+    start: HiddenStart = HiddenStart(),  # noqa: B008
+    n_temperatures: int = 1,
 ) -> FittedRBM:
     """Return an untrained RBM: visible biases of the means, random weights.
 
@@ -292,14 +343,19 @@ def begin(
         Options of the estimator.
     rng : RandomState
         Source of randomness.
-    spread : float, default=0.7
-        Standard deviation over rows of the log odds of hidden units.
+    start : HiddenStart, default=HiddenStart()
+        The log odds of hidden units.
+    n_temperatures : int, default=1
+        Temperatures of the chains of tempering.
     """
     mean, n_rows, deviation = moments
     bias = units.bias(torch.from_numpy(mean), torch.from_numpy(n_rows)).numpy()
-    weight, hidden_bias, visible_bias = _initial_parameters(
-        bias, mean, deviation, options.n_components, rng, spread
-    )
+    weight = start.weight
+    if weight is None:
+        scale = start.spread / max(deviation, start.spread)
+        weight = rng.normal(0, scale, (options.n_components, len(mean)))
+    hidden_bias = start.level - weight @ mean
+    visible_bias = bias - start.mean * weight.sum(axis=0)
     parameters: dict[str, Any] = {
         "weight": weight.astype(dtype),
         "hidden_bias": hidden_bias.astype(dtype),
@@ -311,9 +367,13 @@ def begin(
     chains = rng.randint(2, size=(n_chains, options.n_components))
     state = {
         "parameters": tensors,
-        "chains": _fitting_chains(torch.from_numpy(chains).float(), options.method),
+        "chains": _fitting_chains(
+            torch.from_numpy(chains).float(), options.method, n_temperatures
+        ),
         "visible_offset": torch.from_numpy(mean).float(),
-        "hidden_offset": torch.full((options.n_components,), 0.5),
+        "hidden_offset": torch.full(
+            (options.n_components,), start.mean, dtype=torch.float32
+        ),
         "n_steps": 0,
     }
     return FittedRBM(
@@ -345,30 +405,12 @@ def _check_normalizer(rbm: RBM, options: RBMOptions) -> None:
         )
 
 
-def _initial_parameters(
-    bias: Array,
-    mean: Array,
-    deviation: float,
-    n_hidden: int,
-    rng: np.random.RandomState,
-    spread: float,
-) -> tuple[Array, Array, Array]:
-    """Return random weights, and hidden and visible biases that go with them.
-
-    The log odds of the hidden units have mean 0 and standard deviation `spread` over
-    rows of this mean and total deviation, so that the units differ from the start.
-    """
-    scale = spread / max(deviation, spread)
-    weight = rng.normal(0, scale, (n_hidden, len(mean)))
-    return weight, -(weight @ mean), bias - weight.sum(axis=0) / 2
-
-
-def _fitting_chains(chains: Tensor, method: str) -> Tensor:
+def _fitting_chains(chains: Tensor, method: str, n_temperatures: int) -> Tensor:
     """Return the chains with a temperature axis for tempering, without it otherwise."""
+    if chains.ndim == 3 and (method != "tempering" or len(chains) != n_temperatures):
+        chains = chains[0].clone()
     if method == "tempering" and chains.ndim == 2:
-        return chains.repeat(N_TEMPERATURES, 1, 1)
-    if method != "tempering" and chains.ndim == 3:
-        return chains[0].clone()
+        return chains.repeat(n_temperatures, 1, 1)
     return chains
 
 

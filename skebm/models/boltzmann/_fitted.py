@@ -23,6 +23,7 @@ from skebm.evaluation import (
 from skebm.evaluation.outliers._detector import threshold, warn_if_unresolved
 from skebm.models._calibration import Calibration, CalibrationRows
 from skebm.models.boltzmann import _chains
+from skebm.models.boltzmann._left_out import Refit, left_out_shifts
 from skebm.models.boltzmann._rows import (
     MAX_KEPT_ROWS,
     chunks,
@@ -33,10 +34,12 @@ from skebm.models.boltzmann._rows import (
 from skebm.models.boltzmann._state import (
     pack_device,
     pack_units,
+    standardizer,
     unpack_device,
     unpack_units,
 )
 from skebm.networks import RBM
+from skebm.tables import TableEncoder
 from skebm.utils import make_generator, resolve_device
 
 Array = NDArray[Any]
@@ -81,12 +84,17 @@ class FittedRBM:
         State of the training, as arrays; see `skebm.training.AscentRun.state`.
     n_rows : int
         Rows trained on so far.
-    log_scales : ndarray of shape (n_features,) or None
-        Logs of the factors between the columns of X and those of rows v.
+    encoder : TableEncoder or None
+        What maps the columns of X to rows v; None where they are the same.
     recent_rows : tuple of ndarray
         Rows of the data that log Z and the outlier threshold are computed from.
     calibration : Calibration
         log Z and the outlier threshold, computed at the first question.
+    refit : callable or None
+        Trains an RBM alike on other rows, for the threshold; not stored.
+    shifts : ndarray of shape (n,) or None
+        How far the scores of the recent rows would fall, were each left out, where that
+        is known.
     normalizer : {"auto", "exact", "ais", None} or instance
         Estimator of log Z.
     device : str, torch.device or None
@@ -100,13 +108,15 @@ class FittedRBM:
     base_bias: Array
     state: dict[str, Any] = field(repr=False)
     n_rows: int = 0
-    log_scales: Array | None = None
+    encoder: TableEncoder | None = None
     recent_rows: tuple[Array, ...] = field(default=(), repr=False)
     calibration: Calibration = field(
         default_factory=lambda: Calibration(None, 0), repr=False
     )
     normalizer: Any = None
     device: Any = "auto"
+    refit: Refit | None = field(default=None, repr=False)
+    shifts: Array | None = field(default=None, repr=False)
 
     @property
     def chains(self) -> Array:
@@ -126,7 +136,9 @@ class FittedRBM:
 
     # ------------------------------------------------------------- calibration
 
-    def with_recent_rows(self, rows: Array, seed: int, keep: bool = True) -> FittedRBM:
+    def with_recent_rows(
+        self, rows: Array, seed: int, keep: bool = True, refit: Refit | None = None
+    ) -> FittedRBM:
         """Return the RBM with more rows for calibration.
 
         Parameters
@@ -137,16 +149,24 @@ class FittedRBM:
             Of every random number.
         keep : bool, default=True
             Whether earlier rows are used as well, as far as they are recent.
+        refit : callable or None
+            Trains an RBM alike on other rows, where the RBM was trained on these alone.
         """
         recent = [*self.recent_rows, rows] if keep else [rows]
         while sum(map(len, recent[1:])) >= MAX_KEPT_ROWS:
             recent = recent[1:]
         calibration = Calibration(CalibrationRows(np.concatenate(recent), None), seed)
-        return replace(self, recent_rows=tuple(recent), calibration=calibration)
+        return replace(
+            self,
+            recent_rows=tuple(recent),
+            calibration=calibration,
+            refit=refit,
+            shifts=None,
+        )
 
     def calibrate(self) -> None:
-        """Compute log Z and the outlier threshold, unless they are known."""
-        self.calibration.detector(self)  # which asks for log Z
+        """Compute log Z, unless it is known; the threshold is left to who asks."""
+        self.calibration.estimate(self)
 
     @property
     def estimate(self) -> LogNormalizer | None:
@@ -190,8 +210,18 @@ class FittedRBM:
         return estimate
 
     def fit_outlier_scores(self, rows: CalibrationRows, seed: int) -> DensityScores:
-        """Return the log densities of rows of the data."""
-        return DensityScores(self._log_prob(rows.train))
+        """Return the log densities of rows of the data, each as if left out."""
+        return DensityScores(self._log_prob(rows.train) + self._known_shifts())
+
+    def _known_shifts(self) -> Array | float:
+        """Return how far the scores of the recent rows fall, were each left out."""
+        if self.shifts is not None or self.refit is None:
+            return 0.0 if self.shifts is None else self.shifts
+        rows = np.concatenate(self.recent_rows)
+        seed = self.calibration.seed
+        return left_out_shifts(
+            lambda v: -self.free_energy(v), rows, self.n_rows, self.refit, seed
+        )
 
     # ------------------------------------------------------------------ scores
 
@@ -213,9 +243,13 @@ class FittedRBM:
         estimate = self.calibration.estimate(self)
         level = 0.0 if estimate is None else estimate.log_normalizer
         log_prob = -self._on_rows(rbm, v, complete=negative_marginal) - level
-        if self.log_scales is None:
-            return log_prob
-        return log_prob - (~np.isnan(v)) @ self.log_scales
+        return self.in_units_of_x(log_prob, v)
+
+    def in_units_of_x(self, log_density: Array, v: Any) -> Array:
+        """Return log densities of rows v as those of the rows of X."""
+        if self.encoder is None:
+            return log_density
+        return log_density + self.encoder.log_jacobian(torch.from_numpy(v)).numpy()
 
     def pseudo_likelihood(self, v: Any) -> Array:
         """Return the log pseudo-likelihood of binary rows."""
@@ -305,11 +339,14 @@ class FittedRBM:
         stored = {name: getattr(self, name) for name in STORED}
         stored["units"] = pack_units(self.units)
         stored["device"] = pack_device(self.device)
+        stored["encoder"] = self.encoder and self.encoder.to_arrays()
         stored["seed"] = self.calibration.seed
         if self.calibration.is_complete:
             estimate = self.calibration.estimate(self)
             stored["log_normalizer"] = estimate and asdict(estimate)
             stored["log_prob"] = self.calibration.detector(self).log_prob
+        elif self.refit is not None or self.shifts is not None:
+            stored["shifts"] = self._known_shifts()
         return stored
 
     @classmethod
@@ -317,6 +354,11 @@ class FittedRBM:
         """Return the RBM that `to_arrays` described."""
         parts = {name: arrays[name] for name in STORED}
         parts["units"] = unpack_units(arrays["units"])
+        if arrays.get("encoder") is not None:
+            parts["encoder"] = TableEncoder.from_arrays(arrays["encoder"])
+        elif arrays.get("log_scales") is not None:  # a state without an encoder
+            log_scales = arrays["log_scales"]
+            parts["encoder"] = standardizer(0 * log_scales, np.exp(log_scales))
         rows, seed = np.concatenate(parts["recent_rows"]), arrays["seed"]
         calibration = Calibration(CalibrationRows(rows, None), seed)
         if "log_prob" in arrays:
@@ -325,7 +367,12 @@ class FittedRBM:
             estimate = None if packed is None else LogNormalizer(**packed)
             calibration = Calibration.known(estimate, scores, seed)
         device = unpack_device(arrays["device"])
-        return cls(**parts, device=device, calibration=calibration)
+        return cls(
+            **parts,
+            device=device,
+            calibration=calibration,
+            shifts=arrays.get("shifts"),
+        )
 
 
 #: Attributes that are stored as they are.
@@ -336,7 +383,6 @@ STORED = (
     "base_bias",
     "state",
     "n_rows",
-    "log_scales",
     "recent_rows",
     "normalizer",
 )

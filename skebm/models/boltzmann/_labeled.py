@@ -138,6 +138,7 @@ class LabeledTask:
     class_weights: tuple[float, ...] | None
 
     metric = LabelLogProb
+    can_run_away = False
 
     @property
     def n_rows(self) -> int:
@@ -190,6 +191,9 @@ class LabeledTask:
     def publish(self, fitted: FittedRBM, average: RBM) -> FittedRBM:
         """Return the RBM as it is: its visible units learn nothing."""
         return fitted
+
+    def for_rows(self) -> None:
+        """Return None: no outliers are told by the labelled RBM."""
 
     def calibration_rows(self, fitted: FittedRBM, rng: np.random.RandomState) -> Array:
         """Return some rows (v, y), with the class predicted where unknown."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from skebm.networks import BernoulliUnits, GaussianUnits, LabeledUnits, SoftmaxUnits
+from skebm.tables import TableEncoder
 from skebm.utils import nearest_device, to_numpy_tree, to_tensor_tree
 
 #: Each kind of units by its name, with the names of what it is made of.
@@ -36,3 +39,10 @@ def pack_device(device: Any) -> str | None:
 def unpack_device(name: str | None) -> str | None:
     """Return a stored device; the CPU where that device is not on this machine."""
     return name if name in (None, "auto") else nearest_device(name)
+
+
+def standardizer(mean: Any, scale: Any) -> TableEncoder:
+    """Return the encoder of columns of numbers with these means and scales."""
+    numbers = {"columns": np.arange(len(mean)), "range_share": 0.0}
+    numbers |= {"location": mean, "scale": scale}
+    return TableEncoder.from_arrays({"numbers": numbers})

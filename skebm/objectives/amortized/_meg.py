@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from skebm.networks import MLP, EnergyModel, GeneratorMLP
-from skebm.objectives._base import Loss, ParameterGroup, check_range
+from skebm.objectives._base import Loss, ParameterGroup
 from skebm.objectives.amortized._negative_phase import NegativePhase
 from skebm.objectives.amortized._paired import (
     EntropyRegularized,
@@ -17,6 +17,7 @@ from skebm.objectives.amortized._paired import (
     spread_metric,
 )
 from skebm.references import Density
+from skebm.utils import check_choice, check_count, check_positive, check_sizes
 
 
 class Discriminator(nn.Module):
@@ -141,10 +142,11 @@ class MEG(EntropyRegularized):
         """Raise ValueError naming an option that is out of its range."""
         super().check_options()
         bounds = ("log_ratio", "jensen_shannon")
-        check_range(self, "bound", self.bound in bounds, f"one of {bounds}")
-        check_range(self, "discriminator_rate", self.discriminator_rate > 0, "above 0")
+        check_choice(self, "bound", self.bound, bounds)
+        check_positive(self, "discriminator_rate")
         for name in ("n_discriminator_steps", "n_discriminator_rows"):
-            check_range(self, name, getattr(self, name) >= 1, "at least 1")
+            check_count(self, name)
+        check_sizes(self, "hidden_features", self.hidden_features)
 
     def init(
         self, model: EnergyModel, reference: Density, generator: torch.Generator

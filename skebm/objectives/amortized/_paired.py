@@ -20,6 +20,15 @@ from skebm.objectives._base import (
 from skebm.objectives.amortized._negative_phase import NegativePhase
 from skebm.references import Density
 from skebm.references._kernels import RoundMixture
+from skebm.utils import (
+    check_builder,
+    check_count,
+    check_flag,
+    check_number,
+    check_positive,
+    is_count,
+    is_number,
+)
 
 N_FIRST_DRAWS = 2048
 #: Least draws of the generator a step: the spread of fewer varies too much to tell
@@ -83,19 +92,20 @@ class GeneratorPaired(Objective):
 
     def check_options(self) -> None:
         """Raise ValueError naming an option that is out of its range."""
-        check_range(self, "generator_rate", self.generator_rate > 0, "above 0")
-        check_range(self, "memory_size", self.memory_size >= 1, "at least 1")
-        latent_dim = self.latent_dim
-        check_range(
-            self, "latent_dim", latent_dim is None or latent_dim >= 1, "at least 1"
-        )
-        check_range(self, "gradient_penalty", self.gradient_penalty >= 0, "at least 0")
-        check_range(self, "reference_share", 0 <= self.reference_share < 1, "in [0, 1)")
+        check_positive(self, "generator_rate")
+        check_count(self, "memory_size")
+        right = self.latent_dim is None or is_count(self.latent_dim, 1)
+        check_range(self, "latent_dim", right, "None or an integer, at least 1")
+        check_builder(self, "generator")
+        check_flag(self, "importance_weights", self.importance_weights)
+        check_number(self, "gradient_penalty", 0)
+        right = is_number(self.reference_share, 0) and self.reference_share < 1
+        check_range(self, "reference_share", right, "a number in [0, 1)")
         most = (1 - self.reference_share) / 2
-        holds = 0 <= self.local_share <= most
-        expected = f"in [0, (1 - reference_share) / 2 = {most:g}]"
-        check_range(self, "local_share", holds, expected)
-        check_range(self, "local_scale", self.local_scale > 0, "above 0")
+        expected = f"a number in [0, (1 - reference_share) / 2 = {most:g}]"
+        right = is_number(self.local_share, 0, most)
+        check_range(self, "local_share", right, expected)
+        check_positive(self, "local_scale")
 
     def init(
         self, model: EnergyModel, reference: Density, generator: torch.Generator
@@ -225,7 +235,7 @@ class EntropyRegularized(GeneratorPaired):
     def check_options(self) -> None:
         """Raise ValueError naming an option that is out of its range."""
         super().check_options()
-        check_range(self, "entropy_weight", self.entropy_weight > 0, "above 0")
+        check_positive(self, "entropy_weight")
 
     @property
     def critic_scale(self) -> float:

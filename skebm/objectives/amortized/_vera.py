@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from skebm.networks import EnergyModel, GeneratorMLP
-from skebm.objectives._base import Loss, ParameterGroup, check_range
+from skebm.objectives._base import Loss, ParameterGroup
 from skebm.objectives.amortized._entropy import (
     draw_posterior,
     elbo_gradient,
@@ -18,6 +18,7 @@ from skebm.objectives.amortized._entropy import (
 from skebm.objectives.amortized._negative_phase import NegativePhase
 from skebm.objectives.amortized._paired import BETAS, EntropyRegularized, PairedState
 from skebm.references import Density
+from skebm.utils import check_count, check_positive
 
 POSTERIOR_SCALE_BOUNDS = (1e-3, 1.0)
 
@@ -125,11 +126,9 @@ class VERA(EntropyRegularized):
     def check_options(self) -> None:
         """Raise ValueError naming an option that is out of its range."""
         super().check_options()
-        check_range(self, "posterior_rate", self.posterior_rate > 0, "above 0")
+        check_positive(self, "posterior_rate")
         # With fewer draws the baseline of eta's gradient cancels the gradient.
-        check_range(
-            self, "n_importance_samples", self.n_importance_samples >= 3, "at least 3"
-        )
+        check_count(self, "n_importance_samples", 3)
 
     def init(
         self, model: EnergyModel, reference: Density, generator: torch.Generator

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from skebm.networks import MLP, EnergyModel, GeneratorMLP
-from skebm.objectives._base import Loss, ParameterGroup, check_range
+from skebm.objectives._base import Loss, ParameterGroup
 from skebm.objectives.amortized._negative_phase import NegativePhase
 from skebm.objectives.amortized._paired import EntropyRegularized, PairedState
 from skebm.references import Density
-from skebm.utils import normal_like
+from skebm.utils import check_count, check_positive, check_sizes, normal_like
 
 
 class ResidualScore(nn.Module):
@@ -146,9 +146,10 @@ class VERAArdae(EntropyRegularized):
         """Raise ValueError naming an option that is out of its range."""
         super().check_options()
         for name in ("denoising_scale", "score_rate"):
-            check_range(self, name, getattr(self, name) > 0, "above 0")
+            check_positive(self, name)
         for name in ("n_score_steps", "n_score_rows"):
-            check_range(self, name, getattr(self, name) >= 1, "at least 1")
+            check_count(self, name)
+        check_sizes(self, "hidden_features", self.hidden_features)
 
     def init(
         self, model: EnergyModel, reference: Density, generator: torch.Generator

@@ -8,13 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from skebm.networks import EnergyModel, GeneratorMLP
-from skebm.objectives._base import Loss, check_range
+from skebm.objectives._base import Loss
 from skebm.objectives._chain import AdaptiveStep
 from skebm.objectives.amortized._negative_phase import NegativePhase
 from skebm.objectives.amortized._paired import EntropyRegularized, PairedState
 from skebm.objectives.amortized._posterior import posterior_draws
 from skebm.references import Density
 from skebm.samplers import HMC
+from skebm.utils import check_count
 
 TARGET_ACCEPTANCE = 0.67
 FIRST_STEP_SIZE = 0.1
@@ -99,9 +100,9 @@ class VERAHMC(EntropyRegularized):
     def check_options(self) -> None:
         """Raise ValueError naming an option that is out of its range."""
         super().check_options()
-        check_range(self, "n_burn_in", self.n_burn_in >= 0, "at least 0")
+        check_count(self, "n_burn_in", 0)
         for name in ("n_posterior_samples", "n_leapfrog_steps"):
-            check_range(self, name, getattr(self, name) >= 1, "at least 1")
+            check_count(self, name)
 
     def init(
         self, model: EnergyModel, reference: Density, generator: torch.Generator

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from skebm.networks import EnergyModel, GeneratorMLP
-from skebm.objectives._base import Batch, Loss, check_range
+from skebm.objectives._base import Batch, Loss
 from skebm.objectives._chain import (
     AdaptiveStep,
     ChainKernel,
@@ -25,6 +25,7 @@ from skebm.objectives.amortized._posterior import posterior_draws
 from skebm.references import Density
 from skebm.references._kernels import RoundMixture
 from skebm.samplers import HMC, AbstractSampler, make_sampler
+from skebm.utils import check_count
 
 FIRST_STEP_SIZE = 0.1
 N_LEAPFROG_STEPS = 3  # each is an evaluation, and picked latents are near already
@@ -121,10 +122,8 @@ class WakeSleep(GeneratorPaired):
         """Raise ValueError naming an option that is out of its range."""
         super().check_options()
         check_sampler(self, self.sampler)
-        check_range(self, "n_steps", self.n_steps >= 1, "at least 1")
-        check_range(
-            self, "n_posterior_steps", self.n_posterior_steps >= 0, "at least 0"
-        )
+        check_count(self, "n_steps")
+        check_count(self, "n_posterior_steps", 0)
 
     def check_model(self, model: EnergyModel, n_features: int) -> None:
         """Raise ValueError naming both where the sampler can't explore the model."""

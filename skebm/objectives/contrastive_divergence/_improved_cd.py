@@ -21,7 +21,7 @@ from skebm.samplers import (
     Transition,
     transform,
 )
-from skebm.utils import check_count, check_number, is_sequence
+from skebm.utils import check_choice, check_count, check_number, is_sequence
 
 CLOSEST = 1e-6
 
@@ -224,8 +224,7 @@ class ImprovedCD(PCD):
     def check_options(self) -> None:
         """Raise ValueError naming an option that is out of its range."""
         super().check_options()
-        known = self.replacement in REPLACEMENTS
-        check_range(self, "replacement", known, f"one of {REPLACEMENTS}")
+        check_choice(self, "replacement", self.replacement, REPLACEMENTS)
         given = self.transitions is None or is_sequence(self.transitions, callable)
         expected = "None or a tuple of at least one callable (x, generator) -> x"
         check_range(self, "transitions", given, expected)

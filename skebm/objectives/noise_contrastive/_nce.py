@@ -13,7 +13,7 @@ from torch.nn.functional import softplus
 from skebm.networks import EnergyModel
 from skebm.objectives._base import Batch, Loss, Objective, Recipe
 from skebm.references import Density
-from skebm.utils import check_count, check_range, is_positive
+from skebm.utils import check_count, check_number
 
 
 def classification_loss(
@@ -99,9 +99,7 @@ class NCE(Objective):
     def check_options(self) -> None:
         """Raise ValueError naming an option that is out of its range."""
         check_count(self, "noise_ratio")
-        weight = self.component_weight
-        right = weight == 0 or is_positive(weight)
-        check_range(self, "component_weight", right, "a number, at least 0")
+        check_number(self, "component_weight", 0)
 
     def init(
         self, model: EnergyModel, reference: Density, generator: torch.Generator

@@ -6,13 +6,12 @@ import torch
 from torch import Tensor
 
 from skebm.networks import EnergyModel
-from skebm.objectives._base import check_range
 from skebm.objectives.score_matching._base import (
     ImplicitScoreMatching,
     random_signs,
     score_at,
 )
-from skebm.utils import check_count, normal_like
+from skebm.utils import check_choice, check_count, check_flag, normal_like
 
 PROJECTIONS = {"rademacher": random_signs, "gaussian": normal_like}
 
@@ -73,8 +72,8 @@ class SlicedScoreMatching(ImplicitScoreMatching):
     def check_options(self) -> None:
         """Raise ValueError naming an option that is out of its range."""
         super().check_options()
-        known = self.projections in list(PROJECTIONS)
-        check_range(self, "projections", known, f"one of {sorted(PROJECTIONS)}")
+        check_choice(self, "projections", self.projections, PROJECTIONS)
+        check_flag(self, "variance_reduced", self.variance_reduced)
         check_count(self, "n_projections")
 
     def row_losses(

@@ -8,6 +8,7 @@ from scipy import sparse
 from scipy.stats import multivariate_normal
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
+from sklearn.exceptions import NotFittedError
 from sklearn.mixture import GaussianMixture
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -35,7 +36,7 @@ def mixture(model):
     units = model._fitted.units
     z = theta * units.scale.numpy()
     z = z if units.axes is None else z @ units.axes.numpy().T
-    means = model._codec.mean + model._codec.scale * z
+    means = model._codec.encoder.location + model._codec.encoder.scale * z
     weight = np.exp(log_weight - log_weight.max())
     return weight / weight.sum(), means, model.covariance_
 
@@ -89,12 +90,14 @@ def test_samples_and_conditional_samples_follow_the_mixture(fitted, iris):
     np.testing.assert_allclose(fitted.impute(given)[0, :2], exact, rtol=1e-6)
 
 
-@pytest.mark.parametrize("load", [load_iris, load_wine, load_breast_cancer])
-def test_defaults_beat_a_diagonal_gaussian_and_hold_against_a_full_one(load):
+@pytest.mark.parametrize(
+    "load, n_iter", [(load_iris, 200), (load_wine, 200), (load_breast_cancer, 50)]
+)
+def test_defaults_beat_a_diagonal_gaussian_and_hold_against_a_full_one(load, n_iter):
     X = np.random.RandomState(1).permutation(load().data)
     cut = len(X) * 4 // 5
     train, test = X[:cut], X[cut:]
-    model = GaussianRBM(random_state=0).fit(train)
+    model = GaussianRBM(n_iter=n_iter, random_state=0).fit(train)
     scaled, units = (train - train.mean(0)) / train.std(0), np.log(train.std(0)).sum()
     held_out = (test - train.mean(0)) / train.std(0)
     one = [
@@ -177,3 +180,21 @@ def numpy_state():
 @parametrize_with_checks([GaussianRBM(2, n_iter=2)])
 def test_estimator_check(estimator, check):
     check(estimator)
+
+
+def test_gibbs_follows_the_conditionals(fitted, iris):
+    v = np.tile(iris[:1], (4000, 1))
+    drawn = fitted.gibbs(v)
+    h = fitted.transform(iris[:1])[0]
+    units, encoder = fitted._fitted.units, fitted._codec.encoder
+    theta = fitted.intercept_visible_ + h @ fitted.components_
+    z = theta * units.scale.numpy()
+    z = z if units.axes is None else z @ units.axes.numpy().T
+    expected = encoder.location + encoder.scale * z
+    error = 5 * iris.std(axis=0) / np.sqrt(len(v))
+    assert np.all(np.abs(drawn.mean(axis=0) - expected) < error)
+
+
+def test_gibbs_needs_a_fit():
+    with pytest.raises(NotFittedError):
+        GaussianRBM().gibbs([[0.0]])

@@ -1,0 +1,197 @@
+"""Columns of categories that another column determines, and that determine it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gammaln
+
+from skebm.tables._kinds import Array
+
+#: Most values of a column that may determine another.
+MAX_VALUES = 200
+#: Least share of the rows that agree.
+AGREEING_SHARE = 0.99
+#: Least evidence, in nats: minus the log probability of the same by chance.
+LEAST_EVIDENCE = 20.0
+#: Rows in all that are added to the categories a determined column does not have.
+PSEUDO_MISMATCHES = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """A column of categories k and the column v that determines it, one to one.
+
+    Attributes
+    ----------
+    column, by : int
+        The columns of k and of v.
+    values : ndarray of shape (n_pairs,)
+        Sorted values v.
+    categories : ndarray of int of shape (n_pairs,)
+        The category index k of each.
+    by_category : bool
+        Whether v are category indices too, which have no order.
+    seen : ndarray of bool of shape (n_categories,)
+        Codes (k - expected) mod n_categories that a row has.
+    """
+
+    column: int
+    by: int
+    values: NDArray[np.float64]
+    categories: NDArray[np.int64]
+    by_category: bool
+    seen: NDArray[np.bool_]
+
+    @classmethod
+    def find(
+        cls, X: Array, column: int, size: int, by: int, by_size: int
+    ) -> Self | None:
+        """Return the pair if almost all rows say that there is one.
+
+        ``size`` and ``by_size`` are the columns' numbers of categories, 0 of numbers.
+        """
+        both = ~np.isnan(X[:, column]) & ~np.isnan(X[:, by])
+        k = X[both, column].astype(np.int64)
+        values, place = np.unique(X[both, by], return_inverse=True)
+        if not 2 <= len(values) <= MAX_VALUES:
+            return None
+        counts = np.bincount(place * size + k, minlength=len(values) * size)
+        counts = counts.reshape(len(values), size)
+        of_value, of_category = counts.argmax(axis=1), counts.argmax(axis=0)
+        mutual = of_category[of_value] == np.arange(len(values))
+        agreeing = counts[mutual, of_value[mutual]]
+        if len(agreeing) < 2 or agreeing.sum() < AGREEING_SHARE * len(k):
+            return None
+        evidence = gammaln(agreeing.sum() + 1) - gammaln(agreeing + 1).sum()
+        if evidence < LEAST_EVIDENCE:
+            return None
+        found = values[mutual].astype(np.float64), of_value[mutual]
+        pair = cls(column, by, *found, by_size > 0, np.zeros(size, dtype=bool))
+        seen = np.bincount((k - pair.expected(X[both, by])) % size, minlength=size) > 0
+        return cls(column, by, *found, by_size > 0, seen)
+
+    def expected(self, v: Array) -> NDArray[np.int64]:
+        """Return the category of each value; of a number that is new, the nearest's.
+
+        -1 for NaN, and 0 for a category that is new.
+        """
+        place = self._places(v)
+        expected = self.categories[place]
+        if self.by_category:
+            expected = np.where(self.values[place] == v, expected, 0)
+        return np.where(np.isnan(v), -1, expected)
+
+    def _places(self, v: Array) -> NDArray[np.int64]:
+        """Return the index of the value nearest to each v."""
+        return np.searchsorted((self.values[1:] + self.values[:-1]) / 2, v).clip(
+            max=len(self.values) - 1
+        )
+
+    def value_of(self, k: Array) -> NDArray[np.float64]:
+        """Return the value of each category; NaN where it has none."""
+        order = self.categories.argsort()
+        place = np.searchsorted(self.categories[order], k)
+        place = order[np.minimum(place, len(order) - 1)]
+        return np.where(self.categories[place] == k, self.values[place], np.nan)
+
+    def recode(self, X: Array) -> None:
+        """Write (k - expected) mod n in place of k; fill one column by the other.
+
+        NaN where neither says the other.
+        """
+        k, v = X[:, self.column], X[:, self.by]
+        known_by_k = np.isnan(v) & ~np.isnan(k)
+        X[known_by_k, self.by] = self.value_of(k[known_by_k])
+        expected = self.expected(X[:, self.by])
+        offset = np.where(np.isnan(k), 0, k - expected) % len(self.seen)
+        X[:, self.column] = np.where(expected < 0, np.nan, offset)
+
+    def undo(self, X: Array) -> None:
+        """Write k back; codes that no row had count as 0, which is the k expected.
+
+        Numbers become the nearest that have a category.
+        """
+        code, v = X[:, self.column].astype(np.int64), X[:, self.by]
+        expected = self.expected(v)
+        if not self.by_category:
+            X[:, self.by] = self.values[self._places(v)]
+        X[:, self.column] = (expected + self.seen[code] * code) % len(self.seen)
+
+
+class Determined:
+    """The pairs of columns that determine each other, and a table without the second.
+
+    A category is coded by its difference to the one that is expected, which is 0 in
+    almost all rows: no information is lost, and next to nothing is left to be learnt.
+    Where one of the columns has no entry, the other says it.
+
+    Parameters
+    ----------
+    pairs : sequence of Pair
+    """
+
+    def __init__(self, pairs: Sequence[Pair] = ()) -> None:
+        self.pairs = list(pairs)
+
+    @classmethod
+    def find(cls, X: Array, categories: Mapping[int, int]) -> Self:
+        """Find a pair for each column of categories, by numbers or earlier categories.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n, n_features)
+            Numbers and category indices; NaN where missing.
+        categories : mapping of int to int
+            Columns of category indices, and their numbers of categories.
+        """
+        pairs: list[Pair] = []
+        numbers = [j for j in range(X.shape[1]) if j not in categories]
+        for column, size in categories.items():
+            recoded = {pair.column for pair in pairs}
+            earlier = [j for j in categories if j < column and j not in recoded]
+            for by in numbers + earlier:
+                pair = Pair.find(X, column, size, by, categories.get(by, 0))
+                if pair is not None:
+                    pairs.append(pair)
+                    break
+        return cls(pairs)
+
+    def pseudo_rows(self) -> dict[int, float]:
+        """Return the rows to be added to each category of the recoded columns."""
+        return {p.column: PSEUDO_MISMATCHES / len(p.seen) for p in self.pairs}
+
+    def recode(self, X: Array) -> Array:
+        """Return the table with the codes of determined columns."""
+        if not self.pairs:
+            return X
+        X = X.copy()
+        for pair in self.pairs:
+            pair.recode(X)
+        return X
+
+    def undo(self, X: Array) -> Array:
+        """Write the categories back into a recoded table, in place."""
+        for pair in self.pairs:
+            pair.undo(X)
+        return X
+
+    def reconcile(self, X: Array, missing: NDArray[np.bool_]) -> None:
+        """Make both columns of a pair agree where both were missing in all rows."""
+        for pair in self.pairs:
+            if missing[pair.column] and missing[pair.by]:
+                value = pair.value_of(X[:, pair.column])
+                X[:, pair.by] = np.where(np.isnan(value), X[:, pair.by], value)
+
+    def to_arrays(self) -> list[dict[str, Any]]:
+        """Return the pairs as dicts of arrays and numbers."""
+        return [asdict(pair) for pair in self.pairs]
+
+    @classmethod
+    def from_arrays(cls, arrays: Sequence[Mapping[str, Any]]) -> Self:
+        """Return the pairs that `to_arrays` described."""
+        return cls([Pair(**pair) for pair in arrays])

@@ -1,0 +1,54 @@
+"""Sentinels: values that repeat far away from all others of their column."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from skebm.exceptions import DataWarning
+from skebm.tables._kinds import Array
+from skebm.tables._tails import WildColumn
+from skebm.utils import warn_user
+
+#: Most columns that a warning names.
+MAX_NAMED = 5
+
+
+def sentinels_of(wild: Mapping[int, WildColumn]) -> dict[int, list[float]]:
+    """Return the sentinels of the columns that have some."""
+    return {j: list(c.sentinels) for j, c in wild.items() if c.sentinels}
+
+
+def without_codes(X: Array, codes: Mapping[int, list[float]]) -> Array:
+    """Return X, or a copy with NaN in place of the codes of its columns."""
+    marked = X
+    for j, values in codes.items():
+        is_code = np.isin(X[:, j], np.asarray(values, X.dtype))
+        if is_code.any():
+            marked = X.copy() if marked is X else marked
+            marked[is_code, j] = np.nan
+    return marked
+
+
+def warn_of_sentinels(
+    wild: Mapping[int, WildColumn], names: Any, takes_atoms: bool
+) -> None:
+    """Warn of values that repeat far away from the others of their column."""
+    found = [
+        f"column {j if names is None else repr(names[j])} ({value:g} in {share:.1%} of "
+        "the rows)"
+        for j, column in wild.items()
+        for value, share in column.sentinels.items()
+    ]
+    if not found:
+        return
+    more = f" and {len(found) - MAX_NAMED} more" if len(found) > MAX_NAMED else ""
+    as_atom = "; if it is a value, set sentinels='atom'" if takes_atoms else ""
+    warn_user(
+        f"X holds a value that repeats far away from all others in "
+        f"{', '.join(found[:MAX_NAMED])}{more}. If it stands for a missing entry, "
+        f"replace it by NaN or set sentinels='missing'{as_atom}.",
+        DataWarning,
+    )

@@ -1,0 +1,257 @@
+"""Columns with wild values: scaled by the others, exact there and back."""
+
+import numpy as np
+import pytest
+import torch
+
+from skebm.exceptions import DataWarning
+from skebm.tables import TableEncoder
+from skebm.tables._tails import find_wild
+
+N_ROWS = 400
+
+
+def numbers(seed=0, shape=(N_ROWS,)):
+    return np.random.RandomState(seed).normal(size=shape)
+
+
+def with_sentinel(value=-9999.0, share=0.05):
+    x = numbers()
+    x[: round(share * N_ROWS)] = value
+    return x
+
+
+def fit(x, **options):
+    return TableEncoder.fit(np.asarray(x)[:, None], **options)
+
+
+@pytest.fixture
+def sentinel():
+    with pytest.warns(DataWarning, match="-9999 in 5.0%"):
+        yield
+
+
+# ------------------------------------------------------------------ which are wild
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        numbers(),
+        numbers() * 1e-6 + 1e6,
+        np.exp(numbers()),
+        np.where(numbers() > 0, 0.0, np.exp(numbers(1))),
+        np.where(np.arange(N_ROWS) == 3, 1.0, 0.0),
+        np.where(np.arange(N_ROWS) < 40, 1000.0, 0.0),
+        np.r_[numbers()[:200], numbers()[200:] + 1000],
+        np.zeros(N_ROWS),
+        np.array([0.0, 1.0, 1e6]),
+    ],
+    ids="normal shifted log-normal zeros rare binary clusters constant few".split(),
+)
+def test_ordinary_columns_have_no_wild_values(x):
+    assert find_wild(x) is None
+    encoder = fit(x)
+    expected = (x - encoder.location) / encoder.scale
+    np.testing.assert_array_equal(
+        encoder.encode(x[:, None])[:, 0], np.float32(expected)
+    )
+    np.testing.assert_allclose(encoder.scale, x.std() or 1.0, rtol=1e-3)
+
+
+@pytest.mark.parametrize("value", [1000.0, -1e5, 1e12])
+def test_one_wild_value_leaves_the_others_where_they_are(value):
+    x = numbers()
+    clean = fit(x).encode(x[:, None])
+    x[7] = value
+    z = fit(x).encode(x[:, None])
+    others = np.arange(N_ROWS) != 7
+    np.testing.assert_allclose(z[others], clean[others], atol=0.02)
+    assert 10 < z[7, 0] * np.sign(value) < 35
+    assert len(np.unique(z)) == len(np.unique(x))
+
+
+@pytest.mark.parametrize("share", [0.02, 0.05, 0.3, 0.9])
+def test_the_core_is_that_without_the_sentinel(share):
+    x = with_sentinel(-9999.0, share)
+    wild, core = find_wild(x), x[x > -9999]
+    assert wild.sentinels == {-9999.0: pytest.approx(share)}
+    assert wild.mean == pytest.approx(core.mean())
+    assert wild.spread == pytest.approx(core.std())
+    assert wild.share == pytest.approx(1 - share)
+
+
+def test_a_code_that_most_rows_have():
+    """Days since the last call, 999 for never, as in a bank's table."""
+    x = np.where(np.arange(N_ROWS) % 10 > 0, 999.0, np.abs(np.round(5 * numbers())))
+    wild = find_wild(x)
+    assert wild.sentinels == {999.0: pytest.approx(0.9)}
+    assert wild.spread == pytest.approx(x[x < 999].std())
+    z = fit(x, sentinels="atom").encode(x[:, None])
+    assert np.abs(z.mean()) < 0.1 and np.std(z[x < 999]) > 0.2
+
+
+def test_one_distribution_of_two_units_is_one_column():
+    x, weight = with_sentinel(), np.random.RandomState(3).uniform(0.5, 2, N_ROWS)
+    wild, scaled = find_wild(x, weight), find_wild(1e-6 * x + 1e-6, 7 * weight)
+    for name in ("low", "high", "mean"):
+        expected = 1e-6 * (getattr(wild, name) + 1)
+        assert getattr(scaled, name) == pytest.approx(expected)
+    assert scaled.spread == pytest.approx(1e-6 * wild.spread)
+    assert list(scaled.sentinels.values()) == pytest.approx([*wild.sentinels.values()])
+
+
+def test_a_row_of_weight_two_is_two_rows():
+    x, weight = with_sentinel(), 1 + np.arange(N_ROWS) % 2
+    one, other = find_wild(x, weight.astype(float)), find_wild(x.repeat(weight))
+    assert one.low == pytest.approx(other.low)
+    assert one.spread == pytest.approx(other.spread)
+
+
+def test_values_that_repeat_among_others_are_no_sentinels():
+    x = np.exp(3 * numbers())
+    x[:20] = np.sort(x)[-30]
+    assert not find_wild(x).sentinels
+    x[:20] = 1e4
+    x[20:24] = -1e4  # of too few rows
+    assert list(find_wild(x).sentinels) == [1e4]
+
+
+# ------------------------------------------------------------------ there and back
+
+
+@pytest.mark.parametrize("options", [{}, {"range_share": 0.5}, {"find_atoms": True}])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_decoding_returns_what_was_encoded(options, dtype, sentinel):
+    X = np.c_[with_sentinel(), numbers(1)].astype(dtype)
+    X[40:60, 0], X[5, 1] = 1000 * numbers()[40:60], np.nan
+    encoder = TableEncoder.fit(X, **options)
+    z = encoder.encode(X)
+    back = encoder.decode(z)
+    np.testing.assert_allclose(back, X, rtol=3e-5, atol=1e-5)
+    again = TableEncoder.from_arrays(encoder.to_arrays())
+    np.testing.assert_array_equal(again.encode(X), z)
+    np.testing.assert_array_equal(again.decode(z), back)
+    if "find_atoms" in options:
+        np.testing.assert_array_equal(back[:20, 0], -9999)
+
+
+def test_a_kept_range_is_that_of_the_core():
+    x = numbers()
+    clean = fit(x, range_share=0.5).scale
+    x[7] = 1000.0
+    assert fit(x, range_share=0.5).scale == pytest.approx(clean, rel=0.01)
+
+
+# ------------------------------------------------------------------ density and mass
+
+
+def standard_normal(z):
+    return -0.5 * (z.double().square() + np.log(2 * np.pi)).sum(dim=1)
+
+
+def scores(encoder, x):
+    z = torch.from_numpy(encoder.encode(np.asarray(x)[:, None]))
+    return (encoder.log_mass(standard_normal)(z) + encoder.log_jacobian(z)).numpy()
+
+
+@pytest.mark.parametrize("find_atoms", [False, True])
+def test_a_density_of_z_is_one_of_x(find_atoms, sentinel):
+    """By quadrature in x, and the mass of the atom: z standard normal by -+ 15."""
+    encoder = fit(with_sentinel(), find_atoms=find_atoms)
+    scale, location = encoder.scale[0], encoder.location[0]
+    ends = encoder.decode(np.array([[-6.0], [6.0]]))[:, 0]
+    x = location + scale * np.sinh(np.linspace(-9, 9, 40_001))
+    x = x[(x > ends[0]) & (x < ends[1])]
+    values = np.exp(scores(encoder, x))
+    mass = np.sum(np.diff(x) * (values[1:] + values[:-1]) / 2)
+    assert mass == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("find_atoms", [False, True])
+def test_the_jacobian_is_the_slope(find_atoms, sentinel):
+    encoder = fit(with_sentinel(), find_atoms=find_atoms)
+    for x in (-9e4, -5000.0, -8.0, 0.3, 7.0, 300.0):
+        step = 1e-3 * max(1.0, abs(x))
+        low, high = (encoder.encode(np.array([[x + d]])) for d in (-step, step))
+        slope = (float(high[0, 0]) - float(low[0, 0])) / (2 * step)
+        z = torch.from_numpy(encoder.encode(np.array([[x]])))
+        assert encoder.log_jacobian(z).item() == pytest.approx(np.log(slope), abs=5e-3)
+
+
+def test_missing_entries_have_no_jacobian(sentinel):
+    X = np.c_[with_sentinel(), 3 * numbers(1)]
+    encoder = TableEncoder.fit(X)
+    rows = np.array([[-50.0, np.nan], [np.nan, 1.0], [-50.0, 1.0], [np.nan, np.nan]])
+    one, other, both, none = encoder.log_jacobian(
+        torch.from_numpy(encoder.encode(rows))
+    ).tolist()
+    assert one + other == pytest.approx(both)
+    assert other == pytest.approx(-np.log(encoder.scale[1]))
+    assert none == 0
+
+
+# ------------------------------------------------------------------ options
+
+
+def test_a_sentinel_is_an_atom_where_asked_for():
+    x = with_sentinel(999.0)
+    encoder = fit(x, sentinels="atom")
+    drawn = encoder.cells.redraw(
+        torch.from_numpy(encoder.encode(x[:, None])), torch.Generator().manual_seed(0)
+    )
+    np.testing.assert_array_equal(encoder.decode(drawn.numpy())[:20], 999.0)
+    assert len(np.unique(drawn[:20])) == 20
+
+
+def test_a_sentinel_is_missing_where_asked_for():
+    """The encoder is that of the table with NaN, and knows the code later."""
+    x = with_sentinel()
+    encoder, expected = (
+        fit(table, sentinels="missing")
+        for table in (x, np.where(x == -9999, np.nan, x))
+    )
+    np.testing.assert_array_equal(encoder.scale, expected.scale)
+    again = TableEncoder.from_arrays(encoder.to_arrays())
+    for one in (encoder, again):
+        z = one.encode(np.array([[-9999.0], [-9998.0], [np.nan]]))[:, 0]
+        np.testing.assert_array_equal(np.isnan(z), [True, False, True])
+    assert expected.codes == {}
+
+
+def test_a_linear_encoder_scales_alone(sentinel):
+    x = with_sentinel()
+    encoder = fit(x, linear=True)
+    assert encoder.scale == pytest.approx([x.std()])
+
+
+def test_the_warning_names_the_columns():
+    X = np.stack([with_sentinel(), numbers(1), with_sentinel(999.0, 0.02)], axis=1)
+    expected = r"'a' \(-9999 in 5.0% of the rows\), column 'c' \(999 in 2.0%"
+    with pytest.warns(DataWarning, match=expected):
+        TableEncoder.fit(X, names=["a", "b", "c"])
+
+
+# ------------------------------------------------------------------ constants
+
+
+@pytest.mark.parametrize("constant", [0.0, 5.0, -1e-9, 1e12])
+def test_a_constant_that_moves_is_far_away_whatever_its_unit(constant):
+    encoder = fit(np.full(20, constant))
+    unit = abs(constant) or 1.0
+    moved = constant + unit * np.array([0.5, -0.5, 1e-9, -1e9, 0.0, np.nan])
+    z = encoder.encode(moved[:, None])[:, 0]
+    np.testing.assert_array_equal(z, [5, -5, 5, -5, 0, np.nan])
+    np.testing.assert_array_equal(
+        encoder.decode(z[:, None])[:, 0], [*[constant] * 5, np.nan]
+    )
+
+
+def test_rounding_moves_no_constant():
+    values = [0.1, np.float32(0.1), np.float64(np.float32(0.1)), np.nextafter(0.1, 1)]
+    for fitted in values:
+        encoder = fit(np.full(20, fitted))
+        for value in values:
+            if fitted == values[2] and value in (values[0], values[3]):
+                continue  # seen in float64, it is another number
+            assert encoder.encode(np.array([[value]]))[0, 0] == 0
