@@ -64,6 +64,12 @@ class Kind(Protocol):
     def hidden_start(self, centered: bool) -> HiddenStart:
         """Return where hidden units start whose gradient is centred or not."""
 
+    def watched(self, rows: Array) -> Array | None:
+        """Return complete rows as draws whose likelihood tells how training goes.
+
+        None where it is not watched.
+        """
+
     def trained_units(self, units: Any, average: RBM) -> Any:
         """Return the visible units of a trained RBM."""
 
@@ -83,6 +89,13 @@ class BinaryKind:
         """Return where hidden units start: rarely on where the gradient is centred."""
         # A gradient that is not centred makes them rare by itself.
         return HiddenStart(spread=1.0, level=-1.0) if centered else HiddenStart()
+
+    def watched(self, rows: Array) -> Array | None:
+        """Return rows drawn from the grey values of rows; None beyond [0, 1]."""
+        if rows.min(initial=0) < 0 or rows.max(initial=1) > 1:
+            return None
+        noise = np.random.RandomState(0).uniform(size=rows.shape)
+        return (noise < rows).astype(np.float32)
 
     def trained_units(self, units: BernoulliUnits, average: RBM) -> BernoulliUnits:
         """Return the same units: they learn nothing."""
@@ -111,6 +124,10 @@ class CategoricalKind:
     def hidden_start(self, centered: bool) -> HiddenStart:
         """Return where hidden units start."""
         return HiddenStart()
+
+    def watched(self, rows: Array) -> Array:
+        """Return the rows."""
+        return rows
 
     def trained_units(self, units: SoftmaxUnits, average: RBM) -> SoftmaxUnits:
         """Return the same units: they learn nothing."""
@@ -163,6 +180,9 @@ class RealKind:
         """Return where hidden units start: apart from each other."""
         # A Gaussian of the rows' covariance has no gradient towards hidden units.
         return HiddenStart(spread=2.0)
+
+    def watched(self, rows: Array) -> None:
+        """Return None: scales are learnt, and the likelihood is not watched."""
 
     def trained_units(self, units: GaussianUnits, average: RBM) -> GaussianUnits:
         """Return the units with the scales of a trained RBM, in float64."""
