@@ -54,7 +54,15 @@ class Gradient(Protocol):
 
 
 class Chains(Protocol):
-    """Chains over the missing entries of the rows, which training moves."""
+    """Chains over the missing entries of the rows, which training moves.
+
+    Attributes
+    ----------
+    x : Tensor of shape (n, n_features)
+        The rows as they are completed; NaN before a row's first visit.
+    """
+
+    x: Tensor
 
     def snapshot(self) -> Any:
         """Return a copy of the states of the chains."""
