@@ -43,6 +43,8 @@ def atoms_among(
         return np.zeros(len(values), dtype=bool)
     share = mass / mass.sum()
     atoms = share >= ATOM_SHARE
-    if not atoms.any() or share[atoms].min() < ATOM_RATIO * share[~atoms].max():
+    if atoms.all() or not atoms.any():
+        return np.zeros(len(values), dtype=bool)
+    if share[atoms].min() < ATOM_RATIO * share[~atoms].max():
         return np.zeros(len(values), dtype=bool)
     return np.asarray(atoms)

@@ -51,6 +51,14 @@ def test_what_is_seen_is_kept_and_missing_stays_missing():
     np.testing.assert_array_equal(again.nearest(X + 0.3), sets.nearest(X + 0.3))
 
 
+def test_values_about_an_atom_are_its():
+    amounts = RNG.gamma(3, size=200)
+    seen = np.r_[np.zeros(200), amounts, -amounts]
+    assert nearest(seen, [0.02, -0.02, 0.9, -0.9]) == [0, 0, 0.9, -0.9]
+    found = np.array(nearest(seen, seen))
+    assert ((found == 0) != (seen == 0)).sum() <= 10  # a twentieth of the zeros
+
+
 def test_columns_that_are_free_take_any_value():
     X = np.c_[COUNTS, COUNTS]
     drawn = ValueSets.learn(X, free=[1]).nearest(np.array([[3.5, 3.25]]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -141,11 +141,23 @@ class RBMEstimator(StoredEstimator):
             )
 
         loop = training.train(n_iter, on_epoch)
+        training.check()
         progress.end()
         learnt |= {"history_": training.history(), "n_iter_": loop.n_epochs}
         # The random state is that of `gibbs` and of an earlier `partial_fit`.
         self._publish(training.fitted(), read, forget=("random_state_",), **learnt)
+        self._warn_of_verdict(training.verdict)
         return loop
+
+    def _warn_of_verdict(self, verdict):
+        """Warn where the likelihood fell, and an earlier epoch is kept."""
+        if verdict is not None:
+            warn_user(
+                f"{verdict} Lower learning_rate={self.learning_rate} or n_iter, take "
+                "more n_gibbs_steps, or train on more rows; early_stopping=False keeps "
+                "the last epoch.",
+                TrainingWarning,
+            )
 
     def _warn_if_interrupted(self, loop):
         """Warn where a KeyboardInterrupt ended training."""
@@ -167,6 +179,7 @@ class RBMEstimator(StoredEstimator):
 
         if training.train(1, on_epoch).interrupted:
             raise KeyboardInterrupt
+        training.check()
         return training
 
     def _own_random_state(self):
@@ -214,7 +227,8 @@ class RBMEstimator(StoredEstimator):
     def as_layer(self):
         """Return the fitted RBM with its codec, for stacks of RBMs in this package."""
         check_is_fitted(self)
-        return RBMLayer(self._fitted, self._codec)
+        # A stack asks layers for no threshold.
+        return RBMLayer(replace(self._fitted, refit=None), self._codec)
 
     def holding(self, fitted, **params):
         """Return a copy with another fitted RBM, for stacks of RBMs in this package."""

@@ -14,13 +14,20 @@ from scipy import sparse
 from torch import Tensor
 
 from skebm.evaluation import can_enumerate
+from skebm.models.boltzmann._divergence import check_density
 from skebm.models.boltzmann._fitted import FittedRBM
-from skebm.models.boltzmann._kinds import INITIAL_SPREAD, Kind
+from skebm.models.boltzmann._kinds import HiddenStart, Kind
 from skebm.models.boltzmann._rows import (
     column_means,
     some_rows,
     to_tensor,
     total_deviation,
+)
+from skebm.models.boltzmann._watch import (
+    LikelihoodWatch,
+    Verdict,
+    Watched,
+    choose_watched,
 )
 from skebm.networks import RBM
 from skebm.objectives import ContrastiveGradient
@@ -43,7 +50,8 @@ from skebm.utils import (
 
 Array = NDArray[Any]
 
-N_TEMPERATURES = 10
+#: Gibbs steps by which rows with missing entries are completed.
+N_COMPLETION_STEPS = 50
 
 
 @dataclass(frozen=True)
@@ -63,11 +71,13 @@ class RBMOptions:
     weight_averaging: float
     normalizer: Any
     device: Any
+    early_stopping: bool | str = False
+    validation_fraction: float = 0.1
 
     @classmethod
     def of(cls, estimator: Any) -> RBMOptions:
         """Return the options of an estimator."""
-        names = [field.name for field in fields(cls)]
+        names = [field.name for field in fields(cls) if hasattr(estimator, field.name)]
         return cls(**{name: getattr(estimator, name) for name in names})
 
     def decay(self, n_rows: int) -> float:
@@ -82,6 +92,10 @@ class Task(Protocol):
 
     #: Names the metric of the history.
     metric: type
+
+    @property
+    def can_run_away(self) -> bool:
+        """Whether the density may get modes far from all rows."""
 
     @property
     def n_rows(self) -> int:
@@ -106,6 +120,9 @@ class Task(Protocol):
 
     def for_rows(self) -> Callable[[Array], Task] | None:
         """Return what makes the same task of other rows, or None."""
+
+    def watched(self, options: RBMOptions) -> tuple[Task, Watched | None]:
+        """Return the rows to train on, and those whose likelihood is watched."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,6 +149,11 @@ class DensityTask:
         return self.kind.metric
 
     @property
+    def can_run_away(self) -> bool:
+        """Whether the density may get modes far from all rows."""
+        return self.kind.can_run_away
+
+    @property
     def n_rows(self) -> int:
         """Number of rows."""
         return self.v.shape[0]
@@ -140,7 +162,10 @@ class DensityTask:
         """Return an untrained RBM for rows like these."""
         units, s = self.kind.start(self.v)
         moments = (*column_means(s), total_deviation(s))
-        fitted = begin(units, moments, s.dtype, options, rng, self.kind.initial_spread)
+        shape = options.n_components, s.shape[1]
+        start = self.kind.hidden_start(options.centered, rng, shape)
+        n_levels = self.kind.n_temperatures
+        fitted = begin(units, moments, s.dtype, options, rng, start, n_levels)
         return replace(fitted, encoder=self.encoder)
 
     def resume(
@@ -152,9 +177,9 @@ class DensityTask:
         tempering = None
         if options.method == "tempering":
             base = torch.from_numpy(fitted.base_bias.copy()).to(device)
-            tempering = TemperedGibbs(base, N_TEMPERATURES)
+            tempering = TemperedGibbs(base, self.kind.n_temperatures)
         gradient = ContrastiveGradient(
-            _fitting_chains(state["chains"], options.method),
+            _fitting_chains(state["chains"], options.method, self.kind.n_temperatures),
             (state["visible_offset"], state["hidden_offset"]),
             method=options.method,
             n_gibbs_steps=options.n_gibbs_steps,
@@ -185,12 +210,29 @@ class DensityTask:
         return replace(fitted, units=units)
 
     def calibration_rows(self, fitted: FittedRBM, rng: np.random.RandomState) -> Array:
-        """Return some complete rows."""
-        return some_rows(self.v, rng)
+        """Return some rows, completed by draws where entries are missing."""
+        rows = some_rows(self.v, rng)
+        gaps = np.isnan(rows).any(axis=1)
+        if gaps.any():
+            seed, given = draw_seed(rng), rows[gaps]
+            rows[gaps], _ = fitted.sample(1, N_COMPLETION_STEPS, seed, given=given)
+        return rows
 
     def for_rows(self) -> Callable[[Array], DensityTask]:
         """Return what makes the same task of other rows."""
         return partial(DensityTask, kind=self.kind)
+
+    def watched(self, options: RBMOptions) -> tuple[DensityTask, Watched | None]:
+        """Return the rows to train on, and those whose likelihood is watched."""
+        kept, watched = choose_watched(
+            self.v, options.early_stopping, options.validation_fraction
+        )
+        if watched is None:
+            return self, None
+        rows = self.kind.watched(watched.rows)
+        if rows is None:
+            return self, None
+        return replace(self, v=kept), replace(watched, rows=rows)
 
 
 class RBMTraining:
@@ -213,6 +255,8 @@ class RBMTraining:
     ----------
     loop : Loop
         The loop of the last `train`, with the history.
+    verdict : Verdict or None
+        What was kept instead of the last epoch.
     """
 
     def __init__(
@@ -223,6 +267,9 @@ class RBMTraining:
         rng: np.random.RandomState,
         schedule: str | None = None,
     ) -> None:
+        watched = None
+        if fitted.n_rows == 0:
+            task, watched = task.watched(options)
         self.task, self._rng = task, rng
         self._refit_options = (options, schedule) if fitted.n_rows == 0 else None
         self._fitted = replace(
@@ -241,6 +288,11 @@ class RBMTraining:
         )
         self.run = AscentRun(ascent, plan, task.metric(), generator, completion)
         self.loop = Loop()
+        self.verdict: Verdict | None = None
+        self._watch: LikelihoodWatch | None = None
+        if watched is not None:
+            base_bias = self._fitted.base_bias
+            self._watch = LikelihoodWatch(self.run, watched, base_bias, task.n_rows)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -249,9 +301,25 @@ class RBMTraining:
 
     def train(self, n_epochs: int, on_epoch: Callable[..., bool] | None = None) -> Loop:
         """Train for some epochs; return the loop with its history."""
-        self.loop = Loop(on_epoch=on_epoch)
+        watch = self._watch
+
+        def after_epoch(epoch: int, entry: dict[str, Any]) -> bool:
+            if watch is not None:
+                watch.after_epoch(epoch)
+            return on_epoch is not None and on_epoch(epoch, entry)
+
+        self.loop = Loop(on_epoch=after_epoch)
         self.loop.fit(self.run, self.batches, n_epochs)
+        if watch is not None:
+            self.verdict = watch.end(self.loop.n_epochs)
         return self.loop
+
+    def check(self) -> None:
+        """Raise DivergenceError where training led away from its rows."""
+        if self.task.can_run_away:
+            fitted = self._published()
+            rows = self.task.calibration_rows(fitted, np.random.RandomState(0))
+            check_density(self._fitted, fitted, rows, self.run.learning_rate)
 
     def history(self) -> dict[str, list[float]]:
         """Return the metric, learning rate and rollbacks so far, by epoch."""
@@ -276,11 +344,14 @@ class RBMTraining:
 
     def _published(self) -> FittedRBM:
         average, dtype = self.run.evaluated_model(), self._fitted.weight.dtype
+        state = self.run.state()
+        if self.verdict is not None and self.verdict.beta < 1:
+            base = torch.from_numpy(self._fitted.base_bias).to(average.weight.device)
+            average = average.tempered(self.verdict.beta, base)
+            state = without_momentum(state, average)
         arrays = to_numpy_tree(average.parameters())
         parameters = {name: value.astype(dtype) for name, value in arrays.items()}
-        fitted = replace(
-            self._fitted, **parameters, state=to_numpy_tree(self.run.state())
-        )
+        fitted = replace(self._fitted, **parameters, state=to_numpy_tree(state))
         return self.task.publish(fitted, average)
 
 
@@ -308,7 +379,8 @@ def begin(
     dtype: Any,
     options: RBMOptions,
     rng: np.random.RandomState,
-    spread: float = INITIAL_SPREAD,
+    start: HiddenStart = HiddenStart(),  # noqa: B008
+    n_temperatures: int = 1,
 ) -> FittedRBM:
     """Return an untrained RBM: visible biases of the means, random weights.
 
@@ -324,14 +396,19 @@ def begin(
         Options of the estimator.
     rng : RandomState
         Source of randomness.
-    spread : float, default=0.7
-        Standard deviation over rows of the log odds of hidden units.
+    start : HiddenStart, default=HiddenStart()
+        The log odds of hidden units.
+    n_temperatures : int, default=1
+        Temperatures of the chains of tempering.
     """
     mean, n_rows, deviation = moments
     bias = units.bias(torch.from_numpy(mean), torch.from_numpy(n_rows)).numpy()
-    weight, hidden_bias, visible_bias = _initial_parameters(
-        bias, mean, deviation, options.n_components, rng, spread
-    )
+    weight = start.weight
+    if weight is None:
+        scale = start.spread / max(deviation, start.spread)
+        weight = rng.normal(0, scale, (options.n_components, len(mean)))
+    hidden_bias = start.level - weight @ mean
+    visible_bias = bias - start.mean * weight.sum(axis=0)
     parameters: dict[str, Any] = {
         "weight": weight.astype(dtype),
         "hidden_bias": hidden_bias.astype(dtype),
@@ -343,9 +420,13 @@ def begin(
     chains = rng.randint(2, size=(n_chains, options.n_components))
     state = {
         "parameters": tensors,
-        "chains": _fitting_chains(torch.from_numpy(chains).float(), options.method),
+        "chains": _fitting_chains(
+            torch.from_numpy(chains).float(), options.method, n_temperatures
+        ),
         "visible_offset": torch.from_numpy(mean).float(),
-        "hidden_offset": torch.full((options.n_components,), 0.5, dtype=torch.float32),
+        "hidden_offset": torch.full(
+            (options.n_components,), start.mean, dtype=torch.float32
+        ),
         "n_steps": 0,
     }
     return FittedRBM(
@@ -354,6 +435,12 @@ def begin(
         base_bias=bias.astype(np.float32),
         state=to_numpy_tree(state),
     )
+
+
+def without_momentum(state: dict[str, Any], rbm: RBM) -> dict[str, Any]:
+    """Return the state of a training that goes on from an RBM afresh."""
+    kept = {k: v for k, v in state.items() if k not in ("velocity", "average")}
+    return {**kept, "parameters": rbm.parameters()}
 
 
 def trained_rbm(fitted: FittedRBM, device: torch.device) -> tuple[RBM, dict[str, Any]]:
@@ -377,30 +464,12 @@ def _check_normalizer(rbm: RBM, options: RBMOptions) -> None:
         )
 
 
-def _initial_parameters(
-    bias: Array,
-    mean: Array,
-    deviation: float,
-    n_hidden: int,
-    rng: np.random.RandomState,
-    spread: float,
-) -> tuple[Array, Array, Array]:
-    """Return random weights, and hidden and visible biases that go with them.
-
-    The log odds of the hidden units have mean 0 and standard deviation `spread` over
-    rows of this mean and total deviation, so that the units differ from the start.
-    """
-    scale = spread / max(deviation, spread)
-    weight = rng.normal(0, scale, (n_hidden, len(mean)))
-    return weight, -(weight @ mean), bias - weight.sum(axis=0) / 2
-
-
-def _fitting_chains(chains: Tensor, method: str) -> Tensor:
+def _fitting_chains(chains: Tensor, method: str, n_temperatures: int) -> Tensor:
     """Return the chains with a temperature axis for tempering, without it otherwise."""
+    if chains.ndim == 3 and (method != "tempering" or len(chains) != n_temperatures):
+        chains = chains[0].clone()
     if method == "tempering" and chains.ndim == 2:
-        return chains.repeat(N_TEMPERATURES, 1, 1)
-    if method != "tempering" and chains.ndim == 3:
-        return chains[0].clone()
+        return chains.repeat(n_temperatures, 1, 1)
     return chains
 
 

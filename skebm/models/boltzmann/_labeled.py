@@ -138,6 +138,7 @@ class LabeledTask:
     class_weights: tuple[float, ...] | None
 
     metric = LabelLogProb
+    can_run_away = False
 
     @property
     def n_rows(self) -> int:
@@ -193,6 +194,10 @@ class LabeledTask:
 
     def for_rows(self) -> None:
         """Return None: no outliers are told by the labelled RBM."""
+
+    def watched(self, options: RBMOptions) -> tuple[LabeledTask, None]:
+        """Return these rows: classes are learnt first, and no likelihood is watched."""
+        return self, None
 
     def calibration_rows(self, fitted: FittedRBM, rng: np.random.RandomState) -> Array:
         """Return some rows (v, y), with the class predicted where unknown."""

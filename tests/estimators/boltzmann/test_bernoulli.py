@@ -82,6 +82,25 @@ def test_digits_are_learned_better_than_by_scikit_learn(n_rows):
     assert ours.score(X) > exact_score(TheirRBM(10, **options).fit(X), X) + 1
 
 
+def test_features_are_sparse_and_classify_as_well_as_scikit_learns():
+    X, y = load_digits(return_X_y=True)
+    X, held_out = X / 16, np.arange(len(X)) % 3 == 0
+
+    def features(make_model):
+        options = {"learning_rate": 0.06, "n_iter": 10, "random_state": 0}
+        return make_model(40, **options).fit(X[~held_out]).transform(X)
+
+    def accuracy(H):
+        model = LogisticRegression(C=100, max_iter=50).fit(H[~held_out], y[~held_out])
+        return model.score(H[held_out], y[held_out])
+
+    ours = features(BernoulliRBM)
+    assert ours.mean() < 0.3
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # lbfgs stops early
+        assert accuracy(ours) >= accuracy(features(TheirRBM))
+
+
 @pytest.mark.parametrize("chunk", [10, 1000])
 def test_streams_learn_as_well_as_tables(chunk):
     """A chunk's number of rows never divides what the chains' should."""
@@ -243,7 +262,7 @@ def test_missing_entries_are_marginalized(fitted):
     p /= p.sum()
     np.testing.assert_allclose(fitted.transform(row)[0], p @ fitted.transform(v))
     np.testing.assert_allclose(fitted.impute(row)[0], p @ v)
-    draws = fitted.sample(4000, 0, given=row, n_steps=50)
+    draws = fitted.sample(4000, 0, given=row, n_steps=100)
     np.testing.assert_array_equal(draws[:, [0, 2]], np.tile([1.0, 0.0], (4000, 1)))
     np.testing.assert_allclose(draws.mean(axis=0), p @ v, atol=0.04)
 
@@ -426,7 +445,7 @@ def test_bad_options_of_sample(options, message, fitted):
 def test_divergence_is_an_error(patterns):
     with pytest.raises(DivergenceError, match=r"each of its 3 epochs.*learning_rate"):
         with pytest.warns(RangeWarning):
-            make(learning_rate=1e30).fit(patterns * 1e20)
+            make(learning_rate=1e30).fit(patterns * 1e10)
 
 
 def test_a_constant_and_a_single_row_are_enough():
@@ -565,3 +584,11 @@ def test_a_callback_scores_by_a_log_z_of_its_own(patterns):
     losses = [entry["last"] for entry in logs[:3]]
     assert losses == model.history_["pseudo_likelihood"]
     np.testing.assert_array_equal(model.components_, make().fit(patterns).components_)
+
+
+def test_a_gap_in_every_row():
+    X = (np.random.default_rng(0).uniform(size=(60, 3)) < 0.5).astype(float)
+    holes = X.copy()
+    holes[np.arange(60), np.arange(60) % 3] = np.nan
+    model = BernoulliRBM(3, n_iter=3, random_state=0).fit(holes)
+    assert np.mean(model.predict(X) == -1) < 0.3
