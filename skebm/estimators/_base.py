@@ -196,7 +196,7 @@ class BaseEBM(StoredEstimator):
                 f"can't be trusted: standard errors are up to {max(errors):.2g} nats.",
                 NormalizerWarning,
             )
-        return scores.log_prob
+        return scores.log_prob + self._fitted.encoder.log_widths(table)
 
     def ood_scores(self, X):
         r"""Score of each row by ``ood_score``; higher is more normal.
@@ -290,6 +290,10 @@ class BaseEBM(StoredEstimator):
         Importance sampling from the reference's conditional, worth 400 draws at least;
         where that takes too many, sequential Monte Carlo, in two
         populations whose R-hat judges them.
+
+        Fills are values that the column can take, by the rows of `fit`: whole numbers
+        where all were whole, so that a mean is rounded; none below zero where none was;
+        one of the values seen where these were few.
 
         Parameters
         ----------

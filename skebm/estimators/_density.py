@@ -139,8 +139,9 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
     normalizer_result_ : skebm.evaluation.LogNormalizer or None
         The whole result, with the effective sample size.
     offset_ : float
-        Threshold of `predict` on `ood_scores`, by held-out rows (else training rows),
-        for each ``contamination`` and ``ood_score``.
+        Threshold of `predict` on `ood_scores`, for each ``contamination`` and
+        ``ood_score``: by the held-out rows and, where these are fewer than 300, by the
+        training rows, each scored as if it had been left out.
     history_ : dict of str to list
         Losses and held-out scores, one entry an epoch.
     n_iter_ : int
@@ -309,7 +310,8 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
 
         By sequential Monte Carlo from the reference, with importance weights and moves
         of chains (`skebm.evaluation.annealed_samples`): draws follow p(x), not the
-        generator that trained it. A normalised network draws by itself, exactly.
+        generator that trained it. A normalised network draws by itself, exactly. Each
+        draw is moved to the nearest values that the columns can take: see `impute`.
 
         Parameters
         ----------

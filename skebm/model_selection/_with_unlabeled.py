@@ -187,7 +187,7 @@ class WithUnlabeledRows(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
 
 
 def _stacked(X, X_unlabeled):
-    """Return the rows of both; a data frame where X is one.
+    """Return the rows of both; a data frame, of the same library, where X is one.
 
     Raises
     ------
@@ -204,6 +204,12 @@ def _stacked(X, X_unlabeled):
                 f"{list(X.columns)}. Got {list(X_unlabeled.columns)}."
             )
         return pd.concat([X, X_unlabeled], ignore_index=True)
+    library = type(X).__module__.partition(".")[0]
+    if library in ("polars", "pyarrow") and type(X) is type(X_unlabeled):
+        import narwhals as nw
+
+        frames = [nw.from_native(X), nw.from_native(X_unlabeled)]
+        return nw.concat(frames).to_native()
     if sparse.issparse(X) or sparse.issparse(X_unlabeled):
         _check_width(X.shape, X_unlabeled.shape)
         return sparse.vstack([sparse.csr_array(X), sparse.csr_array(X_unlabeled)])

@@ -208,7 +208,7 @@ def _fill(
     filled = Filled(np.repeat(X, n_copies, axis=0))
     is_missing = np.isnan(X)
     incomplete = np.flatnonzero(is_missing.any(axis=1))
-    z = model.encoder.encode(X[incomplete])
+    z = model.encoder.encode_incomplete(X[incomplete])
     # Where the observed entries determine the others, nothing is to be drawn.
     is_known = ~np.isnan(z).any(axis=1)
     for i, row in zip(incomplete[is_known], z[is_known], strict=True):

@@ -60,11 +60,12 @@ def plan_joint(
             specification.torch_device,
         )
         table = LabeledTable(x, rows.y, rows.weight, rows.train)
-        learnt, label_graph = SemiSupervision.learn(
+        learnt, label_graph, taught = SemiSupervision.learn(
             table, n_classes, terms, training, rng
         )
         graph = learnt.row_graph(label_graph, len(x), n_members)
     else:
+        taught = None
         learnt, given = known.with_terms(terms), (x, rows.y, rows.train)
         graph = learnt.graph_of(*given, n_members=n_members, rng=rng)
     n_labels = int((rows.y[rows.train.numpy()] >= 0).sum())
@@ -77,7 +78,7 @@ def plan_joint(
 
     task = Task(
         specification,
-        rows.beside(n_labeled, graph),
+        rows.beside(n_labeled, graph, taught),
         learnt.objective(specification.objective, terms, n_members),
         prepare=weigh_members,
     )

@@ -41,6 +41,8 @@ class TrainingRows:
         Labelled rows drawn beside each batch.
     graph : RowGraph or None
         Neighbours and soft labels of the rows.
+    taught : Tensor of shape (n, n_classes) or None
+        Class probabilities that supervised members learn; 0 where a row has none.
     """
 
     z: Tensor
@@ -52,6 +54,7 @@ class TrainingRows:
     tie_scale: NDArray[np.float64]
     n_labeled: int = 0
     graph: RowGraph | None = None
+    taught: Tensor | None = None
 
     @classmethod
     def of(
@@ -105,9 +108,11 @@ class TrainingRows:
         scale = torch.from_numpy(self.tie_scale).float()
         return scale if scale.any() else None
 
-    def beside(self, n_labeled: int, graph: RowGraph | None) -> Self:
-        """Return the rows with labelled rows and a graph beside each batch."""
-        return replace(self, n_labeled=n_labeled, graph=graph)
+    def beside(
+        self, n_labeled: int, graph: RowGraph | None, taught: Tensor | None
+    ) -> Self:
+        """Return the rows with labelled rows, a graph and lessons in each batch."""
+        return replace(self, n_labeled=n_labeled, graph=graph, taught=taught)
 
     def kept(
         self, rng: np.random.RandomState, trains_reference: bool

@@ -134,6 +134,7 @@ def make_batches(
         cells=rows.cells,
         n_labeled=rows.n_labeled,
         graph=rows.graph,
+        taught=rows.taught,
         completion=completed,
     )
 

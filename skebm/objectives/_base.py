@@ -45,6 +45,8 @@ class Batch:
         Class probabilities of the rows by a graph, and the confidence in each.
     neighbors : Batch or None
         One of the nearest neighbours of each row of x.
+    taught : Tensor of shape (n, n_classes) or None
+        Class probabilities that supervised members learn; 0 where a row has none.
     noise_scale : Tensor of shape (n_features,) or None
         Standard deviations of the noise added to columns with tied values.
     reference : Density or None
@@ -64,6 +66,7 @@ class Batch:
     soft_labels: Tensor | None = None
     confidence: Tensor | None = None
     neighbors: Batch | None = None
+    taught: Tensor | None = None
     noise_scale: Tensor | None = None
     reference: Density | None = None
     cells: RowCells | None = None

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skebm.objectives import ROLES, Joint, Objective, Roles, share_out
+from skebm.semi_supervised._experts import Expertise
 from skebm.semi_supervised._graph import LabelGraph, build
 from skebm.semi_supervised._stacking import (
     NetTraining,
@@ -124,6 +125,9 @@ class SemiSupervision:
         Weights of the roles of ensemble members, in the order of `ROLES`; of sum one.
     temperature : float
         By which the logits are divided in p(y|x).
+    expertise : Expertise or None, default=None
+        The mixture of simple learners and small nets that teaches the supervised role;
+        None where the labels do.
     """
 
     class_priors: Array
@@ -132,6 +136,7 @@ class SemiSupervision:
     shape: NDArray[np.float32] | None
     role_weights: dict[str, float]
     temperature: float
+    expertise: Expertise | None = None
 
     @classmethod
     def learn(
@@ -141,7 +146,7 @@ class SemiSupervision:
         terms: TermWeights,
         training: NetTraining,
         rng: np.random.RandomState,
-    ) -> tuple[SemiSupervision, LabelGraph]:
+    ) -> tuple[SemiSupervision, LabelGraph, Tensor | None]:
         """Build the graph of the training rows, and weigh the roles by held-out labels.
 
         Parameters
@@ -162,6 +167,9 @@ class SemiSupervision:
         semi_supervision : SemiSupervision
         graph : LabelGraph
             Of the training rows; see `row_graph`.
+        taught : Tensor of shape (n, n_classes) or None
+            Class probabilities that the supervised role learns, 0 outside of the graph.
+            None where the labels teach it.
         """
         y, train = np.asarray(table.y), np.asarray(table.train)
         graph = build(table.z.numpy(), y, train, n_classes, rng)
@@ -184,8 +192,9 @@ class SemiSupervision:
             learnt,
             role_weights=stacked.weights,
             temperature=stacked.temperature,
+            expertise=stacked.expertise,
         )
-        return learnt, graph
+        return learnt, graph, _by_row(stacked.taught, graph, len(y))
 
     def with_terms(self, terms: TermWeights) -> SemiSupervision:
         """Return a copy with the radius of other terms; "auto" keeps this one."""
@@ -292,7 +301,18 @@ class SemiSupervision:
         """Return the value that `to_arrays` took apart."""
         priors = arrays["believed_priors"]
         believed = None if priors is None else tuple(priors)
-        return cls(**{**arrays, "believed_priors": believed})
+        expertise = arrays.get("expertise")  # states of format 1 may lack it
+        expertise = None if expertise is None else Expertise(**expertise)
+        return cls(**{**arrays, "believed_priors": believed, "expertise": expertise})
+
+
+def _by_row(taught: Array | None, graph: LabelGraph, n_rows: int) -> Tensor | None:
+    """Return what is taught by row of the table; 0 outside of the graph."""
+    if taught is None:
+        return None
+    by_row = np.zeros((n_rows, taught.shape[1]), dtype=np.float32)
+    by_row[graph.rows] = taught
+    return torch.from_numpy(by_row)
 
 
 def _differing_priors(graph: LabelGraph) -> tuple[float, ...] | None:

@@ -6,12 +6,13 @@ They are fitted on held-out labels.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import softmax
 from sklearn.base import clone
 from torch import Tensor
 
@@ -19,6 +20,7 @@ from skebm.networks import EnergyModel, EnsembleMLP
 from skebm.networks._build import build_network
 from skebm.objectives import ROLES, Joint, Roles, share_out
 from skebm.references import UniformBox
+from skebm.semi_supervised._experts import EXPERTS, Expertise, Lessons
 from skebm.semi_supervised._graph import LabelGraph
 from skebm.semi_supervised._held_out_labels import HeldOutLabels
 from skebm.semi_supervised._prior_classifier import LABEL_NOISE
@@ -34,11 +36,14 @@ Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
 HIDDEN_FEATURES = (128, 128)
+CHUNK_ROWS = 4096
 MAX_STEPS = 400
 ROWS_PER_MEMBER = 64
 AVERAGING = 0.98
 #: Prior weights of the roles: the supervised one twice as much as any other.
 PRIOR = {role: 0.2 for role in ROLES} | {"supervised": 0.4}
+#: Shares of the supervised role's prior weight, of its net and of simple learners.
+EXPERT_PRIOR = {"net": 1 / 3} | {name: 2 / 3 / len(EXPERTS) for name in EXPERTS}
 #: Weight of the prior, in held-out labels.
 PRIOR_STRENGTH = 3.0
 #: Largest factor between the class priors of labelled and of unlabelled rows.
@@ -59,10 +64,16 @@ class StackingWeights:
         Of the roles, in the order of `ROLES`; of sum one, zero where no member is.
     temperature : float
         By which the logits of the mean are divided.
+    expertise : Expertise or None, default=None
+        The mixture that teaches the supervised role; None where the labels do.
+    taught : ndarray of shape (n, n_classes) or None, default=None
+        That mixture's class probabilities of the rows of the graph.
     """
 
     weights: dict[str, float]
     temperature: float = 1.0
+    expertise: Expertise | None = None
+    taught: Array | None = None
 
 
 def prior_weights(active: Sequence[str]) -> dict[str, float]:
@@ -160,6 +171,7 @@ class Stacking:
         x, weight = z[rows], None if weight is None else weight[rows]
         model = self._train(x, weight, graph, held_out, rng)
         predicted = _predict_held_out(model, x, held_out)
+        lessons = self._lessons(x, weight, graph, rng)
         sample_weight = weigh_labels(weight, self.objective.class_weights, held_out)
         if self.objective.class_shares is not None:
             n_classes = len(graph.class_priors)
@@ -167,7 +179,31 @@ class Stacking:
             estimated = [uses_estimated_priors(r, self.objective) for r in self.active]
             ratio = counts / counts.sum() / np.maximum(graph.class_priors, 1e-12)
             predicted = reweight_classes(predicted, np.array(estimated), ratio)
-        return self._combine(predicted, held_out.labels, sample_weight)
+        by_experts = None if lessons is None else lessons.predict_held_out(held_out)
+        stacked = self._combine(predicted, by_experts, held_out.labels, sample_weight)
+        if lessons is None or stacked.expertise is None:
+            return stacked
+        everyone = np.arange(len(x))
+        by_name = {"net": _predict_supervised(model, x, held_out.n_folds)}
+        by_name |= lessons.predict(graph.y, everyone)
+        return replace(stacked, taught=stacked.expertise.mix(by_name))
+
+    def _lessons(
+        self,
+        x: Tensor,
+        weight: Tensor | None,
+        graph: LabelGraph,
+        rng: np.random.RandomState,
+    ) -> Lessons | None:
+        """Return what simple learners are fitted from; None without unlabelled rows."""
+        if graph.edges is None or "supervised" not in self.active:
+            return None
+        weights = np.ones(len(x)) if weight is None else weight.double().numpy()
+        class_weights = self.objective.class_weights
+        if class_weights is not None:
+            weights = weights * np.array(class_weights)[graph.y]
+        n_classes = len(graph.class_priors)
+        return Lessons(x.numpy(), graph.y, n_classes, weights, draw_seed(rng))
 
     def _train(
         self,
@@ -224,24 +260,64 @@ class Stacking:
         )
 
     def _combine(
-        self, predicted: Array, labels: Indices, sample_weight: Array
+        self,
+        predicted: Array,
+        by_experts: Array | None,
+        labels: Indices,
+        sample_weight: Array,
     ) -> StackingWeights:
-        """Return weights and temperature by predictions (n_roles, n, n_classes)."""
+        """Return weights and temperature by predictions (n_roles, n, n_classes).
+
+        And the mixture of the supervised nets with the simple learners, if any.
+        """
         n_classes = predicted.shape[2]
+        place = list(self.active).index("supervised")
         scaled = np.stack(
             [scale_by_own_temperature(p, labels, sample_weight) for p in predicted]
         )
+        expertise, nets = None, predicted[place]
+        if by_experts is not None:
+            parts = np.stack([nets, *by_experts])
+            expertise, mixed = mix_experts(parts, labels, sample_weight)
+            # What is taught is calibrated: the roles are judged by what they say.
+            predicted = predicted.copy()
+            predicted[place] = mixed
+            scaled = predicted
         likelihoods = scaled[:, np.arange(len(labels)), labels]
         prior = np.array([prior_weights(self.active)[role] for role in self.active])
         found = fit_weights(likelihoods, prior, n_classes, sample_weight)
-        useless = is_uninformative(likelihoods, labels, sample_weight, n_classes)
-        if "supervised" in self.active and useless:
+        if is_uninformative(likelihoods, labels, sample_weight, n_classes):
             found = np.array([float(role == "supervised") for role in self.active])
         by_role = dict(zip(self.active, found.tolist(), strict=True))
         weights = realizable_weights(by_role, self.training.n_members)
         mean = np.tensordot([weights[role] for role in self.active], predicted, 1)
         temperature = fit_temperature(np.log(mean + 1e-12), labels, sample_weight)
-        return StackingWeights(weights, temperature)
+        return StackingWeights(weights, temperature, expertise)
+
+
+def mix_experts(
+    predicted: Array, labels: Indices, sample_weight: Array
+) -> tuple[Expertise, Array]:
+    """Return the weights of nets and simple learners, and their mixture.
+
+    Parameters
+    ----------
+    predicted : ndarray of shape (n_parts, n, n_classes)
+        Class probabilities of held-out rows, in the order of `EXPERT_PRIOR`.
+    labels, sample_weight : ndarray of shape (n,)
+        Class indices and weights of these rows.
+    """
+    log_prob = np.log(predicted + 1e-12)
+    temperatures = [fit_temperature(p, labels, sample_weight) for p in log_prob]
+    scaled = softmax(log_prob / np.reshape(temperatures, (-1, 1, 1)), axis=2)
+    likelihoods = scaled[:, np.arange(len(labels)), labels]
+    prior = np.array(list(EXPERT_PRIOR.values()))
+    weights = fit_weights(likelihoods, prior, predicted.shape[2], sample_weight)
+    named = [
+        dict(zip(EXPERT_PRIOR, values, strict=True))
+        for values in (weights.tolist(), temperatures)
+    ]
+    return Expertise(*named), np.tensordot(weights, scaled, 1)
 
 
 @torch.no_grad()
@@ -253,6 +329,18 @@ def _predict_held_out(model: EnergyModel, x: Tensor, held_out: HeldOutLabels) ->
     probability = logits.double().softmax(dim=2)
     by_role = probability.unflatten(0, (-1, held_out.n_folds)).cpu().numpy()
     return by_role[:, held_out.folds, np.arange(len(held_out))]
+
+
+@torch.no_grad()
+def _predict_supervised(model: EnergyModel, x: Tensor, n_folds: int) -> Array:
+    """Return p(y | x) of all rows, the mean of the supervised nets of all folds."""
+    device = next(model.parameters()).device
+    which = slice(model.n_members - n_folds, model.n_members)
+    parts = []
+    for rows in x.split(CHUNK_ROWS):
+        logits = model.member_logits(rows.to(device).expand(n_folds, -1, -1), which)
+        parts.append(logits.double().softmax(2).mean(0).cpu())
+    return torch.cat(parts).numpy()
 
 
 def weigh_labels(

@@ -34,13 +34,17 @@ def distinct(
 
 
 def atoms_among(
-    values: NDArray[np.float64], mass: NDArray[np.float64]
+    values: NDArray[np.float64],
+    mass: NDArray[np.float64],
+    min_others: int = MIN_OTHER_VALUES,
 ) -> NDArray[np.bool_]:
-    """Return which of the distinct values are atoms."""
-    if len(values) <= MIN_OTHER_VALUES:
+    """Return which of the distinct values are atoms; none where the values are few."""
+    if len(values) <= min_others:
         return np.zeros(len(values), dtype=bool)
     share = mass / mass.sum()
     atoms = share >= ATOM_SHARE
-    if not atoms.any() or share[atoms].min() < ATOM_RATIO * share[~atoms].max():
+    if atoms.all() or not atoms.any():
+        return np.zeros(len(values), dtype=bool)
+    if share[atoms].min() < ATOM_RATIO * share[~atoms].max():
         return np.zeros(len(values), dtype=bool)
     return np.asarray(atoms)

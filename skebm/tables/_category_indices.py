@@ -78,6 +78,6 @@ def _shares(table: Table, column: int) -> NDArray[np.float64]:
     """Return the weighted shares of categories, those without rows above zero."""
     indices, weight = observed(table.X[:, column], table.weight)
     size = table.categories[column]
-    counts = np.bincount(indices.astype(np.int64), weight, size)
-    counts = counts + table.pseudo_rows.get(column, PSEUDO_ROWS)
+    more = table.pseudo_rows.get(column, PSEUDO_ROWS)
+    counts = np.bincount(indices.astype(np.int64), weight, size) + more
     return counts / counts.sum()

@@ -63,8 +63,9 @@ def _as_column(y: Any) -> Any:
             y = getattr(y, listed)()
     if isinstance(y, (list, tuple)):
         y = np.asarray(y, dtype=object)  # NumPy would turn NaN among strings into "nan"
-    kind = getattr(y, "dtype", np.dtype(object)).kind
-    if kind == "c":
+    if hasattr(y, "__array__"):
+        y = np.asarray(y)
+    if isinstance(y, np.ndarray) and y.dtype.kind == "c":
         raise ValueError(f"y must hold labels. Got complex ones, of dtype {y.dtype}.")
     y = column_or_1d(y, dtype=None, warn=True)
     if y.dtype == object:

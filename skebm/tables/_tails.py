@@ -17,8 +17,12 @@ from skebm.tables._kinds import Array, Columns, observed
 #: Interquartile ranges from the quartiles to the fences, beyond which the line bends,
 #: and to where a value is wild.
 FENCE, WILD = 3.0, 20.0
+#: Width of the logarithmic tails in standard deviations of the core.
+WIDTH = 0.25
 #: With fewer rows than this the quartiles say nothing.
 MIN_ROWS = 10
+#: With no more distinct values than this, a frequent one is part of the core.
+MIN_VALUES = 5
 #: A sentinel is a wild value of at least so many rows and so large a share of them,
 #: with no other value within so many interquartile ranges.
 SENTINEL_ROWS, SENTINEL_SHARE, SENTINEL_GAP = 5, 0.01, 5.0
@@ -87,10 +91,8 @@ class Tails:
         if not any(int(j) in wild for j in columns):
             return None
         tame = -np.inf, np.inf, 1.0, np.inf
-        rows = [
-            (w.low, w.high, w.spread, w.span) if (w := wild.get(int(j))) else tame
-            for j in columns
-        ]
+        found = [wild.get(int(j)) for j in columns]
+        rows = [(w.low, w.high, WIDTH * w.spread, w.span) if w else tame for w in found]
         return cls(*np.array(rows).T.copy())
 
     def compress(self, x: Array) -> Array:
@@ -133,7 +135,8 @@ def wild_columns(
 def find_wild(x: Array, weight: Array | None = None) -> WildColumn | None:
     """Return the fences of a column's core, if it has values far beyond them.
 
-    The core is measured by the quartiles of the values that are no atoms.
+    The core is measured by the quartiles of the values without the very frequent ones,
+    as those may be wild themselves.
     """
     x, weight = observed(x, weight)
     if len(x) < MIN_ROWS:
@@ -164,12 +167,12 @@ def find_wild(x: Array, weight: Array | None = None) -> WildColumn | None:
 
 
 def _quartiles(values: Array, mass: Array) -> tuple[float, float] | None:
-    """Return the quartiles of sorted distinct values that are no atoms.
+    """Return the quartiles of sorted distinct values that are far from frequent.
 
     Where they are the same value, the column takes it more often than not: then they
     are widened to reach the quartiles of the other values. None for a constant.
     """
-    tame = ~atoms_among(values, mass)
+    tame = ~atoms_among(values, mass, MIN_VALUES)
     values, mass = values[tame], mass[tame]
     first, third = _quantiles(values, mass)
     if first < third:

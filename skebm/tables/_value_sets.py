@@ -9,12 +9,18 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from skebm.tables._atoms import ATOM_SHARE
+from skebm.tables._atoms import find_atoms as atoms_of
 from skebm.tables._kinds import Array
 
 #: A column of so many values or fewer, each seen often, takes no other ones.
 MAX_CODES = 20
 #: Least rows a value, on average, for the values of a column to be codes.
 ROWS_A_CODE = 5
+#: Largest distance of a value from the atom that it counts as, in standard deviations.
+MAX_RADIUS = 0.1
+#: Most values that an atom takes from the others, as a share of its own.
+MAX_TAKEN = 0.05
 #: Least positive number, the bound of a column of positive values.
 TINY = float(np.finfo(np.float64).tiny)
 #: Rows that are looked at first: most columns of many values show them there.
@@ -29,8 +35,9 @@ class ValueSets:
 
     A column takes whole numbers where all values seen are whole; one sign where they
     have one; values from 0 to 1 where they lie there; nothing beyond a least or
-    greatest value that as many rows share as another value of the column; and, where
-    they are few and each is seen often, the values seen.
+    greatest value that as many rows share as another value of the column; an atom, a
+    value of many rows, in place of values close to it; and, where they are few and each
+    is seen often, the values seen.
 
     Attributes
     ----------
@@ -40,6 +47,8 @@ class ValueSets:
         Bounds; infinite without any.
     least, greatest : ndarray of shape (n_features,)
         The values seen that stand for those beyond the bounds.
+    atoms : dict of int to ndarray of shape (n_atoms, 2)
+        By column, atoms and the distances within which values count as theirs.
     codes : dict of int to ndarray
         Sorted values of the columns that take few, by column.
     """
@@ -49,10 +58,13 @@ class ValueSets:
     upper: NDArray[np.float64]
     least: NDArray[np.float64]
     greatest: NDArray[np.float64]
+    atoms: dict[int, NDArray[np.float64]]
     codes: dict[int, NDArray[np.float64]]
 
     @classmethod
-    def learn(cls, X: Array, free: Collection[int] = ()) -> Self:
+    def learn(
+        cls, X: Array, free: Collection[int] = (), *, find_atoms: bool = True
+    ) -> Self:
         """Learn the values of the columns of X.
 
         Parameters
@@ -61,12 +73,14 @@ class ValueSets:
             NaN where missing.
         free : collection of int
             Columns that are left as they are, such as those of category indices.
+        find_atoms : bool, default=True
+            Whether to find atoms; not where their draws are exact already.
         """
         n_features = X.shape[1]
         whole = np.zeros(n_features, dtype=bool)
         least, greatest = (np.full(n_features, np.nan) for _ in range(2))
         lower, upper = np.full(n_features, -np.inf), np.full(n_features, np.inf)
-        codes = {}
+        atoms, codes = {}, {}
         for j in set(range(n_features)).difference(free):
             x = X[:, j][~np.isnan(X[:, j])]
             if not len(x):
@@ -74,35 +88,48 @@ class ValueSets:
             whole[j], least[j], greatest[j] = (x == np.rint(x)).all(), x.min(), x.max()
             if len(values := _codes(x)):
                 codes[j] = values
+            if find_atoms and len(values := _atoms(x)):
+                atoms[j] = values
             lower[j], upper[j] = _bounds(x)
-        return cls(whole, lower, upper, least, greatest, codes)
+        return cls(whole, lower, upper, least, greatest, atoms, codes)
 
     def nearest(self, X: Array) -> Array:
         """Return the nearest values that the columns can take; NaN stays NaN."""
-        found = np.where(self.whole, np.rint(X), X)
+        found = np.where(self.whole, np.rint(X) + 0.0, X)  # no -0
         found = np.where(self.lower > found, self.least, found)
         found = np.where(self.upper < found, self.greatest, found)
+        for j, atoms in self.atoms.items():
+            for atom, radius in atoms:
+                found[np.abs(X[:, j] - atom) < radius, j] = atom
         for j, values in self.codes.items():
             place = np.searchsorted((values[1:] + values[:-1]) / 2, X[:, j])
             found[:, j] = np.where(np.isnan(X[:, j]), np.nan, values[place])
         return found
 
+    def within_range(self, X: Array) -> Array:
+        """Return X, values beyond the least or greatest one seen moved to that."""
+        X = np.where(self.least > X, self.least, X)
+        return np.where(self.greatest < X, self.greatest, X)
+
     def to_arrays(self) -> dict[str, Any]:
-        """Return the sets as arrays and lists of arrays."""
-        bounds = {name: getattr(self, name) for name in ("whole", *BOUNDS)}
-        code_columns = np.array(list(self.codes), dtype=np.int64)
-        codes = list(self.codes.values())
-        return {**bounds, "code_columns": code_columns, "codes": codes}
+        """Return the sets as arrays and dicts of arrays."""
+        by_column = {
+            name: {str(j): values for j, values in getattr(self, name).items()}
+            for name in BY_COLUMN
+        }
+        return {name: getattr(self, name) for name in BOUNDS} | by_column
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Any]) -> Self:
         """Return the sets that `to_arrays` described."""
-        bounds = {name: arrays[name] for name in ("whole", *BOUNDS)}
-        pairs = zip(arrays["code_columns"].tolist(), arrays["codes"], strict=True)
-        return cls(**bounds, codes=dict(pairs))
+        parts: dict[str, Any] = {name: arrays[name] for name in BOUNDS}
+        for name in BY_COLUMN:
+            parts[name] = {int(j): values for j, values in arrays[name].items()}
+        return cls(**parts)
 
 
-BOUNDS = ("lower", "upper", "least", "greatest")
+BOUNDS = ("whole", "lower", "upper", "least", "greatest")
+BY_COLUMN = ("atoms", "codes")
 
 
 def _codes(x: Array) -> NDArray[np.float64]:
@@ -115,6 +142,22 @@ def _codes(x: Array) -> NDArray[np.float64]:
         return values
     few = len(values) <= min(MAX_CODES, len(x) / ROWS_A_CODE)
     return values if few else none
+
+
+def _atoms(x: Array) -> NDArray[np.float64]:
+    """Return a column's atoms, each with the distance of the values that are its."""
+    _, counts = np.unique(x[:FIRST_ROWS], return_counts=True)
+    if counts.max() < ATOM_SHARE / 2 * min(len(x), FIRST_ROWS):
+        return np.empty((0, 2))
+    pairs = []
+    for atom in atoms_of(x):
+        others = np.abs(x[x != atom] - atom)
+        most = round(MAX_TAKEN * (len(x) - len(others)))
+        radius = MAX_RADIUS * x.std(dtype=np.float64)
+        if most < len(others):
+            radius = min(radius, np.partition(others, most)[most])
+        pairs.append((atom, radius))
+    return np.array(pairs, dtype=np.float64).reshape(-1, 2)
 
 
 def _bounds(x: Array) -> tuple[float, float]:

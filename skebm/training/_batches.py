@@ -73,6 +73,8 @@ class TableBatches:
         Soft labels and neighbours of the rows.
     completion : ResampledCompletion or None, default=None
         Of rows with missing entries, in the place of ``x``.
+    taught : Tensor of shape (n, n_classes) or None, default=None
+        Class probabilities that supervised members learn; 0 where a row has none.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class TableBatches:
         n_labeled: int = 0,
         graph: RowGraph | None = None,
         completion: ResampledCompletion | None = None,
+        taught: Tensor | None = None,
     ) -> None:
         self.device = device
         self.home = device if _fits(x, device) else torch.device("cpu")
@@ -105,6 +108,7 @@ class TableBatches:
             self.labeled = rows[known[rows] >= 0].to(self.home)
         self.graph = None if graph is None else graph.to(self.home)
         self.completion = completion
+        self.taught = None if taught is None else taught.to(self.home)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -175,7 +179,7 @@ class TableBatches:
 
         x = pick(self.x)
         assert x is not None
-        batch = Batch(x, pick(self.y), pick(self.weight))
+        batch = Batch(x, pick(self.y), pick(self.weight), taught=pick(self.taught))
         if self.graph is None:
             return batch
         return replace(

@@ -7,7 +7,15 @@ from typing import Any
 
 from sklearn.utils import _param_validation, column_or_1d
 
-Interval = _param_validation.Interval
+
+class Interval(_param_validation.Interval):
+    """Numbers of an interval; True and False are none, as scikit-learn has them."""
+
+    def is_satisfied_by(self, val: Any) -> bool:
+        """Tell whether a value is a number in the interval."""
+        return type(val).__name__ != "bool" and super().is_satisfied_by(val)
+
+
 StrOptions = _param_validation.StrOptions
 validate_parameter_constraints = _param_validation.validate_parameter_constraints
 HasMethods = _param_validation.HasMethods

@@ -260,6 +260,12 @@ def test_data_frames_and_sparse_rows_are_stacked():
         model = WithUnlabeledRows(inner, rest).fit(frame[LABELED], TRUTH[LABELED])
         assert model.feature_names_in_.tolist() == ["a", "b"]
         assert model.score(frame, TRUTH) > 0.9
+    polars = pytest.importorskip("polars")
+    frame = polars.DataFrame({"a": X[:, 0], "b": X[:, 1]})
+    model = WithUnlabeledRows(clone(MODEL), frame.filter(~LABELED))
+    model.fit(frame.filter(LABELED), TRUTH[LABELED])
+    assert model.feature_names_in_.tolist() == ["a", "b"]
+    assert model.score(frame, TRUTH) > 0.9
     binary = sparse.csr_array((X > 3).astype(float))
     rbm = RBMClassifier(2, n_iter=1, random_state=0)
     model = WithUnlabeledRows(rbm, binary[np.flatnonzero(~LABELED)])

@@ -4,6 +4,7 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
+import torch
 from hypothesis import strategies as st
 
 from skebm import (
@@ -106,11 +107,14 @@ def as_labels(kind, classes, indices, hidden):
         case "nullable":
             series = pd.Series(values, dtype="string" if is_text else "Int64")
             return series.mask(hidden)
+        case "tensor":
+            return torch.tensor(np.where(hidden, -1, values))
         case "category":
             return pd.Series(np.where(hidden, None, objects), dtype="category")
     raise ValueError(kind)
 
 
+#: All kinds but tensors, which hold no words.
 LABEL_KINDS = ("array", "list", "None", "NaN", "nullable", "category")
 
 #: Values of every type, few of which an option takes.

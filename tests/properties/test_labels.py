@@ -9,15 +9,16 @@ from sklearn.dummy import DummyClassifier
 from sklearn.metrics import accuracy_score
 from strategies import LABEL_KINDS, as_labels, labels, odd_values, seeds
 
-from skebm.estimators._class_labels import class_weights
+from skebm.estimators._class_labels import check_labels, class_weights
 from skebm.evaluation import expected_calibration_error
 from skebm.model_selection import SemiSupervisedSplit, ignore_unlabeled
 from skebm.tables import encode_known, encode_labels
 
 
-@given(labels(), st.sampled_from(LABEL_KINDS))
+@given(labels(), st.sampled_from([*LABEL_KINDS, "tensor"]))
 def test_labels_of_every_kind_are_coded_alike(drawn, kind):
     classes, indices, hidden = drawn
+    assume(kind != "tensor" or isinstance(classes[0], int))
     y = as_labels(kind, *drawn)
     coded, found = encode_labels(y, -1)
     assert found.tolist() == classes
@@ -38,11 +39,12 @@ def test_a_class_that_was_not_seen_is_told_from_the_marker(drawn, data):
 
 
 @pytest.mark.filterwarnings("ignore:A column-vector y was passed")
-@given(st.lists(odd_values, min_size=2, max_size=6), odd_values)
+@given(st.one_of(st.lists(odd_values, min_size=2, max_size=6), odd_values), odd_values)
 def test_labels_of_any_type_are_coded_or_refused_by_name(y, marker):
     try:
+        check_labels(y, np.zeros(len(y) if isinstance(y, list) else 2))
         coded, classes = encode_labels(y, marker)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         text = str(error)
         assert any(word in text for word in ("y ", "label", "unlabeled")), text
         return

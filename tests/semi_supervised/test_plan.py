@@ -33,6 +33,11 @@ def standardize(X):
 
 def learn(X, few, **options):
     """Return what the rows say, and their graph."""
+    return learn_and_teach(X, few, **options)[:2]
+
+
+def learn_and_teach(X, few, **options):
+    """Return what the rows say, their graph, and what they are taught."""
     return SemiSupervision.learn(
         LabeledTable(standardize(X), torch.from_numpy(few), None, torch.arange(len(X))),
         few.max() + 1,
@@ -93,6 +98,33 @@ def test_held_out_labels_are_predicted_by_nets_that_never_saw_them():
     few = np.where(np.arange(160) < 100, rng.randint(2, size=160), -1)
     said, _ = learn(X, few, **NO_CONSISTENCY)
     assert said.temperature > 2.5
+
+
+def test_simple_learners_teach_what_they_know():
+    """Thirty columns and ten labels a class: a net of these labels alone overfits."""
+    rng = np.random.RandomState(0)
+    X = rng.normal(size=(400, 30))
+    y = (X[:, :10].sum(axis=1) > 0).astype(int)
+    few = np.full(400, -1)
+    for k in (0, 1):
+        few[np.flatnonzero(y == k)[:20]] = k
+    said, _, taught = learn_and_teach(X, few, **NO_CONSISTENCY)
+    assert sum(said.expertise.weights.values()) == pytest.approx(1)
+    assert said.expertise.weights["linear"] > said.expertise.weights["net"]
+    np.testing.assert_allclose(taught.sum(dim=1), 1, atol=1e-5)
+    right = (taught.argmax(dim=1).numpy() == y)[few < 0].mean()
+    assert right > 0.7
+    again = SemiSupervision.from_arrays(said.to_arrays())
+    assert again.expertise == said.expertise
+    arrays = said.to_arrays()
+    del arrays["expertise"]  # as an earlier version stored it
+    assert SemiSupervision.from_arrays(arrays).expertise is None
+
+
+def test_without_unlabelled_rows_nothing_is_taught(lines):
+    X, y = lines(60)
+    said, _, taught = learn_and_teach(X, y)
+    assert said.expertise is None and taught is None
 
 
 def test_without_stacking_every_member_has_all_losses(lines):

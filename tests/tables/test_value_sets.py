@@ -39,6 +39,7 @@ def test_a_positive_column_stays_positive():
     seen = RNG.exponential(size=200)
     assert nearest(seen, [-2.0, 0.0, 1e-9]) == [seen.min(), seen.min(), 1e-9]
     assert nearest(np.r_[0.0, seen], [-2.0]) == [0.0]
+    assert not np.signbit(nearest(COUNTS - COUNTS.min(), [-0.3]))[0]
 
 
 def test_what_is_seen_is_kept_and_missing_stays_missing():
@@ -49,6 +50,14 @@ def test_what_is_seen_is_kept_and_missing_stays_missing():
     np.testing.assert_array_equal(sets.nearest(X), X)
     again = ValueSets.from_arrays(sets.to_arrays())
     np.testing.assert_array_equal(again.nearest(X + 0.3), sets.nearest(X + 0.3))
+
+
+def test_values_about_an_atom_are_its():
+    amounts = RNG.gamma(3, size=200)
+    seen = np.r_[np.zeros(200), amounts, -amounts]
+    assert nearest(seen, [0.02, -0.02, 0.9, -0.9]) == [0, 0, 0.9, -0.9]
+    found = np.array(nearest(seen, seen))
+    assert ((found == 0) != (seen == 0)).sum() <= 10  # a twentieth of the zeros
 
 
 def test_columns_that_are_free_take_any_value():

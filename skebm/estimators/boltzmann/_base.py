@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -141,6 +141,7 @@ class RBMEstimator(StoredEstimator):
             )
 
         loop = training.train(n_iter, on_epoch)
+        training.check()
         progress.end()
         learnt |= {"history_": training.history(), "n_iter_": loop.n_epochs}
         # The random state is that of `gibbs` and of an earlier `partial_fit`.
@@ -178,6 +179,7 @@ class RBMEstimator(StoredEstimator):
 
         if training.train(1, on_epoch).interrupted:
             raise KeyboardInterrupt
+        training.check()
         return training
 
     def _own_random_state(self):
@@ -225,7 +227,8 @@ class RBMEstimator(StoredEstimator):
     def as_layer(self):
         """Return the fitted RBM with its codec, for stacks of RBMs in this package."""
         check_is_fitted(self)
-        return RBMLayer(self._fitted, self._codec)
+        # A stack asks layers for no threshold.
+        return RBMLayer(replace(self._fitted, refit=None), self._codec)
 
     def holding(self, fitted, **params):
         """Return a copy with another fitted RBM, for stacks of RBMs in this package."""

@@ -74,8 +74,8 @@ class BernoulliRBM(BaseRBM):
         What to do about values outside of [0, 1]. The RBM computes on them as they
         are.
     contamination : float or "auto", default=0.05
-        Share of training rows that `predict` may call outliers; "auto" as in
-        `EBMDensityEstimator`.
+        Share of new rows of the distribution that `predict` may call outliers; "auto"
+        as in `EBMDensityEstimator`. May be changed after `fit`.
     device : str or torch.device, default="auto"
         "auto" takes CUDA where it is there.
 
@@ -94,7 +94,8 @@ class BernoulliRBM(BaseRBM):
     normalizer_result_ : skebm.evaluation.LogNormalizer or None
         The whole result, with the reverse estimate of annealing.
     offset_ : float
-        Threshold of `predict` on `score_samples`.
+        Threshold of `predict` on `score_samples`, by training rows that are scored as
+        if left out.
     history_ : dict of str to list
         Pseudo-likelihood (a stochastic estimate on the last batch), learning rate and
         rollbacks so far, one entry an epoch.

@@ -195,6 +195,7 @@ class DeepBeliefNetwork(
         if self.n_fine_tuning_iter and ended_in is None:
             stack = self._fine_tuned(stack, _read(rbms[0], X), rng)
         stack = stack.calibrated_by(_read(rbms[-1], rows), rng, self.normalizer)
+        rbms = [rbm.holding(layer) for rbm, layer in zip(rbms, fitted, strict=True)]
         rbms[-1] = rbms[-1].holding(stack.top, normalizer=self.normalizer)
         publish(self, Read(None, rbms[0], None), rbms_=rbms, _fitted=stack)
         if ended_in is not None:

@@ -45,9 +45,9 @@ class GaussianRBM(BaseRBM):
         interquartile ranges away from the others of its column, such as -9999:
         "missing" a missing entry. "warn" names it in a warning, and takes it as a
         value.
-    method : {"pcd", "cd", "tempering"}, default="pcd"
+    method : {"pcd", "cd", "tempering"}, default="tempering"
         Chains that persist from step to step, that start at data in each step, or that
-        persist at ten temperatures and swap places.
+        persist at five temperatures and swap places, and so move between clusters.
     n_gibbs_steps : int, default=1
         Steps of the chains at each step of training.
     n_chains : int, default=100
@@ -69,8 +69,8 @@ class GaussianRBM(BaseRBM):
         How log Z is estimated: "auto" sums over at most 20 hidden units exactly, else
         takes `skebm.evaluation.RBMAnnealing`. None leaves scores unnormalised.
     contamination : float or "auto", default=0.05
-        Share of training rows that `predict` may call outliers; "auto" as in
-        `EBMDensityEstimator`.
+        Share of new rows of the distribution that `predict` may call outliers; "auto"
+        as in `EBMDensityEstimator`. May be changed after `fit`.
     device : str or torch.device, default="auto"
         "auto" takes CUDA where it is there.
 
@@ -91,7 +91,8 @@ class GaussianRBM(BaseRBM):
     normalizer_result_ : skebm.evaluation.LogNormalizer or None
         The whole result, with the reverse estimate of annealing.
     offset_ : float
-        Threshold of `predict` on `score_samples`.
+        Threshold of `predict` on `score_samples`, by training rows that are scored as
+        if left out.
     history_ : dict of str to list
         Mean of -F over the last batch, learning rate and rollbacks so far, one entry
         an epoch.
@@ -152,7 +153,7 @@ class GaussianRBM(BaseRBM):
         whiten=True,
         variance="learned",
         sentinels="warn",
-        method="pcd",
+        method="tempering",
         n_gibbs_steps=1,
         n_chains=100,
         momentum=0.7,

@@ -70,8 +70,8 @@ class SoftmaxRBM(BaseRBM):
         How log Z is estimated: "auto" sums over a layer of at most 2^20 states exactly,
         else takes `skebm.evaluation.RBMAnnealing`. None leaves scores unnormalised.
     contamination : float or "auto", default=0.05
-        Share of training rows that `predict` may call outliers; "auto" as in
-        `EBMDensityEstimator`.
+        Share of new rows of the distribution that `predict` may call outliers; "auto"
+        as in `EBMDensityEstimator`. May be changed after `fit`.
     device : str or torch.device, default="auto"
         "auto" takes CUDA where it is there.
 
@@ -92,7 +92,8 @@ class SoftmaxRBM(BaseRBM):
     normalizer_result_ : skebm.evaluation.LogNormalizer or None
         The whole result, with the reverse estimate of annealing.
     offset_ : float
-        Threshold of `predict` on `score_samples`.
+        Threshold of `predict` on `score_samples`, by training rows that are scored as
+        if left out.
     history_ : dict of str to list
         Mean of -F over the last batch, learning rate and rollbacks so far, one entry
         an epoch.

@@ -14,6 +14,7 @@ from scipy import sparse
 from torch import Tensor
 
 from skebm.evaluation import can_enumerate
+from skebm.models.boltzmann._divergence import check_density
 from skebm.models.boltzmann._fitted import FittedRBM
 from skebm.models.boltzmann._kinds import HiddenStart, Kind
 from skebm.models.boltzmann._rows import (
@@ -49,7 +50,8 @@ from skebm.utils import (
 
 Array = NDArray[Any]
 
-N_TEMPERATURES = 10
+#: Gibbs steps by which rows with missing entries are completed.
+N_COMPLETION_STEPS = 50
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,10 @@ class Task(Protocol):
 
     #: Names the metric of the history.
     metric: type
+
+    @property
+    def can_run_away(self) -> bool:
+        """Whether the density may get modes far from all rows."""
 
     @property
     def n_rows(self) -> int:
@@ -143,6 +149,11 @@ class DensityTask:
         return self.kind.metric
 
     @property
+    def can_run_away(self) -> bool:
+        """Whether the density may get modes far from all rows."""
+        return self.kind.can_run_away
+
+    @property
     def n_rows(self) -> int:
         """Number of rows."""
         return self.v.shape[0]
@@ -151,8 +162,10 @@ class DensityTask:
         """Return an untrained RBM for rows like these."""
         units, s = self.kind.start(self.v)
         moments = (*column_means(s), total_deviation(s))
-        start = self.kind.hidden_start(options.centered)
-        fitted = begin(units, moments, s.dtype, options, rng, start)
+        shape = options.n_components, s.shape[1]
+        start = self.kind.hidden_start(options.centered, rng, shape)
+        n_levels = self.kind.n_temperatures
+        fitted = begin(units, moments, s.dtype, options, rng, start, n_levels)
         return replace(fitted, encoder=self.encoder)
 
     def resume(
@@ -164,9 +177,9 @@ class DensityTask:
         tempering = None
         if options.method == "tempering":
             base = torch.from_numpy(fitted.base_bias.copy()).to(device)
-            tempering = TemperedGibbs(base, N_TEMPERATURES)
+            tempering = TemperedGibbs(base, self.kind.n_temperatures)
         gradient = ContrastiveGradient(
-            _fitting_chains(state["chains"], options.method),
+            _fitting_chains(state["chains"], options.method, self.kind.n_temperatures),
             (state["visible_offset"], state["hidden_offset"]),
             method=options.method,
             n_gibbs_steps=options.n_gibbs_steps,
@@ -197,8 +210,13 @@ class DensityTask:
         return replace(fitted, units=units)
 
     def calibration_rows(self, fitted: FittedRBM, rng: np.random.RandomState) -> Array:
-        """Return some complete rows."""
-        return some_rows(self.v, rng)
+        """Return some rows, completed by draws where entries are missing."""
+        rows = some_rows(self.v, rng)
+        gaps = np.isnan(rows).any(axis=1)
+        if gaps.any():
+            seed, given = draw_seed(rng), rows[gaps]
+            rows[gaps], _ = fitted.sample(1, N_COMPLETION_STEPS, seed, given=given)
+        return rows
 
     def for_rows(self) -> Callable[[Array], DensityTask]:
         """Return what makes the same task of other rows."""
@@ -296,6 +314,13 @@ class RBMTraining:
             self.verdict = watch.end(self.loop.n_epochs)
         return self.loop
 
+    def check(self) -> None:
+        """Raise DivergenceError where training led away from its rows."""
+        if self.task.can_run_away:
+            fitted = self._published()
+            rows = self.task.calibration_rows(fitted, np.random.RandomState(0))
+            check_density(self._fitted, fitted, rows, self.run.learning_rate)
+
     def history(self) -> dict[str, list[float]]:
         """Return the metric, learning rate and rollbacks so far, by epoch."""
         names = (self.run.metric.name, "learning_rate", "n_rollbacks")
@@ -355,6 +380,7 @@ def begin(
     options: RBMOptions,
     rng: np.random.RandomState,
     start: HiddenStart = HiddenStart(),  # noqa: B008
+    n_temperatures: int = 1,
 ) -> FittedRBM:
     """Return an untrained RBM: visible biases of the means, random weights.
 
@@ -372,12 +398,17 @@ def begin(
         Source of randomness.
     start : HiddenStart, default=HiddenStart()
         The log odds of hidden units.
+    n_temperatures : int, default=1
+        Temperatures of the chains of tempering.
     """
     mean, n_rows, deviation = moments
     bias = units.bias(torch.from_numpy(mean), torch.from_numpy(n_rows)).numpy()
-    weight, hidden_bias, visible_bias = _initial_parameters(
-        bias, mean, deviation, options.n_components, rng, start
-    )
+    weight = start.weight
+    if weight is None:
+        scale = start.spread / max(deviation, start.spread)
+        weight = rng.normal(0, scale, (options.n_components, len(mean)))
+    hidden_bias = start.level - weight @ mean
+    visible_bias = bias - start.mean * weight.sum(axis=0)
     parameters: dict[str, Any] = {
         "weight": weight.astype(dtype),
         "hidden_bias": hidden_bias.astype(dtype),
@@ -389,7 +420,9 @@ def begin(
     chains = rng.randint(2, size=(n_chains, options.n_components))
     state = {
         "parameters": tensors,
-        "chains": _fitting_chains(torch.from_numpy(chains).float(), options.method),
+        "chains": _fitting_chains(
+            torch.from_numpy(chains).float(), options.method, n_temperatures
+        ),
         "visible_offset": torch.from_numpy(mean).float(),
         "hidden_offset": torch.full(
             (options.n_components,), start.mean, dtype=torch.float32
@@ -431,31 +464,12 @@ def _check_normalizer(rbm: RBM, options: RBMOptions) -> None:
         )
 
 
-def _initial_parameters(
-    bias: Array,
-    mean: Array,
-    deviation: float,
-    n_hidden: int,
-    rng: np.random.RandomState,
-    start: HiddenStart,
-) -> tuple[Array, Array, Array]:
-    """Return random weights, and hidden and visible biases that go with them.
-
-    The log odds of the hidden units have the mean and standard deviation of `start`
-    over rows of this mean and total deviation, so that the units differ from the start.
-    """
-    scale = start.spread / max(deviation, start.spread)
-    weight = rng.normal(0, scale, (n_hidden, len(mean)))
-    hidden_bias = start.level - weight @ mean
-    return weight, hidden_bias, bias - start.mean * weight.sum(axis=0)
-
-
-def _fitting_chains(chains: Tensor, method: str) -> Tensor:
+def _fitting_chains(chains: Tensor, method: str, n_temperatures: int) -> Tensor:
     """Return the chains with a temperature axis for tempering, without it otherwise."""
+    if chains.ndim == 3 and (method != "tempering" or len(chains) != n_temperatures):
+        chains = chains[0].clone()
     if method == "tempering" and chains.ndim == 2:
-        return chains.repeat(N_TEMPERATURES, 1, 1)
-    if method != "tempering" and chains.ndim == 3:
-        return chains[0].clone()
+        return chains.repeat(n_temperatures, 1, 1)
     return chains
 
 

@@ -19,8 +19,12 @@ from skebm.utils import VARIANCE_FLOOR, column_units
 
 Array = NDArray[Any]
 
+#: Share of the rows' variance along an axis that untrained hidden units explain: with
+#: less, weights of small tables never leave the Gaussian.
+HIDDEN_SHARE = 0.9
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class HiddenStart:
     """Where the log odds of hidden units start, over rows of the data.
 
@@ -30,10 +34,13 @@ class HiddenStart:
         Their standard deviation.
     level : float
         Their mean. Below 0 the units are rarely on, and learn sparse features.
+    weight : ndarray of shape (n_hidden, n_statistics) or None
+        The weights; None draws them by the spread.
     """
 
     spread: float = 0.7
     level: float = 0.0
+    weight: Array | None = None
 
     @property
     def mean(self) -> float:
@@ -51,9 +58,15 @@ class Kind(Protocol):
         Metric of the history.
     ascent : type
         Makes the steps of training.
+    n_temperatures : int
+        Temperatures of the chains of tempering.
+    can_run_away : bool
+        Whether the density may get modes far from all rows.
     """
 
     metric: type
+    n_temperatures: int
+    can_run_away: bool
 
     @property
     def ascent(self) -> type[RBMAscent]: ...
@@ -61,8 +74,13 @@ class Kind(Protocol):
     def start(self, v: Any) -> tuple[Any, Any]:
         """Return untrained visible units and the statistics of rows v."""
 
-    def hidden_start(self, centered: bool) -> HiddenStart:
-        """Return where hidden units start whose gradient is centred or not."""
+    def hidden_start(
+        self, centered: bool, rng: np.random.RandomState, shape: tuple[int, int]
+    ) -> HiddenStart:
+        """Return where hidden units start whose gradient is centred or not.
+
+        ``shape`` is that of the weights, (n_hidden, n_statistics).
+        """
 
     def watched(self, rows: Array) -> Array | None:
         """Return complete rows as draws whose likelihood tells how training goes.
@@ -80,12 +98,16 @@ class BinaryKind:
 
     metric = PseudoLikelihood
     ascent = RBMAscent
+    n_temperatures = 10
+    can_run_away = False
 
     def start(self, v: Any) -> tuple[BernoulliUnits, Any]:
         """Return the visible units and the statistics of rows v."""
         return BernoulliUnits(), v
 
-    def hidden_start(self, centered: bool) -> HiddenStart:
+    def hidden_start(
+        self, centered: bool, rng: np.random.RandomState, shape: tuple[int, int]
+    ) -> HiddenStart:
         """Return where hidden units start: rarely on where the gradient is centred."""
         # A gradient that is not centred makes them rare by itself.
         return HiddenStart(spread=1.0, level=-1.0) if centered else HiddenStart()
@@ -116,12 +138,16 @@ class CategoricalKind:
 
     metric = NegativeFreeEnergy
     ascent = RBMAscent
+    n_temperatures = 10
+    can_run_away = False
 
     def start(self, v: Any) -> tuple[SoftmaxUnits, Any]:
         """Return the visible units and the statistics of rows v."""
         return SoftmaxUnits(self.sizes), v
 
-    def hidden_start(self, centered: bool) -> HiddenStart:
+    def hidden_start(
+        self, centered: bool, rng: np.random.RandomState, shape: tuple[int, int]
+    ) -> HiddenStart:
         """Return where hidden units start."""
         return HiddenStart()
 
@@ -144,12 +170,17 @@ class RealKind:
         Whether the units are along the principal axes of the columns.
     learns_scales : bool
         Whether training changes the scales of the units.
+    n_hidden : int
+        Number of hidden units.
     """
 
     whiten: bool
     learns_scales: bool
+    n_hidden: int
 
     metric = NegativeFreeEnergy
+    n_temperatures = 5
+    can_run_away = True
 
     @property
     def ascent(self) -> type[RBMAscent]:
@@ -157,7 +188,10 @@ class RealKind:
         return GaussianRBMAscent if self.learns_scales else RBMAscent
 
     def start(self, v: Array) -> tuple[GaussianUnits, Array]:
-        """Return units along the axes of rows v, and the statistics of the rows."""
+        """Return units along the axes of rows v, and the statistics of the rows.
+
+        Scales that are learnt leave `HIDDEN_SHARE` of the variance to hidden units.
+        """
         floor = VARIANCE_FLOOR * column_units(_without_missing(v)) ** 2
         covariance = pd.DataFrame(v).cov(ddof=0).fillna(0.0).to_numpy(np.float64)
         covariance = covariance + np.diag(floor)
@@ -166,6 +200,8 @@ class RealKind:
             floor = floor @ axes**2
         else:
             variance, axes = np.diag(covariance), None
+        if self.learns_scales:
+            variance = variance * self._own_share(len(variance))
         # A covariance of pairwise complete rows need not be positive.
         scale = np.sqrt(np.maximum(variance, floor))
         units = GaussianUnits(
@@ -176,10 +212,31 @@ class RealKind:
         rows = torch.from_numpy(np.nan_to_num(v, nan=0.0))
         return units, units.to(rows.dtype).statistic(rows).numpy()
 
-    def hidden_start(self, centered: bool) -> HiddenStart:
+    def hidden_start(
+        self, centered: bool, rng: np.random.RandomState, shape: tuple[int, int]
+    ) -> HiddenStart:
         """Return where hidden units start: apart from each other."""
+        weight = self._orthogonal(rng, shape) if self.learns_scales else None
         # A Gaussian of the rows' covariance has no gradient towards hidden units.
-        return HiddenStart(spread=2.0)
+        return HiddenStart(spread=2.0, weight=weight)
+
+    def _orthogonal(self, rng: np.random.RandomState, shape: tuple[int, int]) -> Array:
+        r"""Return orthogonal weights by which the rows' variance is about the data's.
+
+        With weights of norm :math:`2 \sqrt{\kappa}` the precision along their
+        directions is 1 - kappa, in the units' own variances.
+        """
+        n_hidden, n_axes = shape
+        basis = np.linalg.qr(rng.normal(size=(max(shape), min(shape))))[0]
+        own = self._own_share(n_axes)
+        rank = min(shape)
+        kappa = 1 - rank * own / (n_axes - own * (n_axes - rank))
+        weight = 2 * np.sqrt(kappa) * basis
+        return weight if n_hidden >= n_axes else weight.T
+
+    def _own_share(self, n_axes: int) -> float:
+        """Return the share of the variance that untrained visible units have."""
+        return 1 - HIDDEN_SHARE * min(self.n_hidden, n_axes) / n_axes
 
     def watched(self, rows: Array) -> None:
         """Return None: scales are learnt, and the likelihood is not watched."""

@@ -138,6 +138,7 @@ class LabeledTask:
     class_weights: tuple[float, ...] | None
 
     metric = LabelLogProb
+    can_run_away = False
 
     @property
     def n_rows(self) -> int:

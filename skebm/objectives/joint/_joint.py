@@ -56,6 +56,9 @@ class Joint(Objective):
     others trains only the members of an ensemble whose role includes it. Labels may
     come in V versions; then member m is trained with version m modulo V.
 
+    Where other learners teach, by class probabilities of the rows, members without any
+    further term are trained with these in the place of the labels.
+
     The first tenth of the training is supervised, by labels and graph; the graph's term
     then fades to three tenths, and the last three terms rise from zero. The class
     shares :math:`\bar\pi` are given, or those that the net gives the rows at the end of
@@ -182,6 +185,7 @@ class Joint(Objective):
             soft_labels=None,
             confidence=None,
             neighbors=None,
+            taught=None,
         )
         for part in self.density.step(model, rows, state.density, generator):
             if part.group == "energy":
@@ -211,12 +215,20 @@ class Joint(Objective):
         assert batch.labeled is not None
         roles = self.roles or Roles((0, model.n_members, 0, 0))
         x = batch.labeled.x.expand(roles.n_members, -1, -1)
-        cross_entropy = self._cross_entropy(_log_prob(model, x), batch.labeled)
+        log_prob = _log_prob(model, x)
+        if batch.taught is not None:  # in which the labels are considered already
+            n_by_labels = roles.n_members - roles.n_supervised
+            taught = log_prob[n_by_labels:].detach()
+            log_prob = torch.cat([log_prob[:n_by_labels], taught])
+        cross_entropy = self._cross_entropy(log_prob, batch.labeled)
         loss = self.classification_weight * cross_entropy
         if self.graph_weight and batch.neighbors is not None and roles.n_on_graph:
             graph_loss = self._graph_loss(model, batch, roles, generator)
             weight = self.graph_weight * roles.n_on_graph / roles.n_members
             loss = loss + graph_fade(batch.progress) * weight * graph_loss
+        if batch.taught is not None and roles.n_supervised:
+            weight = self.classification_weight * roles.n_supervised / roles.n_members
+            loss = loss + weight * _lesson_loss(model, batch, roles)
         if self._is_consistent and roles.n_consistent:
             part = self._consistency_loss(model, batch, roles, state, generator)
             loss = loss + roles.n_consistent / roles.n_members * part
@@ -315,6 +327,15 @@ def graph_fade(progress: float) -> float:
     """Return the factor of the graph's weight at this progress of the training."""
     remaining = (GRAPH_END - progress) / (GRAPH_END - SUPERVISED_SHARE)
     return min(1.0, max(GRAPH_FLOOR, remaining))
+
+
+def _lesson_loss(model: FeatureClassifier, batch: Batch, roles: Roles) -> Tensor:
+    """Return the cross-entropy of supervised members with what they are taught."""
+    assert batch.taught is not None
+    which = roles.supervised
+    log_prob = _log_prob(model, deal(batch.x, roles.n_supervised), which)
+    taught = deal(batch.taught, roles.n_supervised)
+    return soft_cross_entropy(taught, log_prob).sum() / taught.sum().clamp(min=1.0)
 
 
 def _with_features(model: EnergyModel, batch: Batch) -> Batch:

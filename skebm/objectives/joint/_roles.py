@@ -52,6 +52,16 @@ class Roles:
         """Members that are trained with the graph's labels."""
         return slice(self.counts[0], self.counts[0] + self.n_on_graph)
 
+    @property
+    def n_supervised(self) -> int:
+        """Number of members that are trained without any further term."""
+        return self.counts[3]
+
+    @property
+    def supervised(self) -> slice:
+        """Members that are trained without any further term."""
+        return slice(self.n_members - self.n_supervised, self.n_members)
+
 
 def share_out(weights: Sequence[float], n_members: int) -> tuple[Roles, list[float]]:
     """Return the roles of the members and their weights in the ensemble's mean.

@@ -3,6 +3,7 @@
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import sparse
 from scipy.stats import multivariate_normal
@@ -90,12 +91,14 @@ def test_samples_and_conditional_samples_follow_the_mixture(fitted, iris):
     np.testing.assert_allclose(fitted.impute(given)[0, :2], exact, rtol=1e-6)
 
 
-@pytest.mark.parametrize("load", [load_iris, load_wine, load_breast_cancer])
-def test_defaults_beat_a_diagonal_gaussian_and_hold_against_a_full_one(load):
+@pytest.mark.parametrize(
+    "load, n_iter", [(load_iris, 200), (load_wine, 200), (load_breast_cancer, 50)]
+)
+def test_defaults_beat_a_diagonal_gaussian_and_hold_against_a_full_one(load, n_iter):
     X = np.random.RandomState(1).permutation(load().data)
     cut = len(X) * 4 // 5
     train, test = X[:cut], X[cut:]
-    model = GaussianRBM(random_state=0).fit(train)
+    model = GaussianRBM(n_iter=n_iter, random_state=0).fit(train)
     scaled, units = (train - train.mean(0)) / train.std(0), np.log(train.std(0)).sum()
     held_out = (test - train.mean(0)) / train.std(0)
     one = [
@@ -196,3 +199,18 @@ def test_gibbs_follows_the_conditionals(fitted, iris):
 def test_gibbs_needs_a_fit():
     with pytest.raises(NotFittedError):
         GaussianRBM().gibbs([[0.0]])
+
+
+def test_a_gibbs_step_keeps_the_index_and_rounds_nothing():
+    X = pd.DataFrame({"a": [0, 1, 2, 3] * 5, "b": [1, 5, 2, 7] * 5}, index=range(7, 27))
+    drawn = GaussianRBM(2, n_iter=1, random_state=0).fit(X).gibbs(X.astype(float))
+    assert drawn.index.equals(X.index)
+    assert (drawn != drawn.round()).all(axis=None)
+
+
+def test_a_gap_in_every_row():
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    holes = X.copy()
+    holes[np.arange(60), np.arange(60) % 3] = np.nan
+    model = GaussianRBM(3, n_iter=3, random_state=0).fit(holes)
+    assert np.mean(model.predict(X) == -1) < 0.3

@@ -1,0 +1,124 @@
+"""Simple learners beside the small nets, which together teach the supervised role."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+
+from skebm.semi_supervised._held_out_labels import HeldOutLabels
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+#: Most labelled rows that a simple learner is fitted to: with more the nets are better.
+MAX_LABELED = 2000
+N_TREES = 200
+#: Labels in a leaf of the forest: its order of rows is better than with one.
+LEAF_ROWS = 3
+#: C of the linear model, a tenth of scikit-learn's default: labels are few.
+INVERSE_RIDGE = 0.1
+
+
+def make_experts(seed: int) -> dict[str, Any]:
+    """Return the unfitted learners by name.
+
+    The forest is the better one where many columns say little, as indicators of
+    categories do; trees with random cuts where columns are numbers.
+    """
+    return {
+        "linear": LogisticRegression(C=INVERSE_RIDGE, max_iter=300),
+        "forest": RandomForestClassifier(
+            N_TREES, min_samples_leaf=LEAF_ROWS, random_state=seed
+        ),
+        "extra trees": ExtraTreesClassifier(N_TREES, random_state=seed),
+    }
+
+
+#: Names of the learners.
+EXPERTS = tuple(make_experts(0))
+
+
+@dataclass(frozen=True, eq=False)
+class Lessons:
+    """The rows and labels from which simple learners are fitted.
+
+    Attributes
+    ----------
+    x : ndarray of shape (n, n_features)
+        Features of the rows.
+    y : ndarray of int of shape (n,)
+        Class indices, -1 where unlabelled.
+    n_classes : int
+        Number of classes.
+    weight : ndarray of shape (n,)
+        Weights of the rows, those of their classes included.
+    seed : int
+        Of the forest, and of the choice of rows where there are too many.
+    """
+
+    x: NDArray[np.float32]
+    y: Indices
+    n_classes: int
+    weight: Array
+    seed: int
+
+    def predict(self, y: Indices, rows: Indices) -> dict[str, Array]:
+        """Return p(y | x) of some rows by each learner after a fit to labels y."""
+        labeled = np.flatnonzero((y >= 0) & (self.weight > 0))
+        if len(labeled) > MAX_LABELED:
+            order = np.random.RandomState(self.seed).permutation(len(labeled))
+            labeled = labeled[order[:MAX_LABELED]]
+        found = np.unique(y[labeled])
+        predicted = {}
+        for name, expert in make_experts(self.seed).items():
+            probability = np.full((len(rows), self.n_classes), 1e-9)
+            if len(found) == 1:
+                probability[:, found] = 1.0
+            else:
+                given = self.x[labeled], y[labeled], self.weight[labeled]
+                expert.fit(*given)
+                probability[:, expert.classes_] += expert.predict_proba(self.x[rows])
+            predicted[name] = probability / probability.sum(axis=1, keepdims=True)
+        return predicted
+
+    def predict_held_out(self, held_out: HeldOutLabels) -> Array:
+        """Return p(y | x) of held-out rows, shape (n_experts, n, n_classes)."""
+        predicted = np.empty((len(EXPERTS), len(held_out), self.n_classes))
+        for fold in range(held_out.n_folds):
+            place = np.flatnonzero(held_out.folds == fold)
+            known = held_out.hide(self.y, fold)
+            by_name = self.predict(known, held_out.rows[place])
+            predicted[:, place] = np.stack([by_name[name] for name in EXPERTS])
+        return predicted
+
+
+@dataclass(frozen=True)
+class Expertise:
+    """How far a mixture of simple learners, and of small nets, is trusted.
+
+    Attributes
+    ----------
+    weights : dict of str to float
+        Weights of "net", "linear", "forest" and "extra trees"; of sum one.
+    temperatures : dict of str to float
+        By which their log probabilities are divided.
+    """
+
+    weights: dict[str, float]
+    temperatures: dict[str, float]
+
+    def mix(self, predicted: Mapping[str, Array]) -> Array:
+        """Return the mixture of those predictions that are there, (n, n_classes)."""
+        total, mixed = 0.0, np.zeros(())
+        for name, probability in predicted.items():
+            sharp = probability ** (1 / self.temperatures[name])
+            sharp = sharp / sharp.sum(axis=1, keepdims=True)
+            mixed = mixed + self.weights[name] * sharp
+            total += self.weights[name]
+        return mixed / total
