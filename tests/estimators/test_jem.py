@@ -255,7 +255,8 @@ def test_unlabelled_rows_teach_the_density():
 
 
 @pytest.mark.parametrize(
-    ("n_labels", "least", "gain"), [(2, 0.8, -0.02), (8, 0.94, 0.02)]
+    ("n_labels", "least", "gain"),
+    [pytest.param(2, 0.8, -0.02, marks=pytest.mark.slow), (8, 0.94, 0.02)],
 )
 def test_unlabelled_rows_help_on_two_moons(n_labels, least, gain):
     """The median of three draws of the labels; two a class only must not hurt."""
