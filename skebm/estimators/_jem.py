@@ -173,6 +173,7 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         "_reader": TableReader,
         "_semi_supervision": SemiSupervision,
     }
+    _earlier_options: ClassVar[dict] = {"categorical_features": None}
     _parameter_constraints: ClassVar[dict] = {
         **BaseEBM._parameter_constraints,
         "classification_weight": [Interval(Real, 0, None, closed="neither")],
