@@ -89,7 +89,7 @@ def check_finite(
 
 def columns_text(names: Any, mask: NDArray[np.bool_]) -> str:
     """Return columns as text: "column 'a'" or "columns 0, 1 and 2"; at most 5."""
-    shown = [column_name(names, j) for j in np.flatnonzero(mask)]
+    shown = [column_name(names, j) for j in np.flatnonzero(mask).tolist()]
     return f"column{'s' if len(shown) > 1 else ''} {listed(shown)}"
 
 
