@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +24,8 @@ LEAF_ROWS = 3
 #: C of the linear model, a tenth of scikit-learn's default: labels are few.
 INVERSE_RIDGE = 0.1
 
-Expert = LogisticRegression | RandomForestClassifier | ExtraTreesClassifier
 
-
-def make_experts(seed: int) -> dict[str, Expert]:
+def make_experts(seed: int) -> dict[str, Any]:
     """Return the unfitted learners by name.
 
     The forest is the better one where many columns say little, as indicators of

@@ -41,6 +41,8 @@ class Pair:
         Whether v are category indices too, which have no order.
     seen : ndarray of bool of shape (n_categories,)
         Codes (k - expected) mod n_categories that a row has.
+    partners : ndarray of shape (n_categories,)
+        The most frequent v of each category; NaN where no row has it.
     """
 
     column: int
@@ -49,6 +51,7 @@ class Pair:
     categories: NDArray[np.int64]
     by_category: bool
     seen: NDArray[np.bool_]
+    partners: NDArray[np.float64]
 
     @classmethod
     def find(
@@ -68,10 +71,12 @@ class Pair:
         evidence = gammaln(agreeing.sum() + 1) - gammaln(agreeing + 1).sum()
         if evidence < LEAST_EVIDENCE:
             return None
-        found = values.astype(np.float64), categories
-        pair = cls(column, by, *found, by_size > 0, np.zeros(size, dtype=bool))
-        seen = np.bincount((k - pair.expected(X[both, by])) % size, minlength=size) > 0
-        return cls(column, by, *found, by_size > 0, seen)
+        found = values.astype(np.float64), categories, by_size > 0
+        v = X[both, by].astype(np.float64)
+        partners = _most_frequent(k, v, size)
+        pair = cls(column, by, *found, np.zeros(size, dtype=bool), partners)
+        seen = np.bincount((k - pair.expected(v)) % size, minlength=size) > 0
+        return cls(column, by, *found, seen, partners)
 
     @staticmethod
     def _is_likely(X: Array, column: int, size: int, by: int) -> bool:
@@ -99,20 +104,33 @@ class Pair:
         )
 
     def value_of(self, k: Array) -> NDArray[np.float64]:
-        """Return the value of each category; NaN where it has none."""
-        order = self.categories.argsort()
-        place = np.searchsorted(self.categories[order], k)
-        place = order[np.minimum(place, len(order) - 1)]
-        return np.where(self.categories[place] == k, self.values[place], np.nan)
+        """Return the most frequent value of each category; NaN where it has none."""
+        return self.partners[k.astype(np.int64)]
+
+    def filled(self, X: Array) -> NDArray[np.bool_]:
+        """Tell the rows where v is missing and its category says it."""
+        k, v = X[:, self.column], X[:, self.by]
+        known = np.isnan(v) & ~np.isnan(k)
+        known[known] = ~np.isnan(self.value_of(k[known]))
+        return known
+
+    def fill(self, X: Array) -> None:
+        """Write the value of its category in place of each missing v."""
+        known = self.filled(X)
+        X[known, self.by] = self.value_of(X[known, self.column])
+
+    def log_width(self, v: Array) -> NDArray[np.float64]:
+        """Return the log of the width of the stretch that is nearest to each value."""
+        gaps = np.diff(self.values)
+        widths = (np.r_[gaps[:1], gaps] + np.r_[gaps, gaps[-1:]]) / 2
+        return np.log(widths)[self._places(v)]
 
     def recode(self, X: Array) -> None:
-        """Write (k - expected) mod n in place of k; fill one column by the other.
+        """Write (k - expected) mod n in place of k, 0 where k is missing.
 
-        NaN where neither says the other.
+        NaN where v is missing.
         """
-        k, v = X[:, self.column], X[:, self.by]
-        known_by_k = np.isnan(v) & ~np.isnan(k)
-        X[known_by_k, self.by] = self.value_of(k[known_by_k])
+        k = X[:, self.column]
         expected = self.expected(X[:, self.by])
         offset = np.where(np.isnan(k), 0, k - expected) % len(self.seen)
         X[:, self.column] = np.where(expected < 0, np.nan, offset)
@@ -147,6 +165,14 @@ def _mutual(
     return values[mutual], of_value[mutual], agreeing
 
 
+def _most_frequent(k: NDArray[np.int64], v: Array, size: int) -> NDArray[np.float64]:
+    """Return the most frequent v of each category; NaN where no row has it."""
+    values, place = np.unique(v, return_inverse=True)
+    counts = np.bincount(k * len(values) + place, minlength=size * len(values))
+    counts = counts.reshape(size, len(values))
+    return np.where(counts.any(axis=1), values[counts.argmax(axis=1)], np.nan)
+
+
 class Determined:
     """The pairs of columns that determine each other, and a table without the second.
 
@@ -163,7 +189,9 @@ class Determined:
         self.pairs = list(pairs)
 
     @classmethod
-    def find(cls, X: Array, categories: Mapping[int, int]) -> Self:
+    def find(
+        cls, X: Array, categories: Mapping[int, int], by_numbers: bool = True
+    ) -> Self:
         """Find a pair for each column of categories, by numbers or earlier categories.
 
         Parameters
@@ -172,9 +200,11 @@ class Determined:
             Numbers and category indices; NaN where missing.
         categories : mapping of int to int
             Columns of category indices, and their numbers of categories.
+        by_numbers : bool, default=True
+            Whether numbers may determine a column.
         """
         pairs: list[Pair] = []
-        numbers = [j for j in range(X.shape[1]) if j not in categories]
+        numbers = [j for j in range(X.shape[1]) if j not in categories and by_numbers]
         for column, size in categories.items():
             recoded = {pair.column for pair in pairs}
             earlier = [j for j in categories if j < column and j not in recoded]
@@ -195,8 +225,23 @@ class Determined:
             return X
         X = X.copy()
         for pair in self.pairs:
+            pair.fill(X)
+        for pair in self.pairs:
             pair.recode(X)
         return X
+
+    def log_widths(self, X: Array) -> NDArray[np.float64]:
+        """Return what makes densities of filled numbers probabilities, (n,), in nats.
+
+        A row whose number is missing and whose category is known has the probability
+        of the stretch around the category's value, not the density there.
+        """
+        total = np.zeros(len(X))
+        for pair in self.pairs:
+            if not pair.by_category:
+                rows = pair.filled(X)
+                total[rows] += pair.log_width(pair.value_of(X[rows, pair.column]))
+        return total
 
     def undo(self, X: Array) -> Array:
         """Write the categories back into a recoded table, in place."""

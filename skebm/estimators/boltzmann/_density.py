@@ -160,7 +160,7 @@ class BaseRBM(
             Draws; each call goes on with the random numbers.
         """
         drawn = self._gibbs(v)
-        return self._codec.write(drawn)
+        return self._codec.write(drawn, like=v, holds=False)
 
     def _gibbs(self, v):
         """Return rows of visible units after a Gibbs step."""

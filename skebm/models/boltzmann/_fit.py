@@ -50,6 +50,9 @@ from skebm.utils import (
 
 Array = NDArray[Any]
 
+#: Gibbs steps by which rows with missing entries are completed.
+N_COMPLETION_STEPS = 50
+
 
 @dataclass(frozen=True)
 class RBMOptions:
@@ -207,8 +210,13 @@ class DensityTask:
         return replace(fitted, units=units)
 
     def calibration_rows(self, fitted: FittedRBM, rng: np.random.RandomState) -> Array:
-        """Return some complete rows."""
-        return some_rows(self.v, rng)
+        """Return some rows, completed by draws where entries are missing."""
+        rows = some_rows(self.v, rng)
+        gaps = np.isnan(rows).any(axis=1)
+        if gaps.any():
+            seed, given = draw_seed(rng), rows[gaps]
+            rows[gaps], _ = fitted.sample(1, N_COMPLETION_STEPS, seed, given=given)
+        return rows
 
     def for_rows(self) -> Callable[[Array], DensityTask]:
         """Return what makes the same task of other rows."""
