@@ -267,8 +267,25 @@ class GradientNorm(OODScore):
 
     def forward(self, scored: ScoredModel, x: Tensor) -> Tensor:
         """Return minus the norm of the gradient."""
-        with torch.inference_mode(False), torch.enable_grad():
-            z = x.clone().requires_grad_()
-            log_prob = scored.model.log_prob_unnormalized(z)
-            (slope,) = torch.autograd.grad(log_prob.sum(), z)
-        return -slope.double().norm(dim=1)
+        return -_gradient(scored.model.log_prob_unnormalized, x).norm(dim=1)
+
+    def left_out(self, scored: ScoredModel, train: Tensor, held_out: Tensor) -> Tensor:
+        """Return the scores of training rows, the reference without them."""
+        reference = scored.model.reference
+        if not scored.trains_reference or scored.model.is_normalized:
+            return super().left_out(scored, train, held_out)
+        fitted = [scored.model.log_prob_unnormalized, reference.log_prob]
+        whole, of_reference = (
+            in_chunks(partial(_gradient, function), train) for function in fitted
+        )
+        slope = whole - of_reference + _gradient(reference.left_out_log_prob, train)
+        values = -slope.norm(dim=1)
+        return values - optimism(values, in_chunks(partial(self, scored), held_out))
+
+
+def _gradient(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Return the gradients of a function at the rows of x, float64."""
+    with torch.inference_mode(False), torch.enable_grad():
+        z = x.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(function(z).sum(), z)
+    return slope.double()
