@@ -165,7 +165,7 @@ def _mutual(
 
 
 def _evidence(agreeing: NDArray[np.int64]) -> float:
-    r"""Return minus the log probability that two columns group the rows alike by chance.
+    r"""Return minus the log probability that two columns group rows alike by chance.
 
     That is the log of the number of partitions into groups of these sizes,
     :math:`n! / (\prod_i n_i! \prod_s m_s!)` with m groups of size s: 0 where each row

@@ -329,7 +329,7 @@ def _check_range(estimator, X):
         where[X.indices[too_large] if sparse.issparse(X) else too_large.any(axis=0)] = 1
         raise ValueError(
             f"X holds values beyond {LARGEST:g} in {columns_text(names, where)}; "
-            "scale X, for example by MinMaxScaler."
+            "scale X, for example by MinMaxScaler(clip=True)."
         )
     worst_first = np.argsort(-columns, kind="stable")
     n_columns = int((columns > 0).sum())
@@ -338,7 +338,7 @@ def _check_range(estimator, X):
         f"X holds {columns.sum()} values outside of [0, 1], in {n_columns} "
         f"columns: {listed(worst)}. "
         f"{type(estimator).__name__} is made for binary values or probabilities; scale "
-        "X, for example by MinMaxScaler."
+        "X, for example by MinMaxScaler(clip=True)."
     )
     if estimator.check_range == "raise":
         raise ValueError(message)
