@@ -30,7 +30,7 @@ from sklearn.semi_supervised import LabelSpreading
 
 from skebm import EBMDensityEstimator, JEMClassifier
 
-N_TRAIN, N_TEST, LABELS_A_CLASS = 800, 2000, 20
+N_TRAIN, N_TEST, LABELS_A_CLASS = 600, 2000, 20
 SIZES = (1, 2, 4, 8, 16, 32)
 #: Kinds of wild values, and the share of rows that get them.
 KINDS = {
@@ -106,12 +106,13 @@ def log_scale(pipeline):
     return np.log(pipeline[0].scale_).sum()
 
 
-def measure(X, y, test, truth, seed):
+def measure(X, y, test, truth, seed, max_iter):
     """Return the figures of all methods fitted to some rows."""
-    jem = JEMClassifier(random_state=seed).fit(X, y)
+    options = {"max_iter": max_iter, "random_state": seed}
+    jem = JEMClassifier(**options).fit(X, y)
     spreading = LabelSpreading("knn", n_neighbors=7)
     spreading = make_pipeline(StandardScaler(), spreading).fit(X, y)
-    density = EBMDensityEstimator(random_state=seed).fit(X)
+    density = EBMDensityEstimator(**options).fit(X)
     mixture = best_mixture(X, seed)
     lof = make_pipeline(StandardScaler(), LocalOutlierFactor(novelty=True)).fit(X)
     moved = test.copy()
@@ -134,8 +135,9 @@ def main():
     options.add_argument("--data", help="folder of tables, see references.py")
     options.add_argument("--tables", nargs="+", default=["made"])
     options.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS)
+    options.add_argument("--max-iter", type=int, help="epochs of skebm's estimators")
     arguments = options.parse_args()
-    rows = []
+    max_iter, rows = arguments.max_iter or "auto", []
     for table in arguments.tables:
         for seed in range(arguments.seeds):
             train, test, y, truth = load(arguments.data, table, seed)
@@ -143,7 +145,8 @@ def main():
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
                     X = spoiled(train, kind, seed)
-                    figures = measure(X, few_labels(y, seed), test, truth, seed)
+                    labels = few_labels(y, seed)
+                    figures = measure(X, labels, test, truth, seed, max_iter)
                 if kind == "clean":
                     clean = figures
                 lost = {f"d_{k}": figures[k] - clean[k] for k in figures}
@@ -151,7 +154,8 @@ def main():
                 rows.append(row | figures | lost)
                 print(rows[-1], flush=True)
     rows += earlier_rows("wild_values", rows, KEY)
-    report("wild_values", rows, n_train=N_TRAIN, labels_a_class=LABELS_A_CLASS)
+    settings = {"n_train": N_TRAIN, "max_iter": max_iter}
+    report("wild_values", rows, **settings, labels_a_class=LABELS_A_CLASS)
 
 
 if __name__ == "__main__":

@@ -196,7 +196,7 @@ class BaseEBM(StoredEstimator):
                 f"can't be trusted: standard errors are up to {max(errors):.2g} nats.",
                 NormalizerWarning,
             )
-        return scores.log_prob
+        return scores.log_prob + self._fitted.encoder.log_widths(table)
 
     def ood_scores(self, X):
         r"""Score of each row by ``ood_score``; higher is more normal.

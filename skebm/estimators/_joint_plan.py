@@ -124,6 +124,7 @@ def _fit_encoder(read, **options):
         read.weight,
         categories=read.reader.categories,
         range_share=RANGE_SHARE,
+        numbers_determine=False,
         names=read.names,
         **options,
     )

@@ -105,6 +105,7 @@ class TableEncoder:
         sentinels: str = "warn",
         linear: bool = False,
         takes_atoms: bool = True,
+        numbers_determine: bool = True,
         names: Any = None,
     ) -> Self:
         """Learn the kinds of the columns of X, their locations and scales.
@@ -129,6 +130,9 @@ class TableEncoder:
             Whether columns of numbers are only shifted and scaled, wild values and all.
         takes_atoms : bool, default=True
             Whether that warning names "atom" as a remedy.
+        numbers_determine : bool, default=True
+            Whether a category may be coded by its difference to the one that a number
+            says. Not where classes are learnt: the number has no order of its own.
         names : array-like or None
             Names of the columns, for messages.
 
@@ -157,7 +161,7 @@ class TableEncoder:
             wild = wild_columns(X, weight, numbers)
         wild = {} if linear else wild
         values = ValueSets.learn(X, dict(categories), find_atoms=not find_atoms)
-        determined = Determined.find(X, dict(categories))
+        determined = Determined.find(X, dict(categories), numbers_determine)
         if determined.pairs:
             moments = Moments.of(X := determined.recode(X), weight, names)
         moments = moments.without_wild(wild)
@@ -177,6 +181,10 @@ class TableEncoder:
         for kind in kinds:
             kind.standardize(X, moments.of_columns(kind.columns))
         return cls(kinds, codes, values, determined)
+
+    def log_widths(self, X: Array) -> NDArray[np.float64]:
+        """Return what turns densities at filled numbers into probabilities, (n,)."""
+        return self.determined.log_widths(self.without_codes(X))
 
     def log_jacobian(self, z: Tensor) -> Tensor:
         """Return the log of the Jacobian determinant of z in x at rows z, (n,).

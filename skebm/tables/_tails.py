@@ -17,6 +17,8 @@ from skebm.tables._kinds import Array, Columns, observed
 #: Interquartile ranges from the quartiles to the fences, beyond which the line bends,
 #: and to where a value is wild.
 FENCE, WILD = 3.0, 20.0
+#: Width of the logarithmic tails in standard deviations of the core.
+WIDTH = 0.25
 #: With fewer rows than this the quartiles say nothing.
 MIN_ROWS = 10
 #: With no more distinct values than this, a frequent one is part of the core.
@@ -89,10 +91,8 @@ class Tails:
         if not any(int(j) in wild for j in columns):
             return None
         tame = -np.inf, np.inf, 1.0, np.inf
-        rows = [
-            (w.low, w.high, w.spread, w.span) if (w := wild.get(int(j))) else tame
-            for j in columns
-        ]
+        found = [wild.get(int(j)) for j in columns]
+        rows = [(w.low, w.high, WIDTH * w.spread, w.span) if w else tame for w in found]
         return cls(*np.array(rows).T.copy())
 
     def compress(self, x: Array) -> Array:

@@ -95,7 +95,7 @@ class ValueSets:
 
     def nearest(self, X: Array) -> Array:
         """Return the nearest values that the columns can take; NaN stays NaN."""
-        found = np.where(self.whole, np.rint(X), X)
+        found = np.where(self.whole, np.rint(X) + 0.0, X)  # no -0
         found = np.where(self.lower > found, self.least, found)
         found = np.where(self.upper < found, self.greatest, found)
         for j, atoms in self.atoms.items():

@@ -18,8 +18,9 @@ from skebm.training._schedule import EpochSpan, RateSchedule
 AVERAGE_EVERY = 10
 #: Largest change of a scale's logarithm in a step.
 MAX_STRETCH = 0.1
-#: Largest root mean square of the gradient of Gaussian units' weights.
-MAX_SLOPE = 0.2
+#: Largest root mean square of the gradient of Gaussian units' weights; less for more
+#: hidden units than this, as all of them move the density together.
+MAX_SLOPE, FEW_UNITS = 0.2, 16
 #: No log odds of an RBM that converges come near.
 MAX_PARAMETER = 1e5
 
@@ -54,7 +55,15 @@ class Gradient(Protocol):
 
 
 class Chains(Protocol):
-    """Chains over the missing entries of the rows, which training moves."""
+    """Chains over the missing entries of the rows, which training moves.
+
+    Attributes
+    ----------
+    x : Tensor of shape (n, n_features)
+        The rows as they are completed; NaN before a row's first visit.
+    """
+
+    x: Tensor
 
     def snapshot(self) -> Any:
         """Return a copy of the states of the chains."""
@@ -267,7 +276,8 @@ class GaussianRBMAscent(RBMAscent):
         gradient = self.gradient
         left, right = gradient(self.rbm, v)
         slope = (left.mT @ right).square().mean().sqrt()
-        shrink = (MAX_SLOPE / slope).clamp(max=1.0)
+        largest = MAX_SLOPE * min(1.0, FEW_UNITS / len(self.rbm.weight)) ** 0.5
+        shrink = (largest / slope).clamp(max=1.0)
         for part in (left, gradient.hidden_bias, gradient.visible_bias):
             part.mul_(shrink)
         return left, right

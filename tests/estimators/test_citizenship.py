@@ -237,7 +237,7 @@ def test_tags():
     for tags in (density, classifier):
         assert not tags.non_deterministic
         assert not tags.input_tags.sparse
-    assert density.input_tags.allow_nan and not classifier.input_tags.allow_nan
+    assert density.input_tags.allow_nan and classifier.input_tags.allow_nan
 
 
 # ------------------------------------------------------------------ callbacks

@@ -234,3 +234,14 @@ def test_any_objective_takes_categories(objective):
     X, y = trains(100)
     model = make(objective=objective, max_iter=1).fit(X, y)
     assert np.isfinite(model.score_samples(X[:4])).all()
+
+
+def test_a_number_that_codes_a_category_takes_nothing_from_it():
+    rng = np.random.default_rng(0)
+    word = rng.integers(0, 12, 400)
+    y = word % 2
+    words = np.array([f"w{i:02d}" for i in range(12)])[word]
+    X = pd.DataFrame({"word": words, "code": rng.permutation(12)[word].astype(float)})
+    few = np.where(np.arange(400) < 150, y, -1)
+    model = make().fit(X, few)
+    assert np.mean(model.predict(X)[150:] == y[150:]) > 0.97

@@ -94,3 +94,33 @@ def test_a_number_far_away_keeps_the_category_of_its_side():
     assert filled["x"].tolist() == far["x"].tolist()
     drawn = model.sample(100, random_state=0, given=far.head(1))
     assert (drawn["side"] == "right").mean() > 0.8
+
+
+def test_a_category_alone_has_a_probability_whatever_the_unit_of_its_number():
+    X = people(300)
+    known = people(60, seed=2)
+    known["years"] = np.nan
+    scores = []
+    for unit in (1.0, 1e3, 1e-3):
+        table = X.assign(years=unit * X["years"])
+        model = EBMDensityEstimator(**QUICK).fit(table)
+        scores.append(model.score_samples(known))
+    np.testing.assert_allclose(scores[1], scores[0], atol=1e-3)
+    np.testing.assert_allclose(scores[2], scores[0], atol=1e-3)
+
+
+def test_a_rare_category_is_rare_where_its_number_is_missing():
+    X = people(300)
+    degrees = [*DEGREES, "rare"]
+    X["degree"] = pd.Categorical(X["degree"], categories=degrees)
+    X.loc[:1, "degree"] = "rare"
+    model = EBMDensityEstimator(**QUICK).fit(X)
+    rows = pd.DataFrame(
+        {
+            "degree": pd.Categorical(degrees, categories=degrees),
+            "wage": X["wage"].mean(),
+            "years": np.nan,
+        }
+    )
+    scores = model.score_samples(rows)
+    assert scores[-1] < scores[:-1].min()

@@ -50,6 +50,11 @@ def test_pairs_that_determine_each_other(columns, categories, expected):
     assert pairs(punched(X, 0.05), categories) == expected
 
 
+def test_pairs_of_a_large_table():
+    X = np.tile(table(NUMBERS, CATEGORIES, RNG.permutation(CATEGORIES)), (20, 1))
+    assert pairs(X, {1: 4, 2: 4}) == [(1, 0)]
+
+
 def test_a_few_rows_may_differ():
     X = table(NUMBERS, CATEGORIES)
     X[:2, 1] = (X[:2, 1] + 1) % 4
@@ -92,3 +97,27 @@ def test_the_encoder_leaves_no_trace_of_it():
     np.testing.assert_array_equal(again.encode(X), z)
     filled = encoder.fills(np.array([22.0, 3.0]), np.array([True, True, False]))
     assert filled.tolist() == [30.0, 3.0]
+
+
+def test_a_category_without_a_partner_keeps_its_code_where_the_value_is_missing():
+    rare = CATEGORIES.copy()
+    rare[:2] = 4.0  # shares the values of others
+    X = table(NUMBERS, rare)
+    found = Determined.find(X, {1: 5})
+    row = found.recode(np.array([[np.nan, 4.0], [np.nan, CATEGORIES[5]]]))
+    assert row[0, 0] in NUMBERS[:2] and row[0, 1] != 0
+    assert row[1].tolist() == [NUMBERS[5], 0]
+
+
+def test_numbers_are_filled_before_any_category_is_recoded():
+    X = table(CODES, CATEGORIES, NUMBERS)
+    found = Determined.find(X, {0: 4, 1: 4})
+    assert len(found.pairs) == 2
+    rows = np.array([[np.nan, CATEGORIES[0], np.nan]])
+    assert found.undo(found.recode(rows))[0].tolist() == X[0].tolist()
+
+
+def test_numbers_may_be_kept_from_determining_categories():
+    X = table(NUMBERS, CATEGORIES)
+    encoder = TableEncoder.fit(X, categories=[(1, 4)], numbers_determine=False)
+    assert not encoder.determined.pairs

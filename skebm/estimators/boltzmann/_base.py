@@ -146,7 +146,18 @@ class RBMEstimator(StoredEstimator):
         learnt |= {"history_": training.history(), "n_iter_": loop.n_epochs}
         # The random state is that of `gibbs` and of an earlier `partial_fit`.
         self._publish(training.fitted(), read, forget=("random_state_",), **learnt)
+        self._warn_of_verdict(training.verdict)
         return loop
+
+    def _warn_of_verdict(self, verdict):
+        """Warn where the likelihood fell, and an earlier epoch is kept."""
+        if verdict is not None:
+            warn_user(
+                f"{verdict} Lower learning_rate={self.learning_rate} or n_iter, take "
+                "more n_gibbs_steps, or train on more rows; early_stopping=False keeps "
+                "the last epoch.",
+                TrainingWarning,
+            )
 
     def _warn_if_interrupted(self, loop):
         """Warn where a KeyboardInterrupt ended training."""

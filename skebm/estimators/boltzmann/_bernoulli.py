@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils.validation import check_is_fitted
 
-from skebm.estimators.boltzmann._density import BaseRBM
+from skebm.estimators.boltzmann._density import WATCH_CONSTRAINTS, BaseRBM
 from skebm.estimators.boltzmann._visible import BinaryCodec
 from skebm.models.boltzmann._fitted import FittedRBM
 from skebm.utils._sklearn import StrOptions
@@ -58,6 +58,14 @@ class BernoulliRBM(BaseRBM):
     weight_averaging : float, default=0.99
         Decay, once in ten steps, of the average of the parameters that is used in the
         end; 0 uses the last ones.
+    early_stopping : {"auto", True, False}, default="auto"
+        Whether the likelihood is watched along `fit`, and an earlier epoch kept where
+        it fell since, or independent columns where no epoch is better, with a warning:
+        of training rows, or with True of held-out ones. "auto" holds rows out where
+        there are fewer than four a column and 100 or more in all; rows with missing
+        entries are watched as training completes them.
+    validation_fraction : float, default=0.1
+        Share of the rows that is held out.
     normalizer : {"auto", "exact", "ais", None} or instance, default="auto"
         How log Z is estimated: "auto" sums over a layer of at most 20 units exactly,
         else takes `skebm.evaluation.RBMAnnealing`. None leaves scores unnormalised and
@@ -124,6 +132,7 @@ class BernoulliRBM(BaseRBM):
 
     _parameter_constraints = {  # noqa: RUF012
         **BaseRBM._parameter_constraints,
+        **WATCH_CONSTRAINTS,
         "check_range": [StrOptions({"warn", "raise"})],
     }
 
@@ -147,6 +156,8 @@ class BernoulliRBM(BaseRBM):
         centered=True,
         learning_rate_schedule="linear",
         weight_averaging=0.99,
+        early_stopping="auto",
+        validation_fraction=0.1,
         normalizer="auto",
         check_range="warn",
         contamination=0.05,
@@ -166,6 +177,8 @@ class BernoulliRBM(BaseRBM):
         self.centered = centered
         self.learning_rate_schedule = learning_rate_schedule
         self.weight_averaging = weight_averaging
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
         self.normalizer = normalizer
         self.check_range = check_range
         self.contamination = contamination

@@ -22,6 +22,12 @@ from skebm.models.boltzmann._fit import DensityTask
 from skebm.utils import draw_seed
 from skebm.utils._sklearn import Interval, StrOptions, with_callbacks
 
+#: Of the estimators whose likelihood is watched in training.
+WATCH_CONSTRAINTS = {
+    "early_stopping": ["boolean", StrOptions({"auto"})],
+    "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+}
+
 
 class BaseRBM(
     ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMethods, RBMEstimator
@@ -152,7 +158,7 @@ class BaseRBM(
             Draws; each call goes on with the random numbers.
         """
         drawn = self._gibbs(v)
-        return self._codec.write(drawn)
+        return self._codec.write(drawn, like=v, holds=False)
 
     def _gibbs(self, v):
         """Return rows of visible units after a Gibbs step."""

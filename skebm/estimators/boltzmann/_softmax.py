@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from skebm.estimators.boltzmann._density import BaseRBM
+from skebm.estimators.boltzmann._density import WATCH_CONSTRAINTS, BaseRBM
 from skebm.estimators.boltzmann._visible import CategoricalCodec
 from skebm.models.boltzmann._fitted import FittedRBM
 from skebm.utils._sklearn import StrOptions
@@ -58,6 +58,14 @@ class SoftmaxRBM(BaseRBM):
     weight_averaging : float, default=0.99
         Decay, once in ten steps, of the average of the parameters that is used in the
         end; 0 uses the last ones.
+    early_stopping : {"auto", True, False}, default="auto"
+        Whether the likelihood is watched along `fit`, and an earlier epoch kept where
+        it fell since, or independent columns where no epoch is better, with a warning:
+        of training rows, or with True of held-out ones. "auto" holds rows out where
+        there are fewer than four a column and 100 or more in all; rows with missing
+        entries are watched as training completes them.
+    validation_fraction : float, default=0.1
+        Share of the rows that is held out.
     normalizer : {"auto", "exact", "ais", None} or instance, default="auto"
         How log Z is estimated: "auto" sums over a layer of at most 2^20 states exactly,
         else takes `skebm.evaluation.RBMAnnealing`. None leaves scores unnormalised.
@@ -122,6 +130,7 @@ class SoftmaxRBM(BaseRBM):
 
     _parameter_constraints = {  # noqa: RUF012
         **BaseRBM._parameter_constraints,
+        **WATCH_CONSTRAINTS,
         "categories": [StrOptions({"auto"}), list],
         "handle_unknown": [StrOptions({"error", "missing"})],
     }
@@ -148,6 +157,8 @@ class SoftmaxRBM(BaseRBM):
         centered=True,
         learning_rate_schedule="linear",
         weight_averaging=0.99,
+        early_stopping="auto",
+        validation_fraction=0.1,
         normalizer="auto",
         contamination=0.05,
         device="auto",
@@ -168,6 +179,8 @@ class SoftmaxRBM(BaseRBM):
         self.centered = centered
         self.learning_rate_schedule = learning_rate_schedule
         self.weight_averaging = weight_averaging
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
         self.normalizer = normalizer
         self.contamination = contamination
         self.device = device

@@ -5,8 +5,9 @@ A codec is learnt from the table of `fit`. It has
 - ``learn(estimator, X)``: returns a codec and rows v; sets the columns' number and
   names on the estimator, which is a throw-away copy;
 - ``read(estimator, X)``: returns rows v of a table with the columns of `fit`;
-- ``write(v, like)``: returns rows like those of X, or of another table where one is
-  given, which has the rows' observed entries;
+- ``write(v, like, holds)``: returns rows like those of X, or of another table where one
+  is given; it has the rows' observed entries, unless ``holds`` is False: then they are
+  points of a chain, which take any value;
 - ``written_like()``: returns the format of the table of `fit`;
 - ``to_arrays()`` and ``from_arrays(arrays)``: store it;
 - ``kind(estimator)``: returns the kind of visible units;
@@ -66,7 +67,7 @@ class BinaryCodec:
         """Return rows of a table: a float array or a CSR matrix."""
         return _read_binary(estimator, X, reset=False, allow_nan=allow_nan)
 
-    def write(self, v, like=None):
+    def write(self, v, like=None, *, holds=True):
         """Return the rows."""
         return (self.format if like is None else see(like).format).write_numbers(v)
 
@@ -128,12 +129,15 @@ class RealCodec:
             refuse_missing(estimator, v)
         return v
 
-    def write(self, v, like=None):
+    def write(self, v, like=None, *, holds=True):
         """Return rows in the units of X, in values that the columns can take."""
         x = self.encoder.draws(v).astype(v.dtype, copy=False)
         if like is None:
             return self.format.write_numbers(x)
         like = see(like)
+        if not holds:
+            x = self.encoder.decode(v).astype(v.dtype, copy=False)
+            return like.format.write_numbers(x)
         known = self.encoder.without_codes(numbers_of(like))
         known = np.repeat(known, len(x) // max(len(known), 1), axis=0)
         return like.format.write_numbers(np.where(np.isnan(known), x, known))
@@ -202,7 +206,7 @@ class CategoricalCodec:
             raise ValueError("Input X contains unknown categories, which count as NaN.")
         return _one_hot(indices, np.array(self.table.sizes()))
 
-    def write(self, v, like=None):
+    def write(self, v, like=None, *, holds=True):
         """Return the most probable categories of one-hot rows, or of probabilities."""
         units = SoftmaxUnits(self.table.sizes())
         scores = units.by_unit(torch.from_numpy(dense(v)), -1.0)

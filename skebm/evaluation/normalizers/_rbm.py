@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from itertools import pairwise
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
 import torch
 from sklearn.base import BaseEstimator
@@ -218,29 +220,87 @@ class _Path:
 
     def log_weights(self, betas: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Return sums of log weights, shape (n,), and each step's variance."""
-        rbm = self.rbm
         total = torch.zeros(len(v), dtype=torch.float64, device=v.device)
         variances = []
+        for step in self.steps(betas, v):
+            total += step
+            variances.append(step.double().var())
+        return total, torch.stack(variances)
+
+    def steps(self, betas: Tensor, v: Tensor) -> Iterator[Tensor]:
+        """Yield the log weights, shape (n,), of each step from a beta to the next.
+
+        `ends` is where the chains are after the last.
+        """
+        rbm = self.rbm
         ladder = betas.tolist()
         for before, beta in pairwise(ladder):
             s = rbm.visible.statistic(v)
             pull = torch.addmm(rbm.hidden_bias, s, rbm.weight.mT)
             rise = functional.softplus(beta * pull)
             rise -= functional.softplus(before * pull)
-            step = rise.sum(1) + (beta - before) * (s @ self.tilt)
-            total += step
-            variances.append(step.double().var())
+            yield rise.sum(1) + (beta - before) * (s @ self.tilt)
             probability = pull.mul_(beta).sigmoid_()
             noise = torch.empty_like(pull).uniform_(generator=self.generator)
             h = torch.lt(noise, probability, out=probability)
             bias = torch.lerp(self.base_bias, rbm.visible_bias, beta)
             field = torch.addmm(bias, h, rbm.weight, alpha=beta)
             v = rbm.visible.draw_(field, torch.empty_like(field), self.generator)
-        return total, torch.stack(variances)
+        self.ends = v
 
     def spread(self, betas: Tensor, n: int) -> Tensor:
         """Return the standard deviation of each step of n chains."""
         return self.log_weights(betas, self.base_draws(n))[1].sqrt()
+
+
+@dataclass(frozen=True, eq=False)
+class BriefAnnealing:
+    """One annealing of a few chains, for an RBM in training, where rough is enough.
+
+    Attributes
+    ----------
+    log_normalizers : Tensor of shape (n_betas,)
+        log Z of the tempered RBM at each beta.
+    errors : Tensor of shape (n_betas,)
+        Standard deviations of the chains' log weights: about how far log Z may be too
+        low.
+    v : Tensor of shape (n, d)
+        Where the chains end.
+    log_weights : Tensor of shape (n,)
+        Their log weights: v with these are draws of the RBM.
+    """
+
+    log_normalizers: Tensor
+    errors: Tensor
+    v: Tensor
+    log_weights: Tensor
+
+
+@torch.no_grad()
+def anneal_briefly(
+    rbm: RBM, base_bias: Tensor, betas: Tensor, n: int, generator: torch.Generator
+) -> BriefAnnealing:
+    """Anneal n chains from independent units to an RBM.
+
+    Parameters
+    ----------
+    rbm : RBM
+    base_bias : Tensor of shape (n_statistics,)
+        As in `RBMAnnealing.estimate`.
+    betas : Tensor
+        From 0 to 1.
+    n : int
+        Number of chains.
+    generator : torch.Generator
+        The only source of randomness.
+    """
+    path = _Path(rbm, base_bias, generator)
+    start = torch.zeros(n, dtype=torch.float64, device=base_bias.device)
+    steps = path.steps(betas, path.base_draws(n))
+    totals = torch.stack(list(accumulate(steps, initial=start)))
+    log_mean = totals.logsumexp(1) - math.log(n)
+    level = path.base_log_normalizer
+    return BriefAnnealing(log_mean + level, totals.std(1), path.ends, totals[-1])
 
 
 def _equidistant(betas: Tensor, spread: Tensor, n_temperatures: int) -> Tensor:

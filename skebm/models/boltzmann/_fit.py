@@ -23,6 +23,12 @@ from skebm.models.boltzmann._rows import (
     to_tensor,
     total_deviation,
 )
+from skebm.models.boltzmann._watch import (
+    LikelihoodWatch,
+    Verdict,
+    Watched,
+    choose_watched,
+)
 from skebm.networks import RBM
 from skebm.objectives import ContrastiveGradient
 from skebm.samplers import TemperedGibbs
@@ -44,6 +50,9 @@ from skebm.utils import (
 
 Array = NDArray[Any]
 
+#: Gibbs steps by which rows with missing entries are completed.
+N_COMPLETION_STEPS = 50
+
 
 @dataclass(frozen=True)
 class RBMOptions:
@@ -62,11 +71,13 @@ class RBMOptions:
     weight_averaging: float
     normalizer: Any
     device: Any
+    early_stopping: bool | str = False
+    validation_fraction: float = 0.1
 
     @classmethod
     def of(cls, estimator: Any) -> RBMOptions:
         """Return the options of an estimator."""
-        names = [field.name for field in fields(cls)]
+        names = [field.name for field in fields(cls) if hasattr(estimator, field.name)]
         return cls(**{name: getattr(estimator, name) for name in names})
 
     def decay(self, n_rows: int) -> float:
@@ -109,6 +120,9 @@ class Task(Protocol):
 
     def for_rows(self) -> Callable[[Array], Task] | None:
         """Return what makes the same task of other rows, or None."""
+
+    def watched(self, options: RBMOptions) -> tuple[Task, Watched | None]:
+        """Return the rows to train on, and those whose likelihood is watched."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,12 +210,29 @@ class DensityTask:
         return replace(fitted, units=units)
 
     def calibration_rows(self, fitted: FittedRBM, rng: np.random.RandomState) -> Array:
-        """Return some complete rows."""
-        return some_rows(self.v, rng)
+        """Return some rows, completed by draws where entries are missing."""
+        rows = some_rows(self.v, rng)
+        gaps = np.isnan(rows).any(axis=1)
+        if gaps.any():
+            seed, given = draw_seed(rng), rows[gaps]
+            rows[gaps], _ = fitted.sample(1, N_COMPLETION_STEPS, seed, given=given)
+        return rows
 
     def for_rows(self) -> Callable[[Array], DensityTask]:
         """Return what makes the same task of other rows."""
         return partial(DensityTask, kind=self.kind)
+
+    def watched(self, options: RBMOptions) -> tuple[DensityTask, Watched | None]:
+        """Return the rows to train on, and those whose likelihood is watched."""
+        kept, watched = choose_watched(
+            self.v, options.early_stopping, options.validation_fraction
+        )
+        if watched is None:
+            return self, None
+        rows = self.kind.watched(watched.rows)
+        if rows is None:
+            return self, None
+        return replace(self, v=kept), replace(watched, rows=rows)
 
 
 class RBMTraining:
@@ -224,6 +255,8 @@ class RBMTraining:
     ----------
     loop : Loop
         The loop of the last `train`, with the history.
+    verdict : Verdict or None
+        What was kept instead of the last epoch.
     """
 
     def __init__(
@@ -234,6 +267,9 @@ class RBMTraining:
         rng: np.random.RandomState,
         schedule: str | None = None,
     ) -> None:
+        watched = None
+        if fitted.n_rows == 0:
+            task, watched = task.watched(options)
         self.task, self._rng = task, rng
         self._refit_options = (options, schedule) if fitted.n_rows == 0 else None
         self._fitted = replace(
@@ -252,6 +288,11 @@ class RBMTraining:
         )
         self.run = AscentRun(ascent, plan, task.metric(), generator, completion)
         self.loop = Loop()
+        self.verdict: Verdict | None = None
+        self._watch: LikelihoodWatch | None = None
+        if watched is not None:
+            base_bias = self._fitted.base_bias
+            self._watch = LikelihoodWatch(self.run, watched, base_bias, task.n_rows)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -260,8 +301,17 @@ class RBMTraining:
 
     def train(self, n_epochs: int, on_epoch: Callable[..., bool] | None = None) -> Loop:
         """Train for some epochs; return the loop with its history."""
-        self.loop = Loop(on_epoch=on_epoch)
+        watch = self._watch
+
+        def after_epoch(epoch: int, entry: dict[str, Any]) -> bool:
+            if watch is not None:
+                watch.after_epoch(epoch)
+            return on_epoch is not None and on_epoch(epoch, entry)
+
+        self.loop = Loop(on_epoch=after_epoch)
         self.loop.fit(self.run, self.batches, n_epochs)
+        if watch is not None:
+            self.verdict = watch.end(self.loop.n_epochs)
         return self.loop
 
     def check(self) -> None:
@@ -294,11 +344,14 @@ class RBMTraining:
 
     def _published(self) -> FittedRBM:
         average, dtype = self.run.evaluated_model(), self._fitted.weight.dtype
+        state = self.run.state()
+        if self.verdict is not None and self.verdict.beta < 1:
+            base = torch.from_numpy(self._fitted.base_bias).to(average.weight.device)
+            average = average.tempered(self.verdict.beta, base)
+            state = without_momentum(state, average)
         arrays = to_numpy_tree(average.parameters())
         parameters = {name: value.astype(dtype) for name, value in arrays.items()}
-        fitted = replace(
-            self._fitted, **parameters, state=to_numpy_tree(self.run.state())
-        )
+        fitted = replace(self._fitted, **parameters, state=to_numpy_tree(state))
         return self.task.publish(fitted, average)
 
 
@@ -382,6 +435,12 @@ def begin(
         base_bias=bias.astype(np.float32),
         state=to_numpy_tree(state),
     )
+
+
+def without_momentum(state: dict[str, Any], rbm: RBM) -> dict[str, Any]:
+    """Return the state of a training that goes on from an RBM afresh."""
+    kept = {k: v for k, v in state.items() if k not in ("velocity", "average")}
+    return {**kept, "parameters": rbm.parameters()}
 
 
 def trained_rbm(fitted: FittedRBM, device: torch.device) -> tuple[RBM, dict[str, Any]]:

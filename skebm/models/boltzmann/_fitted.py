@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -211,13 +212,16 @@ class FittedRBM:
 
     def fit_outlier_scores(self, rows: CalibrationRows, seed: int) -> DensityScores:
         """Return the log densities of rows of the data, each as if left out."""
-        return DensityScores(self._log_prob(rows.train) + self._known_shifts())
+        return DensityScores(self._log_prob(rows.train) + self._known_shifts)
 
+    @cached_property
     def _known_shifts(self) -> Array | float:
         """Return how far the scores of the recent rows fall, were each left out."""
         if self.shifts is not None or self.refit is None:
             return 0.0 if self.shifts is None else self.shifts
         rows = np.concatenate(self.recent_rows)
+        if not len(rows):
+            return 0.0
         seed = self.calibration.seed
         return left_out_shifts(
             lambda v: -self.free_energy(v), rows, self.n_rows, self.refit, seed
@@ -346,7 +350,7 @@ class FittedRBM:
             stored["log_normalizer"] = estimate and asdict(estimate)
             stored["log_prob"] = self.calibration.detector(self).log_prob
         elif self.refit is not None or self.shifts is not None:
-            stored["shifts"] = self._known_shifts()
+            stored["shifts"] = self._known_shifts
         return stored
 
     @classmethod

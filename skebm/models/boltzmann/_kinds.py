@@ -82,6 +82,12 @@ class Kind(Protocol):
         ``shape`` is that of the weights, (n_hidden, n_statistics).
         """
 
+    def watched(self, rows: Array) -> Array | None:
+        """Return complete rows as draws whose likelihood tells how training goes.
+
+        None where it is not watched.
+        """
+
     def trained_units(self, units: Any, average: RBM) -> Any:
         """Return the visible units of a trained RBM."""
 
@@ -105,6 +111,13 @@ class BinaryKind:
         """Return where hidden units start: rarely on where the gradient is centred."""
         # A gradient that is not centred makes them rare by itself.
         return HiddenStart(spread=1.0, level=-1.0) if centered else HiddenStart()
+
+    def watched(self, rows: Array) -> Array | None:
+        """Return rows drawn from the grey values of rows; None beyond [0, 1]."""
+        if rows.min(initial=0) < 0 or rows.max(initial=1) > 1:
+            return None
+        noise = np.random.RandomState(0).uniform(size=rows.shape)
+        return (noise < rows).astype(np.float32)
 
     def trained_units(self, units: BernoulliUnits, average: RBM) -> BernoulliUnits:
         """Return the same units: they learn nothing."""
@@ -137,6 +150,10 @@ class CategoricalKind:
     ) -> HiddenStart:
         """Return where hidden units start."""
         return HiddenStart()
+
+    def watched(self, rows: Array) -> Array:
+        """Return the rows."""
+        return rows
 
     def trained_units(self, units: SoftmaxUnits, average: RBM) -> SoftmaxUnits:
         """Return the same units: they learn nothing."""
@@ -220,6 +237,9 @@ class RealKind:
     def _own_share(self, n_axes: int) -> float:
         """Return the share of the variance that untrained visible units have."""
         return 1 - HIDDEN_SHARE * min(self.n_hidden, n_axes) / n_axes
+
+    def watched(self, rows: Array) -> None:
+        """Return None: scales are learnt, and the likelihood is not watched."""
 
     def trained_units(self, units: GaussianUnits, average: RBM) -> GaussianUnits:
         """Return the units with the scales of a trained RBM, in float64."""

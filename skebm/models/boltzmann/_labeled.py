@@ -195,6 +195,10 @@ class LabeledTask:
     def for_rows(self) -> None:
         """Return None: no outliers are told by the labelled RBM."""
 
+    def watched(self, options: RBMOptions) -> tuple[LabeledTask, None]:
+        """Return these rows: classes are learnt first, and no likelihood is watched."""
+        return self, None
+
     def calibration_rows(self, fitted: FittedRBM, rng: np.random.RandomState) -> Array:
         """Return some rows (v, y), with the class predicted where unknown."""
         chosen = rng.permutation(self.v.shape[0])[:MAX_KEPT_ROWS]

@@ -26,13 +26,10 @@ def dense(rows: Any) -> Array:
 
 
 def some_rows(v: Any, rng: np.random.RandomState) -> Array:
-    """Return up to `MAX_KEPT_ROWS` complete rows, drawn at random, as float32."""
+    """Return up to `MAX_KEPT_ROWS` rows, drawn at random, as float32."""
     if v.shape[0] > MAX_KEPT_ROWS:
         v = v[rng.choice(v.shape[0], MAX_KEPT_ROWS, replace=False)]
-    v = dense(v)
-    if np.isnan(v.min()):
-        v = v[~np.isnan(v).any(axis=1)]
-    return v.astype(np.float32)
+    return dense(v).astype(np.float32)
 
 
 def chunks(v: Any) -> Iterator[Array]:

@@ -584,3 +584,11 @@ def test_a_callback_scores_by_a_log_z_of_its_own(patterns):
     losses = [entry["last"] for entry in logs[:3]]
     assert losses == model.history_["pseudo_likelihood"]
     np.testing.assert_array_equal(model.components_, make().fit(patterns).components_)
+
+
+def test_a_gap_in_every_row():
+    X = (np.random.default_rng(0).uniform(size=(60, 3)) < 0.5).astype(float)
+    holes = X.copy()
+    holes[np.arange(60), np.arange(60) % 3] = np.nan
+    model = BernoulliRBM(3, n_iter=3, random_state=0).fit(holes)
+    assert np.mean(model.predict(X) == -1) < 0.3

@@ -3,6 +3,7 @@
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import sparse
 from scipy.stats import multivariate_normal
@@ -198,3 +199,18 @@ def test_gibbs_follows_the_conditionals(fitted, iris):
 def test_gibbs_needs_a_fit():
     with pytest.raises(NotFittedError):
         GaussianRBM().gibbs([[0.0]])
+
+
+def test_a_gibbs_step_keeps_the_index_and_rounds_nothing():
+    X = pd.DataFrame({"a": [0, 1, 2, 3] * 5, "b": [1, 5, 2, 7] * 5}, index=range(7, 27))
+    drawn = GaussianRBM(2, n_iter=1, random_state=0).fit(X).gibbs(X.astype(float))
+    assert drawn.index.equals(X.index)
+    assert (drawn != drawn.round()).all(axis=None)
+
+
+def test_a_gap_in_every_row():
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    holes = X.copy()
+    holes[np.arange(60), np.arange(60) % 3] = np.nan
+    model = GaussianRBM(3, n_iter=3, random_state=0).fit(holes)
+    assert np.mean(model.predict(X) == -1) < 0.3

@@ -48,6 +48,13 @@ def curvature(model):
     return W.T @ W / 4
 
 
+def test_many_hidden_units_do_not_run_away_at_once():
+    X = np.random.RandomState(0).normal(size=(60, 3))
+    for n_iter in (0, 2):
+        model = GaussianRBM(300, n_iter=n_iter, random_state=0).fit(X[:40])
+        assert model.score(X) > -5.5  # the Gaussian has -4.3
+
+
 @pytest.mark.parametrize("method", ["tempering", "pcd"])
 def test_a_rate_far_too_high_is_told_or_does_no_harm(method):
     X = two_blobs(600, 0)

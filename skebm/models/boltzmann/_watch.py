@@ -1,0 +1,303 @@
+"""The likelihood of an RBM, watched while it is trained: which epoch to keep."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from torch import Tensor
+
+from skebm.evaluation import enumerated_log_normalizer
+from skebm.evaluation.normalizers._rbm import BriefAnnealing, anneal_briefly
+from skebm.models.boltzmann._rows import dense, to_tensor
+from skebm.networks import RBM
+from skebm.networks.boltzmann._rbm import n_binary_states
+from skebm.training import AscentRun
+from skebm.utils import make_generator
+
+Array = NDArray[Any]
+
+#: With fewer rows a column than this, though at least so many, a share is held out.
+ROWS_A_COLUMN, MIN_ROWS = 4, 100
+#: Most rows, and most entries, that are watched.
+MAX_WATCHED, MAX_ENTRIES = 500, 1_000_000
+
+#: Rows trained on between two looks. A look moves chains `N_CHAINS * N_BETAS` times,
+#: which takes about a tenth of the time.
+ROWS_BETWEEN = 8000
+N_CHAINS, N_BETAS = 16, 100
+BETAS = torch.linspace(0, 1, N_BETAS + 1, dtype=torch.float64)
+#: A layer of at most so many states is summed over.
+MAX_STATES = 2**10
+#: What likelihoods may lose, as a share, before the loss counts; that of rows that
+#: training completes, whose entries change.
+TOLERANCE, TOLERANCE_COMPLETED = 0.01, 0.25
+#: Temperatures at which an RBM is compared with independent units.
+N_TEMPERED = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Watched:
+    """Rows whose likelihood is watched.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (n, d)
+        Rows of visible units.
+    held_out : bool
+        Whether they are held out of training.
+    incomplete : ndarray of int or None
+        Where entries are missing, the indices of these rows among those of training,
+        which completes them.
+    """
+
+    rows: Array
+    held_out: bool
+    incomplete: NDArray[np.int64] | None = None
+
+
+def choose_watched(
+    v: Any, early_stopping: bool | str, fraction: float
+) -> tuple[Any, Watched | None]:
+    """Return the rows to train on and those to watch; None where none are watched.
+
+    Where there are few rows a column, the RBM can fit them too closely, and a share of
+    them is held out. Elsewhere rows of the training tell whether it fails. Rows with
+    missing entries are watched as training completes them.
+    """
+    if early_stopping is False:
+        return v, None
+    n_rows, n_columns = v.shape
+    order = np.random.RandomState(0).permutation(n_rows)
+    most = min(MAX_WATCHED, max(1, MAX_ENTRIES // n_columns))
+    if not sparse.issparse(v) and np.isnan(v.min()):
+        chosen = order[:most]
+        return v, Watched(v[chosen], held_out=False, incomplete=chosen)
+    few = MIN_ROWS <= n_rows < ROWS_A_COLUMN * n_columns
+    n_held_out = int(fraction * n_rows) if early_stopping is True or few else 0
+    if not 0 < n_held_out < n_rows:
+        return v, Watched(dense(v[order[:most]]), held_out=False)
+    held_out, kept = order[:n_held_out], np.sort(order[n_held_out:])
+    return v[kept], Watched(dense(v[held_out[:most]]), held_out=True)
+
+
+@dataclass(frozen=True)
+class Look:
+    """The likelihood after an epoch.
+
+    Attributes
+    ----------
+    epoch : int
+        The epoch; 0 stands for independent units with the means of the rows.
+    log_likelihood : float
+        Mean log-likelihood of the watched rows, in nats.
+    independent : float
+        That of independent units.
+    slack : float
+        How far log_likelihood may be too high.
+    """
+
+    epoch: int
+    log_likelihood: float
+    independent: float
+    slack: float = 0.0
+
+    @property
+    def gain(self) -> float:
+        """The gain over independent units, which completed rows compare by."""
+        return self.log_likelihood - self.independent
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is kept instead of the last epoch.
+
+    Attributes
+    ----------
+    kept, last : Look
+        The epoch that is kept, and the last one.
+    beta : float
+        1, or where no epoch is better than independent units, how far on the way from
+        them to the last epoch the likelihood is highest.
+    held_out : bool
+        Whether the rows were held out.
+    """
+
+    kept: Look
+    last: Look
+    beta: float
+    held_out: bool
+
+    def __str__(self) -> str:
+        rows = "held-out" if self.held_out else "training"
+        fall = (
+            f"The log-likelihood of {rows} rows is {self.last.log_likelihood:.4g} nats "
+            f"after epoch {self.last.epoch}"
+        )
+        level = f"{self.last.independent:.4g}"
+        if self.kept.epoch:
+            return (
+                f"{fall}, and was {self.kept.log_likelihood:.4g} after epoch "
+                f"{self.kept.epoch}, which is kept (independent columns: {level})."
+            )
+        return (
+            f"{fall}, and {level} by independent columns, which no epoch is better "
+            f"than. The parameters are moved towards theirs, to {self.beta:.2g} of the "
+            f"way from them."
+        )
+
+
+class LikelihoodWatch:
+    """Watches the likelihood of some rows along a run; keeps the best state.
+
+    log Z is summed exactly where a layer has few states, and estimated by a brief
+    annealing otherwise, which may make likelihoods look better than they are, all by
+    about as much. No random numbers of the run are used.
+
+    Parameters
+    ----------
+    run : AscentRun
+        The training.
+    watched : Watched
+        The rows.
+    base_bias : ndarray of shape (n_statistics,)
+        Natural parameters of independent units with the means of the rows.
+    n_rows : int
+        Rows of an epoch.
+    """
+
+    def __init__(
+        self, run: AscentRun, watched: Watched, base_bias: Array, n_rows: int
+    ) -> None:
+        device = run.generator.device
+        self.run, self.n_rows, self.watched = run, n_rows, watched
+        self.base_bias = to_tensor(base_bias, np.float32, device)
+        rbm = run.evaluated_model()
+        copies: Any = {k: v.clone() for k, v in rbm.parameters().items()}
+        self._start = replace(rbm, **copies)
+        self.looks = [Look(0, 0.0, 0.0)]
+        self._best, self._n_waiting = self.looks[0], 0
+        self._snapshot: Any = None
+
+    def after_epoch(self, epoch: int) -> None:
+        """Look where enough rows were trained on, and mend chains that lost their way.
+
+        Chains stay where data are, while the density gets modes elsewhere. Where the
+        likelihood falls, half of them start again at draws that annealing finds.
+        """
+        self._n_waiting += self.n_rows
+        if self._n_waiting < ROWS_BETWEEN:
+            return
+        self._look(epoch)
+        gradient, last = self.run.ascent.gradient, self.looks[-1]
+        if not self._is_worse(last) or gradient.chains.ndim != 2:
+            return
+        rbm, chains = self.run.ascent.rbm, gradient.chains[::2]
+        annealed = self._anneal(rbm, epoch)
+        generator = make_generator(epoch, chains.device)
+        if not annealed.log_weights.isfinite().all():
+            return
+        chosen = annealed.log_weights.softmax(0).multinomial(
+            len(chains), replacement=True, generator=generator
+        )
+        chains.copy_(rbm.sample_hidden(annealed.v[chosen], generator))
+
+    def end(self, epoch: int) -> Verdict | None:
+        """Go back to the best epoch where the last is worse; return what was kept."""
+        if not epoch:
+            return None
+        if self.looks[-1].epoch != epoch:
+            self._look(epoch)
+        last, best, beta = self.looks[-1], self._best, 1.0
+        if not self._is_worse(last):
+            return None
+        if self._snapshot is not None:
+            self.run.restore(self._snapshot)
+        else:
+            beta = self._best_beta()
+        return Verdict(best, last, beta, self.watched.held_out)
+
+    # -------------------------------------------------------------------- looks
+
+    def _rows(self) -> Tensor:
+        """Return the watched rows, as training has completed them."""
+        chosen, completion = self.watched.incomplete, self.run.completion
+        if chosen is None or completion is None:
+            return to_tensor(self.watched.rows, np.float32, self.base_bias.device)
+        return completion.x[torch.from_numpy(chosen)].to(self.base_bias.device)
+
+    def _look(self, epoch: int) -> None:
+        self._n_waiting = 0
+        look = self._measure(self.run.evaluated_model(), epoch)
+        self.looks.append(look)
+        if look.gain - look.slack > self._best.gain:
+            self._best, self._snapshot = look, self.run.snapshot()
+
+    def _measure(self, rbm: RBM, epoch: int) -> Look:
+        rows = self._rows()
+        log_z, slack = self._log_normalizers(rbm, BETAS[-1:])
+        value = _mean_unnormalized(rbm, rows) - float(log_z[-1])
+        value = value if np.isfinite(value) else -np.inf
+        return Look(epoch, value, self._independent(rbm, rows), float(slack[-1]))
+
+    def _is_worse(self, look: Look) -> bool:
+        """Return whether a look is worse than the best one by more than its error.
+
+        Training that was merely short may not have reached independent units, but is
+        better than where it started.
+        """
+        best, complete = self._best, self.watched.incomplete is None
+        share = TOLERANCE if complete else TOLERANCE_COMPLETED
+        slack = share * abs(look.independent)
+        if look is best or look.gain >= best.gain - look.slack - best.slack - slack:
+            return False
+        if best.epoch:
+            return True
+        start = self._measure(self._start, 0)
+        return look.gain < start.gain - look.slack - start.slack - slack
+
+    @torch.no_grad()
+    def _independent(self, rbm: RBM, rows: Tensor) -> float:
+        base = self.base_bias.double()
+        s = rbm.visible.statistic(rows).double()
+        return float((s @ base).mean() - rbm.visible.log_partition(base))
+
+    def _log_normalizers(self, rbm: RBM, betas: Tensor) -> tuple[Tensor, Tensor]:
+        """Return log Z at some of `BETAS`, and how far it may be too low."""
+        n_hidden, n_statistics = rbm.weight.shape
+        n_states = min(n_binary_states(n_hidden), rbm.visible.n_states(n_statistics))
+        if n_states <= MAX_STATES:
+            exact = [
+                enumerated_log_normalizer(rbm.tempered(beta, self.base_bias))
+                for beta in betas.tolist()
+            ]
+            values = torch.tensor([estimate.log_normalizer for estimate in exact])
+            return values, torch.zeros(len(values))
+        annealed = self._anneal(rbm)
+        places = torch.searchsorted(BETAS, betas.contiguous())
+        return annealed.log_normalizers.cpu()[places], annealed.errors.cpu()[places]
+
+    def _anneal(self, rbm: RBM, seed: int = 0) -> BriefAnnealing:
+        generator = make_generator(seed, rbm.weight.device)
+        return anneal_briefly(rbm, self.base_bias, BETAS, N_CHAINS, generator)
+
+    def _best_beta(self) -> float:
+        """Return the beta of the tempered RBM that gives the rows most likelihood."""
+        rbm, rows = self.run.evaluated_model(), self._rows()
+        betas = BETAS[:: N_BETAS // N_TEMPERED]
+        log_z, slack = self._log_normalizers(rbm, betas)
+        values = [
+            _mean_unnormalized(rbm.tempered(beta, self.base_bias), rows)
+            for beta in betas.tolist()
+        ]
+        gains = torch.tensor(values, dtype=torch.float64) - log_z - slack
+        return float(betas[gains.nan_to_num(-np.inf).argmax()])
+
+
+@torch.no_grad()
+def _mean_unnormalized(rbm: RBM, rows: Tensor) -> float:
+    return float(-rbm(rows).double().mean())

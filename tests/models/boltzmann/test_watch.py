@@ -1,0 +1,133 @@
+"""The likelihood watched along the training of an RBM: what is held out, and kept."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from scipy import sparse
+
+from skebm import BernoulliRBM, GaussianRBM, SoftmaxRBM
+from skebm.evaluation.normalizers._rbm import anneal_briefly
+from skebm.exceptions import TrainingWarning
+from skebm.models.boltzmann._watch import BETAS, choose_watched
+from skebm.networks.boltzmann._rbm import binary_digits
+
+
+def votes(n_rows, n_columns, seed=0):
+    """Two camps on three axes, and columns that are nearly determined by them."""
+    rng = np.random.default_rng(seed)
+    camps = rng.normal(size=(n_rows, 3))
+    camps[:, 0] = np.sign(camps[:, 0]) * (1.5 + 0.3 * camps[:, 0])
+    odds = camps @ (5 * rng.normal(size=(3, n_columns))) + 1.5 * rng.normal(
+        size=n_columns
+    )
+    return (rng.uniform(size=odds.shape) < 1 / (1 + np.exp(-odds))).astype(float)
+
+
+TABLE = votes(500, 150)
+TRAIN, TEST = TABLE[:300], TABLE[300:]
+
+
+def independent_score(train, test):
+    p = (train.sum(axis=0) + 1) / (len(train) + 2)
+    return float((test * np.log(p) + (1 - test) * np.log(1 - p)).sum(axis=1).mean())
+
+
+@pytest.mark.parametrize("learning_rate", [1.0, 100.0])
+def test_never_below_independent_columns(learning_rate):
+    options = {"learning_rate": learning_rate, "n_iter": 8, "batch_size": 50}
+    level = independent_score(TRAIN, TEST)
+    last = BernoulliRBM(8, early_stopping=False, random_state=0, **options).fit(TRAIN)
+    assert last.score(TEST) < level - 10
+    with pytest.warns(TrainingWarning, match="held-out rows is.* by independent"):
+        kept = BernoulliRBM(8, random_state=0, **options).fit(TRAIN)
+    assert kept.score(TEST) > level - 1
+    assert np.isfinite(kept.partial_fit(TRAIN).score(TEST))
+
+
+def test_rows_of_coins_teach_an_rbm_nothing(monkeypatch):
+    monkeypatch.setattr("skebm.models.boltzmann._watch.ROWS_BETWEEN", 1)
+    coins = np.random.default_rng(0).integers(0, 2, size=(500, 40)).astype(float)
+    options = {"learning_rate": 0.3, "n_iter": 20, "random_state": 0}
+    with pytest.warns(TrainingWarning, match=r"which is kept|moved towards"):
+        kept = BernoulliRBM(8, **options).fit(coins[:120])
+    last = BernoulliRBM(8, early_stopping=False, **options).fit(coins[:120])
+    level = independent_score(coins[:120], coins[120:])
+    assert last.score(coins[120:]) < level - 0.8
+    assert kept.score(coins[120:]) > level - 0.2
+
+
+def test_a_run_that_goes_well_is_as_without_looks():
+    X = TRAIN[:, :6]
+    fits = [
+        BernoulliRBM(4, n_iter=5, early_stopping=watched, random_state=0).fit(X)
+        for watched in (False, "auto")
+    ]
+    np.testing.assert_array_equal(fits[0].components_, fits[1].components_)
+    np.testing.assert_array_equal(fits[0].h_samples_, fits[1].h_samples_)
+
+
+@pytest.mark.parametrize("kind", ["gaps", "sparse", "categories", "grey", "beyond"])
+def test_tables_of_every_kind_are_watched(kind):
+    X, model = TRAIN[:, :10], BernoulliRBM(3, n_iter=2, random_state=0)
+    if kind == "gaps":
+        X = np.where(np.random.default_rng(0).uniform(size=X.shape) < 0.3, np.nan, X)
+    elif kind == "sparse":
+        X = sparse.csr_matrix(X)
+    elif kind == "categories":
+        X, model = X.astype(int), SoftmaxRBM(3, n_iter=2, random_state=0)
+    elif kind == "grey":
+        X = 0.2 + 0.6 * X
+    else:
+        X = 2 * X
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", message="X has values outside|.*of \\[0, 1\\]"
+        )
+        fits = [model.set_params(early_stopping=on).fit(X) for on in (False, True)]
+    assert np.isfinite(fits[1].components_).all()
+
+
+def test_what_is_held_out():
+    wide, tall = np.zeros((120, 100)), np.zeros((1000, 100))
+    kept, watched = choose_watched(wide, "auto", 0.1)
+    assert (len(kept), len(watched.rows), watched.held_out) == (108, 12, True)
+    kept, watched = choose_watched(tall, "auto", 0.1)
+    assert (len(kept), len(watched.rows), watched.held_out) == (1000, 500, False)
+    kept, watched = choose_watched(tall, True, 0.2)
+    assert (len(kept), len(watched.rows), watched.held_out) == (800, 200, True)
+    assert choose_watched(wide, False, 0.1)[1] is None
+    gaps = np.where(np.eye(120, 100) > 0, np.nan, wide)
+    kept, watched = choose_watched(gaps, "auto", 0.1)
+    assert len(kept) == 120 and len(watched.incomplete) == 120
+
+
+@pytest.mark.parametrize("options", [{"early_stopping": "no"}, {"early_stopping": 2}])
+def test_a_bad_option_is_named(options):
+    with pytest.raises(ValueError, match="early_stopping"):
+        BernoulliRBM(3, **options).fit(TRAIN[:, :5])
+    with pytest.raises(ValueError, match="validation_fraction"):
+        BernoulliRBM(3, validation_fraction=1.0).fit(TRAIN[:, :5])
+
+
+def test_a_brief_annealing_agrees_with_enumeration():
+    model = BernoulliRBM(6, n_iter=20, random_state=0).fit(TRAIN[:, :20])
+    rbm, base = model._fitted.rbm(), torch.from_numpy(model._fitted.base_bias)
+    generator = torch.Generator().manual_seed(0)
+    annealed = anneal_briefly(rbm, base, BETAS, 200, generator)
+    log_z = annealed.log_normalizers
+    assert float(log_z[-1]) == pytest.approx(model.log_normalizer_, abs=0.3)
+    level = torch.nn.functional.softplus(base.double()).sum() + 6 * np.log(2)
+    assert float(log_z[0]) == pytest.approx(float(level))
+    weights = annealed.log_weights.softmax(0)
+    mean = (weights[:, None] * annealed.v).sum(0).numpy()
+    h = binary_digits(torch.arange(64), 6).float()
+    share = rbm.hidden_log_prob_unnormalized(h).softmax(0)
+    exact = share @ rbm.visible_field(h).sigmoid()
+    np.testing.assert_allclose(mean, exact.numpy(), atol=0.15)
+
+
+def test_one_gaussian_is_not_watched():
+    X = np.random.default_rng(0).normal(size=(60, 2))
+    assert np.isfinite(GaussianRBM(2, n_iter=1, random_state=0).fit(X).score(X))
