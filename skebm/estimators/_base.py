@@ -345,7 +345,7 @@ class BaseEBM(StoredEstimator):
             return None, None
         like = whole_rows(self, given, self._reader.written_like())
         table = self._read(like, allow_nan=True)
-        if not np.isnan(table).any():
+        if not np.isnan(self._fitted.encoder.without_codes(table)).any():
             raise ValueError(
                 "The 'given' parameter holds no NaN, so that there is nothing to draw. "
                 "Put NaN into the columns that are to be drawn, or leave them out of a "
@@ -377,10 +377,12 @@ class BaseEBM(StoredEstimator):
         reader, table = TableReader.learn(shell, X, **options)
         return Read(reader, shell, table)
 
-    def _known_columns(self, X, *, categorical_features, as_float64=False, **options):
+    def _known_columns(
+        self, X, *, categorical_features, sentinels, as_float64=False, **options
+    ):
         """Read a table with the columns of `fit`, whose options must be the same."""
         X = see(X)
-        self._reader.check_options(X, categorical_features, as_float64)
+        self._reader.check_options(X, categorical_features, as_float64, sentinels)
         return Read(self._reader, self, self._reader.read(self, X, **options))
 
     def _progress(self, X, y, task, read, **learnt):

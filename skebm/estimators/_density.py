@@ -344,6 +344,7 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         read = (self._learn_columns if before is None else self._known_columns)(
             X,
             categorical_features=self.categorical_features,
+            sentinels=self.sentinels,
             as_float64=self.atoms is not None,
             min_rows=min_rows,
             allow_nan=True,
@@ -361,12 +362,16 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
             encoder, tie_scale = self._fit_encoder(read, linear=linear), None
         else:
             encoder, tie_scale = before.encoder, before.assembly.tie_scale
+        # Rows of codes alone are left out as rows of NaN alone are.
+        table, weight = keep_observed(
+            encoder.without_codes(read.table), read.weight, read.names, min_rows=1
+        )
         rows = TrainingRows.of(
             encoder,
-            read.table,
+            table,
             rng,
             split=split,
-            sample_weight=read.weight,
+            sample_weight=weight,
             tie_scale=tie_scale,
         )
         if before is not None:

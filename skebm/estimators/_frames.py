@@ -65,6 +65,18 @@ class TableFormat:
         """Return the format without labels of rows."""
         return replace(self, labels=None)
 
+    def like(self, dtype: Any) -> str | None:
+        """Return the library's word for another one's booleans or whole numbers.
+
+        None for other dtypes.
+        """
+        word = str(dtype).lower()
+        if word.startswith("bool"):
+            return "bool" if self.library in ("pandas", "pyarrow") else "Boolean"
+        if word.startswith(("int", "uint")):
+            return "int64" if self.library in ("pandas", "pyarrow") else "Int64"
+        return None
+
     def _word(self, dtype):
         """Return a dtype as a word."""
         if dtype is None or self.library in ("pandas", "pyarrow"):

@@ -39,13 +39,15 @@ def whole_rows(estimator, given, like_fit):
         _check_known(frame.columns, names)
         return SeenTable(_filled_up(frame, names), like_fit.without_labels())
     seen = see(given)
-    if not seen.is_frame or not hasattr(estimator, "feature_names_in_"):
+    if not seen.is_frame or like_fit.library == "numpy":
         return seen
     frame = seen.values
     _check_known(frame.columns, names)
     own = dict(zip(seen.format.names, seen.format.dtypes, strict=True))
-    if seen.format.library == like_fit.library:
-        own = dict(zip(like_fit.names, like_fit.dtypes, strict=True)) | own
+    of_fit = dict(zip(like_fit.names, like_fit.dtypes, strict=True))
+    if seen.format.library != like_fit.library:
+        of_fit = {name: seen.format.like(dtype) for name, dtype in of_fit.items()}
+    own = of_fit | own
     dtypes = [own.get(name) for name in names]
     written = replace(seen.format, names=names, dtypes=dtypes)
     return SeenTable(_filled_up(frame, names), written)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from numbers import Real
 from typing import ClassVar
 
@@ -173,6 +174,7 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         "_reader": TableReader,
         "_semi_supervision": SemiSupervision,
     }
+    _earlier_options: ClassVar[dict] = {"categorical_features": None}
     _parameter_constraints: ClassVar[dict] = {
         **BaseEBM._parameter_constraints,
         "classification_weight": [Interval(Real, 0, None, closed="neither")],
@@ -287,9 +289,11 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         indices = known_indices(labeled.y, self.unlabeled, classes)
         fraction = self.validation_fraction
         by_labels = has_held_out_labels(indices, len(classes), fraction)
-        split = self._split(indices, by_labels)
+        split_of = partial(self._split, by_labels=by_labels)
         known = None if before is None else self._semi_supervision
-        plan = plan_training(self, labeled.read, indices, classes, before, known, split)
+        plan = plan_training(
+            self, labeled.read, indices, classes, before, known, split_of
+        )
         task = replace(plan.task, by_labels=by_labels)
         learnt = plan.learnt(classes, labeled.read)
         progress = self._progress(X, y, task, labeled.read, **learnt)
@@ -336,7 +340,7 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         indices = known_indices(labeled.y, self.unlabeled, classes)
         known = None if before is None else self._semi_supervision
         plan = plan_training(
-            self, labeled.read, indices, classes, before, known, keep_all
+            self, labeled.read, indices, classes, before, known, lambda _: keep_all
         )
         if before is None:
             fitted = fit_pass(plan.task, plan.encoder, plan.rng)
@@ -424,6 +428,7 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         read = (self._learn_columns if before is None else self._known_columns)(
             X,
             categorical_features=self.categorical_features,
+            sentinels=self.sentinels,
             min_rows=min_rows,
             allow_nan=True,
         )

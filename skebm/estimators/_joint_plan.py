@@ -68,7 +68,7 @@ def keep_labeled(read, y, sample_weight, min_rows):
     return Labeled(replace(read, table=table, weight=weight), labels, read.table, y)
 
 
-def plan_training(options, read, indices, classes, fitted, known, split):
+def plan_training(options, read, indices, classes, fitted, known, split_of):
     """Return the plan of a training.
 
     Parameters
@@ -85,8 +85,9 @@ def plan_training(options, read, indices, classes, fitted, known, split):
         The model that is trained further; None begins anew.
     known : SemiSupervision or None
         What its first fit learnt.
-    split : callable
-        Splits the rows into those trained on and those held out.
+    split_of : callable
+        Returns, of the class indices of the rows that count, what splits them into
+        those trained on and those held out.
     """
     specification = Specification.of(
         options,
@@ -102,13 +103,17 @@ def plan_training(options, read, indices, classes, fitted, known, split):
         tie_scale = None
     else:
         encoder, tie_scale = fitted.encoder, fitted.assembly.tie_scale
+    # Rows of codes alone are left out as rows of NaN alone are.
+    table = encoder.without_codes(read.table)
+    indices = indices[~np.isnan(table).all(axis=1)]
+    table, weight = keep_observed(table, read.weight, read.names, min_rows=1)
     rows = TrainingRows.of(
         encoder,
-        read.table,
+        table,
         rng,
-        split=split,
+        split=split_of(indices),
         y=indices,
-        sample_weight=read.weight,
+        sample_weight=weight,
         tie_scale=tie_scale,
     )
     if fitted is not None:

@@ -31,6 +31,8 @@ class TableReader:
         How the table of `fit` came; None in states that do not say so.
     by_dtype : bool, default=True
         Whether the dtypes of the table of `fit` told its categories.
+    sentinels : str or None, default=None
+        The option of `fit`; None where it had none, or in states that do not say so.
     """
 
     columns: CategoricalColumns | None
@@ -39,6 +41,7 @@ class TableReader:
     has_names: bool
     format: TableFormat | None = None
     by_dtype: bool = True
+    sentinels: str | None = None
 
     @classmethod
     def learn(
@@ -48,6 +51,7 @@ class TableReader:
         *,
         categorical_features=None,
         as_float64=False,
+        sentinels=None,
         min_rows=1,
         allow_nan=False,
     ) -> tuple[Self, np.ndarray]:
@@ -65,6 +69,8 @@ class TableReader:
             See `skebm.tables.categorical_mask`.
         as_float64 : bool
             Whether numbers are read as float64.
+        sentinels : str or None
+            The option, kept for `check_options`.
         min_rows : int
             Least number of rows.
         allow_nan : bool
@@ -87,6 +93,7 @@ class TableReader:
             hasattr(estimator, "feature_names_in_"),
             seen.format.without_labels(),
             isinstance(categorical_features, str),
+            sentinels,
         )
         return reader, table
 
@@ -99,6 +106,7 @@ class TableReader:
             "has_names": self.has_names,
             "format": None if self.format is None else self.format.to_arrays(),
             "by_dtype": self.by_dtype,
+            "sentinels": self.sentinels,
         }
 
     @classmethod
@@ -119,14 +127,14 @@ class TableReader:
         sizes = self.columns.sizes()
         return tuple(zip(self.columns.columns.tolist(), sizes, strict=True))
 
-    def check_options(self, X, categorical_features, as_float64):
+    def check_options(self, X, categorical_features, as_float64, sentinels=None):
         """Raise ValueError where options that `fit` has used were changed since.
 
         Parameters
         ----------
         X : SeenTable
             A table that training is to go on with.
-        categorical_features, as_float64
+        categorical_features, as_float64, sentinels
             As in `learn`.
         """
         mask = categorical_mask(X.values, categorical_features)
@@ -149,6 +157,7 @@ class TableReader:
                 "The 'atoms' parameter differs from that of the first fit: training "
                 "can't go on. Fit anew, with warm_start=False."
             )
+        check_sentinels(self.sentinels, sentinels)
 
     def read(
         self, estimator, X, *, min_rows=1, allow_nan=False, handle_unknown="error"
@@ -192,6 +201,15 @@ class TableReader:
             return ARRAYS
         names = self.columns.names
         return TableFormat("pandas", names, [None] * len(names))
+
+
+def check_sentinels(known, sentinels):
+    """Raise ValueError where the option differs from the known one; None is unknown."""
+    if known is not None and sentinels != known:
+        raise ValueError(
+            f"The 'sentinels' parameter differs from that of the first fit, {known!r}: "
+            f"training can't go on. Got {sentinels!r}. Set it back, or fit anew."
+        )
 
 
 def _encode(estimator, columns, frame, allow_nan, handle_unknown="error"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
+from inspect import signature
 from typing import ClassVar
 
 from sklearn.base import BaseEstimator
@@ -26,6 +27,9 @@ class StoredEstimator(CallbackSupportMixin, BaseEstimator):
 
     #: Classes of the private attributes, by name.
     _stored_types: ClassVar[dict[str, type]] = {}
+
+    #: Values of options that a state may lack, where they are not the defaults.
+    _earlier_options: ClassVar[dict] = {}
 
     #: The fitted model; None before `fit`.
     _fitted = None
@@ -78,7 +82,16 @@ class StoredEstimator(CallbackSupportMixin, BaseEstimator):
         for name, kind in self._stored_types.items():
             if isinstance(state.get(name), Mapping):  # codecs were stored as they are
                 state[name] = kind.from_arrays(state[name])
-        super().__setstate__(state)
+        super().__setstate__(_options_of(type(self), self._earlier_options) | state)
+
+
+def _options_of(kind, earlier):
+    """Return the options that a state lacks where it is older than they are."""
+    return {
+        name: earlier.get(name, parameter.default)
+        for name, parameter in signature(kind.__init__).parameters.items()
+        if parameter.default is not parameter.empty
+    }
 
 
 def _upgraded(state, name):

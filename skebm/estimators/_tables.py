@@ -204,6 +204,8 @@ def _as_array(X: Any) -> np.ndarray:
             "X must be an array of two dimensions or a data frame. Got a structured "
             "array; pass pd.DataFrame(X)."
         )
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:  # pandas knows none
+        array = array.astype(np.float64)
     return X if isinstance(X, np.matrix) else array
 
 

@@ -203,7 +203,7 @@ def _stacked(X, X_unlabeled):
                 "The 'X_unlabeled' parameter must have the columns of X, "
                 f"{list(X.columns)}. Got {list(X_unlabeled.columns)}."
             )
-        return pd.concat([X, X_unlabeled], ignore_index=True)
+        return pd.concat(_with_same_categories(X, X_unlabeled), ignore_index=True)
     library = type(X).__module__.partition(".")[0]
     if library in ("polars", "pyarrow") and type(X) is type(X_unlabeled):
         import narwhals as nw
@@ -216,6 +216,25 @@ def _stacked(X, X_unlabeled):
     X, X_unlabeled = np.asarray(X), np.asarray(X_unlabeled)
     _check_width(X.shape, X_unlabeled.shape)
     return np.concatenate([X, X_unlabeled])
+
+
+def _with_same_categories(X, X_unlabeled):
+    """Return both frames; categories of a column are those that either of them lists.
+
+    Without that pandas takes columns apart into words or numbers.
+    """
+    X, X_unlabeled = X.copy(deep=False), X_unlabeled.copy(deep=False)
+    for j in range(X.shape[1]):
+        first, second = X.dtypes.iloc[j], X_unlabeled.dtypes.iloc[j]
+        are_categories = all(
+            isinstance(dtype, pd.CategoricalDtype) for dtype in (first, second)
+        )
+        if are_categories and first != second:
+            categories = first.categories.append(second.categories).unique()
+            dtype = pd.CategoricalDtype(categories)
+            for frame in (X, X_unlabeled):
+                frame.isetitem(j, frame.iloc[:, j].astype(dtype))
+    return X, X_unlabeled
 
 
 def _check_width(shape, shape_unlabeled):

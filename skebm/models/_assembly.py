@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from skebm.models._class_features import above_categories, n_inputs
 from skebm.models._missing import fit_reference, fitted_proposal
@@ -28,6 +29,10 @@ from skebm.utils import draw_seed, isolated_rng, make_generator
 #: Rows that a reference is fitted to: its parameters are steady long before a copy of a
 #: large table would be a burden.
 MAX_REFERENCE_ROWS = 100_000
+
+
+#: Takes complete rows and a seed to the reference fitted to them.
+RefitReference = Callable[[Tensor, int], Density]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +63,8 @@ class Assembly:
         Whether the net draws from torch's global generator while it is trained.
     device : str
         Where the model is.
+    refit : callable or None
+        Fits the same reference to other rows, for thresholds; not stored.
     """
 
     encoder: TableEncoder
@@ -71,6 +78,7 @@ class Assembly:
     seed: int
     draws_globally: bool
     device: str
+    refit: RefitReference | None = field(default=None, repr=False)
 
     @property
     def n_features(self) -> int:
@@ -164,12 +172,18 @@ def assemble(
         seed=draw_seed(rng),
         draws_globally=is_random,
         device=specification.device,
+        refit=None if rows.weight is not None else partial(_refit, unfitted),
     )
     if task.prepare is not None:
         task.prepare(network)
     network = above_categories(network, encoder, density, n_outputs).to(device)
     with isolated_rng(draw_seed(rng), device):
         return assembly, assembly.start_run(network, task.objective)
+
+
+def _refit(unfitted: Reference, z: Tensor, seed: int) -> Density:
+    """Return the reference fitted to complete rows."""
+    return unfitted.fit(z, weight=None, generator=make_generator(seed))
 
 
 def _fit_reference(

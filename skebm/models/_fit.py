@@ -25,7 +25,7 @@ from skebm.models._task import Task
 from skebm.models._train import AfterEpoch, Trained, train, train_pass
 from skebm.references import Reference
 from skebm.tables import TableEncoder
-from skebm.tables._checks import column_names
+from skebm.tables._checks import columns_text
 from skebm.utils import draw_seed
 
 #: Where later passes of `partial_fit` stand in a run: all terms count, none is fading.
@@ -138,8 +138,8 @@ def check_goes_on(
     outside = assembly.reference.outside(z.to(assembly.device)).cpu().numpy()
     if outside.any():
         raise ValueError(
-            f"X holds rows outside the box of the first fit in column "
-            f"{column_names(names, outside)}, and with reference=None the density "
+            f"X holds rows outside the box of the first fit in "
+            f"{columns_text(names, outside)}, and with reference=None the density "
             "there is zero. Clip or drop these rows, or begin anew with another "
             "reference, such as 'gaussian'."
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +34,10 @@ from skebm.tables import TableEncoder
 from skebm.training import GradientRun
 from skebm.utils import in_padded_batches, make_generator
 
+#: Few rows have references fitted to all but a fold of them, for thresholds.
+MIN_ROWS_OF_FOLDS, MAX_ROWS_OF_FOLDS, N_FOLDS = 10, 400, 5
+#: Where the median row has lost more nats than this, left out in closed form.
+LOSS_OF_FOLDS = 0.5
 #: Completions over which the outlier score of an incomplete row is a mean.
 N_SCORED = 32
 
@@ -228,7 +232,7 @@ class FittedModel:
     def fit_outlier_scores(self, rows: CalibrationRows, seed: int) -> OutlierDetector:
         """Return the outlier scores that are free, and the one that was asked for."""
         return OutlierDetector.fit(
-            self._scored_model(rows.trains_reference),
+            self._scored_model(rows.trains_reference, self._folds(rows, seed)),
             rows.train,
             rows.held_out,
             scores_to_fit(self.specification.ood_score),
@@ -277,10 +281,41 @@ class FittedModel:
         log_mass = self.encoder.log_mass(model.log_prob_unnormalized)
         return self.encoder.log_mass(self.reference.log_prob)(z) - log_mass(z)
 
-    def _scored_model(self, trains_reference: bool = False) -> ScoredModel:
+    def _scored_model(
+        self,
+        trains_reference: bool = False,
+        folds: Sequence[tuple[Tensor, Density]] = (),
+    ) -> ScoredModel:
         return ScoredModel(
-            self.energy_model, self._log_density(), self._energy, trains_reference
+            self.energy_model,
+            self._log_density(),
+            self._energy,
+            trains_reference,
+            folds,
         )
+
+    def _folds(self, rows: CalibrationRows, seed: int) -> list[tuple[Tensor, Density]]:
+        """Return the references of all few rows but a fold, beside that fold."""
+        refit, n_rows = self.assembly.refit, len(rows.train)
+        is_few = MIN_ROWS_OF_FOLDS <= n_rows < MAX_ROWS_OF_FOLDS
+        is_few = is_few and rows.trains_reference and refit is not None
+        # The fit of a mixture to few rows takes about a second.
+        if not is_few or self.reference.as_mixture() is None:
+            return []
+        assert refit is not None
+        z = torch.from_numpy(rows.train)
+        with torch.no_grad():
+            x = z.to(self.device)
+            loss = self.reference.log_prob(x) - self.reference.left_out_log_prob(x)
+            if not loss.median() > LOSS_OF_FOLDS:
+                return []
+        generator, every = make_generator(seed), torch.arange(n_rows)
+        order, found = torch.randperm(n_rows, generator=generator), []
+        for fold in order.tensor_split(N_FOLDS):
+            density = refit(z[~torch.isin(every, fold)], seed)
+            if density.as_mixture() is not None:
+                found.append((fold.to(self.device), density.to(self.device)))
+        return found
 
     def _by_batches(
         self, function: Callable[[Tensor], Tensor], z: Array

@@ -52,6 +52,7 @@ def plan_joint(
     x = class_features(encoder, rows.z)
     n_members = count_members(builder, x.shape[1], n_classes)
     n_steps = specification.n_steps(len(rows.train))
+    table = LabeledTable(x, rows.y, rows.weight, rows.train)
     if known is None:
         training = NetTraining(
             n_members,
@@ -59,15 +60,14 @@ def plan_joint(
             n_steps,
             specification.torch_device,
         )
-        table = LabeledTable(x, rows.y, rows.weight, rows.train)
         learnt, label_graph, taught = SemiSupervision.learn(
             table, n_classes, terms, training, rng
         )
         graph = learnt.row_graph(label_graph, len(x), n_members)
     else:
-        taught = None
         learnt, given = known.with_terms(terms), (x, rows.y, rows.train)
         graph = learnt.graph_of(*given, n_members=n_members, rng=rng)
+        taught = learnt.teach(table, terms, rng)
     n_labels = int((rows.y[rows.train.numpy()] >= 0).sum())
     n_labeled = labeled_per_step(n_labels, n_steps, specification.batch_size)
 

@@ -27,7 +27,8 @@ def left_out_log_prob(mixture: GaussianMixtureDensity, x: Tensor) -> Tensor:
 
     That is exact for one Gaussian by its rows' moments, and a first order for mixtures,
     whose memberships stay as they are. Of a covariance that is shrunk only the part is
-    taken that the rows themselves have made.
+    taken that the rows themselves have made. The gradient is that of the density of the
+    other rows.
 
     Parameters
     ----------
@@ -37,17 +38,22 @@ def left_out_log_prob(mixture: GaussianMixtureDensity, x: Tensor) -> Tensor:
         The rows that it was fitted to, all or a large sample of them; float64.
     """
     n, n_features = x.shape
-    log_joint = mixture.log_joint(x)
+    log_normals = mixture.log_joint(x)
+    log_joint = log_normals.detach()
     squares = 2 * (mixture.constant - log_joint)
     member = log_joint.softmax(dim=1)
     share = (member / member.sum(dim=0)).nan_to_num().clamp(max=MAX_SHARE)
-    learnt = _learnt_part(mixture, x, member) * share
+    learnt = _learnt_part(mixture, x.detach(), member) * share
     leverage = (learnt / (1 - share) * squares).clamp(max=MAX_LEVERAGE)
-    squares = squares * (1 - learnt) / ((1 - share).square() * (1 - leverage))
+    factor = (1 - learnt) / ((1 - share) * (1 - leverage))
+    squares = squares * factor / (1 - share)
     log_det = torch.log1p(-leverage) - n_features * torch.log1p(-learnt)
     rest = (mixture.weights * n - member) / max(1, n - 1)
     change = rest.clamp(min=1e-300).log() - mixture.weights.log() - 0.5 * log_det
-    return (mixture.constant + change - 0.5 * squares).logsumexp(dim=1)
+    left_out = mixture.constant + change - 0.5 * squares
+    # The slope is that of the component of the other rows, C'^-1 (x - mu').
+    slope = left_out.softmax(dim=1) * factor * (log_normals - log_joint)
+    return left_out.logsumexp(dim=1) + slope.sum(dim=1)
 
 
 def _learnt_part(mixture: GaussianMixtureDensity, x: Tensor, member: Tensor) -> Tensor:

@@ -35,7 +35,8 @@ class PatternConditionals:
     ...     torch.ones(1), torch.zeros(1, 2), torch.eye(2)[None]
     ... )
     >>> given = PatternConditionals(normal, torch.tensor([True, False]))
-    >>> x, log_marginal = given.draw(torch.zeros(1, 1), torch.full((1, 2), 0.5))
+    >>> middle = torch.full((1, 2), 0.5, dtype=torch.float64)
+    >>> x, log_marginal = given.draw(torch.zeros(1, 1), middle)
     >>> x.tolist(), log_marginal.numpy().round(4)
     ([[0.0]], array([-0.9189]))
     """

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
+from torch import Tensor
 
 from skebm.semi_supervised._held_out_labels import HeldOutLabels
 
@@ -18,7 +19,7 @@ Indices = NDArray[np.int64]
 
 #: Most labelled rows that a simple learner is fitted to: with more the nets are better.
 MAX_LABELED = 2000
-N_TREES = 200
+N_TREES = 100
 #: Labels in a leaf of the forest: its order of rows is better than with one.
 LEAF_ROWS = 3
 #: C of the linear model, a tenth of scikit-learn's default: labels are few.
@@ -68,6 +69,22 @@ class Lessons:
     weight: Array
     seed: int
 
+    @classmethod
+    def of(
+        cls,
+        x: Tensor,
+        y: Indices,
+        n_classes: int,
+        weight: Tensor | None,
+        class_weights: tuple[float, ...] | None,
+        seed: int,
+    ) -> Self:
+        """Return the lessons of rows, weighed as in training."""
+        weights = np.ones(len(x)) if weight is None else weight.double().numpy()
+        if class_weights is not None:
+            weights = weights * np.array(class_weights)[y]
+        return cls(x.numpy(), y, n_classes, weights, seed)
+
     def predict(self, y: Indices, rows: Indices) -> dict[str, Array]:
         """Return p(y | x) of some rows by each learner after a fit to labels y."""
         labeled = np.flatnonzero((y >= 0) & (self.weight > 0))
@@ -108,10 +125,13 @@ class Expertise:
         Weights of "net", "linear", "forest" and "extra trees"; of sum one.
     temperatures : dict of str to float
         By which their log probabilities are divided.
+    n_labels : int
+        Labels that the mixture was made of.
     """
 
     weights: dict[str, float]
     temperatures: dict[str, float]
+    n_labels: int
 
     def mix(self, predicted: Mapping[str, Array]) -> Array:
         """Return the mixture of those predictions that are there, (n, n_classes)."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skebm.objectives import ROLES, Joint, Objective, Roles, share_out
-from skebm.semi_supervised._experts import Expertise
+from skebm.semi_supervised._experts import Expertise, Lessons
 from skebm.semi_supervised._graph import LabelGraph, build
 from skebm.semi_supervised._stacking import (
     NetTraining,
@@ -21,6 +21,7 @@ from skebm.semi_supervised._stacking import (
     prior_weights,
 )
 from skebm.training import RowGraph
+from skebm.utils import draw_seed
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -245,6 +246,29 @@ class SemiSupervision:
         n_classes = len(self.class_priors)
         graph = build(z.numpy(), y, np.asarray(train), n_classes, rng)
         return self.row_graph(graph, len(z), n_members)
+
+    def teach(
+        self, table: LabeledTable, terms: TermWeights, rng: np.random.RandomState
+    ) -> Tensor | None:
+        """Return what simple learners teach on other rows, to go on training.
+
+        None where the labels do: no learner was weighed, or the labels are less than
+        half as many as there were, or less than two of a class.
+        """
+        rows = np.asarray(table.train)
+        y, n_classes = np.asarray(table.y)[rows], len(self.class_priors)
+        counts = np.bincount(y[y >= 0], minlength=n_classes)
+        if self.expertise is None or counts.min() < 2 or (y >= 0).all():
+            return None
+        if 2 * counts.sum() < self.expertise.n_labels:
+            return None
+        weight = None if table.weight is None else table.weight[table.train]
+        given = table.z[table.train], y, n_classes, weight, terms.class_weights
+        lessons = Lessons.of(*given, draw_seed(rng))
+        taught = np.zeros((len(table.z), n_classes), dtype=np.float32)
+        predicted = lessons.predict(y, np.arange(len(rows)))
+        taught[rows] = self.expertise.mix(predicted)
+        return torch.from_numpy(taught)
 
     def objective(
         self, density: Objective | None, terms: TermWeights, n_members: int

@@ -198,12 +198,9 @@ class Stacking:
         """Return what simple learners are fitted from; None without unlabelled rows."""
         if graph.edges is None or "supervised" not in self.active:
             return None
-        weights = np.ones(len(x)) if weight is None else weight.double().numpy()
-        class_weights = self.objective.class_weights
-        if class_weights is not None:
-            weights = weights * np.array(class_weights)[graph.y]
-        n_classes = len(graph.class_priors)
-        return Lessons(x.numpy(), graph.y, n_classes, weights, draw_seed(rng))
+        n_classes, class_weights = len(graph.class_priors), self.objective.class_weights
+        seed = draw_seed(rng)
+        return Lessons.of(x, graph.y, n_classes, weight, class_weights, seed)
 
     def _train(
         self,
@@ -313,11 +310,12 @@ def mix_experts(
     likelihoods = scaled[:, np.arange(len(labels)), labels]
     prior = np.array(list(EXPERT_PRIOR.values()))
     weights = fit_weights(likelihoods, prior, predicted.shape[2], sample_weight)
-    named = [
-        dict(zip(EXPERT_PRIOR, values, strict=True))
-        for values in (weights.tolist(), temperatures)
-    ]
-    return Expertise(*named), np.tensordot(weights, scaled, 1)
+    expertise = Expertise(
+        dict(zip(EXPERT_PRIOR, weights.tolist(), strict=True)),
+        dict(zip(EXPERT_PRIOR, temperatures, strict=True)),
+        len(labels),
+    )
+    return expertise, np.tensordot(weights, scaled, 1)
 
 
 @torch.no_grad()

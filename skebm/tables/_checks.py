@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, time, timedelta
 from typing import Any
 
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 
 #: Rows of a chunk: large tables are processed in chunks, so that no copy is made.
 CHUNK_ROWS = 8192
+#: Most columns that a message names.
+MAX_LISTED = 5
 #: Advice on missing entries, for messages.
 IMPUTE = "Impute or drop these rows first."
 #: Advice on columns that are no numbers, for messages.
@@ -86,17 +89,18 @@ def check_finite(
 
 def columns_text(names: Any, mask: NDArray[np.bool_]) -> str:
     """Return columns as text: "column 'a'" or "columns 0, 1 and 2"; at most 5."""
-    indices = np.flatnonzero(mask)
-    shown = [str(j) if names is None else repr(names[j]) for j in indices[:5]]
-    if len(indices) > 5:
-        return f"columns {', '.join(shown)} and {len(indices) - 5} more"
-    if len(indices) < 2:
-        return f"column {''.join(shown)}"
-    return f"columns {', '.join(shown[:-1])} and {shown[-1]}"
+    shown = [column_name(names, j) for j in np.flatnonzero(mask).tolist()]
+    return f"column{'s' if len(shown) > 1 else ''} {listed(shown)}"
 
 
-def column_names(names: Any, mask: NDArray[np.bool_]) -> str:
-    """Return the names, or else the indices, of columns as text; at most 5."""
-    indices = np.flatnonzero(mask)
-    shown = [str(j) if names is None else repr(names[j]) for j in indices[:5]]
-    return ", ".join([*shown, "..."] if len(indices) > 5 else shown)
+def column_name(names: Any, index: int) -> str:
+    """Return the name of a column as text, or its index where there are no names."""
+    return str(index) if names is None else repr(names[index])
+
+
+def listed(texts: Sequence[str]) -> str:
+    """Return texts as one, such as "a, b and c"; of more than 5 the first."""
+    if len(texts) > MAX_LISTED:
+        more = len(texts) - MAX_LISTED
+        return f"{', '.join(texts[:MAX_LISTED])} and {more} more"
+    return " and ".join([*filter(None, [", ".join(texts[:-1])]), *texts[-1:]])

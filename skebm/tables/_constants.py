@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from skebm.tables._kinds import Array, ColumnKind, Columns, Table
 from skebm.tables._moments import Moments
@@ -35,8 +36,9 @@ class Constants(ColumnKind):
     """
 
     def __init__(self, columns: Columns, values: Array, rounding: float) -> None:
-        self.columns, self.location, self.rounding = columns, values, rounding
-        self.scale = np.ones(len(columns))
+        self.columns, self.values, self.rounding = columns, values, rounding
+        # The line is about 0: beside a large c, points would round to it.
+        self.location, self.scale = np.zeros(len(columns)), np.ones(len(columns))
 
     @classmethod
     def claim(cls, table: Table, free: Columns) -> Self | None:
@@ -47,29 +49,36 @@ class Constants(ColumnKind):
         rounding = float(np.finfo(table.X.dtype).eps)
         return cls(columns, table.moments.mean[columns], rounding)
 
+    @property
+    def origin(self) -> NDArray[np.float64]:
+        """The values c."""
+        return self.values
+
     def standardize(self, X: Array, moments: Moments) -> None:
-        """Keep location c and scale 1: there is no spread."""
+        """Keep location 0 and scale 1: there is no spread."""
         del X, moments
 
     def to_line(self, x: Array) -> Array:
-        """Return c, or a point beside it."""
-        difference = x - self.location
+        """Return 0 for c, or a point beside it."""
         error = ROUNDING * max(self.rounding, float(np.finfo(x.dtype).eps))
-        moved = np.abs(difference) > error * np.abs(self.location)
-        moved &= x != self.location.astype(np.float32)
+        with np.errstate(over="ignore"):
+            difference = x - self.values
+            as_float32 = self.values.astype(np.float32)
+        moved = np.abs(difference) > error * np.abs(self.values)
+        moved &= x != as_float32
         sides = np.where(np.isnan(x), np.nan, np.where(moved, np.sign(difference), 0.0))
-        return self.location + MOVED * sides
+        return MOVED * sides
 
     def from_line(self, t: Array, indices: Array) -> Array:
         """Return c, whatever the points."""
         del indices
-        return np.where(np.isnan(t), np.nan, self.location)
+        return np.where(np.isnan(t), np.nan, self.values)
 
     def to_arrays(self) -> dict[str, Any]:
         """Return columns, values and rounding."""
         return {
             "columns": self.columns,
-            "values": self.location,
+            "values": self.values,
             "rounding": self.rounding,
         }
 

@@ -68,8 +68,7 @@ class Pair:
         values, categories, agreeing = _mutual(k, X[both, by], size)
         if len(agreeing) < 2 or agreeing.sum() < AGREEING_SHARE * len(k):
             return None
-        evidence = gammaln(agreeing.sum() + 1) - gammaln(agreeing + 1).sum()
-        if evidence < LEAST_EVIDENCE:
+        if _evidence(agreeing) < LEAST_EVIDENCE:
             return None
         found = values.astype(np.float64), categories, by_size > 0
         v = X[both, by].astype(np.float64)
@@ -163,6 +162,18 @@ def _mutual(
     mutual = of_category[of_value] == np.arange(len(values))
     agreeing = counts[mutual, of_value[mutual]]
     return values[mutual], of_value[mutual], agreeing
+
+
+def _evidence(agreeing: NDArray[np.int64]) -> float:
+    r"""Return minus the log probability that two columns group rows alike by chance.
+
+    That is the log of the number of partitions into groups of these sizes,
+    :math:`n! / (\prod_i n_i! \prod_s m_s!)` with m groups of size s: 0 where each row
+    has values of its own, as in columns of identifiers.
+    """
+    n_alike = np.bincount(agreeing)[1:]
+    parts = gammaln(agreeing + 1).sum() + gammaln(n_alike + 1).sum()
+    return float(gammaln(agreeing.sum() + 1) - parts)
 
 
 def _most_frequent(k: NDArray[np.int64], v: Array, size: int) -> NDArray[np.float64]:

@@ -32,7 +32,7 @@ COLUMN_KINDS: dict[str, type[ColumnKind]] = {
 }
 #: Largest standardised value: squares of larger ones overflow and scores become NaN.
 MAX_STANDARDIZED = 1e15
-#: Least share of the weight that the rows have together beside the heaviest one.
+#: Least share of the weight that the rows have together beside the two heaviest.
 MIN_OTHER_WEIGHT = 1e-6
 
 
@@ -80,7 +80,7 @@ class TableEncoder:
         n_features = sum(len(kind.columns) for kind in kinds)
         self.location, self.scale = np.empty(n_features), np.empty(n_features)
         for kind in self.kinds:
-            self.location[kind.columns] = kind.location
+            self.location[kind.columns] = kind.origin
             self.scale[kind.columns] = kind.scale
         columns: list[int] = []
         intervals: list[Intervals] = []
@@ -139,8 +139,8 @@ class TableEncoder:
         Raises
         ------
         ValueError
-            Where a column's variance overflows float64, or one row has all but a
-            millionth of the weight.
+            Where a column's variance overflows float64, or one row or two have all
+            but a millionth of the weight; with `linear`, where sentinels="atom".
 
         Warns
         -----
@@ -148,6 +148,13 @@ class TableEncoder:
             With sentinels="warn", by column, value and share.
         """
         _check_weight(weight)
+        if linear and sentinels == "atom":
+            raise ValueError(
+                "sentinels='atom' does not go with a 'reference' in the units of X, "
+                "which gives no value a probability. Take sentinels='missing', or "
+                "another reference."
+            )
+        X, weight = _observed_rows(X, weight)
         moments = Moments.of(X, weight, names)
         numbers = np.setdiff1d(np.arange(X.shape[1]), [j for j, _ in categories])
         numbers = numbers[moments.varies[numbers]]
@@ -156,11 +163,11 @@ class TableEncoder:
         if sentinels == "warn":
             warn_of_sentinels(wild, names, takes_atoms)
         elif codes:
-            X = without_codes(X, codes)
+            X, weight = _observed_rows(without_codes(X, codes), weight)
             moments = Moments.of(X, weight, names)
             wild = wild_columns(X, weight, numbers)
         wild = {} if linear else wild
-        values = ValueSets.learn(X, dict(categories), find_atoms=not find_atoms)
+        values = ValueSets.learn(X, dict(categories), with_atoms=not find_atoms)
         determined = Determined.find(X, dict(categories), numbers_determine)
         if determined.pairs:
             moments = Moments.of(X := determined.recode(X), weight, names)
@@ -366,13 +373,24 @@ def _columns_of(X: Array, columns: Columns) -> Array:
 
 
 def _check_weight(weight: Array | None) -> None:
-    """Raise ValueError where the weights leave a single row."""
-    if weight is None or len(weight) == 1:
+    """Raise ValueError where the weights leave a row or two of more."""
+    if weight is None:
         return
-    largest = int(weight.argmax())
-    if weight.sum() - weight[largest] < MIN_OTHER_WEIGHT * weight.sum():
-        raise ValueError(
-            f"The 'sample_weight' parameter gives one row, of weight "
-            f"{weight[largest]:g}, all but a millionth of the total: the spread of the "
-            "columns can't be learnt of a single row. Take smaller weights."
-        )
+    ordered = np.sort(weight)
+    for heaviest in range(1, min(3, len(weight))):
+        others = ordered[:-heaviest].sum()
+        if others < MIN_OTHER_WEIGHT * ordered.sum():
+            rows = "one row" if heaviest == 1 else "two rows"
+            raise ValueError(
+                f"The 'sample_weight' parameter gives {rows}, of a weight of up to "
+                f"{ordered[-1]:g}, all but a millionth of the total: the spread of the "
+                f"columns can't be learnt of {rows}. Take smaller weights."
+            )
+
+
+def _observed_rows(X: Array, weight: Array | None) -> tuple[Array, Array | None]:
+    """Return X and weights without the rows whose entries are all missing."""
+    rows = ~np.isnan(X).all(axis=1)
+    if rows.all() or not rows.any():
+        return X, weight
+    return X[rows], None if weight is None else weight[rows]

@@ -115,6 +115,11 @@ class ColumnKind(ABC):
             columns.
         """
 
+    @property
+    def origin(self) -> NDArray[np.float64]:
+        """The values x at z = 0, where columns are only shifted and scaled."""
+        return self.location
+
     def to_line(self, x: Array) -> Array:
         """Return the points t of values (n, n_columns); NaN stays NaN."""
         return x

@@ -8,12 +8,10 @@ from typing import Any
 import numpy as np
 
 from skebm.exceptions import DataWarning
+from skebm.tables._checks import column_name, listed
 from skebm.tables._kinds import Array
 from skebm.tables._tails import WildColumn
 from skebm.utils import warn_user
-
-#: Most columns that a warning names.
-MAX_NAMED = 5
 
 
 def sentinels_of(wild: Mapping[int, WildColumn]) -> dict[int, list[float]]:
@@ -37,18 +35,16 @@ def warn_of_sentinels(
 ) -> None:
     """Warn of values that repeat far away from the others of their column."""
     found = [
-        f"column {j if names is None else repr(names[j])} ({value:g} in {share:.1%} of "
-        "the rows)"
+        f"column {column_name(names, j)} ({value:g} in {share:.1%} of the rows)"
         for j, column in wild.items()
         for value, share in column.sentinels.items()
     ]
     if not found:
         return
-    more = f" and {len(found) - MAX_NAMED} more" if len(found) > MAX_NAMED else ""
     as_atom = "; if it is a value, set sentinels='atom'" if takes_atoms else ""
     warn_user(
         f"X holds a value that repeats far away from all others in "
-        f"{', '.join(found[:MAX_NAMED])}{more}. If it stands for a missing entry, "
+        f"{listed(found)}. If it stands for a missing entry, "
         f"replace it by NaN or set sentinels='missing'{as_atom}.",
         DataWarning,
     )

@@ -63,7 +63,7 @@ class ValueSets:
 
     @classmethod
     def learn(
-        cls, X: Array, free: Collection[int] = (), *, find_atoms: bool = True
+        cls, X: Array, free: Collection[int] = (), *, with_atoms: bool = True
     ) -> Self:
         """Learn the values of the columns of X.
 
@@ -73,8 +73,8 @@ class ValueSets:
             NaN where missing.
         free : collection of int
             Columns that are left as they are, such as those of category indices.
-        find_atoms : bool, default=True
-            Whether to find atoms; not where their draws are exact already.
+        with_atoms : bool, default=True
+            Whether to learn atoms; not where their draws are exact already.
         """
         n_features = X.shape[1]
         whole = np.zeros(n_features, dtype=bool)
@@ -88,14 +88,14 @@ class ValueSets:
             whole[j], least[j], greatest[j] = (x == np.rint(x)).all(), x.min(), x.max()
             if len(values := _codes(x)):
                 codes[j] = values
-            if find_atoms and len(values := _atoms(x)):
+            if with_atoms and len(values := _atoms(x)):
                 atoms[j] = values
             lower[j], upper[j] = _bounds(x)
         return cls(whole, lower, upper, least, greatest, atoms, codes)
 
     def nearest(self, X: Array) -> Array:
         """Return the nearest values that the columns can take; NaN stays NaN."""
-        found = np.where(self.whole, np.rint(X), X)
+        found = np.where(self.whole, np.rint(X) + 0.0, X)  # no -0
         found = np.where(self.lower > found, self.least, found)
         found = np.where(self.upper < found, self.greatest, found)
         for j, atoms in self.atoms.items():

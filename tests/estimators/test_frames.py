@@ -346,6 +346,31 @@ def test_integer_names_come_back():
     assert model.sample(1, given={2: "u"}, random_state=0)[2].tolist() == ["u"]
 
 
+def test_given_columns_of_integer_names_go_by_name():
+    X = pd.DataFrame(numbers("pandas").to_numpy())
+    model = EBMDensityEstimator(**QUICK).fit(X)
+    sample = model.sample(2, given=pd.DataFrame({1: [0.5]}), random_state=0)
+    assert sample[1].tolist() == [0.5, 0.5]
+    given = pd.DataFrame({2: [1.5], 1: [np.nan], 0: [0.5]})
+    sample = model.sample(2, given=given, random_state=0)
+    assert sample.columns.tolist() == [0, 1, 2]
+    assert (sample[[0, 2]] == [0.5, 1.5]).all(axis=None)
+
+
+@pytest.mark.parametrize("library", ["polars", "pyarrow"])
+def test_given_of_another_library_has_the_dtypes_of_fit(library):
+    pytest.importorskip(library)
+    if library == "polars":
+        pytest.importorskip("narwhals")
+    model = EBMDensityEstimator(**QUICK).fit(nullable())
+    make = getattr(
+        sys.modules[library], "table" if library == "pyarrow" else "DataFrame"
+    )
+    sample = model.sample(2, given=make({"x": [0.5]}), random_state=0)
+    expected = ["Boolean", "Int64"] if library == "polars" else ["bool", "int64"]
+    assert [dtypes_of(sample)[name] for name in "bi"] == expected
+
+
 def test_an_array_takes_numbers_of_columns():
     X = numbers("pandas").to_numpy()
     model = EBMDensityEstimator(**QUICK).fit(X)

@@ -19,7 +19,7 @@ QUICK = {
     "random_state": 0,
 }
 ESTIMATORS = {
-    "density": EBMDensityEstimator(**QUICK),
+    "with atoms": EBMDensityEstimator(**QUICK, atoms="auto"),
     "without atoms": EBMDensityEstimator(**QUICK, atoms=None),
     "classifier": JEMClassifier(**QUICK, stacking=False),
     "rbm": GaussianRBM(2, n_iter=2, random_state=0),

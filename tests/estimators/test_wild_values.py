@@ -1,12 +1,13 @@
 """Wild values, constants and units: what estimators make of tables that have them."""
 
+import pickle
 from functools import partial
 
 import numpy as np
 import pytest
 from sklearn.mixture import GaussianMixture
 
-from skebm import EBMDensityEstimator, JEMClassifier
+from skebm import EBMDensityEstimator, GaussianRBM, JEMClassifier
 from skebm.exceptions import DataWarning
 from skebm.networks import MLP
 from skebm.references import CopulaMixtureReference, GaussianMixtureReference
@@ -103,6 +104,48 @@ def test_rows_of_codes_alone_can_be_missing():
     assert model.score_samples([[-9999.0]])[0] == 0
 
 
+@pytest.mark.parametrize("make", [density, classifier])
+def test_rows_of_codes_alone_are_left_out(make):
+    X, y = two_classes(200)
+    X[:20] = -9999
+    options = {"reference": "gaussian", "max_iter": 1}
+    missing = make(sentinels="missing", **options).fit(X, y)
+    expected = make(**options).fit(np.where(X == -9999, np.nan, X), y)
+    found, scores = (m.score_samples(X[20:40]) for m in (missing, expected))
+    np.testing.assert_array_equal(found, scores)
+
+
+def test_a_given_code_is_drawn():
+    options = {"reference": "gaussian", "max_iter": 1}
+    model = density(sentinels="missing", **options).fit(with_code()[:200])
+    found, expected = (
+        model.sample(3, random_state=0, given=[[gap, 0.3]]) for gap in (-9999, np.nan)
+    )
+    np.testing.assert_array_equal(found, expected)
+    with pytest.raises(ValueError, match="'given' parameter holds no NaN"):
+        model.sample(3, given=[[0.1, 0.3]])
+
+
+@pytest.mark.parametrize(
+    "make", [density, classifier, lambda: GaussianRBM(2, n_iter=1)]
+)
+def test_training_goes_on_with_the_same_sentinels_alone(make):
+    X, y = two_classes(60)
+    model = pickle.loads(pickle.dumps(make().partial_fit(X, y)))
+    model.partial_fit(X, y).set_params(sentinels="missing")
+    with pytest.raises(ValueError, match="'sentinels' parameter differs"):
+        model.partial_fit(X, y)
+    if "warm_start" in model.get_params():
+        with pytest.raises(ValueError, match="'sentinels' parameter differs"):
+            model.set_params(warm_start=True).fit(X, y)
+
+
+def test_a_reference_in_units_takes_no_code_as_an_atom():
+    mixture = GaussianMixture(1, random_state=0).fit(normal_rows())
+    with pytest.raises(ValueError, match=r"sentinels='atom'.*'reference'"):
+        density(reference=mixture, sentinels="atom").fit(with_code())
+
+
 def test_a_classifier_takes_codes_as_missing():
     X, y = two_classes()
     X[:20, 0] = -9999
@@ -185,9 +228,10 @@ def test_one_weight_a_thousand_times_the_others(reference):
     scores = model.score_samples(X)
     assert np.isfinite(scores).all()
     assert scores[3] > np.median(scores)
-    weight[3] = 1e12
-    with pytest.raises(ValueError, match="sample_weight"):
-        model.fit(X, sample_weight=weight)
+    for rows in ([3], [3, 5]):
+        weight[rows] = 1e308
+        with pytest.raises(ValueError, match="sample_weight"):
+            model.fit(X, sample_weight=weight)
 
 
 def test_a_classifier_with_a_great_weight():

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.exceptions import InconsistentVersionWarning
 
 from skebm import BernoulliRBM, EBMDensityEstimator, JEMClassifier
@@ -61,6 +62,11 @@ def test_a_state_of_format_1_loads(name):
         # The earlier format calibrates by the held-out rows alone.
         warnings.simplefilter("ignore", CalibrationWarning)
         assert np.isfinite(model.offset_)
+    # Options that came later have the values of what the earlier version did.
+    assert type(model).__name__ in repr(model)
+    assert clone(model).get_params().keys() == ESTIMATORS[name].get_params().keys()
+    if name == "rbm":
+        assert model.early_stopping is False
 
 
 if __name__ == "__main__":

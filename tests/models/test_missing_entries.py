@@ -224,7 +224,7 @@ def frame(**columns):
     ("X", "options", "message"),
     [
         (frame(b=np.nan), {}, "NaN only in column 'b'"),
-        (frame(a=np.nan, b=np.nan), {}, "NaN only in column 'a', 'b'"),
+        (frame(a=np.nan, b=np.nan), {}, "NaN only in columns 'a' and 'b'"),
         (
             frame(a=[1.0] + [np.nan] * 59, b=[2.0] + [np.nan] * 59),
             {},

@@ -157,7 +157,7 @@ def test_draws_given_the_rest_follow_the_scores(fitted, rows):
 
 def test_imputed_categories_are_the_most_likely_amounts_the_mean(fitted):
     X = weather(15, seed=3)
-    unknown = X.assign(sky=None)
+    unknown = X.assign(sky=pd.Series(dtype=X.dtypes["sky"]))
     log_mass = [fitted.score_samples(skies(X.iloc[[i]])) for i in range(len(X))]
     order = np.sort(log_mass, axis=1)
     clear = order[:, 2] - order[:, 1] > 0.3
@@ -305,14 +305,20 @@ def test_atoms_are_read_in_double_precision():
     assert set(drawn[:, 0]) & set(point_masses(model).atoms[0])
 
 
-def test_columns_of_nothing_and_methods_of_complete_rows(fitted):
+def test_columns_of_nothing():
     X = weather(50)
     with pytest.raises(ValueError, match="NaN only in column 'amount'"):
         make().fit(X.assign(amount=np.nan))
     with pytest.raises(ValueError, match="NaN only in column 'sky'"):
         make().fit(X.assign(sky=pd.Categorical([None] * 50, categories=SKIES)))
-    with pytest.raises(ValueError, match="contains NaN in column 'sky'"):
-        fitted.energy(X.assign(sky=None))
+
+
+def test_the_energy_without_a_category_is_between_those_with_one(fitted):
+    X = weather(5, seed=8)
+    with_one = [fitted.energy(skies(X.iloc[[i]])) for i in range(len(X))]
+    without = fitted.energy(X.assign(sky=None))
+    assert (without > np.min(with_one, axis=1) - 1e-6).all()
+    assert (without < np.max(with_one, axis=1) + 1e-6).all()
 
 
 def test_atoms_are_shares_of_what_is_observed():

@@ -121,7 +121,9 @@ def test_automatic_contamination_is_a_fence(face, rows):
         model = BernoulliRBM(
             n_components=2, contamination="auto", n_iter=2, random_state=0
         ).fit(patterns)
-        scores = model.score_samples(patterns)
+        # Of few values: those of the rows as if left out.
+        scores = model._fitted.calibration.detector(model._fitted).log_prob
+        assert abs(scores.mean() - model.score_samples(patterns).mean()) < 0.5
     low, high = np.quantile(scores, [0.25, 0.75])
     # Not exactly: rows are scored as if left out.
     atol = 0.2 * (high - low)
@@ -243,3 +245,20 @@ def test_far_rows_are_outliers_by_the_combined_score(rows):
     model = make(ood_score="combined", max_iter=60).fit(rows)
     far = [[5.0, 500.0], [25.0, 5.0], [5.0, 5.0]]
     assert model.predict(far).tolist() == [-1, -1, 1]
+
+
+def test_few_rows_of_many_narrow_components_are_left_out_by_refits():
+    """Ten columns that nearly determine each other: 45 rows, a tenth held out."""
+    rng = np.random.RandomState(0)
+    mix = rng.normal(size=(3, 10))
+
+    def rows(n_rows):
+        factors = rng.standard_t(4, size=(n_rows, 3))
+        return factors @ mix + 0.1 * rng.normal(size=(n_rows, 10))
+
+    model = make(reference="gmm", max_iter=1, ood_score="log_density").fit(rows(45))
+    assert 0.01 < (model.predict(rows(2000)) == -1).mean() < 0.15
+    assert model._fitted.assembly.refit is not None
+    copied = pickle.loads(pickle.dumps(model))
+    assert copied.offset_ == model.offset_
+    assert copied._fitted.assembly.refit is None

@@ -42,6 +42,12 @@ def test_of_a_gaussian_it_is_exact(n_columns):
         for i in range(len(x))
     ]
     torch.testing.assert_close(found, torch.cat(expected), atol=1e-4, rtol=1e-4)
+    # And so is the gradient: that of the Gaussian of the other rows.
+    z = x.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(moments(x).left_out_log_prob(z).sum(), z)
+    row = x[:1].double().requires_grad_()
+    (of_others,) = torch.autograd.grad(moments(x[1:]).log_prob(row).sum(), row)
+    torch.testing.assert_close(slope[:1].double(), of_others, atol=1e-3, rtol=1e-3)
 
 
 def test_of_separate_gaussians_it_is_exact():

@@ -1,5 +1,7 @@
 """SemiSupervision: learnt from rows, then an objective and weights of members."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -36,13 +38,13 @@ def learn(X, few, **options):
     return learn_and_teach(X, few, **options)[:2]
 
 
-def learn_and_teach(X, few, **options):
+def learn_and_teach(X, few, n_steps=400, **options):
     """Return what the rows say, their graph, and what they are taught."""
     return SemiSupervision.learn(
         LabeledTable(standardize(X), torch.from_numpy(few), None, torch.arange(len(X))),
         few.max() + 1,
         TermWeights(**DEFAULTS | options),
-        NetTraining(N_MEMBERS, 2e-3, 400, torch.device("cpu")),
+        NetTraining(N_MEMBERS, 2e-3, n_steps, torch.device("cpu")),
         np.random.RandomState(0),
     )
 
@@ -97,7 +99,8 @@ def test_held_out_labels_are_predicted_by_nets_that_never_saw_them():
     X = rng.normal(size=(160, 30))
     few = np.where(np.arange(160) < 100, rng.randint(2, size=160), -1)
     said, _ = learn(X, few, **NO_CONSISTENCY)
-    assert said.temperature > 2.5
+    assert said.expertise.temperatures["net"] > 2.5
+    assert said.temperature > 1.7  # without labels it is 1.65
 
 
 def test_simple_learners_teach_what_they_know():
@@ -108,12 +111,21 @@ def test_simple_learners_teach_what_they_know():
     few = np.full(400, -1)
     for k in (0, 1):
         few[np.flatnonzero(y == k)[:20]] = k
-    said, _, taught = learn_and_teach(X, few, **NO_CONSISTENCY)
+    said, _, taught = learn_and_teach(X, few, 100, **NO_CONSISTENCY)
     assert sum(said.expertise.weights.values()) == pytest.approx(1)
     assert said.expertise.weights["linear"] > said.expertise.weights["net"]
     np.testing.assert_allclose(taught.sum(dim=1), 1, atol=1e-5)
     right = (taught.argmax(dim=1).numpy() == y)[few < 0].mean()
     assert right > 0.7
+    further = LabeledTable(
+        standardize(X), torch.from_numpy(few), None, torch.arange(0, 400, 2)
+    )
+    terms, rng = TermWeights(**DEFAULTS), np.random.RandomState(0)
+    later = said.teach(further, terms, rng)
+    assert (later[1::2] == 0).all()
+    np.testing.assert_allclose(later[::2].sum(dim=1), 1, atol=1e-5)
+    rare = torch.arange(300, 400)  # without labels enough
+    assert said.teach(replace(further, train=rare), terms, rng) is None
     again = SemiSupervision.from_arrays(said.to_arrays())
     assert again.expertise == said.expertise
     arrays = said.to_arrays()
@@ -123,7 +135,7 @@ def test_simple_learners_teach_what_they_know():
 
 def test_without_unlabelled_rows_nothing_is_taught(lines):
     X, y = lines(60)
-    said, _, taught = learn_and_teach(X, y)
+    said, _, taught = learn_and_teach(X, y, 10)
     assert said.expertise is None and taught is None
 
 

@@ -40,6 +40,7 @@ def pairs(X, categories):
         ((NUMBERS // 20, CATEGORIES), {1: 4}, []),  # and less
         ((RNG.permutation(NUMBERS), CATEGORIES), {1: 4}, []),
         ((REAL, np.arange(300)), {1: 300}, []),  # each row has a value of its own
+        ((REAL[:120], np.arange(120)), {1: 120}, []),
         ((NUMBERS[:9], CATEGORIES[:9]), {1: 4}, []),  # may be by chance
         ((np.arange(300) == 7, np.arange(300) == 7), {1: 2}, []),
     ],

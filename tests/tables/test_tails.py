@@ -227,7 +227,7 @@ def test_a_linear_encoder_scales_alone(sentinel):
 
 def test_the_warning_names_the_columns():
     X = np.stack([with_sentinel(), numbers(1), with_sentinel(999.0, 0.02)], axis=1)
-    expected = r"'a' \(-9999 in 5.0% of the rows\), column 'c' \(999 in 2.0%"
+    expected = r"'a' \(-9999 in 5.0% of the rows\) and column 'c' \(999 in 2.0%"
     with pytest.warns(DataWarning, match=expected):
         TableEncoder.fit(X, names=["a", "b", "c"])
 
@@ -235,7 +235,7 @@ def test_the_warning_names_the_columns():
 # ------------------------------------------------------------------ constants
 
 
-@pytest.mark.parametrize("constant", [0.0, 5.0, -1e-9, 1e12])
+@pytest.mark.parametrize("constant", [0.0, 5.0, -1e-9, 1e12, 1e17, -1e100])
 def test_a_constant_that_moves_is_far_away_whatever_its_unit(constant):
     encoder = fit(np.full(20, constant))
     unit = abs(constant) or 1.0
@@ -255,3 +255,43 @@ def test_rounding_moves_no_constant():
             if fitted == values[2] and value in (values[0], values[3]):
                 continue  # seen in float64, it is another number
             assert encoder.encode(np.array([[value]]))[0, 0] == 0
+
+
+def test_a_constant_is_stored_by_its_value():
+    encoder = fit(np.full(20, 3.0))
+    arrays = encoder.to_arrays()
+    np.testing.assert_array_equal(arrays["constants"]["values"], [3.0])
+    encoder = TableEncoder.from_arrays(arrays)
+    assert encoder.location == 3.0
+    np.testing.assert_array_equal(encoder.encode(np.array([[3.0], [4.0]])), [[0], [5]])
+
+
+# ------------------------------------------------------------------ options, weights
+
+
+def test_linear_columns_have_no_sentinels_of_a_probability():
+    X = with_sentinel()[:, None]
+    with pytest.raises(ValueError, match=r"sentinels='atom'.*'reference'"):
+        TableEncoder.fit(X, sentinels="atom", linear=True)
+
+
+@pytest.mark.parametrize("heavy", [1e10, 1e30])
+def test_two_rows_with_all_of_the_weight_are_refused(heavy):
+    X, weight = numbers(1)[:, None], np.ones(len(numbers(1)))
+    weight[[3, 5]] = heavy
+    weight /= heavy
+    with pytest.raises(ValueError, match="'sample_weight' parameter gives two rows"):
+        TableEncoder.fit(X, weight)
+    weight[[3, 5]] = 1e3 * weight[0]
+    TableEncoder.fit(X, weight)
+
+
+def test_rows_of_codes_alone_are_rows_of_nan_alone():
+    X = np.stack([with_sentinel(), with_sentinel()], axis=1)
+    X[:, 1] = np.where(X[:, 0] == X[:, 0].min(), X[:, 0], np.cos(X[:, 0]))
+    coded = TableEncoder.fit(X, sentinels="missing")
+    kept = X[~np.isnan(coded.without_codes(X)).all(axis=1)]
+    assert len(kept) < len(X)
+    expected = TableEncoder.fit(kept)
+    np.testing.assert_array_equal(coded.location, expected.location)
+    np.testing.assert_array_equal(coded.scale, expected.scale)

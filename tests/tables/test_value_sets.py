@@ -39,6 +39,7 @@ def test_a_positive_column_stays_positive():
     seen = RNG.exponential(size=200)
     assert nearest(seen, [-2.0, 0.0, 1e-9]) == [seen.min(), seen.min(), 1e-9]
     assert nearest(np.r_[0.0, seen], [-2.0]) == [0.0]
+    assert not np.signbit(nearest(COUNTS - COUNTS.min(), [-0.3]))[0]
 
 
 def test_what_is_seen_is_kept_and_missing_stays_missing():

@@ -39,6 +39,8 @@ class BaseRBM(
         "contamination": [Interval(Real, 0, 0.5, closed="right"), StrOptions({"auto"})],
     }
 
+    _earlier_options: ClassVar[dict] = {"early_stopping": False}
+
     components_ = of_fitted("components_", lambda fitted: fitted.weight)
     intercept_visible_ = of_fitted(
         "intercept_visible_", lambda fitted: fitted.visible_bias

@@ -24,6 +24,7 @@ from scipy import sparse
 
 from skebm.estimators._frames import ARRAYS, TableFormat
 from skebm.estimators._input import refuse_missing
+from skebm.estimators._reader import check_sentinels
 from skebm.estimators._tables import numbers_of, read_frame, read_numbers, see
 from skebm.exceptions import RangeWarning
 from skebm.models.boltzmann._kinds import BinaryKind, CategoricalKind, RealKind
@@ -31,7 +32,7 @@ from skebm.models.boltzmann._rows import dense
 from skebm.models.boltzmann._state import standardizer
 from skebm.networks import SoftmaxUnits
 from skebm.tables import CategoryTable, TableEncoder
-from skebm.tables._checks import column_names, columns_text
+from skebm.tables._checks import column_name, columns_text, listed
 from skebm.utils import warn_user
 
 #: Larger values overflow in the products that training computes in float32.
@@ -99,10 +100,13 @@ class RealCodec:
         Standardises the columns.
     format : TableFormat, default=ARRAYS
         How the table of `fit` came.
+    sentinels : str or None, default=None
+        The option of `fit`; None in states that do not say so.
     """
 
     encoder: TableEncoder
     format: TableFormat = ARRAYS
+    sentinels: str | None = None
 
     @classmethod
     def learn(cls, estimator, X, *, allow_nan=True):
@@ -115,11 +119,13 @@ class RealCodec:
             takes_atoms=False,
             names=getattr(estimator, "feature_names_in_", None),
         )
-        codec = cls(encoder, seen.format.without_labels())
+        codec = cls(encoder, seen.format.without_labels(), estimator.sentinels)
         return codec, codec._encode(estimator, X, allow_nan)
 
     def read(self, estimator, X, *, allow_nan=False, fitting=False):
         """Return rows of a table."""
+        if fitting:
+            check_sentinels(self.sentinels, estimator.sentinels)
         X = _read_real(estimator, X, reset=False, fitting=fitting)
         return self._encode(estimator, X, allow_nan)
 
@@ -162,7 +168,8 @@ class RealCodec:
             encoder = TableEncoder.from_arrays(arrays["encoder"])
         else:  # a state that had means and scales alone
             encoder = standardizer(arrays["mean"], arrays["scale"])
-        return cls(encoder, _parts({"format": arrays.get("format")})["format"])
+        table_format = _parts({"format": arrays.get("format")})["format"]
+        return cls(encoder, table_format, arrays.get("sentinels"))
 
 
 @dataclass(frozen=True)
@@ -322,19 +329,16 @@ def _check_range(estimator, X):
         where[X.indices[too_large] if sparse.issparse(X) else too_large.any(axis=0)] = 1
         raise ValueError(
             f"X holds values beyond {LARGEST:g} in {columns_text(names, where)}; "
-            "scale X, for example by MinMaxScaler."
+            "scale X, for example by MinMaxScaler(clip=True)."
         )
-    worst = [
-        f"{column_names(names, np.arange(len(columns)) == j)} ({columns[j]})"
-        for j in np.argsort(-columns, kind="stable")[:5]
-        if columns[j]
-    ]
+    worst_first = np.argsort(-columns, kind="stable")
     n_columns = int((columns > 0).sum())
+    worst = [f"{column_name(names, j)} ({columns[j]})" for j in worst_first[:n_columns]]
     message = (
         f"X holds {columns.sum()} values outside of [0, 1], in {n_columns} "
-        f"columns: {', '.join(worst)}{', ...' if n_columns > 5 else ''}. "
+        f"columns: {listed(worst)}. "
         f"{type(estimator).__name__} is made for binary values or probabilities; scale "
-        "X, for example by MinMaxScaler."
+        "X, for example by MinMaxScaler(clip=True)."
     )
     if estimator.check_range == "raise":
         raise ValueError(message)

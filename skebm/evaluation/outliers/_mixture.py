@@ -8,7 +8,11 @@ import torch
 from torch import Tensor
 
 from skebm.evaluation.outliers._score import OODScore, ScoredModel, seed_of
-from skebm.references import GaussianMixtureDensity, GaussianMixtureReference
+from skebm.references import (
+    Density,
+    GaussianMixtureDensity,
+    GaussianMixtureReference,
+)
 from skebm.utils import make_generator
 
 
@@ -73,9 +77,18 @@ class MixtureDensity(OODScore):
 
     def left_out(self, scored: ScoredModel, train: Tensor, held_out: Tensor) -> Tensor:
         """Return the log density of training rows, each as if it had been left out."""
-        if self._is_of_reference and not scored.trains_reference:
-            return super().left_out(scored, train, held_out)
+        if self._is_of_reference:
+            if not scored.trains_reference:
+                return super().left_out(scored, train, held_out)
+            return scored.left_out_reference(train, self._part)
         return self.mixture.left_out_log_prob(train).double()
+
+    @classmethod
+    def _part(cls, density: Density) -> Density:
+        """Return the mixture of a reference, blurred."""
+        mixture = density.as_mixture()
+        assert mixture is not None
+        return cls._blurred(mixture).mixture
 
     def arrays(self) -> dict[str, Tensor]:
         """Return the mixture's arrays."""

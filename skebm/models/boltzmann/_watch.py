@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,8 @@ Array = NDArray[Any]
 
 #: With fewer rows a column than this, though at least so many, a share is held out.
 ROWS_A_COLUMN, MIN_ROWS = 4, 100
-#: Most rows that are watched.
-MAX_WATCHED = 500
+#: Most rows, and most entries, that are watched.
+MAX_WATCHED, MAX_ENTRIES = 500, 1_000_000
 
 #: Rows trained on between two looks. A look moves chains `N_CHAINS * N_BETAS` times,
 #: which takes about a tenth of the time.
@@ -33,8 +33,9 @@ N_CHAINS, N_BETAS = 16, 100
 BETAS = torch.linspace(0, 1, N_BETAS + 1, dtype=torch.float64)
 #: A layer of at most so many states is summed over.
 MAX_STATES = 2**10
-#: What likelihoods may lose, as a share, before the loss counts.
-TOLERANCE = 0.01
+#: What likelihoods may lose, as a share, before the loss counts; that of rows that
+#: training completes, whose entries change.
+TOLERANCE, TOLERANCE_COMPLETED = 0.01, 0.25
 #: Temperatures at which an RBM is compared with independent units.
 N_TEMPERED = 20
 
@@ -72,15 +73,16 @@ def choose_watched(
         return v, None
     n_rows, n_columns = v.shape
     order = np.random.RandomState(0).permutation(n_rows)
+    most = min(MAX_WATCHED, max(1, MAX_ENTRIES // n_columns))
     if not sparse.issparse(v) and np.isnan(v.min()):
-        chosen = order[:MAX_WATCHED]
+        chosen = order[:most]
         return v, Watched(v[chosen], held_out=False, incomplete=chosen)
     few = MIN_ROWS <= n_rows < ROWS_A_COLUMN * n_columns
     n_held_out = int(fraction * n_rows) if early_stopping is True or few else 0
     if not 0 < n_held_out < n_rows:
-        return v, Watched(dense(v[order[:MAX_WATCHED]]), held_out=False)
+        return v, Watched(dense(v[order[:most]]), held_out=False)
     held_out, kept = order[:n_held_out], np.sort(order[n_held_out:])
-    return v[kept], Watched(dense(v[held_out[:MAX_WATCHED]]), held_out=True)
+    return v[kept], Watched(dense(v[held_out[:most]]), held_out=True)
 
 
 @dataclass(frozen=True)
@@ -174,6 +176,9 @@ class LikelihoodWatch:
         device = run.generator.device
         self.run, self.n_rows, self.watched = run, n_rows, watched
         self.base_bias = to_tensor(base_bias, np.float32, device)
+        rbm = run.evaluated_model()
+        copies: Any = {k: v.clone() for k, v in rbm.parameters().items()}
+        self._start = replace(rbm, **copies)
         self.looks = [Look(0, 0.0, 0.0)]
         self._best, self._n_waiting = self.looks[0], 0
         self._snapshot: Any = None
@@ -227,25 +232,33 @@ class LikelihoodWatch:
 
     def _look(self, epoch: int) -> None:
         self._n_waiting = 0
-        rbm, rows = self.run.evaluated_model(), self._rows()
-        log_z, slack = self._log_normalizers(rbm, BETAS[-1:])
-        value = _mean_unnormalized(rbm, rows) - float(log_z[-1])
-        value = value if np.isfinite(value) else -np.inf
-        level = self._independent(rbm, rows)
-        look = Look(epoch, value, level, float(slack[-1]))
+        look = self._measure(self.run.evaluated_model(), epoch)
         self.looks.append(look)
         if look.gain - look.slack > self._best.gain:
             self._best, self._snapshot = look, self.run.snapshot()
 
+    def _measure(self, rbm: RBM, epoch: int) -> Look:
+        rows = self._rows()
+        log_z, slack = self._log_normalizers(rbm, BETAS[-1:])
+        value = _mean_unnormalized(rbm, rows) - float(log_z[-1])
+        value = value if np.isfinite(value) else -np.inf
+        return Look(epoch, value, self._independent(rbm, rows), float(slack[-1]))
+
     def _is_worse(self, look: Look) -> bool:
-        """Return whether a look is worse than the best one by more than its error."""
-        if look is self._best:
+        """Return whether a look is worse than the best one by more than its error.
+
+        Training that was merely short may not have reached independent units, but is
+        better than where it started.
+        """
+        best, complete = self._best, self.watched.incomplete is None
+        share = TOLERANCE if complete else TOLERANCE_COMPLETED
+        slack = share * abs(look.independent)
+        if look is best or look.gain >= best.gain - look.slack - best.slack - slack:
             return False
-        best = self._best
-        if best.epoch == 0:
-            return look.gain - look.slack < 0
-        slack = look.slack + best.slack + TOLERANCE * abs(best.log_likelihood)
-        return look.gain < best.gain - slack
+        if best.epoch:
+            return True
+        start = self._measure(self._start, 0)
+        return look.gain < start.gain - look.slack - start.slack - slack
 
     @torch.no_grad()
     def _independent(self, rbm: RBM, rows: Tensor) -> float:

@@ -23,6 +23,9 @@ from skebm import (
 from skebm.exceptions import DivergenceError, TrainingWarning
 from skebm.training import AscentRun
 
+#: Short fits may be no better than independent columns, of which they warn.
+pytestmark = pytest.mark.filterwarnings("ignore::skebm.exceptions.TrainingWarning")
+
 RNG = np.random.RandomState(0)
 X = (RNG.uniform(size=(40, 5)) < 0.4).astype(float)
 Y = np.arange(40) % 3 - 1
@@ -159,7 +162,6 @@ def is_like_one_of(model, outcomes):
     )
 
 
-@pytest.mark.filterwarnings("ignore::skebm.exceptions.TrainingWarning")
 @pytest.mark.parametrize("name", MODELS)
 def test_ctrl_c_leaves_a_fitted_model_as_before_or_as_after(name):
     before, after = fit(name), fit(name)
@@ -180,7 +182,6 @@ def test_ctrl_c_leaves_a_fitted_model_as_before_or_as_after(name):
     np.testing.assert_array_equal(again.score_samples(OTHER), known[1][1])
 
 
-@pytest.mark.filterwarnings("ignore::skebm.exceptions.TrainingWarning")
 @pytest.mark.parametrize("method", ["fit", "partial_fit"])
 @pytest.mark.parametrize("name", MODELS)
 def test_ctrl_c_leaves_a_fresh_model_unfitted_or_usable(name, method):

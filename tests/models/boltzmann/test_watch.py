@@ -54,7 +54,7 @@ def test_rows_of_coins_teach_an_rbm_nothing(monkeypatch):
         kept = BernoulliRBM(8, **options).fit(coins[:120])
     last = BernoulliRBM(8, early_stopping=False, **options).fit(coins[:120])
     level = independent_score(coins[:120], coins[120:])
-    assert last.score(coins[120:]) < level - 1
+    assert last.score(coins[120:]) < level - 0.8
     assert kept.score(coins[120:]) > level - 0.2
 
 

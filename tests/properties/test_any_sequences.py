@@ -54,8 +54,11 @@ class Calls(RuleBasedStateMachine):
         assert self.model.partial_fit(X, *y) is self.model
         self.trained()
 
-    @rule(wrong=st.sampled_from(["empty", "words", "infinite", "flat", "labels"]))
-    def failed_fit(self, wrong):
+    @rule(
+        wrong=st.sampled_from(["empty", "words", "infinite", "flat", "labels"]),
+        method=st.sampled_from(["fit", "partial_fit"]),
+    )
+    def failed_fit(self, wrong, method):
         X = draw_rows(self.name, 1, 20, 4)  # other columns than those of a fit
         y = draw_labels(1, 20)
         bad = {
@@ -69,7 +72,7 @@ class Calls(RuleBasedStateMachine):
             if self.name not in CLASSIFIERS:
                 return
             y = np.full(20, -1)
-        method = self.model.fit if self.expected is None else self.model.partial_fit
+        method = getattr(self.model, method)
         with pytest.raises((ValueError, TypeError)):
             method(bad, y) if self.name in CLASSIFIERS else method(bad)
 
