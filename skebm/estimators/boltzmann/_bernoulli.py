@@ -63,7 +63,8 @@ class BernoulliRBM(BaseRBM):
         it fell since, or independent columns where no epoch is better, with a warning:
         of training rows, or with True of held-out ones. "auto" holds rows out where
         there are fewer than four a column and 100 or more in all; rows with missing
-        entries are watched as training completes them.
+        entries are watched as training completes them. Fits that see fewer than 1000
+        rows in all their epochs are not judged.
     validation_fraction : float, default=0.1
         Share of the rows that is held out.
     normalizer : {"auto", "exact", "ais", None} or instance, default="auto"

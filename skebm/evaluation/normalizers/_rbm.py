@@ -21,6 +21,9 @@ from skebm.utils import check_count, check_positive, check_range, is_count
 MAX_ENUMERATED = 20
 #: Small blocks are fast and do not fragment memory.
 _CHUNK_ELEMENTS = 2**17
+#: Where twice the betas leave more of the error than this share, and more nats than
+#: are noise, still more will not help.
+LEAST_PROGRESS, HOPELESS = 0.9, 5.0
 _PILOT_TEMPERATURES, _PILOT_PARTICLES, _BURN_IN = 100, 64, 50
 
 
@@ -91,9 +94,10 @@ class RBMAnnealing(BaseEstimator):
 
     Hidden units are summed out, chains move by block Gibbs, and a pilot run spaces the
     betas so that each step costs alike. The number of betas is doubled until the
-    standard error is below `tolerance` and the reverse estimate agrees. The reverse
-    chains start at `rows` of data, are burnt in at beta = 1, and go back to independent
-    units. Where forward chains miss a mode of the data, the two estimates disagree.
+    standard error is below `tolerance` and the reverse estimate agrees, or more betas
+    no longer help. The reverse chains start at `rows` of data, are burnt in at
+    beta = 1, and go back to independent units. Where forward chains miss a mode of the
+    data, the two estimates disagree.
 
     Parameters
     ----------
@@ -172,14 +176,18 @@ class RBMAnnealing(BaseEstimator):
         n_temperatures = self.n_temperatures
         is_auto = n_temperatures == "auto"
         n_temperatures = 200 if is_auto else int(n_temperatures)
+        error_before = math.inf
         while True:
             betas = _equidistant(uniform, spread, n_temperatures)
             result = self._both_ways(path, betas, rows)
             good = result.trusted and result.standard_error <= self.tolerance
             affordable = 2 * n_temperatures * self.n_particles <= self.max_moves
-            if good or not (is_auto and affordable):
+            gap = abs(result.reverse_log_normalizer - result.log_normalizer)
+            error = result.standard_error + gap
+            helps = error < max(LEAST_PROGRESS * error_before, HOPELESS)
+            if good or not (is_auto and affordable and helps):
                 return result
-            n_temperatures *= 2
+            n_temperatures, error_before = 2 * n_temperatures, error
 
     def _both_ways(self, path: _Path, betas: Tensor, rows: Tensor) -> LogNormalizer:
         name = type(self).__name__

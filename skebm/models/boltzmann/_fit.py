@@ -268,7 +268,7 @@ class RBMTraining:
         schedule: str | None = None,
     ) -> None:
         watched = None
-        if fitted.n_rows == 0:
+        if fitted.n_rows == 0 and schedule is None:  # no stream of chunks
             task, watched = task.watched(options)
         self.task, self._rng = task, rng
         self._refit_options = (options, schedule) if fitted.n_rows == 0 else None

@@ -31,6 +31,8 @@ MAX_WATCHED, MAX_ENTRIES = 500, 1_000_000
 ROWS_BETWEEN = 8000
 N_CHAINS, N_BETAS = 16, 100
 BETAS = torch.linspace(0, 1, N_BETAS + 1, dtype=torch.float64)
+#: Rows of all epochs below which training is a trial, and is not judged.
+LEAST_TRAINED = 1000
 #: A layer of at most so many states is summed over.
 MAX_STATES = 2**10
 #: What likelihoods may lose, as a share, before the loss counts; that of rows that
@@ -208,7 +210,7 @@ class LikelihoodWatch:
 
     def end(self, epoch: int) -> Verdict | None:
         """Go back to the best epoch where the last is worse; return what was kept."""
-        if not epoch:
+        if epoch * self.n_rows < LEAST_TRAINED:
             return None
         if self.looks[-1].epoch != epoch:
             self._look(epoch)
