@@ -147,9 +147,9 @@ class Verdict:
                 f"{self.kept.epoch}, which is kept (independent columns: {level})."
             )
         return (
-            f"{fall}, and {level} by independent columns, which no epoch is better "
-            f"than. The parameters are moved towards theirs, to {self.beta:.2g} of the "
-            f"way from them."
+            f"{fall}. Independent columns have {level}, and no epoch was better. The "
+            f"weights are therefore shrunk to {self.beta:.2g} times what was learnt; "
+            "0 means that the RBM is that of independent columns."
         )
 
 
