@@ -105,7 +105,8 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
     tol : float, default=0.0
         Least improvement that counts, in nats.
     contamination : float or "auto", default=0.05
-        Share of in-distribution rows that `predict` may call outliers. "auto" is
+        Share of new rows, like those of `fit`, that `predict` calls outliers: that of
+        false alarms if `fit` sees no outliers, else about that of outliers. "auto" is
         Tukey's fence: an outlier scores more than 1.5 interquartile ranges below the
         lower quartile of the held-out rows. May be changed after `fit`.
     ood_score : str, default="combined"

@@ -332,11 +332,12 @@ def _check_range(estimator, X):
             "scale X, for example by MinMaxScaler(clip=True)."
         )
     worst_first = np.argsort(-columns, kind="stable")
-    n_columns = int((columns > 0).sum())
-    worst = [f"{column_name(names, j)} ({columns[j]})" for j in worst_first[:n_columns]]
+    worst = [
+        f"{column_name(names, j)} ({columns[j]})" for j in worst_first if columns[j]
+    ]
     message = (
-        f"X holds {columns.sum()} values outside of [0, 1], in {n_columns} "
-        f"columns: {listed(worst)}. "
+        f"X holds {columns.sum()} values outside of [0, 1], by column: "
+        f"{listed(worst)}. "
         f"{type(estimator).__name__} is made for binary values or probabilities; scale "
         "X, for example by MinMaxScaler(clip=True)."
     )

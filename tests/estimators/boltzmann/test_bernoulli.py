@@ -361,7 +361,7 @@ def test_values_out_of_range_are_counted_by_column(patterns):
     X = pd.DataFrame(patterns, columns=list("abcdef"))
     X.loc[:2, "b"] = 7.0
     X.loc[0, "e"] = -0.5
-    message = r"4 values outside of \[0, 1\], in 2 columns: 'b' \(3\) and 'e' \(1\)"
+    message = r"4 values outside of \[0, 1\], by column: 'b' \(3\) and 'e' \(1\)"
     with pytest.warns(RangeWarning, match=message):
         model = make().fit(X)
     with pytest.warns(RangeWarning, match=message):
