@@ -370,7 +370,7 @@ def test_values_out_of_range_are_counted_by_column(patterns):
     np.testing.assert_allclose(computed, 1 / (1 + np.exp(-pull)))
     with pytest.raises(ValueError, match=message):
         make(check_range="raise").fit(X)
-    with pytest.raises(ValueError, match="in 1 columns: 1"):
+    with pytest.raises(ValueError, match=r"by column: 1 \(1\)"):
         make(check_range="raise").fit(sparse.csr_array([[0.0, 2.0], [1.0, 0.0]]))
 
 
