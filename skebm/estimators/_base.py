@@ -11,8 +11,13 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 
 from skebm.estimators._callbacks import FitProgress
-from skebm.estimators._given import whole_rows
+from skebm.estimators._given import (
+    of_parameter,
+    warn_of_impossible,
+    whole_rows,
+)
 from skebm.estimators._input import TableReader, private_random_state
+from skebm.estimators._large_numbers import keep_large
 from skebm.estimators._published import (
     Read,
     check_changed,
@@ -226,12 +231,7 @@ class BaseEBM(StoredEstimator):
             is unknown.
         """
         check_is_fitted(self, "network_")
-        check_changed(self, "ood_score")
-        table = self._read(X, allow_nan=True)
-        scores, filled = self._fitted.outlier_scores(table, self.ood_score)
-        self._warn_if_untrusted()
-        self._warn_of_draws(filled)
-        return scores
+        return self._outlier_scores(self._read(X, allow_nan=True))
 
     def p_values(self, X, calibration=None):
         r"""Conformal p-values: small for rows out of distribution.
@@ -277,7 +277,9 @@ class BaseEBM(StoredEstimator):
         check_changed(self, "contamination")
         scores = self.ood_scores(X)
         if calibration is not None:
-            others = self.ood_scores(calibration)
+            with of_parameter("calibration"):
+                rows = self._read(calibration, allow_nan=True)
+            others = self._outlier_scores(rows)
             warn_if_unresolved(self.contamination, len(others))
             return conformal_p_values(scores, others)
         return self._fitted.detector.p_values(
@@ -330,7 +332,7 @@ class BaseEBM(StoredEstimator):
         else:
             filled = self._fitted.impute(table, strategy)
         self._warn_of_draws(filled)
-        return self._reader.write(filled.table, like=X)
+        return keep_large(self._reader.write(filled.table, like=X), X)
 
     # ------------------------------------------------------------------ asking
 
@@ -339,12 +341,22 @@ class BaseEBM(StoredEstimator):
         check_is_fitted(self, "network_")
         return self._reader.read(self, X, **options)
 
+    def _outlier_scores(self, table):
+        check_changed(self, "ood_score")
+        scores, filled = self._fitted.outlier_scores(table, self.ood_score)
+        self._warn_if_untrusted()
+        self._warn_of_draws(filled)
+        return scores
+
     def _read_given(self, given):
         """Return given rows as a table of all columns, and as numbers; None of None."""
         if given is None:
             return None, None
-        like = whole_rows(self, given, self._reader.written_like())
-        table = self._read(like, allow_nan=True)
+        with of_parameter("given"):
+            like = whole_rows(self, given, self._reader.written_like())
+            table = self._read(like, allow_nan=True)
+        names = getattr(self, "feature_names_in_", None)
+        warn_of_impossible(table, self._fitted.encoder, names)
         if not np.isnan(self._fitted.encoder.without_codes(table)).any():
             raise ValueError(
                 "The 'given' parameter holds no NaN, so that there is nothing to draw. "

@@ -268,6 +268,7 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         self._validate_params()
         before = self._fitted if self.warm_start else None
         read = self._read_rows(X, sample_weight, before, min_rows=2)
+        before = before and before.seeing(read.table)
         split = split_at_random(self.early_stopping, self.validation_fraction)
         task, encoder, rng = self._plan(read, before, split)
         progress = self._progress(X, None, task, read, **_learnt(read))
@@ -282,7 +283,8 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
     def partial_fit(self, X, y=None, sample_weight=None):
         """Make one pass over the rows of X, at a constant learning rate.
 
-        The first call also fits scaling and reference, so its rows must be typical.
+        The first call also fits scaling and reference, so its rows must be typical. The
+        values that draws can have (see `impute`) are those of the rows of all calls.
         log Z and the threshold are computed anew at the next question that needs them.
 
         Parameters
@@ -299,6 +301,7 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         before = self._fitted
         min_rows = 2 if before is None else 1
         read = self._read_rows(X, sample_weight, before, min_rows)
+        before = before and before.seeing(read.table)
         task, encoder, rng = self._plan(read, before, keep_all)
         if before is None:
             fitted = fit_pass(task, encoder, rng)

@@ -284,6 +284,7 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         self._validate_params()
         before = self._fitted if self.warm_start else None
         labeled = self._read_labeled(X, y, sample_weight, before, min_rows=2)
+        before = before and before.seeing(labeled.read.table)
         known = None if before is None else self.classes_
         classes = learn_classes(labeled.y, self.unlabeled, None, known)
         indices = known_indices(labeled.y, self.unlabeled, classes)
@@ -335,6 +336,7 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         before = self._fitted
         min_rows = 2 if before is None else 1
         labeled = self._read_labeled(X, y, sample_weight, before, min_rows)
+        before = before and before.seeing(labeled.read.table)
         known = None if before is None else self.classes_
         classes = learn_classes(labeled.y, self.unlabeled, classes, known)
         indices = known_indices(labeled.y, self.unlabeled, classes)

@@ -292,6 +292,13 @@ class TableEncoder:
         self.determined.reconcile(row, missing)
         return self.nearest_values(row)[0, missing]
 
+    def seeing(self, X: Array) -> Self:
+        """Return the encoder whose columns can take the values of rows X, too."""
+        if self.values is None:
+            return self
+        values = self.values.merged(self.without_codes(X))
+        return type(self)(self.kinds, self.codes, values, self.determined)
+
     def nearest_values(self, X: Array) -> Array:
         """Return the values nearest to X that the columns can take; NaN stays NaN."""
         return X if self.values is None else self.values.nearest(X)
