@@ -73,7 +73,9 @@ def _keep_narwhals(filled, X):
         if not dtype.is_integer() or frame.schema[name] != dtype:
             continue
         known = column.drop_nulls()
-        if len(known) and _is_large(pd.Series([known.min(), known.max()], dtype=object)):
+        if len(known) and _is_large(
+            pd.Series([known.min(), known.max()], dtype=object)
+        ):
             kept = column.zip_with(~column.is_null(), frame[name])
             frame = frame.with_columns(kept.alias(name))
     return frame.to_native()
