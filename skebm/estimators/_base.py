@@ -139,9 +139,9 @@ class BaseEBM(StoredEstimator):
     def energy(self, X):
         r"""Energy of each row, in nats; low is likely.
 
-        Of a row with missing entries it is the marginal energy, by draws as in
-        `score_samples`, with which the marginal density is that of the reference,
-        tilted:
+        A row with missing entries has a marginal energy. It tilts the marginal density
+        of the reference as E(x) tilts q0(x), and comes from draws as in
+        `score_samples`:
 
         .. math:: E(x_O) = \log q_0(x_O) - \log p(x_O) - \log Z
 
@@ -167,14 +167,14 @@ class BaseEBM(StoredEstimator):
         A log density, not a log probability: it may be positive, and it depends on the
         units of the columns. With ``normalizer=None`` log Z is left out.
 
-        Of a row with missing entries (NaN) it is the log of the marginal density of the
-        others, 0 where all are missing:
+        For a row with missing entries (NaN), it is the log of the marginal density of
+        the observed ones, and 0 if all are missing:
 
         .. math:: \log p(x_O) = \log \int p(x_O, x_M) \, dx_M
 
-        by importance sampling or, where that fails, annealing, from a seed that is the
-        row itself, to a standard error of about 0.05 nats. That costs as much as
-        hundreds to thousands of complete rows.
+        Importance sampling computes it, or annealing if that fails, to a standard error
+        of about 0.05 nats. The seed depends on the row alone. Such a row costs as much
+        as hundreds to thousands of complete rows.
 
         Parameters
         ----------
@@ -189,7 +189,7 @@ class BaseEBM(StoredEstimator):
         Warns
         -----
         skebm.exceptions.NormalizerWarning
-            Where the marginal of a row can't be trusted, with the standard errors.
+            If the marginal density of a row can't be trusted; names standard errors.
         """
         table = self._read(X, allow_nan=True)
         scores = self._fitted.log_prob(self._fitted.encoder.encode(table))
@@ -238,20 +238,20 @@ class BaseEBM(StoredEstimator):
 
         .. math:: p(x) = \frac{1 + \#\{i: s(x_i) \le s(x)\}}{1 + n}
 
-        with s the score named by ``ood_score`` and :math:`x_i` the calibration rows.
-        For a new row of their distribution, :math:`P(p \le \alpha) \le \alpha`, for
-        each :math:`\alpha` that n rows resolve, from 1 / (n + 1) on.
+        with s the score named by ``ood_score`` and :math:`x_i` the n calibration rows.
+        For a new row of their distribution, :math:`P(p \le \alpha) \le \alpha`. No
+        p-value is below 1 / (n + 1).
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             Rows.
         calibration : array-like of shape (n, n_features), default=None
-            Normal rows that `fit` has not seen, for which the statement is exact. None
-            takes the rows that `fit` held out and, where these are fewer than 300, the
-            training rows as well, each scored as if it had been left out. Then the
-            statement holds nearly: rows held out also chose the epoch to stop at, and
-            leaving a row out is an approximation.
+            Normal rows that `fit` has not seen; with them the statement is exact. None
+            takes the rows that `fit` held out and, if these are fewer than 300, the
+            training rows too, each scored as if it had been left out. Then the
+            statement holds approximately: the held-out rows also chose the epoch to
+            stop at, and leaving a row out is an approximation.
 
         Returns
         -------
@@ -289,25 +289,26 @@ class BaseEBM(StoredEstimator):
     def impute(self, X, strategy="mean", random_state=None):
         """Fill missing entries from their conditional distribution given the others.
 
-        Importance sampling from the reference's conditional, worth 400 draws at least;
-        where that takes too many, sequential Monte Carlo, in two
-        populations whose R-hat judges them.
+        Importance sampling draws from the reference's conditional, until the draws are
+        worth at least 400 independent ones. If that takes too many draws, sequential
+        Monte Carlo runs two populations of particles, and R-hat compares them.
 
-        Fills are values that the column can take, by the rows of `fit`: whole numbers
-        where all were whole, so that a mean is rounded; none below zero where none was;
-        one of the values seen where these were few.
+        Fills are values that the column can take, as the rows of `fit` show: whole
+        numbers if all values were whole (so a mean is rounded), no number below zero if
+        there was none, and one of the values seen if these were few.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             NaN where missing.
         strategy : {"mean", "median", "draw"}, default="mean"
-            The conditional mean, of least squared error; the conditional median of each
-            entry, of least absolute error; or a draw of all missing entries of the
-            row, for multiple imputation. Of categories mean and median are the most
-            likely one.
+            "mean" is the conditional mean, which has the least squared error. "median"
+            is the conditional median of each entry, which has the least absolute error.
+            "draw" draws all missing entries of a row together, for multiple imputation.
+            Mean and median fill a category with the most likely one.
         random_state : int, RandomState or None, default=None
-            Of a draw. Mean and median are deterministic, whatever the other rows are.
+            Seed of the strategy "draw". Mean and median are deterministic, and do not
+            depend on the other rows.
 
         Returns
         -------
@@ -318,7 +319,7 @@ class BaseEBM(StoredEstimator):
         Warns
         -----
         skebm.exceptions.TrainingWarning
-            Where the draws for a row can't be trusted, with R-hat.
+            If the draws for a row can't be trusted; names R-hat.
         """
         table = self._read(X, allow_nan=True)
         if strategy not in STRATEGIES:

@@ -313,9 +313,8 @@ class BaseRBM(
     def impute(self, X):
         """Fill missing entries by their conditional means, E[v_missing | v_observed].
 
-        Of `GaussianRBM`, by the values nearest to the means that the columns can take:
-        whole numbers where `fit` saw whole numbers alone, none below zero where it saw
-        none.
+        `GaussianRBM` moves a mean to the nearest value that the column can take: a
+        whole number if `fit` saw only whole numbers, none below zero if it saw none.
 
         Parameters
         ----------
