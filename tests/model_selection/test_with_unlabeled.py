@@ -8,6 +8,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.semi_supervised import LabelSpreading
 
+from skebm.exceptions import DataWarning
 from skebm.model_selection import WithUnlabeledRows
 
 
@@ -55,4 +56,11 @@ def test_unlabelled_rows_have_the_mean_weight():
     with pytest.raises(TypeError, match=r"sample_weight.*LabelSpreading.fit takes"):
         WithUnlabeledRows(LabelSpreading(), others).fit(
             rows, [0, 1, 1], sample_weight=[1, 2, 6]
+        )
+
+
+def test_an_empty_label_is_told():
+    with pytest.warns(DataWarning, match="empty label ''"):
+        WithUnlabeledRows(Keeper(), np.ones((2, 1))).fit(
+            np.zeros((3, 1)), ["", "a", ""]
         )
