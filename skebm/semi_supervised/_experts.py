@@ -8,7 +8,11 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+)
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
@@ -20,24 +24,36 @@ Indices = NDArray[np.int64]
 #: Most labelled rows that a simple learner is fitted to: with more the nets are better.
 MAX_LABELED = 2000
 N_TREES = 100
-#: Labels in a leaf of the forest: its order of rows is better than with one.
-LEAF_ROWS = 3
+#: Labels in a leaf of the forest and of boosted trees. scikit-learn's default leaf of
+#: boosted trees, 20 labels, makes them constant where labels are few.
+LEAF_ROWS, BOOSTED_LEAF_ROWS = 2, 5
+#: Boosted trees of all classes together: there is one a class and round.
+N_BOOSTED = 300
+MAX_ROUNDS = 50
 #: C of the linear model, a tenth of scikit-learn's default: labels are few.
 INVERSE_RIDGE = 0.1
 
 
-def make_experts(seed: int) -> dict[str, Any]:
+def make_experts(seed: int, n_classes: int = 2) -> dict[str, Any]:
     """Return the unfitted learners by name.
 
     The forest is the better one where many columns say little, as indicators of
-    categories do; trees with random cuts where columns are numbers.
+    categories do; trees with random cuts where columns are numbers; boosted trees where
+    few columns say all.
     """
+    trees_a_round = n_classes if n_classes > 2 else 1
     return {
         "linear": LogisticRegression(C=INVERSE_RIDGE, max_iter=300),
         "forest": RandomForestClassifier(
             N_TREES, min_samples_leaf=LEAF_ROWS, random_state=seed
         ),
         "extra trees": ExtraTreesClassifier(N_TREES, random_state=seed),
+        "boosted trees": HistGradientBoostingClassifier(
+            min_samples_leaf=BOOSTED_LEAF_ROWS,
+            max_iter=min(MAX_ROUNDS, N_BOOSTED // trees_a_round + 1),
+            early_stopping=False,
+            random_state=seed,
+        ),
     }
 
 
@@ -93,7 +109,7 @@ class Lessons:
             labeled = labeled[order[:MAX_LABELED]]
         found = np.unique(y[labeled])
         predicted = {}
-        for name, expert in make_experts(self.seed).items():
+        for name, expert in make_experts(self.seed, self.n_classes).items():
             probability = np.full((len(rows), self.n_classes), 1e-9)
             if len(found) == 1:
                 probability[:, found] = 1.0
@@ -122,7 +138,7 @@ class Expertise:
     Attributes
     ----------
     weights : dict of str to float
-        Weights of "net", "linear", "forest" and "extra trees"; of sum one.
+        Weights of "net" and of the learners, by their names; of sum one.
     temperatures : dict of str to float
         By which their log probabilities are divided.
     n_labels : int
@@ -136,8 +152,8 @@ class Expertise:
     def mix(self, predicted: Mapping[str, Array]) -> Array:
         """Return the mixture of those predictions that are there, (n, n_classes)."""
         total, mixed = 0.0, np.zeros(())
-        for name, probability in predicted.items():
-            sharp = probability ** (1 / self.temperatures[name])
+        for name in [name for name in self.weights if name in predicted]:
+            sharp = predicted[name] ** (1 / self.temperatures[name])
             sharp = sharp / sharp.sum(axis=1, keepdims=True)
             mixed = mixed + self.weights[name] * sharp
             total += self.weights[name]

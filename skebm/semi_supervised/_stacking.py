@@ -20,7 +20,7 @@ from skebm.networks import EnergyModel, EnsembleMLP
 from skebm.networks._build import build_network
 from skebm.objectives import ROLES, Joint, Roles, share_out
 from skebm.references import UniformBox
-from skebm.semi_supervised._experts import EXPERTS, Expertise, Lessons
+from skebm.semi_supervised._experts import Expertise, Lessons
 from skebm.semi_supervised._graph import LabelGraph
 from skebm.semi_supervised._held_out_labels import HeldOutLabels
 from skebm.semi_supervised._prior_classifier import LABEL_NOISE
@@ -42,10 +42,17 @@ ROWS_PER_MEMBER = 64
 AVERAGING = 0.98
 #: Prior weights of the roles: the supervised one twice as much as any other.
 PRIOR = {role: 0.2 for role in ROLES} | {"supervised": 0.4}
-#: Shares of the supervised role's prior weight, of its net and of simple learners.
-EXPERT_PRIOR = {"net": 1 / 3} | {name: 2 / 3 / len(EXPERTS) for name in EXPERTS}
-#: Weight of the prior, in held-out labels.
-PRIOR_STRENGTH = 3.0
+#: Prior weights of the net and of the simple learners in the supervised role.
+EXPERT_PRIOR = {
+    "net": 0.1,
+    "linear": 0.3,
+    "forest": 0.25,
+    "extra trees": 0.2,
+    "boosted trees": 0.15,
+}
+#: Power of the likelihood of the held-out labels that multiplies the prior weights, and
+#: worth of these weights in held-out labels.
+EVIDENCE_POWER, PRIOR_STRENGTH = 0.3, 50.0
 #: Largest factor between the class priors of labelled and of unlabelled rows.
 MAX_RATIO = 5.0
 #: Least number of held-out labels that can show roles to be uninformative, and least
@@ -109,11 +116,14 @@ class Stacking:
     r"""Stacking by cross-validation over the labelled rows.
 
     .. math:: \max_w \sum_i v_i \log \sum_r w_r \, p_r(y_i | x_i)
-              + a \sum_r \pi_r \log w_r
+              + a \sum_r \pi'_r \log w_r, \qquad
+              \pi'_r \propto \pi_r \prod_i p_r(y_i | x_i)^{v_i b}
 
     with p_r of a small net of role r, trained without a fifth of the labels, that of
     row i among them, and :math:`v_i` the weight of row and class, of mean one; all nets
-    of all folds are trained at once. :math:`\pi` is the prior, worth a = 3 rows. Each
+    of all folds are trained at once. :math:`\pi` is the prior. With few labels the
+    weights are those of model averaging, :math:`\pi'`, by a power b = 0.3 of the
+    likelihood; these are worth a = 50 labels where many labels stack the roles. Each
     p_r is first taken to the power of 1 / T, with the T that maximises its likelihood
     under a normal prior of mean 0.5, deviation 0.4 on log T; for the weights alone: in
     the end the mean of the p_r as they are gets a temperature likewise. Where a hundred
@@ -382,21 +392,27 @@ def reweight_classes(predicted: Array, which: NDArray[np.bool_], ratio: Array) -
 def fit_weights(
     likelihoods: Array, prior: Array, n_classes: int, sample_weight: Array
 ) -> Array:
-    """Return the weights of the roles by expectation maximisation.
+    """Return the weights of the roles: of averaging, then of stacking.
+
+    The weights of model averaging, by a power of the likelihood, are the prior mean of
+    those of the mixture, which expectation maximisation finds. Few labels say which
+    role predicts better, but not how to mix two.
 
     Parameters
     ----------
     likelihoods : ndarray of shape (n_roles, n)
         Probabilities of the held-out labels.
     prior : ndarray of shape (n_roles,)
-        Mean of the Dirichlet prior.
+        Prior weights.
     n_classes : int
         Number of classes.
     sample_weight : ndarray of shape (n,)
         Weights of the labels.
     """
     likelihoods = _allow_for_noise(likelihoods, n_classes)
-    weights = prior
+    log_likelihood = np.log(likelihoods) @ sample_weight
+    prior = prior * np.exp(EVIDENCE_POWER * (log_likelihood - log_likelihood.max()))
+    weights = prior = prior / prior.sum()
     for _ in range(200):
         joint = weights[:, None] * likelihoods
         weights = joint / joint.sum(axis=0) @ sample_weight + PRIOR_STRENGTH * prior

@@ -6,8 +6,12 @@ import torch
 from scipy.stats import norm
 
 from skebm.objectives import ROLES, Joint
+from skebm.semi_supervised._experts import EXPERTS
 from skebm.semi_supervised._held_out_labels import HeldOutLabels
+from skebm.semi_supervised._prior_classifier import LABEL_NOISE
 from skebm.semi_supervised._stacking import (
+    EVIDENCE_POWER,
+    EXPERT_PRIOR,
     LITTLE_INFORMATION,
     PRIOR_STRENGTH,
     fit_weights,
@@ -21,21 +25,37 @@ from skebm.semi_supervised._stacking import (
 from skebm.semi_supervised._temperature import scale_by_own_temperature
 
 
-def test_roles_that_are_right_in_different_rows_weigh_by_their_rows():
-    """Likelihoods of 0 and 1: EM has the closed form (rows + prior) / total."""
-    likelihoods = np.zeros((2, 30))
+@pytest.mark.parametrize("doubled", [0, 8])
+def test_roles_that_are_right_in_different_rows_weigh_by_their_rows(doubled):
+    """Likelihoods of 0 and 1, each right in half: EM has a closed form.
+
+    It is (rows + prior) / total; a row of weight two is two rows.
+    """
+    likelihoods = np.zeros((2, 40))
     likelihoods[0, :20] = likelihoods[1, 20:] = 1.0
-    prior = np.array([0.5, 0.5])
-    sample_weight = np.ones(30)
+    prior = np.array([0.7, 0.3])
+    sample_weight = np.ones(40)
+    sample_weight[:doubled] = sample_weight[20 : 20 + doubled] = 2
     # Of so many classes no label is right by chance.
     weights = fit_weights(likelihoods, prior, 10**9, sample_weight)
-    expected = (np.array([20, 10]) + PRIOR_STRENGTH * prior) / (30 + PRIOR_STRENGTH)
+    n = 20 + doubled
+    expected = (n + PRIOR_STRENGTH * prior) / (2 * n + PRIOR_STRENGTH)
     assert weights == pytest.approx(expected, abs=1e-6)
-    # A row of weight two is two rows.
-    sample_weight[:10] = 2
-    weights = fit_weights(likelihoods, prior, 10**9, sample_weight)
-    expected = (np.array([30, 10]) + PRIOR_STRENGTH * prior) / (40 + PRIOR_STRENGTH)
-    assert weights == pytest.approx(expected, abs=1e-6)
+
+
+def test_few_labels_weigh_roles_by_a_power_of_their_likelihoods():
+    """One label of little weight: the prior weights times p^b, as in averaging."""
+    prior, little = np.array([0.4, 0.6]), np.array([1e-6])
+    likelihoods = np.array([[0.9], [0.3]])
+    alike = np.repeat(likelihoods, 10, axis=1)
+    weights = fit_weights(likelihoods, prior, 2, little)
+    assert weights == pytest.approx(prior, abs=1e-4)
+    noisy = (1 - LABEL_NOISE) * alike + LABEL_NOISE / 2
+    averaged = prior * noisy.prod(axis=1) ** EVIDENCE_POWER
+    averaged /= averaged.sum()
+    weights = fit_weights(alike, prior, 2, np.ones(10))
+    assert averaged[0] < weights[0] < 1
+    assert averaged[0] > prior[0] + 0.4
 
 
 def test_an_informative_but_overconfident_role_outweighs_an_uninformative_one():
@@ -51,6 +71,11 @@ def test_an_informative_but_overconfident_role_outweighs_an_uninformative_one():
     )
     assert before < 0.4
     assert after > 0.55
+
+
+def test_each_simple_learner_has_a_prior_weight():
+    assert list(EXPERT_PRIOR) == ["net", *EXPERTS]
+    assert sum(EXPERT_PRIOR.values()) == pytest.approx(1)
 
 
 def test_equal_roles_keep_the_prior():
