@@ -53,4 +53,4 @@ class RangeWarning(SkebmWarning):
 
 
 class DataWarning(SkebmWarning):
-    """A table holds values that seem to be no measurements."""
+    """A table or y holds values that may not mean what they seem to."""

@@ -1,10 +1,12 @@
 """The walks of CONTRIBUTING.md, followed to the letter, and what else it claims."""
 
+import ast
 import importlib
 import importlib.util
 import pickle
 import re
 import sys
+import tomllib
 import types
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -245,6 +247,20 @@ def test_a_walk_leaves_nothing_behind():
         assert "skebm.tables._ordinal" in sys.modules
     assert list(COLUMN_KINDS) == before
     assert "skebm.tables._ordinal" not in sys.modules
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_new_files_of_typed_packages_have_type_hints(number):
+    typed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["mypy"]
+    for path, code in blocks(f"Walk {number}:"):
+        package = ".".join(path.split("/")[:2])
+        if (ROOT / path).exists() or package not in typed["packages"]:
+            continue
+        methods = [n for n in ast.walk(ast.parse(code)) if hasattr(n, "returns")]
+        assert methods
+        for method in methods:
+            hints = [argument.annotation for argument in method.args.args[1:]]
+            assert all([*hints, method.returns]), f"{path}: {method.name}"
 
 
 # -------------------------------------------------------------------- the rest

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any
 
 import numpy as np
 import pandas as pd
+
+#: How pyarrow writes a type of a dictionary.
+DICTIONARY = re.compile(r"dictionary<values=(\w+), indices=(\w+), ordered=([01])>")
 
 
 def as_arrow(X: Any) -> Any:
@@ -22,6 +26,24 @@ def as_arrow(X: Any) -> Any:
 def view(X: Any) -> pd.DataFrame:
     """Return a pyarrow table as a pandas frame."""
     return X.to_pandas(ignore_metadata=True)
+
+
+def type_of(word: str) -> Any:
+    """Return pyarrow's type of a word, a dictionary too.
+
+    Raises
+    ------
+    ValueError
+        Where there is none.
+    """
+    import pyarrow as pa
+
+    parts = DICTIONARY.fullmatch(word)
+    if parts is None:
+        return pa.type_for_alias(word)
+    values, indices, ordered = parts.groups()
+    known = pa.type_for_alias(indices), pa.type_for_alias(values)
+    return pa.dictionary(*known, ordered=ordered == "1")
 
 
 def write(X: pd.DataFrame, names: Any, dtypes: Any) -> Any:
@@ -40,7 +62,7 @@ def _cast(pa: Any, column: pd.Series, dtype: Any) -> Any:
     """Return a column as an array of this dtype where that holds the values."""
     array = pa.array(column, from_pandas=True)
     try:
-        wanted = pa.type_for_alias(dtype) if isinstance(dtype, str) else dtype
+        wanted = type_of(dtype) if isinstance(dtype, str) else dtype
         if wanted is None or wanted == array.type:
             return array
         if pa.types.is_floating(array.type) and not _holds(pa, wanted, column):

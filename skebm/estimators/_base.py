@@ -11,8 +11,13 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 
 from skebm.estimators._callbacks import FitProgress
-from skebm.estimators._given import whole_rows
+from skebm.estimators._given import (
+    of_parameter,
+    warn_of_impossible,
+    whole_rows,
+)
 from skebm.estimators._input import TableReader, private_random_state
+from skebm.estimators._large_numbers import keep_large
 from skebm.estimators._published import (
     Read,
     check_changed,
@@ -134,9 +139,9 @@ class BaseEBM(StoredEstimator):
     def energy(self, X):
         r"""Energy of each row, in nats; low is likely.
 
-        Of a row with missing entries it is the marginal energy, by draws as in
-        `score_samples`, with which the marginal density is that of the reference,
-        tilted:
+        A row with missing entries has a marginal energy. It tilts the marginal density
+        of the reference as E(x) tilts q0(x), and comes from draws as in
+        `score_samples`:
 
         .. math:: E(x_O) = \log q_0(x_O) - \log p(x_O) - \log Z
 
@@ -162,14 +167,14 @@ class BaseEBM(StoredEstimator):
         A log density, not a log probability: it may be positive, and it depends on the
         units of the columns. With ``normalizer=None`` log Z is left out.
 
-        Of a row with missing entries (NaN) it is the log of the marginal density of the
-        others, 0 where all are missing:
+        For a row with missing entries (NaN), it is the log of the marginal density of
+        the observed ones, and 0 if all are missing:
 
         .. math:: \log p(x_O) = \log \int p(x_O, x_M) \, dx_M
 
-        by importance sampling or, where that fails, annealing, from a seed that is the
-        row itself, to a standard error of about 0.05 nats. That costs as much as
-        hundreds to thousands of complete rows.
+        Importance sampling computes it, or annealing if that fails, to a standard error
+        of about 0.05 nats. The seed depends on the row alone. Such a row costs as much
+        as hundreds to thousands of complete rows.
 
         Parameters
         ----------
@@ -184,7 +189,7 @@ class BaseEBM(StoredEstimator):
         Warns
         -----
         skebm.exceptions.NormalizerWarning
-            Where the marginal of a row can't be trusted, with the standard errors.
+            If the marginal density of a row can't be trusted; names standard errors.
         """
         table = self._read(X, allow_nan=True)
         scores = self._fitted.log_prob(self._fitted.encoder.encode(table))
@@ -226,32 +231,27 @@ class BaseEBM(StoredEstimator):
             is unknown.
         """
         check_is_fitted(self, "network_")
-        check_changed(self, "ood_score")
-        table = self._read(X, allow_nan=True)
-        scores, filled = self._fitted.outlier_scores(table, self.ood_score)
-        self._warn_if_untrusted()
-        self._warn_of_draws(filled)
-        return scores
+        return self._outlier_scores(self._read(X, allow_nan=True))
 
     def p_values(self, X, calibration=None):
         r"""Conformal p-values: small for rows out of distribution.
 
         .. math:: p(x) = \frac{1 + \#\{i: s(x_i) \le s(x)\}}{1 + n}
 
-        with s the score named by ``ood_score`` and :math:`x_i` the calibration rows.
-        For a new row of their distribution, :math:`P(p \le \alpha) \le \alpha`, for
-        each :math:`\alpha` that n rows resolve, from 1 / (n + 1) on.
+        with s the score named by ``ood_score`` and :math:`x_i` the n calibration rows.
+        For a new row of their distribution, :math:`P(p \le \alpha) \le \alpha`. No
+        p-value is below 1 / (n + 1).
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             Rows.
         calibration : array-like of shape (n, n_features), default=None
-            Normal rows that `fit` has not seen, for which the statement is exact. None
-            takes the rows that `fit` held out and, where these are fewer than 300, the
-            training rows as well, each scored as if it had been left out. Then the
-            statement holds nearly: rows held out also chose the epoch to stop at, and
-            leaving a row out is an approximation.
+            Normal rows that `fit` has not seen; with them the statement is exact. None
+            takes the rows that `fit` held out and, if these are fewer than 300, the
+            training rows too, each scored as if it had been left out. Then the
+            statement holds approximately: the held-out rows also chose the epoch to
+            stop at, and leaving a row out is an approximation.
 
         Returns
         -------
@@ -277,7 +277,9 @@ class BaseEBM(StoredEstimator):
         check_changed(self, "contamination")
         scores = self.ood_scores(X)
         if calibration is not None:
-            others = self.ood_scores(calibration)
+            with of_parameter("calibration"):
+                rows = self._read(calibration, allow_nan=True)
+            others = self._outlier_scores(rows)
             warn_if_unresolved(self.contamination, len(others))
             return conformal_p_values(scores, others)
         return self._fitted.detector.p_values(
@@ -287,25 +289,26 @@ class BaseEBM(StoredEstimator):
     def impute(self, X, strategy="mean", random_state=None):
         """Fill missing entries from their conditional distribution given the others.
 
-        Importance sampling from the reference's conditional, worth 400 draws at least;
-        where that takes too many, sequential Monte Carlo, in two
-        populations whose R-hat judges them.
+        Importance sampling draws from the reference's conditional, until the draws are
+        worth at least 400 independent ones. If that takes too many draws, sequential
+        Monte Carlo runs two populations of particles, and R-hat compares them.
 
-        Fills are values that the column can take, by the rows of `fit`: whole numbers
-        where all were whole, so that a mean is rounded; none below zero where none was;
-        one of the values seen where these were few.
+        Fills are values that the column can take, as the rows of `fit` show: whole
+        numbers if all values were whole (so a mean is rounded), no number below zero if
+        there was none, and one of the values seen if these were few.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             NaN where missing.
         strategy : {"mean", "median", "draw"}, default="mean"
-            The conditional mean, of least squared error; the conditional median of each
-            entry, of least absolute error; or a draw of all missing entries of the
-            row, for multiple imputation. Of categories mean and median are the most
-            likely one.
+            "mean" is the conditional mean, which has the least squared error. "median"
+            is the conditional median of each entry, which has the least absolute error.
+            "draw" draws all missing entries of a row together, for multiple imputation.
+            Mean and median fill a category with the most likely one.
         random_state : int, RandomState or None, default=None
-            Of a draw. Mean and median are deterministic, whatever the other rows are.
+            Seed of the strategy "draw". Mean and median are deterministic, and do not
+            depend on the other rows.
 
         Returns
         -------
@@ -316,7 +319,7 @@ class BaseEBM(StoredEstimator):
         Warns
         -----
         skebm.exceptions.TrainingWarning
-            Where the draws for a row can't be trusted, with R-hat.
+            If the draws for a row can't be trusted; names R-hat.
         """
         table = self._read(X, allow_nan=True)
         if strategy not in STRATEGIES:
@@ -330,7 +333,7 @@ class BaseEBM(StoredEstimator):
         else:
             filled = self._fitted.impute(table, strategy)
         self._warn_of_draws(filled)
-        return self._reader.write(filled.table, like=X)
+        return keep_large(self._reader.write(filled.table, like=X), X)
 
     # ------------------------------------------------------------------ asking
 
@@ -339,12 +342,22 @@ class BaseEBM(StoredEstimator):
         check_is_fitted(self, "network_")
         return self._reader.read(self, X, **options)
 
+    def _outlier_scores(self, table):
+        check_changed(self, "ood_score")
+        scores, filled = self._fitted.outlier_scores(table, self.ood_score)
+        self._warn_if_untrusted()
+        self._warn_of_draws(filled)
+        return scores
+
     def _read_given(self, given):
         """Return given rows as a table of all columns, and as numbers; None of None."""
         if given is None:
             return None, None
-        like = whole_rows(self, given, self._reader.written_like())
-        table = self._read(like, allow_nan=True)
+        with of_parameter("given"):
+            like = whole_rows(self, given, self._reader.written_like())
+            table = self._read(like, allow_nan=True)
+        names = getattr(self, "feature_names_in_", None)
+        warn_of_impossible(table, self._fitted.encoder, names)
         if not np.isnan(self._fitted.encoder.without_codes(table)).any():
             raise ValueError(
                 "The 'given' parameter holds no NaN, so that there is nothing to draw. "

@@ -15,6 +15,7 @@ from sklearn.utils.validation import _num_samples
 from skebm.estimators._published import Read
 from skebm.estimators._weights import check_weights
 from skebm.tables import UNLABELED, encode_known, encode_labels
+from skebm.tables._labels import warn_of_empty_words
 from skebm.utils import is_number, sklearn_callers
 
 #: Beyond, a class's gradient is as good as the only one, and single precision ends.
@@ -179,6 +180,8 @@ def learn_classes(y, unlabeled, given, known):
             f"The 'classes' parameter must be that of the first call, "
             f"{known.tolist()}. Got {classes.tolist()} instead."
         )
+    if known is None and given is None:
+        warn_of_empty_words(classes)
     return classes
 
 

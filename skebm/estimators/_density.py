@@ -66,18 +66,21 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         Estimator of log Z; None leaves scores unnormalised. Of a normalised network
         log Z is 0, whatever is given here.
     categorical_features : "from_dtype", None or array-like, default="from_dtype"
-        Columns of categories, of which the density is a probability: "from_dtype" takes
-        those of a data frame that are categories, booleans or words; None takes none;
-        else a mask, numbers or names of columns.
+        Which columns hold categories; these have probabilities, not densities.
+        "from_dtype" takes the columns of a data frame that are categories, booleans or
+        words; None takes none; otherwise give a mask, numbers or names of columns. A
+        `skebm.exceptions.DataWarning` names a column in which almost every row has a
+        category of its own.
     atoms : {"auto", None}, default=None
-        Values of columns of numbers that have a probability of their own, beside the
-        density of the others: "auto" takes those of at least a tenth of the rows that
-        are five times as frequent as any other, as the zeros of a zero-inflated column.
+        Which values of a column of numbers get a probability of their own, while the
+        other values have a density. "auto" takes a value that at least a tenth of the
+        rows have, if it is five times as frequent as any other value: for example the
+        zeros of a zero-inflated column.
     sentinels : {"warn", "atom", "missing"}, default="warn"
-        What a value is that repeats (in 1 % of the rows, 5 at least) more than 20
-        interquartile ranges away from the others of its column, such as -9999: "atom" a
-        value with a probability of its own, "missing" a missing entry. "warn" names it
-        in a warning, and takes it as ``atoms`` says.
+        How to treat a sentinel: a value such as -9999 that repeats (in 1 % of the rows,
+        and in at least 5) and is more than 20 interquartile ranges away from the others
+        of its column. "atom" gives it a probability of its own, "missing" takes it as a
+        missing entry. "warn" names it in a warning, and treats it as ``atoms`` says.
     max_iter : int or "auto", default="auto"
         Epochs; "auto" takes as many as make the recipe's steps: 3000 for NCE, else
         4000.
@@ -160,7 +163,7 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
     Raises
     ------
     skebm.exceptions.DivergenceError
-        By `fit`, where training can't be brought back from a divergence.
+        `fit` raises it if training diverges and can't be brought back.
 
     See Also
     --------
@@ -176,7 +179,7 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
     >>> from sklearn.datasets import load_iris
     >>> from skebm import EBMDensityEstimator
     >>> X, _ = load_iris(return_X_y=True)
-    >>> model = EBMDensityEstimator(max_iter=10, random_state=0).fit(X)
+    >>> model = EBMDensityEstimator(max_iter=5, random_state=0).fit(X)
     >>> model.score_samples(X).shape
     (150,)
     >>> model.sample(3, random_state=0).shape
@@ -253,8 +256,8 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Rows; NaN where an entry is missing: then the likelihood of the others is
-            maximised, by stochastic EM. Rows of NaN alone are left out.
+            Rows; NaN where an entry is missing. Then stochastic EM maximises the
+            likelihood of the observed entries. Rows that have no entry are left out.
         y : None
             Ignored.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -268,6 +271,7 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         self._validate_params()
         before = self._fitted if self.warm_start else None
         read = self._read_rows(X, sample_weight, before, min_rows=2)
+        before = before and before.seeing(read.table)
         split = split_at_random(self.early_stopping, self.validation_fraction)
         task, encoder, rng = self._plan(read, before, split)
         progress = self._progress(X, None, task, read, **_learnt(read))
@@ -282,7 +286,8 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
     def partial_fit(self, X, y=None, sample_weight=None):
         """Make one pass over the rows of X, at a constant learning rate.
 
-        The first call also fits scaling and reference, so its rows must be typical.
+        The first call also fits scaling and reference, so its rows must be typical. The
+        values that draws can have (see `impute`) are those of the rows of all calls.
         log Z and the threshold are computed anew at the next question that needs them.
 
         Parameters
@@ -299,6 +304,7 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         before = self._fitted
         min_rows = 2 if before is None else 1
         read = self._read_rows(X, sample_weight, before, min_rows)
+        before = before and before.seeing(read.table)
         task, encoder, rng = self._plan(read, before, keep_all)
         if before is None:
             fitted = fit_pass(task, encoder, rng)
@@ -309,10 +315,11 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
     def sample(self, n_samples=1, random_state=None, *, given=None):
         """Draw rows from the model's density, or from p(missing | given).
 
-        By sequential Monte Carlo from the reference, with importance weights and moves
-        of chains (`skebm.evaluation.annealed_samples`): draws follow p(x), not the
-        generator that trained it. A normalised network draws by itself, exactly. Each
-        draw is moved to the nearest values that the columns can take: see `impute`.
+        Sequential Monte Carlo starts from the reference, with importance weights and
+        moves of chains (`skebm.evaluation.annealed_samples`). So draws follow p(x), not
+        the generator that trained it. A normalised network draws exactly, by itself.
+        Each draw is moved to the nearest values that the columns can take: see
+        `impute`.
 
         Parameters
         ----------
@@ -322,8 +329,10 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
             None is seeded by the system, so that two calls differ.
         given : array-like of shape (n_given, n_features) or dict, default=None
             Rows whose columns are held; NaN where a column is to be drawn. A data frame
-            may have some of the columns; a dict of columns to values is one row. See
-            `impute`; a warning says where draws can't be trusted.
+            may have some of the columns; a dict of columns to values is one row. A
+            `skebm.exceptions.DataWarning` names given numbers that the column can't
+            take by the rows of `fit`, such as a fraction among whole numbers; they are
+            held all the same. Another warning says if draws can't be trusted.
 
         Returns
         -------

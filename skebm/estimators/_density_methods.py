@@ -63,3 +63,23 @@ class DensityMethods(DensityMixin):
         inlier : ndarray of int of shape (n_samples,)
         """
         return np.where(self.decision_function(X) >= 0, 1, -1)
+
+    def fit_predict(self, X, y=None, **fit_params):
+        """Fit to the rows of X, and tell those in distribution (+1) from outliers (-1).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+        y : None
+            Ignored.
+        **fit_params : dict
+            Other parameters of `fit`.
+
+        Returns
+        -------
+        inlier : ndarray of int of shape (n_samples,)
+            Fewer than the share ``contamination`` may be -1: the threshold is that of
+            new rows, and these rows were trained on.
+        """
+        return self.fit(X, y, **fit_params).predict(X)

@@ -1,14 +1,65 @@
-"""Rows that `sample` is given in part: a dict, or a data frame of some columns."""
+"""Tables passed as other parameters than X.
+
+`sample` is given rows in part: a dict, or a data frame of some columns.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 
 from skebm.estimators._frames import TableFormat
 from skebm.estimators._tables import SeenTable, see
+from skebm.exceptions import DataWarning
+from skebm.tables._checks import column_name, listed
+from skebm.utils import warn_user
+
+
+@contextmanager
+def of_parameter(name):
+    """Name a parameter in the errors that its table raises."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        problem = str(error)
+        if repr(name) not in problem:
+            problem = f"The {name!r} parameter can't be read as rows: {problem}"
+        raise kind(problem) from error
+
+
+def warn_of_impossible(given, encoder, names):
+    """Warn of given numbers that are no values which their columns can take.
+
+    Parameters
+    ----------
+    given : ndarray of shape (n, n_features)
+        Numbers and category indices; NaN where missing.
+    encoder : TableEncoder
+        Knows the values.
+    names : array-like or None
+        Names of the columns.
+    """
+    if encoder.values is None:
+        return
+    given = encoder.without_codes(given)
+    impossible = encoder.values.impossible(given)
+    found = []
+    for j in np.flatnonzero(impossible.any(axis=0)).tolist():
+        value = given[impossible[:, j], j][0]
+        seen = encoder.values.described(j)
+        name = column_name(names, j)
+        found.append(f"column {name} ({value:g}, where fit saw {seen})")
+    if found:
+        warn_user(
+            "The 'given' parameter holds values unlike those of fit, in "
+            f"{listed(found)}. They are held all the same.",
+            DataWarning,
+        )
 
 
 def whole_rows(estimator, given, like_fit):
@@ -30,9 +81,14 @@ def whole_rows(estimator, given, like_fit):
 
     Raises
     ------
-    ValueError
-        Where a column is none of those of `fit`.
+    ValueError, TypeError
+        Where a column is none of those of `fit`, or there are no rows.
     """
+    if pd.api.types.is_scalar(given):
+        raise TypeError(
+            "The 'given' parameter must be a dict of columns to values, a data frame "
+            f"or an array of rows. Got {given!r}."
+        )
     names = _names(estimator, like_fit)
     if isinstance(given, (Mapping, pd.Series)):
         frame = _frame_of(dict(given))

@@ -74,7 +74,8 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         As in `EBMDensityEstimator`; "warn" takes a sentinel as a number.
     categorical_features : "from_dtype", None or array-like, default="from_dtype"
         As in `EBMDensityEstimator`. A category that `fit` did not see counts as missing
-        in p(y|x), as in `predict`; the density refuses it.
+        in `predict` and other questions about p(y|x); questions about the density raise
+        `ValueError`.
     classification_weight : float, default=10.0
         :math:`\alpha`, weight of the cross-entropy on labelled rows beside -log p(x).
     graph_weight : float or "auto", default="auto"
@@ -99,8 +100,9 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the cross-entropy.
     unlabeled : object, default=-1
-        The marker of unlabelled rows; None, NaN and pd.NA mark them too.
-        ``unlabeled=None`` says that every row has a label.
+        The marker of unlabelled rows; None, NaN and pd.NA mark them too. If -1 is a
+        class in y, choose another marker: ``unlabeled=None`` says that every row has a
+        label.
     max_iter : int or "auto", default="auto"
         Epochs; "auto" takes as many as make about 1200 steps.
     batch_size : int, default=384
@@ -130,11 +132,12 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         Weights of "consistency", "graph and consistency", "graph" and "supervised" in
         the mean of p(y|x), found by the first fit; of sum one.
     temperature_ : float
-        By which the logits are divided in p(y|x), and there alone: as the left-out rows
-        want it, 1.65 where none can be left out, 1 without stacking.
+        p(y|x) is the softmax of the logits divided by it. It maximises the likelihood
+        of left-out labels; it is 1.65 if none can be left out, and 1 without stacking.
     class_shares_ : ndarray of shape (n_classes,)
-        Estimated shares of the classes among the unlabelled rows of the first fit;
-        those of the labelled rows where these say nothing else, or no row lacks one.
+        Estimated shares of the classes among the unlabelled rows of the first fit. They
+        equal the shares among the labelled rows if no row is unlabelled, or if the
+        estimate does not clearly differ.
     vat_radius_ : float
         Radius used.
     is_categorical_ : ndarray of bool of shape (n_features_in_,), or None
@@ -161,7 +164,7 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
     >>> from skebm import JEMClassifier
     >>> X, y = load_iris(return_X_y=True)
     >>> y_few = np.where(np.arange(150) % 10 == 0, y, -1)
-    >>> model = JEMClassifier(max_iter=20, random_state=0).fit(X, y_few)
+    >>> model = JEMClassifier(max_iter=5, random_state=0).fit(X, y_few)
     >>> model.predict_proba(X).shape
     (150, 3)
     >>> X_new, y_new = model.sample(4, y=2, random_state=0)
@@ -284,6 +287,7 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         self._validate_params()
         before = self._fitted if self.warm_start else None
         labeled = self._read_labeled(X, y, sample_weight, before, min_rows=2)
+        before = before and before.seeing(labeled.read.table)
         known = None if before is None else self.classes_
         classes = learn_classes(labeled.y, self.unlabeled, None, known)
         indices = known_indices(labeled.y, self.unlabeled, classes)
@@ -335,6 +339,7 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         before = self._fitted
         min_rows = 2 if before is None else 1
         labeled = self._read_labeled(X, y, sample_weight, before, min_rows)
+        before = before and before.seeing(labeled.read.table)
         known = None if before is None else self.classes_
         classes = learn_classes(labeled.y, self.unlabeled, classes, known)
         indices = known_indices(labeled.y, self.unlabeled, classes)

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from skebm.estimators import _arrow_frames
+
 
 def plain(X):
     """Return a pandas frame with categories in place of Arrow's dictionaries."""
@@ -52,6 +54,8 @@ def _try_cast(column: pd.Series, dtype: Any) -> pd.Series | None:
     """Return a pandas column of this dtype; None where that doesn't hold its values."""
     if dtype is None or (column.dtype == dtype and str(column.dtype) == str(dtype)):
         return column
+    if str(dtype).startswith("dictionary"):
+        return _as_dictionary(column, dtype)
     if isinstance(dtype, pd.CategoricalDtype):
         return column.astype(dtype) if set(column) <= set(dtype.categories) else None
     is_bool = pd.api.types.is_bool_dtype(column.dtype)
@@ -68,3 +72,13 @@ def _try_cast(column: pd.Series, dtype: Any) -> pd.Series | None:
     except (TypeError, ValueError, OverflowError, NotImplementedError):
         return None
     return cast if same.all() else None
+
+
+def _as_dictionary(column: pd.Series, dtype: Any) -> pd.Series | None:
+    """Return a pandas column of categories as one of Arrow's dictionaries."""
+    if isinstance(dtype, str):  # of a stored state
+        dtype = pd.ArrowDtype(_arrow_frames.type_of(dtype.removesuffix("[pyarrow]")))
+    try:
+        return column.astype(dtype)
+    except (TypeError, ValueError, NotImplementedError):
+        return None

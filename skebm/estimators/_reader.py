@@ -10,7 +10,8 @@ import numpy as np
 from skebm.estimators._frames import ARRAYS, TableFormat
 from skebm.estimators._tables import read_frame, read_numbers, see
 from skebm.tables import CategoricalColumns, categorical_mask
-from skebm.tables._checks import IMPUTE, check_finite, columns_text
+from skebm.tables._checks import AS_CODES, IMPUTE, check_finite, columns_text
+from skebm.tables._identifiers import warn_of_identifiers
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,10 @@ class TableReader:
         if mask.any():
             frame = read_frame(estimator, seen, advice=IMPUTE, **options)
             columns = CategoricalColumns(frame, mask)
-            table = _encode(estimator, columns, frame, allow_nan)
+            table = columns.encode(frame, advice=AS_CODES)
+            check_finite(estimator, table, allow_nan)
+            names = getattr(estimator, "feature_names_in_", None)
+            warn_of_identifiers(table, columns.columns, names)
         else:
             table = _as_numbers(read_numbers(estimator, seen, **options), as_float64)
         reader = cls(
@@ -176,7 +180,9 @@ class TableReader:
         if self.columns is None:
             return _as_numbers(read_numbers(estimator, X, **options), self.as_float64)
         frame = read_frame(estimator, X, advice=IMPUTE, **options)
-        return _encode(estimator, self.columns, frame, allow_nan, handle_unknown)
+        table = self.columns.encode(frame, handle_unknown)
+        check_finite(estimator, table, allow_nan)
+        return table
 
     def write(self, table, like=None):
         """Return numbers and category indices as a table.
@@ -210,13 +216,6 @@ def check_sentinels(known, sentinels):
             f"The 'sentinels' parameter differs from that of the first fit, {known!r}: "
             f"training can't go on. Got {sentinels!r}. Set it back, or fit anew."
         )
-
-
-def _encode(estimator, columns, frame, allow_nan, handle_unknown="error"):
-    """Return the array of a frame with category columns, checked for NaN."""
-    table = columns.encode(frame, handle_unknown)
-    check_finite(estimator, table, allow_nan)
-    return table
 
 
 def _as_numbers(table, as_float64):

@@ -14,7 +14,13 @@ from sklearn.utils.validation import check_array, validate_data
 
 from skebm.estimators import _arrow_frames, _narwhals_frames, _pandas_frames
 from skebm.estimators._frames import ARRAYS, TableFormat
-from skebm.tables._checks import check_finite, check_numbers, columns_text
+from skebm.tables._checks import (
+    AS_CODES,
+    AS_IN_FIT,
+    check_finite,
+    check_numbers,
+    columns_text,
+)
 
 #: Advice on sparse tables, for messages.
 DENSE = (
@@ -97,7 +103,7 @@ def read_numbers(
             raise TypeError(DENSE)
         checks |= {"accept_sparse": "csr", "ensure_all_finite": "allow-nan"}
         return validate_data(estimator, X, reset=reset, **checks)
-    check_numbers(X)
+    check_numbers(X, AS_CODES if reset else AS_IN_FIT)
     if isinstance(X, pd.DataFrame):
         validate_data(estimator, X, reset=reset, skip_check_array=True)
         X = check_array(_frame_of_numbers(X), estimator=estimator, **checks)

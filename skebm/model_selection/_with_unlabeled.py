@@ -7,9 +7,9 @@ import pandas as pd
 from scipy import sparse
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
-from skebm.tables._labels import encode_labels, split_marker
+from skebm.tables._labels import encode_labels, split_marker, warn_of_empty_words
 
 #: Marker of unlabelled rows that the inner classifier is given.
 MARKER = -1
@@ -76,7 +76,7 @@ class WithUnlabeledRows(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         self.estimator = estimator
         self.X_unlabeled = X_unlabeled
 
-    def fit(self, X, y):
+    def fit(self, X, y, **fit_params):
         """Fit the classifier to the rows of X and the unlabelled ones.
 
         Parameters
@@ -85,6 +85,9 @@ class WithUnlabeledRows(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
             Rows that have a label.
         y : array-like of shape (n_samples,)
             Their labels.
+        **fit_params : dict
+            Other parameters of the classifier's `fit`. ``sample_weight`` has a weight
+            for each row of X; the unlabelled rows get their mean.
 
         Returns
         -------
@@ -95,6 +98,8 @@ class WithUnlabeledRows(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         ValueError
             Where y holds the marker beside two classes or more, where `X_unlabeled` has
             other columns than X, or where `estimator` has another marker.
+        TypeError
+            Where ``sample_weight`` is given to a classifier that takes none.
         """
         marker = self.estimator.get_params().get("unlabeled", MARKER)
         if marker is None or marker != MARKER:
@@ -111,15 +116,30 @@ class WithUnlabeledRows(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
                 " to fit, and the others as the 'X_unlabeled' parameter."
             )
         indices, classes = encode_labels(y, None)
+        warn_of_empty_words(classes)
         rows = _stacked(X, self.X_unlabeled)
         n_unlabeled = rows.shape[0] - len(indices)
         labels = np.r_[indices, np.full(n_unlabeled, MARKER)]
-        self.estimator_ = clone(self.estimator).fit(rows, labels)
+        for name, value in fit_params.items():
+            if name.rpartition("__")[2] == "sample_weight" and value is not None:
+                self._check_takes(name)
+                weight = _weights_of_all(value, len(indices), n_unlabeled)
+                fit_params[name] = weight
+        self.estimator_ = clone(self.estimator).fit(rows, labels, **fit_params)
         self.classes_ = classes[self.estimator_.classes_]
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(self.estimator_, name):
                 setattr(self, name, getattr(self.estimator_, name))
         return self
+
+    def _check_takes(self, name):
+        """Raise TypeError where the classifier's `fit` takes no ``sample_weight``."""
+        if name == "sample_weight" and not has_fit_parameter(self.estimator, name):
+            raise TypeError(
+                f"The 'sample_weight' parameter: {type(self.estimator).__name__}.fit "
+                "takes none. In a pipeline name the step, as "
+                "'jemclassifier__sample_weight'."
+            )
 
     def predict(self, X):
         """Return the most probable class of each row.
@@ -184,6 +204,17 @@ class WithUnlabeledRows(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         return self.estimator_.decision_function(X)
+
+
+def _weights_of_all(weight, n_labeled, n_unlabeled):
+    """Return weights of labelled rows, and their mean for each unlabelled one."""
+    weight = np.asarray(weight, dtype=np.float64)
+    if weight.shape != (n_labeled,):
+        raise ValueError(
+            "The 'sample_weight' parameter must have a weight for each of the "
+            f"{n_labeled} rows of X. Got the shape {weight.shape}."
+        )
+    return np.r_[weight, np.full(n_unlabeled, weight.mean())]
 
 
 def _stacked(X, X_unlabeled):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -78,6 +78,11 @@ class FittedModel:
     def encoder(self) -> TableEncoder:
         """Between tables and standardised rows."""
         return self.assembly.encoder
+
+    def seeing(self, X: Array) -> Self:
+        """Return the model whose draws may have the values of rows X, too."""
+        assembly = replace(self.assembly, encoder=self.encoder.seeing(X))
+        return replace(self, assembly=assembly)
 
     @property
     def reference(self) -> Density:

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from skebm.tables._checks import check_numbers
+from skebm.tables._checks import AS_IN_FIT, check_numbers
 
-#: Most unknown categories that a message lists.
+#: Most categories that a message lists.
 MAX_SHOWN = 5
 NAME_THEM = "Name them by categories=, or set handle_unknown='missing'."
 
@@ -115,12 +115,10 @@ class CategoryTable:
             unknown = (found_at < 0) & ~column.isna().to_numpy()
             if unknown.any() and handle_unknown == "error":
                 found = np.asarray(column, dtype=object)[unknown]
-                found = [repr(v) for v in pd.unique(found).tolist()]
-                more = ", ..." if len(found) > MAX_SHOWN else ""
                 raise ValueError(
-                    f"Found unknown categories {', '.join(found[:MAX_SHOWN])}{more} in "
-                    f"column {self.names[j]!r}, which has {len(known)} in fit. "
-                    f"{advice}"
+                    f"Found unknown categories {_shown(pd.unique(found).tolist())} in "
+                    f"column {self.names[j]!r}, which has {len(known)} in fit: "
+                    f"{_shown(known.tolist())}. {advice}"
                 )
             indices[:, j] = np.where(found_at < 0, np.nan, found_at)
         return indices
@@ -134,7 +132,16 @@ class CategoryTable:
         return X
 
 
-KNOW_THEM = "Fit on pandas category columns that list all values."
+def _shown(values: Sequence[Any]) -> str:
+    """Return values as text; of many the first ones."""
+    more = ", ..." if len(values) > MAX_SHOWN else ""
+    return f"{', '.join(map(repr, values[:MAX_SHOWN]))}{more}"
+
+
+KNOW_THEM = (
+    "Fit on pandas category columns that list all values, or replace the unknown ones "
+    "by NaN, which counts as missing."
+)
 
 
 class CategoricalColumns:
@@ -172,11 +179,15 @@ class CategoricalColumns:
         return columns
 
     def encode(
-        self, X: pd.DataFrame, handle_unknown: str = "error"
+        self,
+        X: pd.DataFrame,
+        handle_unknown: str = "error",
+        advice: str = AS_IN_FIT,
     ) -> NDArray[np.float64]:
         """Return the frame as numbers, with indices in place of categories.
 
-        float64; NaN where an entry is missing.
+        float64; NaN where an entry is missing. ``advice`` ends the message on words
+        among the numbers.
 
         Raises
         ------
@@ -185,7 +196,7 @@ class CategoricalColumns:
             "missing"; or where another column has no numbers.
         """
         rest = np.setdiff1d(np.arange(X.shape[1]), self.columns)
-        check_numbers(X.iloc[:, rest])
+        check_numbers(X.iloc[:, rest], advice)
         table = np.empty(X.shape)
         for j in rest:
             table[:, j] = X.iloc[:, j].to_numpy(dtype=np.float64, na_value=np.nan)

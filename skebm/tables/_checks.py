@@ -18,21 +18,29 @@ MAX_LISTED = 5
 IMPUTE = "Impute or drop these rows first."
 #: Advice on columns that are no numbers, for messages.
 AS_CODES = (
-    "encode it first, for example by sklearn.preprocessing.OrdinalEncoder or "
-    "OneHotEncoder."
+    "EBMDensityEstimator and JEMClassifier take categories (in a data frame, or where "
+    "categorical_features names them), and SoftmaxRBM takes each column as one. Other "
+    "estimators need numbers: encode it first, for example by "
+    "sklearn.preprocessing.OrdinalEncoder or OneHotEncoder."
 )
+#: The same where the columns are known.
+AS_IN_FIT = "in fit, the column held numbers."
 AS_DAYS = (
     "give times as numbers in a unit of your choice, for example in days: dates by "
     "(x - np.datetime64('2020-01-01')) / np.timedelta64(1, 'D'), durations by "
-    "x / np.timedelta64(1, 'D')."
+    "x / np.timedelta64(1, 'D'); in polars by (pl.col('x') - pl.datetime(2020, 1, 1))"
+    ".dt.total_seconds() / 86400 and pl.col('x').dt.total_seconds() / 86400."
 )
 AS_PARTS = "Complex data not supported; give real and imaginary parts as two columns."
 #: Python's and NumPy's types of dates and durations.
 TIMES = (date, time, timedelta, np.datetime64, np.timedelta64, pd.Period)
 
 
-def check_numbers(X: Any) -> None:
-    """Raise ValueError or TypeError naming a column that does not hold numbers."""
+def check_numbers(X: Any, advice: str = AS_CODES) -> None:
+    """Raise ValueError or TypeError naming a column that does not hold numbers.
+
+    ``advice`` ends the message on words.
+    """
     if isinstance(X, np.ndarray) and X.ndim == 2 and X.dtype.kind in "OUSmM":
         X = pd.DataFrame(X, dtype=object if X.dtype.kind in "OUS" else None)
     if not isinstance(X, pd.DataFrame):
@@ -46,12 +54,16 @@ def check_numbers(X: Any) -> None:
         problem = f"X must hold numbers. Got column {name!r} ({dtype})"
         if holds_times(X.iloc[:, j]):
             raise ValueError(f"{problem}: {AS_DAYS}")
+        if is_complex:
+            raise ValueError(f"{problem}: {AS_PARTS}")
         if not pd.api.types.is_object_dtype(dtype):
-            raise ValueError(f"{problem}: {AS_PARTS if is_complex else AS_CODES}")
+            known = X.iloc[:, j].dropna()
+            example = f" of values such as {known.iloc[0]!r:.40}" if len(known) else ""
+            raise ValueError(f"{problem}{example}: {advice}")
         try:
             X.iloc[:, j].to_numpy(dtype=np.float64, na_value=np.nan)
         except (TypeError, ValueError) as error:
-            raise type(error)(f"{problem}: {error}; {AS_CODES}") from error
+            raise type(error)(f"{problem}: {error}; {advice}") from error
         except OverflowError as error:
             raise ValueError(f"{problem}: {error}; rescale it.") from error
 

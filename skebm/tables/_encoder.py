@@ -123,9 +123,10 @@ class TableEncoder:
         range_share : float, default=0
             Least scale of a column of numbers, as a share of its range.
         sentinels : {"warn", "atom", "missing"}, default="warn"
-            What a value is that repeats far away from the others of its column, such as
-            -9999. "atom": one with a probability of its own. "missing": a missing
-            entry. "warn": as `find_atoms` says, with a warning.
+            How to treat a sentinel, a value such as -9999 that repeats far away from
+            the others of its column. "atom" gives it a probability of its own,
+            "missing" takes it as a missing entry. "warn" names it in a warning, and
+            treats it as `find_atoms` says.
         linear : bool, default=False
             Whether columns of numbers are only shifted and scaled, wild values and all.
         takes_atoms : bool, default=True
@@ -291,6 +292,13 @@ class TableEncoder:
         row[0, missing] = values
         self.determined.reconcile(row, missing)
         return self.nearest_values(row)[0, missing]
+
+    def seeing(self, X: Array) -> Self:
+        """Return the encoder whose columns can take the values of rows X, too."""
+        if self.values is None:
+            return self
+        values = self.values.merged(self.without_codes(X))
+        return type(self)(self.kinds, self.codes, values, self.determined)
 
     def nearest_values(self, X: Array) -> Array:
         """Return the values nearest to X that the columns can take; NaN stays NaN."""

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from skebm.exceptions import DataWarning
+from skebm.utils import warn_user
 from skebm.utils._sklearn import column_or_1d
 
 #: The index of rows without a label.
@@ -129,6 +131,18 @@ def encode_labels(y: Any, unlabeled: Any) -> tuple[NDArray[np.int64], NDArray[An
     indices_of_rows = np.full(len(values), UNLABELED, dtype=np.int64)
     indices_of_rows[~hidden] = indices
     return indices_of_rows, classes
+
+
+def warn_of_empty_words(classes: NDArray[Any]) -> None:
+    """Warn of a class that is an empty word, which may mean a missing label."""
+    for label in classes.tolist():
+        if isinstance(label, str) and not label.strip():
+            warn_user(
+                f"y holds the empty label {label!r}, which is taken as a class. If it "
+                f"means that a row has no label, set unlabeled={label!r}, or replace "
+                "it by None.",
+                DataWarning,
+            )
 
 
 def encode_known(y: Any, unlabeled: Any, classes: NDArray[Any]) -> NDArray[np.int64]:

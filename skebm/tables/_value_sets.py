@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from skebm.tables._atoms import ATOM_SHARE
 from skebm.tables._atoms import find_atoms as atoms_of
+from skebm.tables._checks import listed
 from skebm.tables._kinds import Array
 
 #: A column of so many values or fewer, each seen often, takes no other ones.
@@ -25,6 +26,8 @@ MAX_TAKEN = 0.05
 TINY = float(np.finfo(np.float64).tiny)
 #: Rows that are looked at first: most columns of many values show them there.
 FIRST_ROWS = 1000
+#: Relative error of a number that came as float32.
+ROUNDING = 1e-6
 #: Least rows at the least or greatest value for that to be a bound.
 ROWS_AT_BOUND = 5
 
@@ -110,6 +113,62 @@ class ValueSets:
         """Return X, values beyond the least or greatest one seen moved to that."""
         X = np.where(self.least > X, self.least, X)
         return np.where(self.greatest < X, self.greatest, X)
+
+    def impossible(self, X: Array) -> NDArray[np.bool_]:
+        """Tell the entries that are none of the values that the columns can take.
+
+        Values close to an atom can be.
+        """
+        nearest = np.where(self.whole, np.rint(X), X)
+        nearest = np.clip(nearest, self.lower, self.upper)
+        for j, values in self.codes.items():
+            nearest[:, j] = values[np.abs(X[:, [j]] - values).argmin(axis=1)]
+        is_same = np.isclose(X, nearest, rtol=ROUNDING, atol=0)
+        return ~is_same & ~np.isnan(X)
+
+    def described(self, j: int) -> str:
+        """Return in words which values a column can take."""
+        if j in self.codes:
+            return listed([f"{value:g}" for value in self.codes[j]])
+        lower, upper = self.lower[j], self.upper[j]
+        words = ["whole numbers" if self.whole[j] else "numbers"]
+        if np.isfinite(lower):
+            words.append("above 0" if lower == TINY else f"from {lower:g}")
+        if np.isfinite(upper):
+            words.append("below 0" if upper == -TINY else f"to {upper:g}")
+        return " ".join(words)
+
+    def merged(self, X: Array) -> Self:
+        """Return the values of these columns and of more rows X.
+
+        Bounds and codes that the new rows keep to stay. Atoms stay. Columns of which
+        nothing was learnt are left as they are.
+        """
+        free = np.flatnonzero(np.isnan(self.least)).tolist()
+        new = type(self).learn(X, free, with_atoms=False)
+        more = ~np.isnan(new.least)
+        codes = {}
+        for j, known in self.codes.items():
+            x = X[:, j][~np.isnan(X[:, j])]
+            both = np.union1d(known, x)
+            grows = j in new.codes and len(both) <= MAX_CODES
+            if len(both) == len(known) or grows:
+                codes[j] = both
+        lower = np.where(
+            new.least < self.lower, np.minimum(new.lower, self.lower), self.lower
+        )
+        upper = np.where(
+            new.greatest > self.upper, np.maximum(new.upper, self.upper), self.upper
+        )
+        return type(self)(
+            self.whole & (new.whole | ~more),
+            lower,
+            upper,
+            np.fmin(self.least, new.least),
+            np.fmax(self.greatest, new.greatest),
+            self.atoms,
+            codes,
+        )
 
     def to_arrays(self) -> dict[str, Any]:
         """Return the sets as arrays and dicts of arrays."""

@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 
 from skebm import JEMClassifier
+from skebm.estimators._class_labels import learn_classes
+from skebm.exceptions import DataWarning
 from skebm.networks import MLP
 
 
@@ -16,7 +18,9 @@ def make_classifier(**options):
         partial(MLP, hidden_features=(16,)),
         "gaussian",
         None,
-        max_iter=150,
+        max_iter=50,
+        learning_rate=1e-2,
+        stacking=False,
         random_state=0,
         **options,
     )
@@ -99,3 +103,12 @@ def test_minus_one_is_a_class_where_there_is_no_marker(blobs):
     model = make_classifier(unlabeled=None).fit(X, signs)
     assert model.classes_.tolist() == [-1, 1]
     assert model.score(X, signs) == (model.predict(X) == signs).mean() > 0.95
+
+
+def test_an_empty_label_is_told_unless_it_was_named():
+    words = np.array(["", "a", "b"] * 3)
+    with pytest.warns(DataWarning, match="empty label ''"):
+        learn_classes(words, -1, None, None)
+    assert learn_classes(words, "", None, None).tolist() == ["a", "b"]
+    known = learn_classes(words, -1, ["", "a", "b"], None)  # named as classes
+    learn_classes(words, -1, None, known)

@@ -349,12 +349,12 @@ def test_integer_names_come_back():
 def test_given_columns_of_integer_names_go_by_name():
     X = pd.DataFrame(numbers("pandas").to_numpy())
     model = EBMDensityEstimator(**QUICK).fit(X)
-    sample = model.sample(2, given=pd.DataFrame({1: [0.5]}), random_state=0)
-    assert sample[1].tolist() == [0.5, 0.5]
-    given = pd.DataFrame({2: [1.5], 1: [np.nan], 0: [0.5]})
+    sample = model.sample(2, given=pd.DataFrame({1: [1]}), random_state=0)
+    assert sample[1].tolist() == [1, 1]
+    given = pd.DataFrame({2: [5], 1: [np.nan], 0: [0.5]})
     sample = model.sample(2, given=given, random_state=0)
     assert sample.columns.tolist() == [0, 1, 2]
-    assert (sample[[0, 2]] == [0.5, 1.5]).all(axis=None)
+    assert (sample[[0, 2]] == [0.5, 5]).all(axis=None)
 
 
 @pytest.mark.parametrize("library", ["polars", "pyarrow"])

@@ -2,6 +2,7 @@
 
 import datetime
 import operator
+import re
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from skebm import (
     RBMClassifier,
     SoftmaxRBM,
 )
+from skebm.tables._checks import AS_DAYS
 from skebm.training import Loop
 
 N_ROWS = 20
@@ -115,7 +117,8 @@ def test_no_tables(estimator, case):
 @pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])
 def test_words_are_refused_by_the_name_of_the_column(library, estimator):
     table = frame_of(library, {"age": X[:, 0], "town": WORDS})
-    with pytest.raises(ValueError, match=r"hold numbers. Got column 'town'.*encode"):
+    message = r"hold numbers. Got column 'town' .*'x'.*EBMDensity.*SoftmaxRBM.*encode"
+    with pytest.raises(ValueError, match=message):
         ESTIMATORS[estimator].fit(table, Y)
 
 
@@ -131,7 +134,7 @@ def test_words_are_refused_by_the_name_of_the_column(library, estimator):
 )
 @pytest.mark.parametrize("estimator", [*NUMERIC, "density", "classifier"])
 def test_words_in_arrays_are_refused_by_column(table, estimator):
-    with pytest.raises(ValueError, match=r"column 1 \(object\).*float: 'x'; encode"):
+    with pytest.raises(ValueError, match=r"column 1 \(object\).*float: 'x';.*encode"):
         ESTIMATORS[estimator].fit(table, Y)
 
 
@@ -150,6 +153,22 @@ def test_times_in_frames_are_refused_by_name(library, estimator):
     for table in times(library).values():
         with pytest.raises(ValueError, match=r"column 'd' \(.*numbers in a unit.*days"):
             ESTIMATORS[estimator].fit(table, Y)
+
+
+def test_the_recipes_for_times_make_days():
+    pl = pytest.importorskip("polars", reason="polars is not installed")
+    names = {"np": np, "pl": pl, "x": pd.Series(DATES) - DATES[0]}
+    frame = pl.DataFrame({"x": pd.Series(DATES).to_numpy()})
+    dates = re.search(r"dates by (.*?), durations", AS_DAYS)[1]
+    durations = re.search(r"durations by (.*?); in", AS_DAYS)[1]
+    of_polars = re.search(r"in polars by (.*?) and (.*)\.", AS_DAYS)
+    days = list(range(N_ROWS))
+    assert eval(durations, names).tolist() == days
+    assert eval(dates, names | {"x": pd.Series(DATES)}).tolist() == days
+    found = frame.select(eval(of_polars[1], names))["x"]
+    assert found.to_list() == days
+    spans = frame.select(pl.col("x") - pl.col("x").min())
+    assert spans.select(eval(of_polars[2], names))["x"].to_list() == days
 
 
 TIMES = {

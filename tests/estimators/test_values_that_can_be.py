@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from skebm import EBMDensityEstimator, GaussianRBM, JEMClassifier
+from skebm.exceptions import DataWarning
 from skebm.networks import MLP
 
 N = 120
@@ -74,7 +75,9 @@ def test_fills_can_be(model):
 
 def test_what_is_given_is_held_whatever_it_is(model):
     given = np.array([[2.5, np.nan, np.nan, np.nan, 3.0]])
-    found = drawn(model, 30, given=given)
+    message = r"unlike those of fit, in column 0 \(2.5, where fit saw whole.*column 4"
+    with pytest.warns(DataWarning, match=message):
+        found = drawn(model, 30, given=given)
     np.testing.assert_allclose(found[:, COUNT], 2.5, atol=1e-6)
     np.testing.assert_allclose(found[:, CODE], 3.0, atol=1e-6)
     found[:, COUNT], found[:, CODE] = 2, 1

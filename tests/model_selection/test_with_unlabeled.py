@@ -4,15 +4,20 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.semi_supervised import LabelSpreading
 
+from skebm.exceptions import DataWarning
 from skebm.model_selection import WithUnlabeledRows
 
 
 class Keeper(ClassifierMixin, BaseEstimator):
     """Keeps the rows of `fit`."""
 
-    def fit(self, X, y):
+    def fit(self, X, y, sample_weight=None):
         self.rows_, self.classes_ = X, np.array([0, 1])
+        self.weight_ = sample_weight
         return self
 
 
@@ -35,3 +40,27 @@ def test_categories_stay_categories_where_the_frames_list_others(
     assert rows["c"].cat.categories.tolist() == categories
     assert rows["c"].tolist() == labeled + unlabeled
     assert X["c"].cat.categories.tolist() == sorted(set(labeled))
+
+
+def test_unlabelled_rows_have_the_mean_weight():
+    rows, others = np.zeros((3, 1)), np.ones((2, 1))
+    model = WithUnlabeledRows(Keeper(), others)
+    fitted = model.fit(rows, [0, 1, 1], sample_weight=[1, 2, 6])
+    assert fitted.estimator_.weight_.tolist() == [1, 2, 6, 3, 3]
+    assert model.fit(rows, [0, 1, 1]).estimator_.weight_ is None
+    steps = WithUnlabeledRows(make_pipeline(StandardScaler(), Keeper()), others)
+    steps.fit(rows, [0, 1, 1], keeper__sample_weight=[1, 2, 6])
+    assert steps.estimator_[-1].weight_.tolist() == [1, 2, 6, 3, 3]
+    with pytest.raises(ValueError, match="a weight for each of the 3 rows"):
+        model.fit(rows, [0, 1, 1], sample_weight=[1, 2])
+    with pytest.raises(TypeError, match=r"sample_weight.*LabelSpreading.fit takes"):
+        WithUnlabeledRows(LabelSpreading(), others).fit(
+            rows, [0, 1, 1], sample_weight=[1, 2, 6]
+        )
+
+
+def test_an_empty_label_is_told():
+    with pytest.warns(DataWarning, match="empty label ''"):
+        WithUnlabeledRows(Keeper(), np.ones((2, 1))).fit(
+            np.zeros((3, 1)), ["", "a", ""]
+        )

@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from skebm.exceptions import DataWarning
 from skebm.tables import encode_known, encode_labels, split_marker
+from skebm.tables._labels import warn_of_empty_words
 
 EXPECTED = [0, -1, 1, 0, -1, 2]
 #: The same labels in different types: y, marker, classes.
@@ -121,3 +123,11 @@ def test_labels_of_plus_and_minus_one_get_a_hint(y):
         encode_labels(np.array(y * 5), -1)
     indices, classes = encode_labels(np.array(y * 5), None)
     assert indices.tolist() == [0, 1] * 5 and len(classes) == 2
+
+
+def test_an_empty_word_as_a_class_is_told():
+    with pytest.warns(DataWarning, match=r"empty label ''.*unlabeled=''"):
+        warn_of_empty_words(encode_labels(["", "a", "b"], -1)[1])
+    with pytest.warns(DataWarning, match=r"empty label ' '"):
+        warn_of_empty_words(np.array([" ", "a"]))
+    warn_of_empty_words(encode_labels(["", "a", "b"], "")[1])

@@ -64,3 +64,48 @@ def test_columns_that_are_free_take_any_value():
     X = np.c_[COUNTS, COUNTS]
     drawn = ValueSets.learn(X, free=[1]).nearest(np.array([[3.5, 3.25]]))
     assert drawn.tolist() == [[4.0, 3.25]]
+
+
+@pytest.mark.parametrize(
+    ("seen", "more", "drawn", "expected"),
+    [
+        (COUNTS, [0.5], [20.4], [20.4]),  # no longer whole
+        (COUNTS, [np.nan], [20.4], [20]),
+        (COUNTS, [-4.0], [-3.2], [-3]),  # still whole, no longer positive
+        (np.maximum(COUNTS, 25), [22.0, 30.0], [23.2], [23]),
+        (np.maximum(COUNTS, 25), [26.0, 30.0], [23.2], [25]),
+        (np.linspace(0, 1, 99), [1.5], [-0.1, 1.3], [0, 1.3]),
+        (np.linspace(0, 1, 99), [0.5], [-0.1, 1.3], [0, 1]),
+        (np.resize([1, 2.5, 7], 99), [1.0, 2.5], [2.1, 4], [2.5, 2.5]),
+        (np.resize([1, 2.5, 7], 99), [4.5] * 9, [4.1, 8], [4.5, 7]),
+        (np.resize([1, 2.5, 7], 99), np.linspace(1, 9, 30), [4.1, 9.5], [4.1, 9.5]),
+    ],
+)
+def test_later_rows_bring_their_values(seen, more, drawn, expected):
+    column = np.asarray(seen, dtype=float)[:, None]
+    sets = ValueSets.learn(np.repeat(column, 2, axis=1), free=[1])
+    merged = sets.merged(np.c_[more, more])
+    both = np.repeat(np.array(drawn, dtype=float)[:, None], 2, axis=1)
+    found = merged.nearest(both)
+    assert found[:, 0].tolist() == pytest.approx(expected)
+    np.testing.assert_array_equal(found[:, 1], drawn)  # categories stay free
+
+
+@pytest.mark.parametrize(
+    ("seen", "possible", "impossible", "words"),
+    [
+        (COUNTS, [1, 999], [1.5, 0], "whole numbers above 0"),
+        (COUNTS * 0.5 - 15, [0.3, -7], [], "numbers"),
+        (np.maximum(COUNTS, 25) / 2, [12.5], [12.25], "numbers from 12.5"),
+        (np.linspace(0, 1, 99), [0, 0.3, 1], [-1e-3, 1.001], "numbers from 0 to 1"),
+        (-COUNTS - 0.5, [-0.1], [0, 1], "numbers below 0"),
+        (np.resize([1, 2.5, 7], 99), [1, 2.5], [2, 8], "1, 2.5 and 7"),
+        (np.float32(np.resize([0.1, 0.7], 99)), [0.1], [0.2], "0.1 and 0.7"),
+    ],
+)
+def test_impossible_values_are_told(seen, possible, impossible, words):
+    sets = ValueSets.learn(np.asarray(seen)[:, None])
+    X = np.array([*possible, *impossible, np.nan], dtype=float)[:, None]
+    expected = [False] * len(possible) + [True] * len(impossible) + [False]
+    assert sets.impossible(X)[:, 0].tolist() == expected
+    assert sets.described(0) == words

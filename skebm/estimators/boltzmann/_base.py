@@ -121,7 +121,7 @@ class RBMEstimator(StoredEstimator):
     def _read_more(self, X, *, allow_nan):
         """Read a table with the columns of `fit`."""
         v = self._codec.read(self, X, allow_nan=allow_nan, fitting=True)
-        return Read(self._codec, self, v)
+        return Read(self._codec.seeing(X), self, v)
 
     def _fit_task(self, task, read, X, y, **learnt):
         """Train from the beginning; publish the results; return the loop."""

@@ -53,17 +53,17 @@ class BernoulliRBM(BaseRBM):
     centered : bool, default=True
         Whether to take the gradient in centred units.
     learning_rate_schedule : {"constant", "linear"}, default="linear"
-        Of `fit`: the same in all steps, or rising from 0 over the first tenth of them
-        and falling back over the second half.
+        The learning rate of `fit` is the same in all steps, or rises from 0 during the
+        first tenth of them and falls to 0 in the second half.
     weight_averaging : float, default=0.99
         Decay, once in ten steps, of the average of the parameters that is used in the
         end; 0 uses the last ones.
     early_stopping : {"auto", True, False}, default="auto"
-        Whether the likelihood is watched along `fit`, and an earlier epoch kept where
-        it fell since, or independent columns where no epoch is better, with a warning:
-        of training rows, or with True of held-out ones. "auto" holds rows out where
-        there are fewer than four a column and 100 or more in all; rows with missing
-        entries are watched as training completes them. Fits that see fewer than 1000
+        Whether `fit` watches the likelihood. If it falls, an earlier epoch is kept; if
+        no epoch is better than independent columns, these are kept. Both come with a
+        warning. True watches held-out rows. "auto" holds rows out if there are at least
+        100, but fewer than four a column; otherwise it watches training rows. Rows with
+        missing entries count as training completes them. Fits that see fewer than 1000
         rows in all their epochs are not judged.
     validation_fraction : float, default=0.1
         Share of the rows that is held out.

@@ -55,15 +55,16 @@ class RBMClassifier(ClassLabelsMixin, RBMEstimator):
     alpha : float, default=0.1
         Weight of the generative term of "hybrid".
     unlabeled_weight : float, default=1.0
-        What an unlabelled row counts beside a labelled one in the generative term; with
-        0 they are left out.
+        Weight of an unlabelled row in the generative term, if a labelled one has weight
+        1; with 0 they are left out.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the discriminative term.
     unlabeled : object, default=-1
-        The marker of unlabelled rows; None, NaN and pd.NA mark them too.
-        ``unlabeled=None`` says that every row has a label.
+        The marker of unlabelled rows; None, NaN and pd.NA mark them too. If -1 is a
+        class in y, choose another marker: ``unlabeled=None`` says that every row has a
+        label.
     learning_rate : float, default=0.5
-        Of the first step; see `learning_rate_schedule`.
+        Largest learning rate; see `learning_rate_schedule`.
     batch_size : int, default=50
         Rows a step, as many of the labelled and as many of the unlabelled ones.
     n_iter : int or "auto", default="auto"

@@ -10,13 +10,19 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from skebm.estimators._density_methods import DensityMethods
-from skebm.estimators._given import whole_rows
+from skebm.estimators._given import (
+    of_parameter,
+    warn_of_impossible,
+    whole_rows,
+)
 from skebm.estimators._input import (
     check_n_samples,
     check_n_steps,
     private_random_state,
 )
+from skebm.estimators._large_numbers import keep_large
 from skebm.estimators._published import check_changed, of_fitted
+from skebm.estimators._tables import numbers_of
 from skebm.estimators.boltzmann._base import RBMEstimator, warn_unmixed
 from skebm.models.boltzmann._fit import DensityTask
 from skebm.utils import draw_seed
@@ -291,8 +297,12 @@ class BaseRBM(
                     "method='gibbs'."
                 )
             remedy = ""
-            like = whole_rows(self, given, self._codec.written_like())
-            given = self._codec.read(self, like, allow_nan=True)
+            with of_parameter("given"):
+                like = whole_rows(self, given, self._codec.written_like())
+                given = self._codec.read(self, like, allow_nan=True)
+            if self._codec.encoder is not None:
+                names = getattr(self, "feature_names_in_", None)
+                warn_of_impossible(numbers_of(like), self._codec.encoder, names)
         v, diagnostics = self._fitted.sample(
             n_samples, n_steps, seed, tempered=method == "tempering", given=given
         )
@@ -303,9 +313,8 @@ class BaseRBM(
     def impute(self, X):
         """Fill missing entries by their conditional means, E[v_missing | v_observed].
 
-        Of `GaussianRBM`, by the values nearest to the means that the columns can take:
-        whole numbers where `fit` saw whole numbers alone, none below zero where it saw
-        none.
+        `GaussianRBM` moves a mean to the nearest value that the column can take: a
+        whole number if `fit` saw only whole numbers, none below zero if it saw none.
 
         Parameters
         ----------
@@ -319,4 +328,4 @@ class BaseRBM(
         """
         check_is_fitted(self)
         v = self._codec.read(self, X, allow_nan=True)
-        return self._codec.write(self._fitted.impute(v), like=X)
+        return keep_large(self._codec.write(self._fitted.impute(v), like=X), X)

@@ -26,7 +26,7 @@ class GaussianRBM(BaseRBM):
     n_components : int, default=16
         Number of hidden units, m. log Z is exact up to 20.
     learning_rate : float, default=0.05
-        Of the first step; see `learning_rate_schedule`.
+        Largest learning rate; see `learning_rate_schedule`.
     batch_size : int, default=25
         Rows a step.
     n_iter : int, default=200
@@ -41,10 +41,10 @@ class GaussianRBM(BaseRBM):
     variance : {"learned", "fixed"}, default="learned"
         Whether the scales D are learnt, or stay the standard deviations of the data.
     sentinels : {"warn", "missing"}, default="warn"
-        What a value is that repeats (in 1 % of the rows, 5 at least) more than 20
-        interquartile ranges away from the others of its column, such as -9999:
-        "missing" a missing entry. "warn" names it in a warning, and takes it as a
-        value.
+        How to treat a sentinel: a value such as -9999 that repeats (in 1 % of the rows,
+        and in at least 5) and is more than 20 interquartile ranges away from the others
+        of its column. "missing" takes it as a missing entry. "warn" names it in a
+        warning, and takes it as a number.
     method : {"pcd", "cd", "tempering"}, default="tempering"
         Chains that persist from step to step, that start at data in each step, or that
         persist at five temperatures and swap places, and so move between clusters.
@@ -60,8 +60,8 @@ class GaussianRBM(BaseRBM):
     centered : bool, default=True
         Whether to take the gradient in centred units.
     learning_rate_schedule : {"constant", "linear"}, default="linear"
-        Of `fit`: the same in all steps, or rising from 0 over the first tenth of them
-        and falling back over the second half.
+        The learning rate of `fit` is the same in all steps, or rises from 0 during the
+        first tenth of them and falls to 0 in the second half.
     weight_averaging : float, default=0.99
         Decay, once in ten steps, of the average of the parameters that is used in the
         end; 0 uses the last ones.
@@ -118,7 +118,8 @@ class GaussianRBM(BaseRBM):
     thousandth of a column's, or the width of two steps of its grid, so that no density
     is infinite where values repeat.
 
-    `partial_fit` standardises by the rows of its first call.
+    `partial_fit` standardises by the rows of its first call. The values that draws can
+    have (whole numbers, bounds) are those of the rows of all calls.
 
     References
     ----------

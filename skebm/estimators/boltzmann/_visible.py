@@ -8,6 +8,7 @@ A codec is learnt from the table of `fit`. It has
 - ``write(v, like, holds)``: returns rows like those of X, or of another table where one
   is given; it has the rows' observed entries, unless ``holds`` is False: then they are
   points of a chain, which take any value;
+- ``seeing(X)``: returns the codec after more rows of training;
 - ``written_like()``: returns the format of the table of `fit`;
 - ``to_arrays()`` and ``from_arrays(arrays)``: store it;
 - ``kind(estimator)``: returns the kind of visible units;
@@ -16,7 +17,7 @@ A codec is learnt from the table of `fit`. It has
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -33,6 +34,7 @@ from skebm.models.boltzmann._state import standardizer
 from skebm.networks import SoftmaxUnits
 from skebm.tables import CategoryTable, TableEncoder
 from skebm.tables._checks import column_name, columns_text, listed
+from skebm.tables._identifiers import warn_of_identifiers
 from skebm.utils import warn_user
 
 #: Larger values overflow in the products that training computes in float32.
@@ -71,6 +73,10 @@ class BinaryCodec:
     def write(self, v, like=None, *, holds=True):
         """Return the rows."""
         return (self.format if like is None else see(like).format).write_numbers(v)
+
+    def seeing(self, X):
+        """Return the codec."""
+        return self
 
     def written_like(self):
         """Return the format of tables written like that of `fit`."""
@@ -148,6 +154,10 @@ class RealCodec:
         known = np.repeat(known, len(x) // max(len(known), 1), axis=0)
         return like.format.write_numbers(np.where(np.isnan(known), x, known))
 
+    def seeing(self, X):
+        """Return the codec whose rows may have the values of X, too."""
+        return replace(self, encoder=self.encoder.seeing(numbers_of(see(X))))
+
     def written_like(self):
         """Return the format of tables written like that of `fit`."""
         return self.format
@@ -200,18 +210,24 @@ class CategoricalCodec:
         table = CategoryTable(X, estimator.categories)
         has_names = hasattr(estimator, "feature_names_in_")
         codec = cls(table, has_names, seen.format.without_labels())
-        return codec, codec._encode(estimator, X, allow_nan)
+        indices = codec._indices(estimator, X, allow_nan)
+        names = getattr(estimator, "feature_names_in_", None)
+        warn_of_identifiers(indices, range(indices.shape[1]), names)
+        return codec, codec._one_hot(indices)
 
     def read(self, estimator, X, *, allow_nan=False, fitting=False):
         """Return rows of a table: one-hot, sparse where they would be large."""
         X = read_frame(estimator, X, reset=False, allow_nan=allow_nan)
-        return self._encode(estimator, X, allow_nan)
+        return self._one_hot(self._indices(estimator, X, allow_nan))
 
-    def _encode(self, estimator, X, allow_nan):
+    def _one_hot(self, indices):
+        return _one_hot(indices, np.array(self.table.sizes()))
+
+    def _indices(self, estimator, X, allow_nan):
         indices = self.table.encode(X, estimator.handle_unknown)
         if not allow_nan and np.isnan(indices).any():
             raise ValueError("Input X contains unknown categories, which count as NaN.")
-        return _one_hot(indices, np.array(self.table.sizes()))
+        return indices
 
     def write(self, v, like=None, *, holds=True):
         """Return the most probable categories of one-hot rows, or of probabilities."""
@@ -219,6 +235,10 @@ class CategoricalCodec:
         scores = units.by_unit(torch.from_numpy(dense(v)), -1.0)
         X = self.table.decode(scores.argmax(-1).numpy())
         return (self.written_like() if like is None else see(like).format).write(X)
+
+    def seeing(self, X):
+        """Return the codec."""
+        return self
 
     def written_like(self):
         """Return the format of tables written like that of `fit`."""

@@ -88,14 +88,14 @@ def conformal_p_values(
 
 
 def warn_if_unresolved(contamination: float | str, n_rows: int) -> None:
-    """Warn where a share of outliers is finer than calibration rows resolve."""
+    """Warn of a share of outliers that is too small for the calibration rows."""
     finest = 1 / (n_rows + 1)
     if contamination == "auto" or float(contamination) >= finest:
         return
     warn_user(
-        f"contamination={contamination} is finer than {n_rows} calibration rows "
-        f"resolve: the least share, and p-value, is 1 / {n_rows + 1} = {finest:.2g}. "
-        "The threshold is their lowest score.",
+        f"contamination={contamination} is too small for {n_rows} calibration rows: "
+        f"the least share, and p-value, is 1 / {n_rows + 1} = {finest:.2g}. The "
+        "threshold is their lowest score.",
         CalibrationWarning,
     )
 
@@ -204,7 +204,7 @@ class OutlierDetector:
         Warns
         -----
         skebm.exceptions.CalibrationWarning
-            Where the contamination is finer than the calibration rows resolve.
+            If the contamination is too small for the number of calibration rows.
         """
         self.score(name)
         scores = self.calibration[name]
@@ -216,7 +216,7 @@ class OutlierDetector:
     ) -> NDArray[np.float64]:
         """Return conformal p-values of scores, by those of the calibration rows.
 
-        A level that the rows don't resolve is told in a `CalibrationWarning`.
+        A `CalibrationWarning` says if the level is too small for their number.
 
         Raises
         ------
