@@ -88,8 +88,8 @@ def share_by_truth(table, X, new):
     """Return the share of new rows below the quantile, were the density known."""
     truth = log_truth(table, X)
     if truth is None:
-        return np.nan
-    return np.mean(log_truth(table, new) < threshold(truth, LEVEL))
+        return {}
+    return {"by_truth": np.mean(log_truth(table, new) < threshold(truth, LEVEL))}
 
 
 def tables(name, n_rows, seed):
@@ -138,8 +138,8 @@ def measure(estimator, table, n_rows, seed, quick):
         tenth = model.ood_scores(new[: max(1, n_rows // 10)])
         by_tenth = np.mean(model.ood_scores(new) < np.quantile(tenth, LEVEL))
         levels = {f"p_to_{level}": np.mean(p <= level) for level in (0.05, 0.5)}
-        shares = {"share": share, "by_a_tenth": by_tenth, "by_truth": by_truth}
-        yield score, {**shares, **levels, **seconds}
+        shares = {"share": share, "by_a_tenth": by_tenth} | by_truth
+        yield score, shares | levels | seconds
 
 
 def summarize(results):

@@ -288,14 +288,14 @@ class CopulaMixtureReference(Reference):
         stacked = logsumexp(scores, b=[[share], [1 - share]], axis=0)
         if np.mean(stacked - plain_scores) < MIN_GAIN:
             return plain
-        stacks = mapped_stack, plain_stack
-        density = _stacked(share, *(stack.mixture for stack in stacks), maps)
-        without_fold = [
-            _stacked(share, *parts)
-            for parts in zip(
-                *(stack.without_fold for stack in stacks), maps_of_split, strict=True
-            )
-        ]
+        density = _stacked(share, mapped_stack.mixture, plain, maps)
+        parts_of_split = zip(
+            mapped_stack.without_fold,
+            plain_stack.without_fold,
+            maps_of_split,
+            strict=True,
+        )
+        without_fold = [_stacked(share, *parts) for parts in parts_of_split]
         density.folds = as_folds(chosen, folds, without_fold)
         return density
 
