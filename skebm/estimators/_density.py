@@ -176,7 +176,7 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
     >>> from sklearn.datasets import load_iris
     >>> from skebm import EBMDensityEstimator
     >>> X, _ = load_iris(return_X_y=True)
-    >>> model = EBMDensityEstimator(max_iter=10, random_state=0).fit(X)
+    >>> model = EBMDensityEstimator(max_iter=5, random_state=0).fit(X)
     >>> model.score_samples(X).shape
     (150,)
     >>> model.sample(3, random_state=0).shape

@@ -161,7 +161,7 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
     >>> from skebm import JEMClassifier
     >>> X, y = load_iris(return_X_y=True)
     >>> y_few = np.where(np.arange(150) % 10 == 0, y, -1)
-    >>> model = JEMClassifier(max_iter=20, random_state=0).fit(X, y_few)
+    >>> model = JEMClassifier(max_iter=5, random_state=0).fit(X, y_few)
     >>> model.predict_proba(X).shape
     (150, 3)
     >>> X_new, y_new = model.sample(4, y=2, random_state=0)

@@ -43,8 +43,9 @@ def make_classifier(**options):
         "network": TINY,
         "reference": "gaussian",
         "normalizer": None,
-        "max_iter": 150,
-        "learning_rate": 1e-2,
+        "max_iter": 40,
+        "learning_rate": 3e-2,
+        "stacking": False,
         "random_state": 0,
     }
     return JEMClassifier(**(defaults | options))

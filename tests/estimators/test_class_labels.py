@@ -16,7 +16,9 @@ def make_classifier(**options):
         partial(MLP, hidden_features=(16,)),
         "gaussian",
         None,
-        max_iter=150,
+        max_iter=50,
+        learning_rate=1e-2,
+        stacking=False,
         random_state=0,
         **options,
     )

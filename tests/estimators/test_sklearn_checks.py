@@ -18,8 +18,8 @@ FAST = {
 }
 ESTIMATORS = [
     EBMDensityEstimator(**FAST, max_iter=3),
-    JEMClassifier(VERA(n_importance_samples=4), **FAST, max_iter=40),
-    JEMClassifier(None, **FAST, max_iter=40, unlabeled=None),
+    JEMClassifier(VERA(n_importance_samples=4), **FAST, max_iter=30, stacking=False),
+    JEMClassifier(None, **FAST, max_iter=40, unlabeled=None, stacking=False),
 ]
 
 

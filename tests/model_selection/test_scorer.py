@@ -133,7 +133,9 @@ def test_searches_choose_by_labelled_rows():
 
 
 def test_halving_search_over_the_epochs_of_the_classifier():
-    model = JEMClassifier(None, normalizer=None, batch_size=60, random_state=0)
+    model = JEMClassifier(
+        None, normalizer=None, batch_size=60, stacking=False, random_state=0
+    )
     search = HalvingGridSearchCV(
         model,
         {"learning_rate": [1e-6, 1e-2]},

@@ -29,7 +29,7 @@ def test_where_clusters_are_not_classes_unlabelled_rows_do_little_harm():
     none = {"graph_weight": 0, "vat_weight": 0, "balance_weight": 0}
     none |= {"prediction_entropy_weight": 0, "stacking": False}
     supervised, harmed, stacked = (
-        JEMClassifier(None, max_iter=200, **OPTIONS, **options)
+        JEMClassifier(None, max_iter=100, **OPTIONS, **options)
         .fit(X, few)
         .score(X[unlabeled], y[unlabeled])
         for options in (none, {"stacking": False}, {})

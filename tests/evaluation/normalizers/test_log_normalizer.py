@@ -82,7 +82,7 @@ def estimate(normalizer, reference, target, seed=0):
 
 
 @pytest.mark.parametrize("target", [gaussian, mixture])
-@pytest.mark.parametrize("n_features", [4, 20])
+@pytest.mark.parametrize("n_features", [4, pytest.param(20, marks=pytest.mark.slow)])
 def test_known_log_z_and_honest_standard_error(n_features, target):
     # benchmarks/log_normalizer.py runs 50 seeds and asserts the tighter bounds.
     z_values = []

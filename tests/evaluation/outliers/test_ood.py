@@ -204,7 +204,7 @@ def test_few_rows_are_judged_by_nets_that_did_not_see_them(gaussian):
     """Nets that learn rows by heart score them so high that many new rows lie below."""
     scored, exact = gaussian
     x, fresh = draws(exact, 40), draws(exact, 2000, seed=1)
-    score = fit("noise_contrast", scored, x, max_steps=1500)
+    score = fit("noise_contrast", scored, x, max_steps=600)
     assert len(score.networks) == 2 * 4
     new = score(scored, fresh)
     below, by_heart = (

@@ -35,7 +35,7 @@ def relative_bias(ppca, n_samples):
     net, _, _, covariance = ppca
     rng = torch.Generator().manual_seed(1)
     with torch.no_grad():
-        x = net.sample(40, rng)[0]
+        x = net.sample(16, rng)[0]
     exact = -torch.linalg.solve(covariance, (x - 0.5).T).T
     estimates = posterior_draws(ppca, x, 2000, n_samples, rng)
     return float((estimates.mean(0) - exact).norm() / exact.norm())
@@ -83,7 +83,7 @@ class WideGaussian(Reference):
         )
 
 
-@pytest.mark.parametrize("entropy_weight", [1.0, 0.1, 0.01])
+@pytest.mark.parametrize("entropy_weight", [1.0, 0.01])
 def test_standard_normal_is_recovered(entropy_weight):
     """The division of the critic by lambda makes it a log density at every lambda."""
     X = np.random.RandomState(0).normal(size=(2000, 1))
