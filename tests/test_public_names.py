@@ -190,6 +190,7 @@ MEMBERS = {
         "bounded_support",
         "bounds",
         "extended_log_prob",
+        "folds",
         "for_training",
         "from_latent",
         "has_conditionals",

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from skebm.models._class_features import above_categories, n_inputs
 from skebm.models._missing import fit_reference, fitted_proposal
@@ -22,6 +21,7 @@ from skebm.networks import EnergyModel, is_normalized
 from skebm.networks._build import build_network, draws_globally
 from skebm.objectives import Objective
 from skebm.references import Density, GaussianMixtureDensity, Reference
+from skebm.references._base import Folds
 from skebm.tables import TableEncoder
 from skebm.training import GradientRun
 from skebm.utils import draw_seed, isolated_rng, make_generator
@@ -29,10 +29,6 @@ from skebm.utils import draw_seed, isolated_rng, make_generator
 #: Rows that a reference is fitted to: its parameters are steady long before a copy of a
 #: large table would be a burden.
 MAX_REFERENCE_ROWS = 100_000
-
-
-#: Takes complete rows and a seed to the reference fitted to them.
-RefitReference = Callable[[Tensor, int], Density]
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,8 +59,9 @@ class Assembly:
         Whether the net draws from torch's global generator while it is trained.
     device : str
         Where the model is.
-    refit : callable or None
-        Fits the same reference to other rows, for thresholds; not stored.
+    folds : tuple of (Tensor of int64, Density)
+        Numbers of rows of the table, and the reference fitted to the other ones, as
+        far as its own choice of options needed that; not stored.
     """
 
     encoder: TableEncoder
@@ -78,7 +75,7 @@ class Assembly:
     seed: int
     draws_globally: bool
     device: str
-    refit: RefitReference | None = field(default=None, repr=False)
+    folds: Folds = field(default=(), repr=False)
 
     @property
     def n_features(self) -> int:
@@ -160,6 +157,8 @@ def assemble(
     if is_normalized(network):
         unfitted = unfitted.for_normalized()
     density = _fit_reference(unfitted, rows, rng, specification.verbose).to(device)
+    folds = tuple((numbers, fold.to(device)) for numbers, fold in density.folds)
+    density.folds = ()
     assembly = Assembly(
         encoder=encoder,
         tie_scale=rows.tie_scale,
@@ -172,7 +171,7 @@ def assemble(
         seed=draw_seed(rng),
         draws_globally=is_random,
         device=specification.device,
-        refit=None if rows.weight is not None else partial(_refit, unfitted),
+        folds=folds,
     )
     if task.prepare is not None:
         task.prepare(network)
@@ -181,18 +180,13 @@ def assemble(
         return assembly, assembly.start_run(network, task.objective)
 
 
-def _refit(unfitted: Reference, z: Tensor, seed: int) -> Density:
-    """Return the reference fitted to complete rows."""
-    return unfitted.fit(z, weight=None, generator=make_generator(seed))
-
-
 def _fit_reference(
     unfitted: Reference, rows: TrainingRows, rng: np.random.RandomState, verbose: int
 ) -> Density:
     """Return the reference fitted to the rows trained on, or to some of them."""
-    chosen: Any = rows.train
+    chosen = rows.train
     if unfitted.needs_all_rows:
-        chosen = slice(None)
+        chosen = torch.arange(len(rows.z))
     elif len(chosen) > MAX_REFERENCE_ROWS:
         drawn = rng.choice(len(chosen), MAX_REFERENCE_ROWS, replace=False)
         chosen = chosen[torch.from_numpy(drawn)]
@@ -200,6 +194,7 @@ def _fit_reference(
     weight = None if rows.weight is None else rows.weight[chosen]
     generator = make_generator(draw_seed(rng))
     density = fit_reference(unfitted, rows.z[chosen], weight, generator)
+    density.folds = tuple((chosen[fold], other) for fold, other in density.folds)
     if verbose:
         seconds = time.perf_counter() - start
         print(f"reference: {type(density).__name__}, {seconds:.1f} seconds")

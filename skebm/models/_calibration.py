@@ -43,11 +43,14 @@ class CalibrationRows:
         Rows that it was not trained on.
     trains_reference : bool
         Whether the reference was fitted to ``train`` as well.
+    numbers : ndarray of int of shape (n,) or None
+        Numbers of the rows of ``train`` in their table, where that is known.
     """
 
     train: Array
     held_out: Array | None
     trains_reference: bool = False
+    numbers: NDArray[np.int64] | None = None
 
     @property
     def for_estimates(self) -> Array:

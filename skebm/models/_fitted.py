@@ -30,14 +30,11 @@ from skebm.models._state import from_arrays, to_arrays
 from skebm.networks import EnergyModel
 from skebm.objectives import Objective
 from skebm.references import Density
+from skebm.references._base import Folds
 from skebm.tables import TableEncoder
 from skebm.training import GradientRun
 from skebm.utils import in_padded_batches, make_generator
 
-#: Few rows have references fitted to all but a fold of them, for thresholds.
-MIN_ROWS_OF_FOLDS, MAX_ROWS_OF_FOLDS, N_FOLDS = 10, 400, 5
-#: Where the median row has lost more nats than this, left out in closed form.
-LOSS_OF_FOLDS = 0.5
 #: Completions over which the outlier score of an incomplete row is a mean.
 N_SCORED = 32
 
@@ -237,7 +234,7 @@ class FittedModel:
     def fit_outlier_scores(self, rows: CalibrationRows, seed: int) -> OutlierDetector:
         """Return the outlier scores that are free, and the one that was asked for."""
         return OutlierDetector.fit(
-            self._scored_model(rows.trains_reference, self._folds(rows, seed)),
+            self._scored_model(rows.trains_reference, self._folds(rows)),
             rows.train,
             rows.held_out,
             scores_to_fit(self.specification.ood_score),
@@ -289,7 +286,7 @@ class FittedModel:
     def _scored_model(
         self,
         trains_reference: bool = False,
-        folds: Sequence[tuple[Tensor, Density]] = (),
+        folds: Folds = (),
     ) -> ScoredModel:
         return ScoredModel(
             self.energy_model,
@@ -299,28 +296,16 @@ class FittedModel:
             folds,
         )
 
-    def _folds(self, rows: CalibrationRows, seed: int) -> list[tuple[Tensor, Density]]:
-        """Return the references of all few rows but a fold, beside that fold."""
-        refit, n_rows = self.assembly.refit, len(rows.train)
-        is_few = MIN_ROWS_OF_FOLDS <= n_rows < MAX_ROWS_OF_FOLDS
-        is_few = is_few and rows.trains_reference and refit is not None
-        # The fit of a mixture to few rows takes about a second.
-        if not is_few or self.reference.as_mixture() is None:
-            return []
-        assert refit is not None
-        z = torch.from_numpy(rows.train)
-        with torch.no_grad():
-            x = z.to(self.device)
-            loss = self.reference.log_prob(x) - self.reference.left_out_log_prob(x)
-            if not loss.median() > LOSS_OF_FOLDS:
-                return []
-        generator, every = make_generator(seed), torch.arange(n_rows)
-        order, found = torch.randperm(n_rows, generator=generator), []
-        for fold in order.tensor_split(N_FOLDS):
-            density = refit(z[~torch.isin(every, fold)], seed)
-            if density.as_mixture() is not None:
-                found.append((fold.to(self.device), density.to(self.device)))
-        return found
+    def _folds(self, rows: CalibrationRows) -> Folds:
+        """Return the folds of the reference, by places of their rows in ``train``."""
+        folds, device = self.assembly.folds, self.device
+        if not folds or not rows.trains_reference or rows.numbers is None:
+            return ()
+        numbers = torch.from_numpy(rows.numbers)
+        return tuple(
+            (torch.isin(numbers, fold).nonzero()[:, 0].to(device), density)
+            for fold, density in folds
+        )
 
     def _by_batches(
         self, function: Callable[[Tensor], Tensor], z: Array

@@ -118,19 +118,17 @@ class TrainingRows:
         self, rng: np.random.RandomState, trains_reference: bool
     ) -> CalibrationRows:
         """Return a sample of the rows, for calibration."""
-        train, held_out = (
-            self._some(rows, rng) for rows in (self.train, self.held_out)
+        train = self._some(self.train, rng)
+        held_out = None if self.held_out is None else self._some(self.held_out, rng)
+        return CalibrationRows(
+            self.z[train].numpy(),
+            None if held_out is None else self.z[held_out].numpy(),
+            trains_reference,
+            train.numpy(),
         )
-        assert train is not None
-        return CalibrationRows(train, held_out, trains_reference)
 
-    def _some(
-        self, rows: Tensor | None, rng: np.random.RandomState
-    ) -> NDArray[np.float32] | None:
-        if rows is None:
-            return None
-        chosen = torch.from_numpy(rng.permutation(len(rows)))[:MAX_HELD_OUT]
-        return self.z[rows[chosen]].numpy()
+    def _some(self, rows: Tensor, rng: np.random.RandomState) -> Tensor:
+        return rows[torch.from_numpy(rng.permutation(len(rows)))[:MAX_HELD_OUT]]
 
 
 def _tie_scale(

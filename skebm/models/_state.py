@@ -33,7 +33,7 @@ def to_arrays(fitted: Any) -> dict[str, Any]:
     """
     history = fitted.outcome.history.items()
     assembly = fields_of(fitted.assembly)
-    del assembly["refit"]
+    del assembly["folds"]
     assembly["encoder"] = fitted.encoder.to_arrays()
     reference = fitted.reference
     assembly["reference"] = {

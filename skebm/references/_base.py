@@ -27,6 +27,10 @@ RENAMED = {
 }
 
 
+#: Numbers of rows, and the density fitted to the others.
+Folds = tuple[tuple[Tensor, "Density"], ...]
+
+
 class Density(nn.Module, ABC):
     """A normalised density q0 that is defined by a few tensors.
 
@@ -44,6 +48,9 @@ class Density(nn.Module, ABC):
     has_conditionals: ClassVar[bool] = False
     #: Whether `transition` works, for chains and for noise about rows.
     has_transitions: ClassVar[bool] = False
+    #: What `Reference.fit` made beside the density by cross-validation, if it did: for
+    #: the rows of each fold the density of the other rows. No part of the arrays.
+    folds: Folds = ()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Raise TypeError where a subclass overrides a method by its former name."""

@@ -17,6 +17,7 @@ from skebm.references._stacked import StackedDensity
 from skebm.references._stacking import (
     GaussianMixtureReference,
     Split,
+    as_folds,
     split_rows,
     stacking_weights,
 )
@@ -264,26 +265,49 @@ class CopulaMixtureReference(Reference):
     ) -> Density:
         """Return the stacked mixtures, fitted to the rows."""
         mixture = self.mixture or GaussianMixtureReference()
-        rows, folds, seed = mixture.choose_rows(x, weight, generator)
+        chosen, folds, seed = mixture.choose_rows(x, weight, generator)
+        rows = x.double().numpy()[chosen]
         splits = split_rows(rows, folds)
-        plain, plain_scores = mixture.fit_stack(rows, splits, seed)
+        plain_stack = mixture.fit_stack(rows, splits, seed)
+        plain, plain_scores = plain_stack.mixture, plain_stack.held_out_log_prob
+        plain.folds = as_folds(chosen, folds, plain_stack.without_fold)
         tied = tied_columns(x.numpy())  # rows drawn by their weights are repeated
         if tied.all() or not splits:
             return plain
         maps = fit_marginals(rows, tied)
+        maps_of_split = [fit_marginals(train, tied) for train, _ in splits]
         mapped_splits, log_slopes = zip(
-            *(_map_split(split, tied) for split in splits), strict=True
+            *(_map_split(*given) for given in zip(splits, maps_of_split, strict=True)),
+            strict=True,
         )
         z = _map(maps, rows)[0]
-        mapped, mapped_scores = mixture.fit_stack(z, list(mapped_splits), seed)
-        mapped_scores = mapped_scores + np.concatenate(log_slopes)
+        mapped_stack = mixture.fit_stack(z, list(mapped_splits), seed)
+        mapped_scores = mapped_stack.held_out_log_prob + np.concatenate(log_slopes)
         scores = np.stack([mapped_scores, plain_scores])
         share = min(stacking_weights(scores)[0], MAX_SHARE)
         stacked = logsumexp(scores, b=[[share], [1 - share]], axis=0)
         if np.mean(stacked - plain_scores) < MIN_GAIN:
             return plain
-        parts = _mapped(mapped, maps), plain
-        return CopulaMixtureDensity.of(torch.tensor(share).float(), *parts)
+        density = _stacked(share, mapped_stack.mixture, plain, maps)
+        parts_of_split = zip(
+            mapped_stack.without_fold,
+            plain_stack.without_fold,
+            maps_of_split,
+            strict=True,
+        )
+        without_fold = [_stacked(share, *parts) for parts in parts_of_split]
+        density.folds = as_folds(chosen, folds, without_fold)
+        return density
+
+
+def _stacked(
+    share: float,
+    mapped: GaussianMixtureDensity,
+    plain: GaussianMixtureDensity,
+    maps: MarginalMaps,
+) -> CopulaMixtureDensity:
+    parts = _mapped(mapped, maps), plain
+    return CopulaMixtureDensity.of(torch.tensor(share).float(), *parts)
 
 
 def _map(maps: MarginalMaps, x: Array) -> tuple[Array, Array]:
@@ -293,9 +317,8 @@ def _map(maps: MarginalMaps, x: Array) -> tuple[Array, Array]:
     return z.numpy(), log_slope.numpy()
 
 
-def _map_split(split: Split, tied: NDArray[np.bool_]) -> tuple[Split, Array]:
-    """Return a split after maps of its training rows, and held-out log slopes."""
+def _map_split(split: Split, maps: MarginalMaps) -> tuple[Split, Array]:
+    """Return a split after the maps of its training rows, and held-out log slopes."""
     train, held_out = split
-    maps = fit_marginals(train, tied)
     z, log_slope = _map(maps, held_out)
     return (_map(maps, train)[0], z), log_slope

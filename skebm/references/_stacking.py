@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +16,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
-from skebm.references._base import Reference
-from skebm.references._mixture import GaussianMixtureDensity, make_mixture
+from skebm.references._base import Density, Folds, Reference
+from skebm.references._mixture import GaussianMixtureDensity as Mixture
+from skebm.references._mixture import make_mixture
 from skebm.utils import VARIANCE_FLOOR, check_range, column_units, is_count
 
 Array = NDArray[np.float64]
@@ -91,6 +93,30 @@ class Candidate:
     seed: int
     strength: float = 0.0
 
+    @property
+    def unshrunk(self) -> Candidate:
+        """The candidate without shrinkage."""
+        return Candidate(self.kind, self.n_components, self.seed)
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """A stacked mixture, and what its cross-validation made.
+
+    Attributes
+    ----------
+    mixture : GaussianMixtureDensity
+        Of all rows.
+    held_out_log_prob : ndarray of shape (n_held_out,)
+        Log densities of the held-out rows, split by split.
+    without_fold : tuple of GaussianMixtureDensity
+        The same mixture of the training rows of each split.
+    """
+
+    mixture: Mixture
+    held_out_log_prob: Array
+    without_fold: tuple[Mixture, ...]
+
 
 class GaussianMixtureReference(Reference):
     r"""Stacked mixtures of Gaussians with shrunken covariances.
@@ -163,37 +189,38 @@ class GaussianMixtureReference(Reference):
 
     def fit(
         self, x: Tensor, *, weight: Tensor | None, generator: torch.Generator
-    ) -> GaussianMixtureDensity:
+    ) -> Mixture:
         """Return the mixture of the rows, which are resampled by their weights."""
-        rows, folds, seed = self.choose_rows(x, weight, generator)
-        return self.fit_stack(rows, split_rows(rows, folds), seed)[0]
+        chosen, folds, seed = self.choose_rows(x, weight, generator)
+        rows = x.double().numpy()[chosen]
+        stack = self.fit_stack(rows, split_rows(rows, folds), seed)
+        stack.mixture.folds = as_folds(chosen, folds, stack.without_fold)
+        return stack.mixture
 
     def choose_rows(
         self, x: Tensor, weight: Tensor | None, generator: torch.Generator
-    ) -> tuple[Array, list[NDArray[np.int64]], int]:
-        """Return rows to fit to, the folds that are left out in turn, and a seed.
+    ) -> tuple[NDArray[np.int64], list[NDArray[np.int64]], int]:
+        """Return numbers of rows to fit to, the folds among them, and a seed.
 
-        There is no fold where one row has nearly all of the weight.
+        The folds are left out in turn; there is none where one row has nearly all of
+        the weight.
         """
         seed = int(torch.randint(2**31 - 1, (1,), generator=generator))
         rng = np.random.RandomState(seed)
-        rows = x.double().numpy()
-        order = rng.permutation(len(rows))
+        order = rng.permutation(len(x))
         if weight is not None and (weight != weight[0]).any():
             share = weight.double().numpy() / weight.double().sum().item()
-            order = rng.choice(len(rows), size=len(rows), p=share)
+            order = rng.choice(len(x), size=len(x), p=share)
         order = order[: self.max_rows]
         # Copies of one row go to one fold.
-        fold_of_row = rng.permutation(len(rows)) % N_FOLDS
+        fold_of_row = rng.permutation(len(x)) % N_FOLDS
         folds = [np.flatnonzero(fold_of_row[order] == k) for k in range(N_FOLDS)]
         # A fold that holds most rows, copies of one of great weight, is not left out.
         folds = [fold for fold in folds if 0 < len(fold) <= len(order) / 2]
-        return rows[order], folds if len(order) < FEW_ROWS else folds[:1], seed
+        return order, folds if len(order) < FEW_ROWS else folds[:1], seed
 
-    def fit_stack(
-        self, x: Array, splits: list[Split], seed: int
-    ) -> tuple[GaussianMixtureDensity, Array]:
-        """Return the stacked members as one mixture, and its held-out log densities.
+    def fit_stack(self, x: Array, splits: list[Split], seed: int) -> Stack:
+        """Return the stacked members as one mixture, beside those of the splits.
 
         The members are fitted to x, and stacked by the rows that the splits hold out;
         without splits there is one member, the Ledoit-Wolf Gaussian.
@@ -201,34 +228,44 @@ class GaussianMixtureReference(Reference):
         unit = column_units(x)
         if not splits:
             only = _fit_components(x / unit, Candidate("ledoit-wolf", 1, 0), seed)
-            weights, means, factors = _merge([(1.0, only)])
-            mixture = make_mixture(weights, means * unit, factors * unit[:, None])
-            return mixture, np.empty(0)
+            return Stack(_merge([(1.0, only)], unit), np.empty(0), ())
         splits = [(train / unit, held_out / unit) for train, held_out in splits]
-        held_out, first_fits = self._score_candidates(splits, x.shape)
+        held_out, split_fits = self._score_candidates(splits, x.shape)
         log_densities = np.array(list(held_out.values()))
         stack_weights = stacking_weights(log_densities)
+        chosen = [
+            (candidate, share)
+            for candidate, share in zip(held_out, stack_weights, strict=True)
+            if share > 0
+        ]
         fitted: dict[Candidate, Components] = {}
-        members = []
-        for candidate, share in zip(held_out, stack_weights, strict=True):
-            if share == 0:
-                continue
-            key = Candidate(candidate.kind, candidate.n_components, candidate.seed)
-            if key not in fitted:
-                start = first_fits[key] if len(splits) == 1 else None
-                fitted[key] = _fit_components(x / unit, key, seed, start)
-            members.append((share, fitted[key].shrunk(len(x), candidate.strength)))
-        weights, means, factors = _merge(members)
-        mixture = make_mixture(weights, means * unit, factors * unit[:, None])
+        for key in dict.fromkeys(candidate.unshrunk for candidate, _ in chosen):
+            start = split_fits[key][-1] if len(splits) == 1 else None
+            fitted[key] = _fit_components(x / unit, key, seed, start)
+
+        def merged(fits: Callable[[Candidate], Components], n_rows: int) -> Mixture:
+            members = [
+                (share, fits(one.unshrunk).shrunk(n_rows, one.strength))
+                for one, share in chosen
+            ]
+            return _merge(members, unit)
+
+        def of_split(i: int) -> Mixture:
+            return merged(lambda key: split_fits[key][i], len(splits[i][0]))
+
         stacked = logsumexp(log_densities, b=stack_weights[:, None], axis=0)
-        return mixture, np.asarray(stacked - np.log(unit).sum())
+        return Stack(
+            merged(fitted.__getitem__, len(x)),
+            np.asarray(stacked - np.log(unit).sum()),
+            tuple(of_split(i) for i in range(len(splits))),
+        )
 
     def _score_candidates(
         self, splits: list[Split], shape: tuple[int, ...]
-    ) -> tuple[dict[Candidate, Array], dict[Candidate, Components]]:
-        """Return held-out log densities and fits of the candidates."""
+    ) -> tuple[dict[Candidate, Array], dict[Candidate, list[Components]]]:
+        """Return held-out log densities and the fits of the splits, by candidate."""
         held_out: dict[Candidate, Array] = {}
-        fits: dict[Candidate, Components] = {}
+        fits: dict[Candidate, list[Components]] = {}
         best, n_without_gain = -np.inf, 0
         for group in self._plan(*shape):
             level = -np.inf
@@ -257,6 +294,18 @@ class GaussianMixtureReference(Reference):
         return groups + [[Candidate("full", k, r) for r in repeats] for k in sizes]
 
 
+def as_folds(
+    chosen: NDArray[np.int64],
+    folds: list[NDArray[np.int64]],
+    densities: Iterable[Density],
+) -> Folds:
+    """Return the rows of each fold of the chosen ones, beside the density of others."""
+    return tuple(
+        (torch.from_numpy(np.unique(chosen[fold])), density)
+        for fold, density in zip(folds, densities, strict=True)
+    )
+
+
 def split_rows(x: Array, folds: list[NDArray[np.int64]]) -> list[Split]:
     """Return for each fold the rows outside it and the rows in it."""
     return [(np.delete(x, fold, axis=0), x[fold]) for fold in folds]
@@ -264,12 +313,12 @@ def split_rows(x: Array, folds: list[NDArray[np.int64]]) -> list[Split]:
 
 def _cross_validate(
     splits: list[Split], base: Candidate
-) -> tuple[dict[Candidate, Array], Components]:
-    """Return held-out log densities at each strength, and the fit of the last fold."""
+) -> tuple[dict[Candidate, Array], list[Components]]:
+    """Return held-out log densities at each strength, and the fit of each split."""
     strengths = SHRINKAGES if base.n_components > 1 else (0.0,)
     parts: dict[float, list[Array]] = {strength: [] for strength in strengths}
-    for i, (train, held_out) in enumerate(splits):
-        fit = _fit_components(train, base, i)
+    fits = [_fit_components(train, base, i) for i, (train, _) in enumerate(splits)]
+    for fit, (train, held_out) in zip(fits, splits, strict=True):
         for strength in strengths:
             shrunk = fit.shrunk(len(train), strength)
             parts[strength].append(shrunk.log_prob(held_out))
@@ -277,7 +326,7 @@ def _cross_validate(
         Candidate(base.kind, base.n_components, base.seed, strength): np.concatenate(p)
         for strength, p in parts.items()
     }
-    return scores, fit
+    return scores, fits
 
 
 def _fit_components(
@@ -319,8 +368,8 @@ def stacking_weights(held_out: Array) -> Array:
     return np.asarray(weights / weights.sum())
 
 
-def _merge(members: list[tuple[float, Components]]) -> tuple[Array, Array, Array]:
-    """Return weights, means and Cholesky factors of the mixture of mixtures.
+def _merge(members: list[tuple[float, Components]], unit: Array) -> Mixture:
+    """Return the mixture of mixtures, of columns that were divided by a unit.
 
     The lightest components, a thousandth of the mass together, are left out, since they
     cost as much as the others.
@@ -332,7 +381,7 @@ def _merge(members: list[tuple[float, Components]]) -> tuple[Array, Array, Array
     light = order[np.cumsum(weights[order]) < NEGLIGIBLE_MASS]
     kept = np.setdiff1d(order, light)
     weights = weights[kept] / weights[kept].sum()
-    return weights, means[kept], factors[kept]
+    return make_mixture(weights, means[kept] * unit, factors[kept] * unit[:, None])
 
 
 def _triangles(factors: Array) -> Array:

@@ -5,12 +5,14 @@ from functools import partial
 
 import numpy as np
 import pytest
+import torch
 
 from skebm import BernoulliRBM, EBMDensityEstimator, JEMClassifier
 from skebm.evaluation import OOD_SCORES
 from skebm.evaluation.outliers._detector import threshold
 from skebm.exceptions import CalibrationWarning
 from skebm.networks import MLP
+from skebm.references import GaussianMixtureDensity
 
 FREE = [name for name, kind in OOD_SCORES.items() if kind.is_free]
 
@@ -247,7 +249,7 @@ def test_far_rows_are_outliers_by_the_combined_score(rows):
     assert model.predict(far).tolist() == [-1, -1, 1]
 
 
-def test_few_rows_of_many_narrow_components_are_left_out_by_refits():
+def test_few_rows_of_many_narrow_components_are_left_out_by_folds():
     """Ten columns that nearly determine each other: 45 rows, a tenth held out."""
     rng = np.random.RandomState(0)
     mix = rng.normal(size=(3, 10))
@@ -257,8 +259,27 @@ def test_few_rows_of_many_narrow_components_are_left_out_by_refits():
         return factors @ mix + 0.1 * rng.normal(size=(n_rows, 10))
 
     model = make(reference="gmm", max_iter=1, ood_score="log_density").fit(rows(45))
+    folds = model._fitted.assembly.folds
+    assert sorted(np.concatenate([numbers for numbers, _ in folds])) == sorted(
+        model._fitted.calibration._rows.numbers
+    )
     assert 0.01 < (model.predict(rows(2000)) == -1).mean() < 0.15
-    assert model._fitted.assembly.refit is not None
     copied = pickle.loads(pickle.dumps(model))
     assert copied.offset_ == model.offset_
-    assert copied._fitted.assembly.refit is None
+    assert copied._fitted.assembly.folds == ()
+
+
+@pytest.mark.parametrize("ood_score", ["log_density", "gradient_norm"])
+def test_a_row_is_judged_by_the_fold_that_leaves_it_out(ood_score):
+    """Whatever the density of a fold gives its rows, is what they calibrate by."""
+    model = make(reference="gmm", max_iter=1, early_stopping=False).fit(draw(60, 0))
+    assembly = model._fitted.assembly
+    shifted = GaussianMixtureDensity(
+        torch.ones(1), torch.full((1, 2), 100.0), torch.eye(2)[None]
+    )
+    folds = tuple((numbers, shifted) for numbers, _ in assembly.folds)
+    object.__setattr__(assembly, "folds", folds[:2])
+    model.set_params(ood_score=ood_score)
+    scores = model._fitted.detector.calibration[ood_score]
+    n_far = sum(len(numbers) for numbers, _ in folds[:2])
+    assert scores[n_far - 1] + 10 < scores[n_far]

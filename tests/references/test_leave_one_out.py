@@ -6,6 +6,7 @@ import torch
 
 from skebm.references import (
     CopulaMixtureDensity,
+    CopulaMixtureReference,
     GaussianMixtureReference,
     GaussianReference,
     KernelDensity,
@@ -120,3 +121,47 @@ def test_stacks_leave_rows_out_of_both_parts_and_others_of_none():
     )
     box = UniformBox(torch.full((2,), -9.0), torch.full((2,), 90.0))
     torch.testing.assert_close(box.left_out_log_prob(x), box.log_prob(x))
+
+
+# ------------------------------------------------------------------ folds
+
+
+def test_the_density_of_a_fold_is_that_of_the_other_rows():
+    """Each row is in one fold; a Gaussian's mean tells which rows it was fitted to."""
+    x = draw(53, 3)
+    density = fit(GaussianMixtureReference(n_components=()), x)
+    assert len(density.folds) == 5
+    rows = torch.cat([rows for rows, _ in density.folds])
+    assert sorted(rows.tolist()) == list(range(53))
+    for rows, other in density.folds:
+        rest = np.delete(x.numpy(), rows, axis=0)
+        assert other.means.shape == density.means.shape
+        for mean in other.means:
+            np.testing.assert_allclose(mean, rest.mean(axis=0), atol=1e-5)
+    copied = type(density)(**density.arrays())
+    assert copied.folds == ()
+
+
+def test_copies_of_a_row_are_left_out_together():
+    x, weight = draw(40), torch.ones(40)
+    weight[3] = 10
+    density = GaussianMixtureReference(n_components=()).fit(
+        x, weight=weight, generator=make_generator(0)
+    )
+    rows = torch.cat([rows for rows, _ in density.folds]).tolist()
+    assert len(rows) == len(set(rows)) < 40
+    assert rows.count(3) == 1
+
+
+def test_the_maps_of_a_fold_are_those_of_the_other_rows():
+    """An entry far out bends the maps, but not of the fold that leaves it out."""
+    x = draw(200).exp()
+    mixture = GaussianMixtureReference(n_components=(2,), n_repeats=1)
+    density = fit(CopulaMixtureReference(mixture), x)
+    assert isinstance(density, CopulaMixtureDensity)
+    last = int(x[:, 0].argmax())
+    for rows, other in density.folds:
+        assert isinstance(other, CopulaMixtureDensity)
+        assert other.share == density.share
+        seen = float(other.maps.knots[0].max())
+        assert (seen < float(density.maps.knots[0].max())) == (last in rows)

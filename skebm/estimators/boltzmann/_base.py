@@ -27,7 +27,8 @@ from skebm.estimators.boltzmann._options import (
     check_shrinkage,
 )
 from skebm.exceptions import TrainingWarning
-from skebm.models.boltzmann._fit import RBMOptions, RBMTraining
+from skebm.models.boltzmann._begin import RBMOptions
+from skebm.models.boltzmann._fit import RBMTraining
 from skebm.models.boltzmann._fitted import FittedRBM
 from skebm.models.boltzmann._labeled import auto_epochs
 from skebm.utils import warn_user
@@ -150,8 +151,8 @@ class RBMEstimator(StoredEstimator):
         return loop
 
     def _warn_of_verdict(self, verdict):
-        """Warn where the likelihood fell, and an earlier epoch is kept."""
-        if verdict is not None:
+        """Warn where the likelihood fell, and an earlier epoch or the base is kept."""
+        if verdict is not None and not verdict.is_short:
             warn_user(
                 f"{verdict} Lower learning_rate={self.learning_rate} or n_iter, take "
                 "more n_gibbs_steps, or train on more rows; early_stopping=False keeps "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from skebm.estimators.boltzmann._density import BaseRBM
+from skebm.estimators.boltzmann._density import WATCH_CONSTRAINTS, BaseRBM
 from skebm.estimators.boltzmann._visible import RealCodec
 from skebm.models.boltzmann._fitted import FittedRBM
 from skebm.utils._sklearn import StrOptions
@@ -65,6 +65,15 @@ class GaussianRBM(BaseRBM):
     weight_averaging : float, default=0.99
         Decay, once in ten steps, of the average of the parameters that is used in the
         end; 0 uses the last ones.
+    early_stopping : {"auto", True, False}, default="auto"
+        Whether the likelihood is watched along `fit`, an earlier epoch kept where it
+        fell since, and the one Gaussian of the rows kept where the RBM is no better:
+        on training rows and, where few rows leave it in doubt, on folds of them that
+        are left out of fits of their own. True holds rows out instead. Hidden units
+        beside a Gaussian that is kept are nearly linear in the columns. A warning
+        tells, unless training was merely too short (below 200 steps).
+    validation_fraction : float, default=0.1
+        Share of the rows that is held out.
     normalizer : {"auto", "exact", "ais", None} or instance, default="auto"
         How log Z is estimated: "auto" sums over at most 20 hidden units exactly, else
         takes `skebm.evaluation.RBMAnnealing`. None leaves scores unnormalised.
@@ -134,6 +143,7 @@ class GaussianRBM(BaseRBM):
 
     _parameter_constraints = {  # noqa: RUF012
         **BaseRBM._parameter_constraints,
+        **WATCH_CONSTRAINTS,
         "whiten": ["boolean"],
         "variance": [StrOptions({"learned", "fixed"})],
         "sentinels": [StrOptions({"warn", "missing"})],
@@ -162,6 +172,8 @@ class GaussianRBM(BaseRBM):
         centered=True,
         learning_rate_schedule="linear",
         weight_averaging=0.99,
+        early_stopping="auto",
+        validation_fraction=0.1,
         normalizer="auto",
         contamination=0.05,
         device="auto",
@@ -183,6 +195,8 @@ class GaussianRBM(BaseRBM):
         self.centered = centered
         self.learning_rate_schedule = learning_rate_schedule
         self.weight_averaging = weight_averaging
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
         self.normalizer = normalizer
         self.contamination = contamination
         self.device = device

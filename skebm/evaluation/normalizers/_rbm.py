@@ -67,6 +67,9 @@ def enumerated_log_normalizer(rbm: RBM) -> LogNormalizer:
     n_hidden, n_statistics = rbm.weight.shape
     n_states = 2**n_hidden
     over_hidden = n_states <= rbm.visible.n_states(n_statistics)
+    if over_hidden and rbm.visible.is_quadratic:
+        value = _quadratic_log_normalizer(rbm)
+        return LogNormalizer(value, 0.0, 1.0, n_states, "enumeration", True)
     if not over_hidden:
         n_states = int(rbm.visible.n_states(n_statistics))
     chunk = max(1, _CHUNK_ELEMENTS // (n_hidden + n_statistics))
@@ -82,6 +85,26 @@ def enumerated_log_normalizer(rbm: RBM) -> LogNormalizer:
             terms.append(float((-rbm(v)).logsumexp(0)))
     log_normalizer = float(torch.tensor(terms, dtype=torch.float64).logsumexp(0))
     return LogNormalizer(log_normalizer, 0.0, 1.0, n_states, "enumeration", True)
+
+
+def _quadratic_log_normalizer(rbm: RBM) -> float:
+    """Return log Z with Gaussian units, by products of two halves of the hidden units.
+
+    A(b + h W) is a square, and so a sum of squares of the halves and of their product.
+    """
+    n_hidden = len(rbm.weight)
+    first = slice(0, n_hidden // 2)
+    second = slice(n_hidden // 2, n_hidden)
+    fields, levels = [], []
+    for half, bias in ((first, rbm.visible_bias), (second, 0.0)):
+        weight = rbm.weight[half]
+        states = torch.arange(2 ** len(weight), device=weight.device)
+        h = binary_digits(states, len(weight)).to(weight)
+        field = h @ weight + bias
+        fields.append(field)
+        levels.append(h @ rbm.hidden_bias[half] + rbm.visible.log_partition(field))
+    terms = torch.addmm(levels[1], fields[0], fields[1].mT)
+    return float((terms.logsumexp(1) + levels[0]).logsumexp(0))
 
 
 class RBMAnnealing(BaseEstimator):

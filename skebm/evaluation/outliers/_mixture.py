@@ -7,12 +7,18 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from skebm.evaluation.outliers._score import OODScore, ScoredModel, seed_of
+from skebm.evaluation.outliers._score import (
+    OODScore,
+    ScoredModel,
+    left_out_log_prob,
+    seed_of,
+)
 from skebm.references import (
     Density,
     GaussianMixtureDensity,
     GaussianMixtureReference,
 )
+from skebm.references._base import Folds
 from skebm.utils import make_generator
 
 
@@ -38,6 +44,7 @@ class MixtureDensity(OODScore):
         super().__init__()
         self.mixture = GaussianMixtureDensity(weights, means, cholesky)
         self._is_of_reference = True
+        self._folds: Folds = ()
 
     @classmethod
     def fit(
@@ -52,13 +59,19 @@ class MixtureDensity(OODScore):
         del held_out, max_steps
         mixture = scored.model.reference.as_mixture()
         is_of_reference = mixture is not None
+        folds: Folds = ()
         if mixture is None:
             rng = make_generator(seed_of(generator))
             mixture = GaussianMixtureReference().fit(
                 train.cpu(), weight=None, generator=rng
             )
+            folds = mixture.folds
         score = cls._blurred(mixture).to(train.device)
         score._is_of_reference = is_of_reference
+        score._folds = tuple(
+            (rows.to(train.device), cls._part(other).to(train.device))
+            for rows, other in folds
+        )
         return score
 
     @classmethod
@@ -81,7 +94,7 @@ class MixtureDensity(OODScore):
             if not scored.trains_reference:
                 return super().left_out(scored, train, held_out)
             return scored.left_out_reference(train, self._part)
-        return self.mixture.left_out_log_prob(train).double()
+        return left_out_log_prob(self.mixture, self._folds, train)
 
     @classmethod
     def _part(cls, density: Density) -> Density:

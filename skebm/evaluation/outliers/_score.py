@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Self
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from skebm.networks import EnergyModel
 from skebm.references import Density
+from skebm.references._base import Folds
 
 CHUNK_ROWS = 1024  # an embedding takes many times the memory of a row
 #: So many held-out rows give a threshold by themselves.
@@ -60,6 +61,14 @@ def calibration_scores(
     return left_out if held_out is train else torch.cat([values, left_out])
 
 
+def left_out_log_prob(density: Density, folds: Folds, train: Tensor) -> Tensor:
+    """Return the log density of its rows as if left out: by folds, or closed form."""
+    values = density.left_out_log_prob(train).double()
+    for rows, other in folds:
+        values[rows] = other.log_prob(train[rows]).double()
+    return values
+
+
 def _whole(density: Density) -> Density:
     return density
 
@@ -79,25 +88,23 @@ class ScoredModel:
         The energy in nats, float64; in a table with categories, of the row's cell.
     trains_reference : bool
         Whether the reference was fitted to the training rows.
-    folds : sequence of (Tensor of int64, Density)
-        Numbers of training rows, and the reference fitted to the other ones: where rows
-        are few.
+    folds : tuple of (Tensor of int64, Density)
+        Numbers of training rows, and the reference fitted to the other ones.
     """
 
     model: EnergyModel
     log_prob: Callable[[Tensor], Tensor]
     energy: Callable[[Tensor], Tensor]
     trains_reference: bool = False
-    folds: Sequence[tuple[Tensor, Density]] = ()
+    folds: Folds = ()
 
     def left_out_reference(
         self, train: Tensor, part: Callable[[Density], Density] = _whole
     ) -> Tensor:
         """Return log q0 of the rows that it was fitted to, as if left out, float64.
 
-        In closed form, which leaves the choice of the components aside and so is high;
-        where there are folds, the mean of that and of the references fitted to the
-        other rows, which are fewer and so low.
+        That of the fold that leaves a row out, where there is one: its components were
+        chosen without the row. Else in closed form, which keeps their choice.
 
         Parameters
         ----------
@@ -106,11 +113,8 @@ class ScoredModel:
         part : callable
             Takes a reference to the density in question.
         """
-        values = part(self.model.reference).left_out_log_prob(train).double()
-        for rows, density in self.folds:
-            scores = part(density).log_prob(train[rows]).double()
-            values[rows] = 0.5 * (values[rows] + scores)
-        return values
+        folds = tuple((rows, part(density)) for rows, density in self.folds)
+        return left_out_log_prob(part(self.model.reference), folds, train)
 
     def left_out_log_prob(self, train: Tensor, held_out: Tensor) -> Tensor:
         """Return the log density of training rows, each as if it had been left out.
@@ -278,7 +282,10 @@ class GradientNorm(OODScore):
         whole, of_reference = (
             in_chunks(partial(_gradient, function), train) for function in fitted
         )
-        slope = whole - of_reference + _gradient(reference.left_out_log_prob, train)
+        left_out = _gradient(reference.left_out_log_prob, train)
+        for rows, other in scored.folds:
+            left_out[rows] = _gradient(other.log_prob, train[rows])
+        slope = whole - of_reference + left_out
         values = -slope.norm(dim=1)
         return values - optimism(values, in_chunks(partial(self, scored), held_out))
 

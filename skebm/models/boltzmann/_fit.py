@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -11,12 +11,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import sparse
-from torch import Tensor
 
-from skebm.evaluation import can_enumerate
+from skebm.models.boltzmann._begin import (
+    RBMOptions,
+    begin,
+    fitting_chains,
+    trained_rbm,
+    without_momentum,
+)
 from skebm.models.boltzmann._divergence import check_density
 from skebm.models.boltzmann._fitted import FittedRBM
-from skebm.models.boltzmann._kinds import HiddenStart, Kind
+from skebm.models.boltzmann._kinds import Kind
+from skebm.models.boltzmann._left_out import left_out_gain
 from skebm.models.boltzmann._rows import (
     column_means,
     some_rows,
@@ -45,46 +51,12 @@ from skebm.utils import (
     make_generator,
     resolve_device,
     to_numpy_tree,
-    to_tensor_tree,
 )
 
 Array = NDArray[Any]
 
 #: Gibbs steps by which rows with missing entries are completed.
 N_COMPLETION_STEPS = 50
-
-
-@dataclass(frozen=True)
-class RBMOptions:
-    """Options of an RBM estimator that training asks for; see `BernoulliRBM`."""
-
-    n_components: int
-    learning_rate: float
-    batch_size: int
-    method: str
-    n_gibbs_steps: int
-    n_chains: int | None
-    momentum: float
-    weight_decay: float | None
-    centered: bool
-    learning_rate_schedule: str
-    weight_averaging: float
-    normalizer: Any
-    device: Any
-    early_stopping: bool | str = False
-    validation_fraction: float = 0.1
-
-    @classmethod
-    def of(cls, estimator: Any) -> RBMOptions:
-        """Return the options of an estimator."""
-        names = [field.name for field in fields(cls) if hasattr(estimator, field.name)]
-        return cls(**{name: getattr(estimator, name) for name in names})
-
-    def decay(self, n_rows: int) -> float:
-        """Return the weight decay after n rows; by default no step turns a sign."""
-        if self.weight_decay is not None:
-            return self.weight_decay
-        return min(2 / n_rows, (1 - self.momentum) / self.learning_rate)
 
 
 class Task(Protocol):
@@ -179,7 +151,7 @@ class DensityTask:
             base = torch.from_numpy(fitted.base_bias.copy()).to(device)
             tempering = TemperedGibbs(base, self.kind.n_temperatures)
         gradient = ContrastiveGradient(
-            _fitting_chains(state["chains"], options.method, self.kind.n_temperatures),
+            fitting_chains(state["chains"], options.method, self.kind.n_temperatures),
             (state["visible_offset"], state["hidden_offset"]),
             method=options.method,
             n_gibbs_steps=options.n_gibbs_steps,
@@ -225,14 +197,9 @@ class DensityTask:
     def watched(self, options: RBMOptions) -> tuple[DensityTask, Watched | None]:
         """Return the rows to train on, and those whose likelihood is watched."""
         kept, watched = choose_watched(
-            self.v, options.early_stopping, options.validation_fraction
+            self.v, self.kind, options.early_stopping, options.validation_fraction
         )
-        if watched is None:
-            return self, None
-        rows = self.kind.watched(watched.rows)
-        if rows is None:
-            return self, None
-        return replace(self, v=kept), replace(watched, rows=rows)
+        return self if watched is None else replace(self, v=kept), watched
 
 
 class RBMTraining:
@@ -250,6 +217,8 @@ class RBMTraining:
         Source of every seed.
     schedule : {"constant", "linear"} or None, default=None
         Shape of the learning rate; None takes that of the options.
+    has_folds : bool, default=True
+        Whether folds of the rows may tell if the RBM is kept.
 
     Attributes
     ----------
@@ -266,12 +235,16 @@ class RBMTraining:
         options: RBMOptions,
         rng: np.random.RandomState,
         schedule: str | None = None,
+        has_folds: bool = True,
     ) -> None:
         watched = None
         if fitted.n_rows == 0 and schedule is None:  # no stream of chunks
             task, watched = task.watched(options)
         self.task, self._rng = task, rng
-        self._refit_options = (options, schedule) if fitted.n_rows == 0 else None
+        make_task = task.for_rows()
+        self._retrain: Callable[..., RBMTraining] | None = None
+        if fitted.n_rows == 0 and make_task is not None:
+            self._retrain = partial(_retrain, make_task, options, schedule)
         self._fitted = replace(
             fitted,
             n_rows=fitted.n_rows + task.n_rows,
@@ -290,6 +263,7 @@ class RBMTraining:
         self.loop = Loop()
         self.verdict: Verdict | None = None
         self._watch: LikelihoodWatch | None = None
+        self._has_folds = has_folds
         if watched is not None:
             base_bias = self._fitted.base_bias
             self._watch = LikelihoodWatch(self.run, watched, base_bias, task.n_rows)
@@ -312,7 +286,31 @@ class RBMTraining:
         self.loop.fit(self.run, self.batches, n_epochs)
         if watch is not None:
             self.verdict = watch.end(self.loop.n_epochs)
+            if self._has_folds and not self.loop.interrupted and watch.is_in_doubt:
+                self.verdict = self._judged_by_folds(watch) or self.verdict
         return self.loop
+
+    def _judged_by_folds(self, watch: LikelihoodWatch) -> Verdict | None:
+        """Return the verdict where rows that are left out gain nothing."""
+        rows, retrain = watch.watched.fold_rows, self._retrain
+        if rows is None or retrain is None:
+            return None
+
+        def gains(kept: Array, left_out: Array) -> tuple[float, Array]:
+            return retrain(self.loop.n_epochs, False, kept, 0).gains(left_out)
+
+        gain, error = left_out_gain(rows, gains)
+        return None if gain > error else watch.by_folds(gain, error)
+
+    def keep_base(self) -> None:
+        """Keep the base of the watch, untrained."""
+        if self._watch is not None:
+            self.verdict = self._watch.by_folds(0.0, 0.0)
+
+    @property
+    def _keeps_base(self) -> bool:
+        """Whether no epoch is kept, and no share of what was learnt."""
+        return self.verdict is not None and self.verdict.keeps_base
 
     def check(self) -> None:
         """Raise DivergenceError where training led away from its rows."""
@@ -326,15 +324,21 @@ class RBMTraining:
         names = (self.run.metric.name, "learning_rate", "n_rollbacks")
         return {name: list(self.loop.history.get(name, [])) for name in names}
 
+    def gains(self, rows: Array) -> tuple[float, Array]:
+        """Return the gains over the watch's base: their mean in training, of rows."""
+        if self._watch is None or self._keeps_base:
+            return 0.0, np.zeros(len(rows))
+        return self._watch.best_gain, self._watch.gains(rows)
+
     def fitted(self) -> FittedRBM:
         """Return the trained RBM, to be calibrated at the first question."""
         fitted = self._published()
         rows = self.task.calibration_rows(fitted, self._rng)
-        seed, make_task = draw_seed(self._rng), self.task.for_rows()
-        if make_task is None or self._refit_options is None:
-            return fitted.with_recent_rows(rows, seed)
-        given = make_task, *self._refit_options, self.loop.n_epochs
-        return fitted.with_recent_rows(rows, seed, refit=partial(_refit, *given))
+        seed, refit = draw_seed(self._rng), None
+        if self._retrain is not None:
+            given = self.loop.n_epochs, self._keeps_base
+            refit = partial(_refit, partial(self._retrain, *given))
+        return fitted.with_recent_rows(rows, seed, refit=refit)
 
     def preview(self) -> FittedRBM:
         """Return the RBM as it is in mid-training; the training goes on unchanged."""
@@ -346,8 +350,7 @@ class RBMTraining:
         average, dtype = self.run.evaluated_model(), self._fitted.weight.dtype
         state = self.run.state()
         if self.verdict is not None and self.verdict.beta < 1:
-            base = torch.from_numpy(self._fitted.base_bias).to(average.weight.device)
-            average = average.tempered(self.verdict.beta, base)
+            average = self.verdict.shrunk(average)
             state = without_momentum(state, average)
         arrays = to_numpy_tree(average.parameters())
         parameters = {name: value.astype(dtype) for name, value in arrays.items()}
@@ -355,128 +358,27 @@ class RBMTraining:
         return self.task.publish(fitted, average)
 
 
-def _refit(
+def _retrain(
     make_task: Callable[[Array], Task],
     options: RBMOptions,
     schedule: str | None,
     n_epochs: int,
+    keeps_base: bool,
     rows: Array,
     seed: int,
-) -> Callable[[Array], Array]:
-    """Train an RBM on some rows; return minus its free energy."""
+) -> RBMTraining:
+    """Return the training of an RBM on some rows, or its base."""
     task, rng = make_task(rows), np.random.RandomState(seed)
     fitted = task.begin(options, rng)
-    training = RBMTraining(task, fitted, options, rng, schedule)
-    if training.train(n_epochs).interrupted:
+    training = RBMTraining(task, fitted, options, rng, schedule, has_folds=False)
+    if keeps_base:
+        training.keep_base()
+    elif training.train(n_epochs).interrupted:
         raise KeyboardInterrupt
-    refitted = training.fitted()
+    return training
+
+
+def _refit(retrain: Callable[[Array, int], RBMTraining], rows: Array, seed: int) -> Any:
+    """Train an RBM on some rows; return minus its free energy."""
+    refitted = retrain(rows, seed).fitted()
     return lambda v: -refitted.free_energy(v)
-
-
-def begin(
-    units: Any,
-    moments: tuple[Array, Array, float],
-    dtype: Any,
-    options: RBMOptions,
-    rng: np.random.RandomState,
-    start: HiddenStart = HiddenStart(),  # noqa: B008
-    n_temperatures: int = 1,
-) -> FittedRBM:
-    """Return an untrained RBM: visible biases of the means, random weights.
-
-    Parameters
-    ----------
-    units : VisibleUnits
-        The visible units.
-    moments : tuple
-        Means of the columns, numbers of rows behind them, and the total deviation.
-    dtype : dtype
-        Of the parameters.
-    options : RBMOptions
-        Options of the estimator.
-    rng : RandomState
-        Source of randomness.
-    start : HiddenStart, default=HiddenStart()
-        The log odds of hidden units.
-    n_temperatures : int, default=1
-        Temperatures of the chains of tempering.
-    """
-    mean, n_rows, deviation = moments
-    bias = units.bias(torch.from_numpy(mean), torch.from_numpy(n_rows)).numpy()
-    weight = start.weight
-    if weight is None:
-        scale = start.spread / max(deviation, start.spread)
-        weight = rng.normal(0, scale, (options.n_components, len(mean)))
-    hidden_bias = start.level - weight @ mean
-    visible_bias = bias - start.mean * weight.sum(axis=0)
-    parameters: dict[str, Any] = {
-        "weight": weight.astype(dtype),
-        "hidden_bias": hidden_bias.astype(dtype),
-        "visible_bias": visible_bias.astype(dtype),
-    }
-    tensors = {k: torch.from_numpy(v).float() for k, v in parameters.items()}
-    _check_normalizer(RBM(**tensors, visible=units), options)
-    n_chains = options.batch_size if options.n_chains is None else options.n_chains
-    chains = rng.randint(2, size=(n_chains, options.n_components))
-    state = {
-        "parameters": tensors,
-        "chains": _fitting_chains(
-            torch.from_numpy(chains).float(), options.method, n_temperatures
-        ),
-        "visible_offset": torch.from_numpy(mean).float(),
-        "hidden_offset": torch.full(
-            (options.n_components,), start.mean, dtype=torch.float32
-        ),
-        "n_steps": 0,
-    }
-    return FittedRBM(
-        units=units,
-        **parameters,
-        base_bias=bias.astype(np.float32),
-        state=to_numpy_tree(state),
-    )
-
-
-def without_momentum(state: dict[str, Any], rbm: RBM) -> dict[str, Any]:
-    """Return the state of a training that goes on from an RBM afresh."""
-    kept = {k: v for k, v in state.items() if k not in ("velocity", "average")}
-    return {**kept, "parameters": rbm.parameters()}
-
-
-def trained_rbm(fitted: FittedRBM, device: torch.device) -> tuple[RBM, dict[str, Any]]:
-    """Return the RBM as its last step left it, and the state of training, as tensors.
-
-    Both are copies on the device.
-    """
-    state = _moved(to_tensor_tree(fitted.state), device)
-    parameters = state["parameters"]
-    units = fitted.units.to(parameters["weight"].dtype).to(device)
-    return RBM(**parameters, visible=units), state
-
-
-def _check_normalizer(rbm: RBM, options: RBMOptions) -> None:
-    """Raise before training where log Z can't be computed as asked for."""
-    if options.normalizer == "exact" and not can_enumerate(rbm):
-        raise ValueError(
-            "normalizer='exact' needs a layer of at most 20 units; here are "
-            f"n_components={options.n_components} and {len(rbm.visible_bias)} "
-            "visible ones. Use 'auto' or 'ais'."
-        )
-
-
-def _fitting_chains(chains: Tensor, method: str, n_temperatures: int) -> Tensor:
-    """Return the chains with a temperature axis for tempering, without it otherwise."""
-    if chains.ndim == 3 and (method != "tempering" or len(chains) != n_temperatures):
-        chains = chains[0].clone()
-    if method == "tempering" and chains.ndim == 2:
-        return chains.repeat(n_temperatures, 1, 1)
-    return chains
-
-
-def _moved(tree: Any, device: torch.device) -> Any:
-    """Return nested dicts whose tensors are on the device."""
-    if isinstance(tree, Tensor):
-        return tree.to(device)
-    if isinstance(tree, dict):
-        return {k: _moved(v, device) for k, v in tree.items()}
-    return tree

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from skebm.models.boltzmann._metrics import NegativeFreeEnergy, PseudoLikelihood
+from skebm.models.boltzmann._rows import column_means
 from skebm.networks import RBM, BernoulliUnits, GaussianUnits, SoftmaxUnits
 from skebm.training import GaussianRBMAscent, RBMAscent
 from skebm.utils import VARIANCE_FLOOR, column_units
@@ -22,6 +23,9 @@ Array = NDArray[Any]
 #: Share of the rows' variance along an axis that untrained hidden units explain: with
 #: less, weights of small tables never leave the Gaussian.
 HIDDEN_SHARE = 0.9
+#: The same beside a Gaussian that was not improved upon; less where the scales of the
+#: visible units do not make room for it.
+LEFT_SHARE, LEFT_SHARE_FIXED = 0.1, 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,11 +66,15 @@ class Kind(Protocol):
         Temperatures of the chains of tempering.
     can_run_away : bool
         Whether the density may get modes far from all rows.
+    is_nested : bool
+        Whether RBMs on the way from one without weights to a trained one lie between
+        the two in likelihood, too.
     """
 
     metric: type
     n_temperatures: int
     can_run_away: bool
+    is_nested: bool
 
     @property
     def ascent(self) -> type[RBMAscent]: ...
@@ -88,6 +96,12 @@ class Kind(Protocol):
         None where it is not watched.
         """
 
+    def base(self, v: Any) -> RBM:
+        """Return the RBM without hidden units that training has to beat on rows v."""
+
+    def shrunk(self, trained: RBM, base: RBM, beta: float) -> RBM:
+        """Return an RBM of a trained one's shape, at beta = 0 as good as the base."""
+
     def trained_units(self, units: Any, average: RBM) -> Any:
         """Return the visible units of a trained RBM."""
 
@@ -100,6 +114,7 @@ class BinaryKind:
     ascent = RBMAscent
     n_temperatures = 10
     can_run_away = False
+    is_nested = True
 
     def start(self, v: Any) -> tuple[BernoulliUnits, Any]:
         """Return the visible units and the statistics of rows v."""
@@ -118,6 +133,14 @@ class BinaryKind:
             return None
         noise = np.random.RandomState(0).uniform(size=rows.shape)
         return (noise < rows).astype(np.float32)
+
+    def base(self, v: Any) -> RBM:
+        """Return independent columns with the means of rows v."""
+        return _without_hidden(*self.start(v))
+
+    def shrunk(self, trained: RBM, base: RBM, beta: float) -> RBM:
+        """Return the RBM of a share of what was learnt."""
+        return trained.tempered(beta, base.visible_bias)
 
     def trained_units(self, units: BernoulliUnits, average: RBM) -> BernoulliUnits:
         """Return the same units: they learn nothing."""
@@ -140,6 +163,7 @@ class CategoricalKind:
     ascent = RBMAscent
     n_temperatures = 10
     can_run_away = False
+    is_nested = True
 
     def start(self, v: Any) -> tuple[SoftmaxUnits, Any]:
         """Return the visible units and the statistics of rows v."""
@@ -154,6 +178,14 @@ class CategoricalKind:
     def watched(self, rows: Array) -> Array:
         """Return the rows."""
         return rows
+
+    def base(self, v: Any) -> RBM:
+        """Return independent columns with the means of rows v."""
+        return _without_hidden(*self.start(v))
+
+    def shrunk(self, trained: RBM, base: RBM, beta: float) -> RBM:
+        """Return the RBM of a share of what was learnt."""
+        return trained.tempered(beta, base.visible_bias)
 
     def trained_units(self, units: SoftmaxUnits, average: RBM) -> SoftmaxUnits:
         """Return the same units: they learn nothing."""
@@ -181,6 +213,7 @@ class RealKind:
     metric = NegativeFreeEnergy
     n_temperatures = 5
     can_run_away = True
+    is_nested = False
 
     @property
     def ascent(self) -> type[RBMAscent]:
@@ -192,6 +225,10 @@ class RealKind:
 
         Scales that are learnt leave `HIDDEN_SHARE` of the variance to hidden units.
         """
+        return self._units(v, self._own_share(v.shape[1]) if self.learns_scales else 1)
+
+    def _units(self, v: Array, share: float) -> tuple[GaussianUnits, Array]:
+        """Return units with a share of the rows' variance, and the rows' statistics."""
         floor = VARIANCE_FLOOR * column_units(_without_missing(v)) ** 2
         covariance = pd.DataFrame(v).cov(ddof=0).fillna(0.0).to_numpy(np.float64)
         covariance = covariance + np.diag(floor)
@@ -200,10 +237,8 @@ class RealKind:
             floor = floor @ axes**2
         else:
             variance, axes = np.diag(covariance), None
-        if self.learns_scales:
-            variance = variance * self._own_share(len(variance))
         # A covariance of pairwise complete rows need not be positive.
-        scale = np.sqrt(np.maximum(variance, floor))
+        scale = np.sqrt(np.maximum(share * variance, floor))
         units = GaussianUnits(
             torch.from_numpy(scale),
             None if axes is None else torch.from_numpy(axes),
@@ -238,13 +273,48 @@ class RealKind:
         """Return the share of the variance that untrained visible units have."""
         return 1 - HIDDEN_SHARE * min(self.n_hidden, n_axes) / n_axes
 
-    def watched(self, rows: Array) -> None:
-        """Return None: scales are learnt, and the likelihood is not watched."""
+    def watched(self, rows: Array) -> Array:
+        """Return the rows."""
+        return rows
+
+    def base(self, v: Array) -> RBM:
+        """Return the Gaussian of rows v."""
+        return _without_hidden(*self._units(v, 1.0))
+
+    def shrunk(self, trained: RBM, base: RBM, beta: float) -> RBM:
+        r"""Return an RBM next to the base, whose hidden units still are features.
+
+        Units along an axis, of squared weights that sum to :math:`4 \kappa`, make it a
+        sum of a Gaussian and of coins; it is a Gaussian but for terms in
+        :math:`\kappa^4`, here less than 1e-5 nats an axis.
+        """
+        n_hidden, n_axes = trained.weight.shape
+        kappa = LEFT_SHARE if self.learns_scales else LEFT_SHARE_FIXED
+        axis = torch.arange(n_hidden) % n_axes
+        alike = torch.bincount(axis, minlength=n_axes).clamp(min=1)
+        used = (torch.arange(n_axes) < n_hidden).double()
+        weight = torch.zeros(n_hidden, n_axes, dtype=torch.float64)
+        weight[range(n_hidden), axis] = 2 * (kappa / alike[axis].double()).sqrt()
+        units = cast(GaussianUnits, base.visible.to(torch.float64))
+        mean = base.visible_bias.cpu().double()
+        if self.learns_scales:
+            rise = 1 + used * (kappa + kappa**2 * (1 - 1 / alike))
+            units = replace(units, scale=units.scale / rise.sqrt())
+            mean = mean * rise.sqrt()
+        rbm = RBM(weight, -weight @ mean, mean - weight.sum(0) / 2, units)
+        return rbm.to(trained.weight.dtype).to(trained.weight.device)
 
     def trained_units(self, units: GaussianUnits, average: RBM) -> GaussianUnits:
         """Return the units with the scales of a trained RBM, in float64."""
         trained = cast(GaussianUnits, average.visible)
         return replace(units, scale=trained.scale.cpu().double())
+
+
+def _without_hidden(units: Any, s: Any) -> RBM:
+    """Return an RBM without hidden units, with the means of statistics s of rows."""
+    mean, n_rows = column_means(s)
+    bias = units.bias(torch.from_numpy(mean), torch.from_numpy(n_rows)).float()
+    return RBM(bias.new_zeros(0, len(bias)), bias.new_zeros(0), bias, units)
 
 
 def _without_missing(v: Array) -> Array:

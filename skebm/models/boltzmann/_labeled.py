@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
+from skebm.models.boltzmann._begin import RBMOptions, begin, trained_rbm
 from skebm.models.boltzmann._chains import MIN_CHAINS, annealed_chains
-from skebm.models.boltzmann._fit import RBMOptions, begin, trained_rbm
 from skebm.models.boltzmann._fitted import FittedRBM
 from skebm.models.boltzmann._metrics import LabelLogProb
 from skebm.models.boltzmann._rows import (

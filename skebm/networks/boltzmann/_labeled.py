@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -23,6 +23,8 @@ class LabeledUnits:
     """
 
     n_classes: int
+
+    is_quadratic: ClassVar[bool] = False
 
     def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return views of the binary columns and of the columns of the class."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -20,7 +20,14 @@ class VisibleUnits(Protocol):
     with the statistic s, log partition function A and base measure m. The natural
     parameters theta are b + h W in an RBM; s, theta and W have one column per
     statistic.
+
+    Attributes
+    ----------
+    is_quadratic : bool
+        Whether A is half the squared norm of theta.
     """
+
+    is_quadratic: ClassVar[bool]
 
     def statistic(self, v: Tensor) -> Tensor:
         """Return s(v), shape (n, n_statistics)."""
@@ -61,6 +68,8 @@ class VisibleUnits(Protocol):
 
 class BernoulliUnits:
     r"""Units of 0 and 1: s(v) = v, A(theta) = sum of softplus(theta), m = 1."""
+
+    is_quadratic: ClassVar[bool] = False
 
     def statistic(self, v: Tensor) -> Tensor:
         """Return v."""

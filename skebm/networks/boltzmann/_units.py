@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -43,6 +44,8 @@ class GaussianUnits:
     scale: Tensor
     axes: Tensor | None = None
     min_scale: Tensor | None = None
+
+    is_quadratic: ClassVar[bool] = True
 
     def to(self, place: torch.device | torch.dtype) -> GaussianUnits:
         """Return units on a device or of a dtype."""
@@ -157,6 +160,8 @@ class SoftmaxUnits:
     >>> SoftmaxUnits([2, 3]).mean_(torch.zeros(1, 5))
     tensor([[0.5000, 0.5000, 0.3333, 0.3333, 0.3333]])
     """
+
+    is_quadratic: ClassVar[bool] = False
 
     def __init__(self, sizes: Sequence[int]) -> None:
         self.sizes = [int(size) for size in sizes]

@@ -55,6 +55,7 @@ def test_many_hidden_units_do_not_run_away_at_once():
         assert model.score(X) > -5.5  # the Gaussian has -4.3
 
 
+@pytest.mark.filterwarnings("ignore:The log-likelihood of training rows")
 @pytest.mark.parametrize("method", ["tempering", "pcd"])
 def test_a_rate_far_too_high_is_told_or_does_no_harm(method):
     X = two_blobs(600, 0)

@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import torch
 from scipy import sparse
+from scipy.stats import multivariate_normal
 
 from skebm import BernoulliRBM, GaussianRBM, SoftmaxRBM
 from skebm.evaluation.normalizers._rbm import anneal_briefly
-from skebm.exceptions import TrainingWarning
+from skebm.exceptions import DivergenceError, TrainingWarning
+from skebm.models.boltzmann._kinds import BinaryKind
+from skebm.models.boltzmann._left_out import left_out_gain
 from skebm.models.boltzmann._watch import BETAS, choose_watched
 from skebm.networks.boltzmann._rbm import binary_digits
 
@@ -91,15 +94,15 @@ def test_tables_of_every_kind_are_watched(kind):
 
 def test_what_is_held_out():
     wide, tall = np.zeros((120, 100)), np.zeros((1000, 100))
-    kept, watched = choose_watched(wide, "auto", 0.1)
+    kept, watched = choose_watched(wide, BinaryKind(), "auto", 0.1)
     assert (len(kept), len(watched.rows), watched.held_out) == (108, 12, True)
-    kept, watched = choose_watched(tall, "auto", 0.1)
+    kept, watched = choose_watched(tall, BinaryKind(), "auto", 0.1)
     assert (len(kept), len(watched.rows), watched.held_out) == (1000, 500, False)
-    kept, watched = choose_watched(tall, True, 0.2)
+    kept, watched = choose_watched(tall, BinaryKind(), True, 0.2)
     assert (len(kept), len(watched.rows), watched.held_out) == (800, 200, True)
-    assert choose_watched(wide, False, 0.1)[1] is None
+    assert choose_watched(wide, BinaryKind(), False, 0.1)[1] is None
     gaps = np.where(np.eye(120, 100) > 0, np.nan, wide)
-    kept, watched = choose_watched(gaps, "auto", 0.1)
+    kept, watched = choose_watched(gaps, BinaryKind(), "auto", 0.1)
     assert len(kept) == 120 and len(watched.incomplete) == 120
 
 
@@ -128,6 +131,71 @@ def test_a_brief_annealing_agrees_with_enumeration():
     np.testing.assert_allclose(mean, exact.numpy(), atol=0.15)
 
 
-def test_one_gaussian_is_not_watched():
-    X = np.random.default_rng(0).normal(size=(60, 2))
-    assert np.isfinite(GaussianRBM(2, n_iter=1, random_state=0).fit(X).score(X))
+# ------------------------------------------------------------- beside one Gaussian
+
+
+def rows_of_one_gaussian(n, seed=0, d=3):
+    mixing = np.random.RandomState(7).normal(size=(d, d))
+    return np.random.RandomState(seed).normal(size=(n, d)) @ mixing
+
+
+def gaussian_score(train, test):
+    covariance = np.cov(train.T, ddof=0) + 1e-3 * np.diag(train.var(axis=0))
+    return multivariate_normal(train.mean(axis=0), covariance).logpdf(test).mean()
+
+
+@pytest.mark.parametrize(
+    "options, match",
+    [
+        ({"n_iter": 100}, "rows that are left out"),
+        ({"n_iter": 100, "learning_rate": 1.0}, "One Gaussian has"),
+        ({"n_iter": 100, "learning_rate": 1.0, "n_components": 24}, "no epoch was"),
+        ({"n_iter": 100, "early_stopping": True}, "held-out rows.*One Gaussian has"),
+        ({"n_iter": 2}, None),  # too short to tell of
+    ],
+)
+def test_never_below_the_gaussian_of_the_rows(options, match):
+    train, test = rows_of_one_gaussian(40, 0, 5), rows_of_one_gaussian(2000, 1, 5)
+    model = GaussianRBM(10, random_state=0).set_params(**options)
+    told = warnings.catch_warnings()
+    if match is not None:
+        told = pytest.warns(TrainingWarning, match=match)
+    with told:
+        model.fit(train)
+    assert model.score(test) > gaussian_score(train, test) - 0.03
+    assert model.transform(test).std(axis=0).min() > 0.02
+    assert model.partial_fit(train).score(test) > gaussian_score(train, test) - 0.1
+
+
+@pytest.mark.parametrize("n_components", [2, 3, 8])
+@pytest.mark.parametrize("options", [{}, {"whiten": False}, {"variance": "fixed"}])
+def test_hidden_units_beside_a_gaussian_hardly_change_it(n_components, options):
+    X = np.array([5.0, 0.0, -3.0]) + rows_of_one_gaussian(50)
+    model = GaussianRBM(n_components, n_iter=1, random_state=0, **options).fit(X)
+    covariance = np.cov(X.T, ddof=0) + 1e-3 * np.diag(X.var(axis=0))
+    if "whiten" in options:
+        covariance = np.diag(np.diag(covariance))
+    exact = multivariate_normal(X.mean(axis=0), covariance).logpdf(X)
+    assert model.score(X) == pytest.approx(exact.mean(), abs=1e-3)
+
+
+def test_clusters_are_no_gaussian_even_where_rows_are_few():
+    rng = np.random.RandomState(0)
+    X = np.where(rng.rand(60, 1) < 0.5, -2, 2) + 0.5 * rng.normal(size=(60, 2))
+    model = GaussianRBM(8, n_iter=60, random_state=0).fit(X)
+    assert model.score(X) > gaussian_score(X, X) + 0.5
+
+
+def test_the_gain_of_rows_left_out_is_that_of_a_fit_to_all():
+    def gains(kept, left_out):  # an excess of 10 nats over the number of rows
+        return 1 + 10 / len(kept), np.full(len(left_out), 1 - 10 / len(kept))
+
+    gain, error = left_out_gain(np.zeros((100, 2)), gains)
+    assert gain == pytest.approx(1 - 10 / 75 + 0.25 * 20 / 75)
+    assert error == pytest.approx(0, abs=1e-12)
+
+    def diverges(kept, left_out):
+        raise DivergenceError("")
+
+    assert left_out_gain(np.zeros((100, 2)), diverges)[0] == -np.inf
+    assert left_out_gain(np.full((9, 2), np.nan), gains)[0] == np.inf
