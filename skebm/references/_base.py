@@ -174,6 +174,13 @@ class Density(nn.Module, ABC):
         """Return the Gaussian mixture that this is or contains, or None."""
         return None
 
+    def beside(self, mixture: GaussianMixtureDensity, share: float) -> Density:
+        """Return (1 - share) times this density, and share times a mixture.
+
+        Only the references whose `apart` splits rows need it.
+        """
+        raise NotImplementedError(f"{type(self).__name__} is not mixed with others.")
+
     def arrays(self) -> dict[str, Tensor]:
         """Return the tensors that `__init__` takes, by name."""
         return dict(self.state_dict())
@@ -238,6 +245,15 @@ class Reference(BaseEstimator, ABC):
         Only one that was fitted to rows in the units of X differs.
         """
         del mean, scale
+        return self
+
+    def apart(self, low: NDArray[np.float64], high: NDArray[np.float64]) -> Reference:
+        """Return the reference for rows of which some have entries far from the rest.
+
+        Those lie beyond the bounds of their columns, which are infinite where a column
+        has none. Only mixtures, which such rows would cost components, differ.
+        """
+        del low, high
         return self
 
     def for_normalized(self) -> Reference:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 from torch import Tensor
 
+from skebm.references._apart import apart_reference
 from skebm.references._base import Conditional, Density, Reference
 from skebm.references._marginals import MarginalMaps, fit_marginals, tied_columns
 from skebm.references._mixture import GaussianMixtureDensity
@@ -143,6 +144,14 @@ class CopulaMixtureDensity(StackedDensity):
         """Return the density of mapped rows if the mapped part has the larger share."""
         return _MappedRowsDensity(self) if self.share >= 0.5 else self
 
+    def beside(
+        self, mixture: GaussianMixtureDensity, share: float
+    ) -> CopulaMixtureDensity:
+        """Return 1 - share of this, and a mixture in the part that is not mapped."""
+        mapped = (1 - share) * self.share
+        plain = self.plain.beside(mixture, share / (1 - float(mapped)))
+        return CopulaMixtureDensity.of(mapped, self.mapped, plain)
+
     def as_mixture(self) -> GaussianMixtureDensity:
         """Return the part whose columns are not mapped."""
         return self.plain
@@ -255,6 +264,10 @@ class CopulaMixtureReference(Reference):
         check_range(self, "mixture", right, "a GaussianMixtureReference or None")
         if self.mixture is not None:
             self.mixture.check_options()
+
+    def apart(self, low: Array, high: Array) -> Reference:
+        """Return the reference for rows of which some stand apart from the rest."""
+        return apart_reference(self, low, high)
 
     def coarser(self) -> GaussianMixtureReference | None:
         """Return a mixture of fewer components, without maps."""

@@ -141,6 +141,15 @@ class GaussianMixtureDensity(Density):
 
         return marginal, conditional
 
+    def beside(
+        self, mixture: GaussianMixtureDensity, share: float
+    ) -> GaussianMixtureDensity:
+        """Return the mixture of this, of weight 1 - share, and of another one."""
+        weights = torch.cat([(1 - share) * self.weights, share * mixture.weights])
+        means = torch.cat([self.means, mixture.means])
+        factors = torch.cat([self.cholesky, mixture.cholesky])
+        return GaussianMixtureDensity(weights, means, factors)
+
     def as_mixture(self) -> GaussianMixtureDensity:
         """Return the density itself."""
         return self

@@ -16,6 +16,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
+from skebm.references._apart import apart_reference
 from skebm.references._base import Density, Folds, Reference
 from skebm.references._mixture import GaussianMixtureDensity as Mixture
 from skebm.references._mixture import make_mixture
@@ -180,6 +181,10 @@ class GaussianMixtureReference(Reference):
         check_range(self, "n_repeats", right, "None or an integer, at least 1")
         right = is_count(self.max_rows, 2)
         check_range(self, "max_rows", right, "an integer, at least 2")
+
+    def apart(self, low: Array, high: Array) -> Reference:
+        """Return the reference for rows of which some stand apart from the rest."""
+        return apart_reference(self, low, high)
 
     def coarser(self) -> GaussianMixtureReference | None:
         """Return a mixture of at most eight components, or None if this is one."""

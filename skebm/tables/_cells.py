@@ -81,6 +81,7 @@ class Intervals:
         centre[1::2], scale[1::2] = low + width / 2, width / (2 * GAP_DEVIATIONS)
         quantile[1::2], log_unit[1::2] = ndtr(-GAP_DEVIATIONS), math.log(unit)
         ends = np.stack([low, low + width], axis=1).ravel()
+        ends = np.maximum.accumulate(ends)  # adjacent gaps, but for rounding
         start = np.r_[-np.inf, ends, np.inf]
         return cls(start, centre, scale, quantile, 1 - 2 * quantile, log_unit)
 

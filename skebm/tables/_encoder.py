@@ -215,6 +215,16 @@ class TableEncoder:
                 jacobian = jacobian + kind.log_slope(points).nansum(dim=1)
         return jacobian
 
+    def apart(self) -> NDArray[np.float64]:
+        """Return bounds of z beyond which values stand apart, (2, n_features).
+
+        Wild values that are far from all others of their column; infinite elsewhere.
+        """
+        bounds = np.empty((2, len(self.scale)))
+        for kind in self.kinds:
+            bounds[:, kind.columns] = (kind.apart() - kind.location) / kind.scale
+        return bounds
+
     @property
     def summarizes_by_mode(self) -> NDArray[np.bool_]:
         """Whether each column is imputed by the mode of its draws, (n_features,)."""

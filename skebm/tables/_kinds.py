@@ -141,6 +141,10 @@ class ColumnKind(ABC):
         """Return log dt/dx at points t, (n, n_columns): 0 where x has a probability."""
         return torch.zeros_like(t)
 
+    def apart(self) -> NDArray[np.float64]:
+        """Return bounds of points t beyond which values stand apart, (2, n_columns)."""
+        return np.outer([-np.inf, np.inf], np.ones(len(self.columns)))
+
     def intervals(self) -> list[Intervals]:
         """Return the intervals of z of each column; an empty list without any."""
         return []

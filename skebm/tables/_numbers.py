@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from skebm.tables._kinds import Array, ColumnKind, Columns, Table
@@ -86,6 +87,10 @@ class Numbers(ColumnKind):
         """Return log dt/dx at points t."""
         assert self.tails is not None
         return self.tails.log_slope(t)
+
+    def apart(self) -> NDArray[np.float64]:
+        """Return bounds of points t beyond which values stand apart."""
+        return super().apart() if self.tails is None else self.tails.apart()
 
     def to_arrays(self) -> dict[str, Any]:
         """Return columns, range share, location, scale and tails."""

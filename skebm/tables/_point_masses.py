@@ -14,7 +14,7 @@ from skebm.tables._atoms import find_atoms
 from skebm.tables._cells import Intervals
 from skebm.tables._kinds import Array, ColumnKind, Columns, Table
 from skebm.tables._moments import Moments
-from skebm.tables._tails import Tails
+from skebm.tables._tails import Tails, WildColumn
 
 
 class PointMasses(ColumnKind):
@@ -26,7 +26,9 @@ class PointMasses(ColumnKind):
     .. math:: t(x) = x \;(x < a), \quad t(a) \in [a, a + w), \quad t(x) = x + w
               \;(x > a)
 
-    Where the column has wild values, `Tails` first takes x and a to the line.
+    Where the column has wild values, `Tails` first takes x and a to the line. The gap
+    of a sentinel, an atom far away from all other values, is next to these, so that a
+    density of one peak gives it a probability, too.
 
     Parameters
     ----------
@@ -34,6 +36,9 @@ class PointMasses(ColumnKind):
         Indices of the columns.
     atoms : list of ndarray
         Sorted atoms of each column.
+    places : list of ndarray
+        Where the gaps of the atoms are, in the order of the atoms: at the atoms
+        themselves, but for sentinels.
     widths : ndarray of shape (n_columns,)
         w of each column.
     tails : Tails or None
@@ -46,11 +51,12 @@ class PointMasses(ColumnKind):
         self,
         columns: Columns,
         atoms: list[NDArray[np.float64]],
+        places: list[NDArray[np.float64]],
         widths: NDArray[np.float64],
         tails: Tails | None = None,
     ) -> None:
-        self.columns, self.atoms, self.widths = columns, atoms, widths
-        self.tails = tails
+        self.columns, self.atoms, self.places = columns, atoms, places
+        self.widths, self.tails = widths, tails
 
     @classmethod
     def claim(cls, table: Table, free: Columns) -> Self | None:
@@ -63,7 +69,8 @@ class PointMasses(ColumnKind):
         moments = table.moments.of_columns(columns)
         widths = np.where(moments.varies, moments.spread, 1.0)
         tails = Tails.of(table.wild, columns)
-        return cls(columns, list(atoms.values()), widths, tails)
+        places = [_places(values, table.wild.get(j)) for j, values in atoms.items()]
+        return cls(columns, list(atoms.values()), places, widths, tails)
 
     def standardize(self, X: Array, moments: Moments) -> None:
         """Take mean and standard deviation of the line with its gaps."""
@@ -73,7 +80,11 @@ class PointMasses(ColumnKind):
 
     def to_line(self, x: Array) -> Array:
         """Return values shifted past the gaps below them, atoms to gap midpoints."""
-        return self._compressed(x) + self.widths * self._passed(x) / 2
+        passed, at = self._passed(x), np.array(x, dtype=np.float64)
+        for k, places in enumerate(self.places):
+            is_atom = passed[:, k] % 2 == 1
+            at[is_atom, k] = places[passed[is_atom, k] // 2]
+        return self._compressed(at) + self.widths * passed / 2
 
     def from_line(self, t: Array, indices: Array) -> Array:
         """Return values shifted back; points in a gap become its atom."""
@@ -113,9 +124,9 @@ class PointMasses(ColumnKind):
     def _starts(self) -> list[NDArray[np.float64]]:
         """Return where the gaps of each column start on its line."""
         starts = []
-        for k, atoms in enumerate(self.atoms):
-            at = np.zeros((len(atoms), len(self.atoms)))
-            at[:, k] = atoms
+        for k, places in enumerate(self.places):
+            at = np.zeros((len(places), len(self.places)))
+            at[:, k] = places
             starts.append(self._compressed(at)[:, k])
         pairs = zip(starts, self.widths, strict=True)
         return [start + width * np.arange(len(start)) for start, width in pairs]
@@ -131,16 +142,27 @@ class PointMasses(ColumnKind):
     def _passed(self, x: Array) -> NDArray[np.int64]:
         """Return the number of ends of gaps below each value: odd at atoms."""
         passed = np.empty(x.shape, dtype=np.int64)
-        for k, atoms in enumerate(self.atoms):
-            sides = (np.searchsorted(atoms, x[:, k], s) for s in ("left", "right"))
-            passed[:, k] = sum(sides)
+        pairs = zip(self.atoms, self.places, strict=True)
+        for k, (atoms, places) in enumerate(pairs):
+            column = x[:, k]
+            atom = np.searchsorted(atoms, column).clip(max=len(atoms) - 1)
+            gaps = 2 * np.searchsorted(places, column, "right")
+            passed[:, k] = np.where(atoms[atom] == column, 2 * atom + 1, gaps)
         return passed
+
+    def apart(self) -> NDArray[np.float64]:
+        """Return bounds of points t beyond which values stand apart."""
+        if self.tails is None:
+            return super().apart()
+        gaps = [[0.0] * len(self.places), [len(places) for places in self.places]]
+        return self.tails.apart() + self.widths * np.array(gaps)
 
     def to_arrays(self) -> dict[str, Any]:
         """Return columns, atoms, widths, location and scale."""
         return {
             "columns": self.columns,
             "atoms": self.atoms,
+            "places": self.places,
             "widths": self.widths,
             "location": self.location,
             "scale": self.scale,
@@ -151,7 +173,10 @@ class PointMasses(ColumnKind):
     def from_arrays(cls, arrays: Mapping[str, Any]) -> Self:
         """Return the kind that `to_arrays` described."""
         tails = Tails.from_arrays(arrays.get("tails"))
-        kind = cls(arrays["columns"], list(arrays["atoms"]), arrays["widths"], tails)
+        atoms, widths = list(arrays["atoms"]), arrays["widths"]
+        # States of former versions have all gaps at the atoms.
+        places = list(arrays.get("places", atoms))
+        kind = cls(arrays["columns"], atoms, places, widths, tails)
         kind.location, kind.scale = arrays["location"], arrays["scale"]
         return kind
 
@@ -165,3 +190,17 @@ def _atoms(table: Table, column: int) -> NDArray[np.float64]:
     if as_atoms and column in table.wild:
         atoms = np.union1d(atoms, list(table.wild[column].sentinels))
     return atoms
+
+
+def _places(atoms: NDArray[np.float64], wild: WildColumn | None) -> Array:
+    """Return where the gaps of atoms are; those of sentinels are next to the core.
+
+    Beside other atoms, too, so that the gaps are in the order of the atoms.
+    """
+    if wild is None:
+        return atoms
+    is_sentinel = np.isin(atoms, list(wild.sentinels))
+    near = np.r_[wild.ends, atoms[~is_sentinel]]
+    above = np.nextafter(near.max(), np.inf)  # the greatest value itself is below
+    nearest = np.where(atoms < wild.low, near.min(), above)
+    return np.where(is_sentinel, nearest, atoms)

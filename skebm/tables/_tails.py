@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, Self
 
 import numpy as np
@@ -19,6 +19,8 @@ from skebm.tables._kinds import Array, Columns, observed
 FENCE, WILD = 3.0, 20.0
 #: Width of the logarithmic tails in standard deviations of the core.
 WIDTH = 0.25
+#: Ratio of the distances from the core at which wild values stand apart from the rest.
+APART = 4.0
 #: With fewer rows than this the quartiles say nothing.
 MIN_ROWS = 10
 #: With no more distinct values than this, a frequent one is part of the core.
@@ -38,21 +40,32 @@ class WildColumn:
     ----------
     low, high : float
         The fences: the values between them are the core.
-    mean, spread, span : float
-        Mean, standard deviation and range of the core.
+    mean, spread : float
+        Mean and standard deviation of the core.
     share : float
         Of the core's weight in that of all rows.
     sentinels : dict of float to float
         The shares of single values that repeat far away from the others.
+    ends : tuple of float
+        Least and greatest value of the core.
+    reach : tuple of float
+        Where wild values stand apart from all others, a wide empty stretch lies about
+        these; infinite where they do not.
     """
 
     low: float
     high: float
     mean: float
     spread: float
-    span: float
     share: float
     sentinels: dict[float, float]
+    ends: tuple[float, float]
+    reach: tuple[float, float]
+
+    @property
+    def span(self) -> float:
+        """Range of the core."""
+        return self.ends[1] - self.ends[0]
 
     def holds(self, x: Array) -> NDArray[np.bool_]:
         """Tell which values are in the core."""
@@ -78,22 +91,30 @@ class Tails:
         w.
     span : ndarray of shape (n_columns,)
         Range of the values between the fences.
+    reach : ndarray of shape (2, n_columns) or None
+        Bounds beyond which values stand apart from the others; infinite where none do.
+        None in states of a former version.
     """
 
     low: NDArray[np.float64]
     high: NDArray[np.float64]
     width: NDArray[np.float64]
     span: NDArray[np.float64]
+    reach: NDArray[np.float64] | None = None
 
     @classmethod
     def of(cls, wild: Mapping[int, WildColumn], columns: Columns) -> Self | None:
         """Return the map of some columns; None where none of them is wild."""
         if not any(int(j) in wild for j in columns):
             return None
-        tame = -np.inf, np.inf, 1.0, np.inf
+        tame = -np.inf, np.inf, 1.0, np.inf, -np.inf, np.inf
         found = [wild.get(int(j)) for j in columns]
-        rows = [(w.low, w.high, WIDTH * w.spread, w.span) if w else tame for w in found]
-        return cls(*np.array(rows).T.copy())
+        rows = [
+            (w.low, w.high, WIDTH * w.spread, w.span, *w.reach) if w else tame
+            for w in found
+        ]
+        low, high, width, span, *reach = np.array(rows).T.copy()
+        return cls(low, high, width, span, np.stack(reach))
 
     def compress(self, x: Array) -> Array:
         """Return the points t of values."""
@@ -111,8 +132,19 @@ class Tails:
 
     def log_slope(self, t: Tensor) -> Tensor:
         """Return log t' at points t, (n, n_columns)."""
-        low, high, width, _ = (torch.from_numpy(a).to(t.device) for a in astuple(self))
+        low, high, width = (
+            torch.from_numpy(bound).to(t.device)
+            for bound in (self.low, self.high, self.width)
+        )
         return ((t - high).clamp(min=0) + (low - t).clamp(min=0)) / -width
+
+    def apart(self) -> NDArray[np.float64]:
+        """Return the points of `reach`, (2, n_columns)."""
+        if self.reach is None:
+            return np.outer([-np.inf, np.inf], np.ones(len(self.low)))
+        reaches = np.isfinite(self.reach)
+        points = self.compress(np.where(reaches, self.reach, 0.0))
+        return np.where(reaches, points, self.reach)
 
     def to_arrays(self) -> dict[str, NDArray[np.float64]]:
         """Return the arrays by name."""
@@ -161,9 +193,24 @@ def find_wild(x: Array, weight: Array | None = None) -> WildColumn | None:
     sentinels = dict(
         zip(values[repeats].tolist(), share[repeats].tolist(), strict=True)
     )
-    span = float(np.ptp(values[core]))
+    ends = float(values[core].min()), float(values[core].max())
     in_core = float(share[core].sum())
-    return WildColumn(low, high, mean, spread, span, in_core, sentinels)
+    reach = -_reach(-values[::-1], -first, unit), _reach(values, third, unit)
+    return WildColumn(low, high, mean, spread, in_core, sentinels, ends, reach)
+
+
+def _reach(values: Array, third: float, unit: float) -> float:
+    """Return the bound beyond which wild values above stand apart; inf without any.
+
+    The first wild value that is several times as far from the quartile as the one
+    before, and as the fence, is beyond it.
+    """
+    distance = (values - third) / unit
+    before = np.maximum(np.r_[FENCE, distance[:-1]], FENCE)
+    apart = np.flatnonzero((distance >= WILD) & (distance >= APART * before))
+    if not len(apart):
+        return float(np.inf)
+    return float(third + unit * np.sqrt(distance[apart[0]] * before[apart[0]]))
 
 
 def _quartiles(values: Array, mass: Array) -> tuple[float, float] | None:

@@ -165,6 +165,10 @@ def test_a_density_of_z_is_one_of_x(find_atoms, sentinel):
     x = x[(x > ends[0]) & (x < ends[1])]
     values = np.exp(scores(encoder, x))
     mass = np.sum(np.diff(x) * (values[1:] + values[:-1]) / 2)
+    if find_atoms:
+        atom = np.exp(scores(encoder, np.array([-9999.0])))[0]
+        assert atom > 1e-3
+        mass += atom
     assert mass == pytest.approx(1, abs=1e-4)
 
 
@@ -295,3 +299,52 @@ def test_rows_of_codes_alone_are_rows_of_nan_alone():
     expected = TableEncoder.fit(kept)
     np.testing.assert_array_equal(coded.location, expected.location)
     np.testing.assert_array_equal(coded.scale, expected.scale)
+
+
+# ------------------------------------------------------------------ values apart
+
+
+def test_values_that_stand_apart_have_a_bound_before_them():
+    x = numbers()
+    x[:4] = 100.0, -2000.0, 7000.0, 7.0
+    low, high = find_wild(x).reach
+    assert -2000 < low < x[4:].min() and 7 < high < 100
+    encoder = fit(x)
+    (low,), (high,) = encoder.apart()
+    z = encoder.encode(x[:, None])[:, 0]
+    np.testing.assert_array_equal((z < low) | (z > high), np.arange(N_ROWS) < 3)
+    again = TableEncoder.from_arrays(encoder.to_arrays())
+    np.testing.assert_array_equal(again.apart(), encoder.apart())
+
+
+def test_heavy_tails_do_not_stand_apart():
+    x = np.sinh(3 * np.random.RandomState(0).normal(size=N_ROWS))
+    assert np.isinf(find_wild(x).reach).all()
+    assert np.isinf(fit(numbers()).apart()).all()
+
+
+@pytest.mark.parametrize("codes", [(-9999.0,), (-9999.0, -999.0), (-9999.0, 9999.0)])
+def test_a_sentinel_is_next_to_the_core(codes):
+    """A standard normal density gives it a probability, and masses add up to one."""
+    x = numbers()
+    for i, code in enumerate(codes):
+        x[20 * i : 20 * i + 20] = code
+    x[-1] = -400.0  # between core and code: beyond the gap
+    encoder = fit(x, sentinels="atom")
+    z = encoder.encode(x[:, None])
+    near = np.abs(z[np.isin(x, codes)])
+    assert near.max() < np.abs(z[~np.isin(x, codes)][:-1]).max() + 2.5
+    np.testing.assert_allclose(encoder.decode(z)[:, 0], x, rtol=3e-5, atol=1e-5)
+    assert encoder.apart()[0, 0] < z[np.isin(x, codes)].min()
+    again = TableEncoder.from_arrays(encoder.to_arrays())
+    np.testing.assert_array_equal(again.encode(x[:, None]), z)
+    # The draws of a Gaussian fitted to z take the code.
+    gaussian = np.random.RandomState(0).normal(z.mean(), z.std(), (20_000, 1))
+    drawn = encoder.decode(np.float32(gaussian))[:, 0]
+    for code in codes:
+        assert 0.001 < np.mean(drawn == code) < 0.1
+    # What is drawn beside the code is the mass of its cell.
+    masses = np.exp(scores(encoder, np.array(codes)))
+    drawn = encoder.decode(np.random.RandomState(1).normal(size=(50_000, 1)))[:, 0]
+    for code, mass in zip(codes, masses, strict=True):
+        assert np.mean(drawn == code) == pytest.approx(mass, abs=2e-3)
