@@ -187,6 +187,7 @@ MEMBERS = {
         "adapt",
         "arrays",
         "as_mixture",
+        "beside",
         "bounded_support",
         "bounds",
         "extended_log_prob",
@@ -209,6 +210,7 @@ MEMBERS = {
         "transition",
     ],
     "skebm.references.Reference": [
+        "apart",
         "check_options",
         "coarser",
         "fit",
