@@ -24,9 +24,9 @@ Indices = NDArray[np.int64]
 #: Most labelled rows that a simple learner is fitted to: with more the nets are better.
 MAX_LABELED = 2000
 N_TREES = 100
-#: Labels in a leaf of the forest and of boosted trees. scikit-learn's default leaf of
-#: boosted trees, 20 labels, makes them constant where labels are few.
-LEAF_ROWS, BOOSTED_LEAF_ROWS = 2, 5
+#: Labels in a leaf of boosted trees: scikit-learn's 20 make them constant where labels
+#: are few.
+BOOSTED_LEAF_ROWS = 5
 #: Boosted trees of all classes together: there is one a class and round.
 N_BOOSTED = 300
 MAX_ROUNDS = 50
@@ -44,9 +44,7 @@ def make_experts(seed: int, n_classes: int = 2) -> dict[str, Any]:
     trees_a_round = n_classes if n_classes > 2 else 1
     return {
         "linear": LogisticRegression(C=INVERSE_RIDGE, max_iter=300),
-        "forest": RandomForestClassifier(
-            N_TREES, min_samples_leaf=LEAF_ROWS, random_state=seed
-        ),
+        "forest": RandomForestClassifier(N_TREES, random_state=seed),
         "extra trees": ExtraTreesClassifier(N_TREES, random_state=seed),
         "boosted trees": HistGradientBoostingClassifier(
             min_samples_leaf=BOOSTED_LEAF_ROWS,
