@@ -67,10 +67,15 @@ class ApartReference(Reference):
         far = float(share[group >= 0].sum())
         if far == 0 or far > MAX_FAR:
             return self.reference.fit(x, weight=weight, generator=generator)
-        near = torch.from_numpy(group < 0)
+        near = torch.from_numpy(np.flatnonzero(group < 0))
         some = None if weight is None else weight[near]
         density = self.reference.fit(x[near], weight=some, generator=generator)
-        return density.beside(_gaussians(rows, share, group), far)
+        gaussians, folds = _gaussians(rows, share, group), density.folds
+        density = density.beside(gaussians, far)
+        density.folds = tuple(
+            (near[fold], other.beside(gaussians, far)) for fold, other in folds
+        )
+        return density
 
 
 def apart_reference(reference: Reference, low: Array, high: Array) -> Reference:

@@ -37,6 +37,10 @@ def test_the_others_lose_only_the_share_of_the_far_rows(reference):
     np.testing.assert_allclose(lost.numpy(), share, atol=1e-3)
     drawn = found.sample(4000, torch.Generator().manual_seed(0))
     assert (drawn[:, 0].abs() > 6).float().mean() == pytest.approx(0.05, abs=0.015)
+    for (fold, other), (same, alone) in zip(found.folds, expected.folds, strict=True):
+        assert torch.equal(fold, same)
+        lost = other.log_prob(near) - alone.log_prob(near)
+        np.testing.assert_allclose(lost.numpy(), share, atol=1e-3)
     copy = type(found)(**found.arrays())
     torch.testing.assert_close(copy.log_prob(x), found.log_prob(x))
 
