@@ -44,6 +44,17 @@ def test_a_held_out_label_has_no_say_in_its_own_prediction():
     assert np.abs(before[:, ~mine] - after[:, ~mine]).max() > 0.01
 
 
+def test_a_wild_value_among_the_labels_does_not_turn_the_linear_model():
+    given, _ = lessons()
+    rows = np.arange(30, 60)
+    x = given.x.copy()
+    x[0, 3] = 1e3  # the column says nothing about the class
+    before = given.predict(given.y, rows)["linear"]
+    after = lessons(x=x)[0].predict(given.y, rows)["linear"]
+    assert np.abs(after - before).max() < 0.2
+    assert (after.argmax(axis=1) == before.argmax(axis=1)).mean() > 0.9
+
+
 def test_a_row_of_weight_zero_is_no_label():
     given, _ = lessons()
     weight = np.where(np.arange(60) < 15, 1.0, 0.0)
