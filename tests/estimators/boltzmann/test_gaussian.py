@@ -1,6 +1,7 @@
 """The face of the machine of real columns."""
 
 import pickle
+from contextlib import nullcontext
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from sklearn.mixture import GaussianMixture
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skebm import GaussianRBM
+from skebm.exceptions import TrainingWarning
 
 QUICK = {"n_components": 6, "n_iter": 40, "random_state": 0}
 
@@ -98,7 +100,11 @@ def test_defaults_beat_a_diagonal_gaussian_and_hold_against_a_full_one(load, n_i
     X = np.random.RandomState(1).permutation(load().data)
     cut = len(X) * 4 // 5
     train, test = X[:cut], X[cut:]
-    model = GaussianRBM(n_iter=n_iter, random_state=0).fit(train)
+    model = GaussianRBM(n_iter=n_iter, random_state=0)
+    # With 142 rows of wine the gain over one Gaussian is within its standard error.
+    unsure = load is load_wine
+    with pytest.warns(TrainingWarning, match="kept") if unsure else nullcontext():
+        model.fit(train)
     scaled, units = (train - train.mean(0)) / train.std(0), np.log(train.std(0)).sum()
     held_out = (test - train.mean(0)) / train.std(0)
     one = [

@@ -184,5 +184,5 @@ def test_contamination_may_be_changed_after_fit():
     for wrong in (0.7, 0, np.nan, "some"):
         with pytest.raises(ValueError, match="'contamination' parameter of Bernoulli"):
             model.set_params(contamination=wrong).predict(X)
-    with pytest.warns(CalibrationWarning, match="contamination=0.0001 is finer"):
+    with pytest.warns(CalibrationWarning, match="contamination=0.0001 is too small"):
         model.set_params(contamination=0.0001).predict(X)
