@@ -66,7 +66,9 @@ def test_a_stack_on_words():
         stack.fit(frame.mask(frame == "w"))
 
 
-@pytest.mark.parametrize("sizes", [(GaussianRBM(2, n_iter=3),), (GaussianRBM(2, n_iter=3), 2)])
+@pytest.mark.parametrize(
+    "sizes", [(GaussianRBM(2, n_iter=3),), (GaussianRBM(2, n_iter=3), 2)]
+)
 def test_a_stack_has_its_density_in_the_units_of_x(sizes):
     table = np.random.RandomState(0).normal(size=(50, 3))
     stack = DeepBeliefNetwork(sizes, n_iter=1, random_state=0)
