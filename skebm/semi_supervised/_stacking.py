@@ -412,11 +412,16 @@ def fit_weights(
     likelihoods = _allow_for_noise(likelihoods, n_classes)
     log_likelihood = np.log(likelihoods) @ sample_weight
     prior = prior * np.exp(EVIDENCE_POWER * (log_likelihood - log_likelihood.max()))
-    weights = prior = prior / prior.sum()
-    for _ in range(200):
+    prior = prior / prior.sum()
+    # From the averaged weights, near 0 and 1, steps of EM would hardly get away.
+    weights = np.full(len(prior), 1 / len(prior))
+    for _ in range(1000):
         joint = weights[:, None] * likelihoods
-        weights = joint / joint.sum(axis=0) @ sample_weight + PRIOR_STRENGTH * prior
+        before, weights = weights, joint / joint.sum(axis=0) @ sample_weight
+        weights = weights + PRIOR_STRENGTH * prior
         weights /= weights.sum()
+        if np.abs(weights - before).max() < 1e-9:
+            break
     return weights
 
 

@@ -43,6 +43,15 @@ def test_roles_that_are_right_in_different_rows_weigh_by_their_rows(doubled):
     assert weights == pytest.approx(expected, abs=1e-6)
 
 
+def test_many_labels_stack_roles_of_which_one_has_the_higher_likelihood():
+    """The mixture's optimum is inside, though the other's likelihood is far lower."""
+    n = np.array([1400, 600])
+    likelihoods = np.repeat([[0.9, 0.1], [0.1, 0.9]], n, axis=1)
+    weights = fit_weights(likelihoods, np.array([0.5, 0.5]), 10**9, np.ones(2000))
+    # Without a prior the mixture w 0.9 + (1 - w) 0.1 is 0.7 in 70 % of the rows.
+    assert weights[0] == pytest.approx(0.75, abs=0.02)
+
+
 def test_few_labels_weigh_roles_by_a_power_of_their_likelihoods():
     """One label of little weight: the prior weights times p^b, as in averaging."""
     prior, little = np.array([0.4, 0.6]), np.array([1e-6])
