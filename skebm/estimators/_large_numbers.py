@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from skebm.estimators import _arrow_frames, _narwhals_frames
@@ -12,6 +13,9 @@ LARGEST_EXACT = 2**53
 
 def keep_large(filled, X):
     """Return a filled frame with the observed whole numbers of X, where large.
+
+    An entry was observed where the filled one is its float: a code or an unknown
+    category that was filled is another number.
 
     Parameters
     ----------
@@ -42,10 +46,10 @@ def _keep_pandas(filled, X):
         if not pd.api.types.is_integer_dtype(dtype) or filled.dtypes.iloc[j] != dtype:
             continue
         if _is_large(X.iloc[:, j]):
-            known = X.iloc[:, j].array
-            missing = X.iloc[:, j].isna().to_numpy()
-            column = known.copy()
-            column[missing] = filled.iloc[:, j].array[missing]
+            was = X.iloc[:, j].to_numpy(dtype=float, na_value=np.nan)
+            replaced = was != filled.iloc[:, j].to_numpy(dtype=float)
+            column = X.iloc[:, j].array.copy()
+            column[replaced] = filled.iloc[:, j].array[replaced]
             filled.isetitem(j, column)
     return filled
 
@@ -59,7 +63,12 @@ def _keep_arrow(filled, X):
         if pa.types.is_integer(field.type) and same:
             bounds = pc.min_max(X.column(j)).as_py()
             if _is_large(pd.Series(list(bounds.values()), dtype=object)):
-                column = pc.coalesce(X.column(j), filled.column(j))
+                was, now = (
+                    pc.cast(table.column(j), pa.float64(), safe=False)
+                    for table in (X, filled)
+                )
+                kept = pc.fill_null(pc.equal(was, now), False)
+                column = pc.if_else(kept, X.column(j), filled.column(j))
                 filled = filled.set_column(j, field.name, column)
     return filled
 
@@ -76,6 +85,7 @@ def _keep_narwhals(filled, X):
         if len(known) and _is_large(
             pd.Series([known.min(), known.max()], dtype=object)
         ):
-            kept = column.zip_with(~column.is_null(), frame[name])
+            is_same = column.cast(nw.Float64) == frame[name].cast(nw.Float64)
+            kept = column.zip_with(is_same.fill_null(False), frame[name])
             frame = frame.with_columns(kept.alias(name))
     return frame.to_native()

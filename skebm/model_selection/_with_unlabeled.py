@@ -101,16 +101,11 @@ class WithUnlabeledRows(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         TypeError
             Where ``sample_weight`` is given to a classifier that takes none.
         """
-        marker = self.estimator.get_params().get("unlabeled", MARKER)
-        if marker is None or marker != MARKER:
-            raise ValueError(
-                "The 'estimator' parameter must mark unlabelled rows by "
-                f"unlabeled={MARKER}. Got unlabeled={marker!r}."
-            )
+        self._check_marker()
         values, hidden = split_marker(y, MARKER)
-        if (
-            hidden.any() and len(set(values[~hidden].tolist())) != 1
-        ):  # -1 against 1 is y
+        # Beside one other class, -1 is the second class: labels of -1 and 1.
+        is_class = len(set(values[~hidden].tolist())) == 1
+        if hidden.any() and not is_class:
             raise ValueError(
                 f"y holds {int(hidden.sum())} unlabelled rows. Pass labelled rows alone"
                 " to fit, and the others as the 'X_unlabeled' parameter."
@@ -125,12 +120,24 @@ class WithUnlabeledRows(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
                 self._check_takes(name)
                 weight = _weights_of_all(value, len(indices), n_unlabeled)
                 fit_params[name] = weight
+        if fit_params.get("sample_weight", 0) is None:
+            del fit_params["sample_weight"]
         self.estimator_ = clone(self.estimator).fit(rows, labels, **fit_params)
         self.classes_ = classes[self.estimator_.classes_]
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(self.estimator_, name):
                 setattr(self, name, getattr(self.estimator_, name))
         return self
+
+    def _check_marker(self):
+        """Raise ValueError where the classifier, or a step of it, has another marker."""
+        for name, marker in self.estimator.get_params().items():
+            is_marker = name.rpartition("__")[2] == "unlabeled"
+            if is_marker and (marker is None or marker != MARKER):
+                raise ValueError(
+                    "The 'estimator' parameter must mark unlabelled rows by "
+                    f"unlabeled={MARKER}. Got {name}={marker!r}."
+                )
 
     def _check_takes(self, name):
         """Raise TypeError where the classifier's `fit` takes no ``sample_weight``."""

@@ -106,6 +106,8 @@ class CategoryTable:
         for j, values in enumerate(self.values):
             column = X.iloc[:, j]
             known = pd.Index(np.asarray(values))
+            if known.inferred_type == "boolean":
+                column = _as_booleans(column)
             try:
                 found_at = known.get_indexer(pd.Index(np.asarray(column)))
             except TypeError as error:
@@ -130,6 +132,14 @@ class CategoryTable:
         X = pd.concat(columns, axis=1)
         X.columns = self.names
         return X
+
+
+def _as_booleans(column: pd.Series) -> pd.Series:
+    """Return a column of 0 and 1 as booleans; another one as it is."""
+    is_number = pd.api.types.is_numeric_dtype(column)
+    if is_number and column.dropna().isin([0, 1]).all():
+        return column.astype(object).map({0: False, 1: True})
+    return column
 
 
 def _shown(values: Sequence[Any]) -> str:

@@ -117,13 +117,18 @@ class ValueSets:
     def impossible(self, X: Array) -> NDArray[np.bool_]:
         """Tell the entries that are none of the values that the columns can take.
 
-        Values close to an atom can be.
+        Atoms are not asked about: a value beside one is possible.
         """
         nearest = np.where(self.whole, np.rint(X), X)
         nearest = np.clip(nearest, self.lower, self.upper)
         for j, values in self.codes.items():
             nearest[:, j] = values[np.abs(X[:, [j]] - values).argmin(axis=1)]
-        is_same = np.isclose(X, nearest, rtol=ROUNDING, atol=0)
+        size = np.fmax(np.abs(self.least), np.abs(self.greatest))
+        rounding = ROUNDING * np.fmax(np.abs(X), np.nan_to_num(size))
+        is_same = np.abs(X - nearest) <= rounding
+        # Where none was zero, zero is no rounded positive or negative value.
+        is_same &= ~((self.lower == TINY) & (X <= 0))
+        is_same &= ~((self.upper == -TINY) & (X >= 0))
         return ~is_same & ~np.isnan(X)
 
     def described(self, j: int) -> str:

@@ -1,5 +1,6 @@
 """Classifiers given labels of every type, and rows without labels."""
 
+import warnings
 from functools import partial
 
 import numpy as np
@@ -109,6 +110,8 @@ def test_an_empty_label_is_told_unless_it_was_named():
     words = np.array(["", "a", "b"] * 3)
     with pytest.warns(DataWarning, match="empty label ''"):
         learn_classes(words, -1, None, None)
-    assert learn_classes(words, "", None, None).tolist() == ["a", "b"]
-    known = learn_classes(words, -1, ["", "a", "b"], None)  # named as classes
-    learn_classes(words, -1, None, known)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert learn_classes(words, "", None, None).tolist() == ["a", "b"]
+        known = learn_classes(words, -1, ["", "a", "b"], None)  # named as classes
+        assert learn_classes(words, -1, None, known).tolist() == ["", "a", "b"]

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from skebm import EBMDensityEstimator, GaussianRBM
+from skebm.estimators._large_numbers import keep_large
 
 N_ROWS = 40
 QUICK = {
@@ -69,3 +70,20 @@ def test_dictionaries_come_back_after_loading(kind):
         assert drawn["d"].dtype == X["d"].dtype
     else:
         assert drawn.schema.field("d").type == X.schema.field("d").type
+
+
+@pytest.mark.parametrize("kind", ["Int64", "int64[pyarrow]", "polars", "pyarrow"])
+def test_a_code_that_was_filled_is_not_put_back(kind):
+    spoiled = pd.DataFrame({"n": [-9999 if i == 5 else v for i, v in enumerate(LARGE)]})
+    floats = [float(2**53 if i == 5 else v) for i, v in enumerate(LARGE)]
+    rounded = pd.DataFrame({"n": floats})
+    spoiled, rounded = spoiled.astype("int64"), rounded.astype("int64")
+    if kind in ("polars", "pyarrow"):
+        library = pytest.importorskip(kind, reason=f"{kind} is not installed")
+        make = library.table if kind == "pyarrow" else library.DataFrame
+        spoiled, rounded = (make({"n": t["n"].tolist()}) for t in (spoiled, rounded))
+    else:
+        spoiled, rounded = spoiled.astype(kind), rounded.astype(kind)
+    column = keep_large(rounded, spoiled)["n"]
+    found = getattr(column, "to_pylist", lambda: list(column))()
+    assert found == [2**53 if i == 5 else value for i, value in enumerate(LARGE)]

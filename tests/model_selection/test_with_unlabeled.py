@@ -8,6 +8,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.semi_supervised import LabelSpreading
 
+from skebm import JEMClassifier
 from skebm.exceptions import DataWarning
 from skebm.model_selection import WithUnlabeledRows
 
@@ -64,3 +65,23 @@ def test_an_empty_label_is_told():
         WithUnlabeledRows(Keeper(), np.ones((2, 1))).fit(
             np.zeros((3, 1)), ["", "a", ""]
         )
+
+
+class Unweighted(ClassifierMixin, BaseEstimator):
+    """Takes no weights."""
+
+    def fit(self, X, y):
+        self.classes_ = np.array([0, 1])
+        return self
+
+
+def test_no_weights_are_passed_on_where_there_are_none():
+    model = WithUnlabeledRows(Unweighted(), np.ones((2, 1)))
+    assert model.fit(np.zeros((3, 1)), [0, 1, 1], sample_weight=None).classes_.tolist()
+
+
+def test_a_step_with_another_marker_is_refused():
+    steps = make_pipeline(StandardScaler(), JEMClassifier(unlabeled=None))
+    model = WithUnlabeledRows(steps, np.ones((2, 1)))
+    with pytest.raises(ValueError, match="jemclassifier__unlabeled=None"):
+        model.fit(np.zeros((3, 1)), ["a", "b", "b"])

@@ -97,7 +97,7 @@ def test_later_rows_bring_their_values(seen, more, drawn, expected):
         (COUNTS, [1, 999], [1.5, 0], "whole numbers above 0"),
         (COUNTS * 0.5 - 15, [0.3, -7], [], "numbers"),
         (np.maximum(COUNTS, 25) / 2, [12.5], [12.25], "numbers from 12.5"),
-        (np.linspace(0, 1, 99), [0, 0.3, 1], [-1e-3, 1.001], "numbers from 0 to 1"),
+        (np.linspace(0, 1, 99), [0, -1e-12, 1], [-1e-3, 1.001], "numbers from 0 to 1"),
         (-COUNTS - 0.5, [-0.1], [0, 1], "numbers below 0"),
         (np.resize([1, 2.5, 7], 99), [1, 2.5], [2, 8], "1, 2.5 and 7"),
         (np.float32(np.resize([0.1, 0.7], 99)), [0.1], [0.2], "0.1 and 0.7"),
