@@ -130,7 +130,7 @@ class WithUnlabeledRows(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         return self
 
     def _check_marker(self):
-        """Raise ValueError where the classifier, or a step of it, has another marker."""
+        """Raise ValueError where the classifier, or a step of it, marks otherwise."""
         for name, marker in self.estimator.get_params().items():
             is_marker = name.rpartition("__")[2] == "unlabeled"
             if is_marker and (marker is None or marker != MARKER):

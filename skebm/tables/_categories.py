@@ -136,10 +136,11 @@ class CategoryTable:
 
 def _as_booleans(column: pd.Series) -> pd.Series:
     """Return a column of 0 and 1 as booleans; another one as it is."""
-    is_number = pd.api.types.is_numeric_dtype(column)
-    if is_number and column.dropna().isin([0, 1]).all():
-        return column.astype(object).map({0: False, 1: True})
-    return column
+    types = pd.api.types
+    if types.is_bool_dtype(column) or not types.is_numeric_dtype(column):
+        return column
+    is_binary = column.dropna().isin([0, 1]).all()
+    return column.astype(object).map({0: False, 1: True}) if is_binary else column
 
 
 def _shown(values: Sequence[Any]) -> str:
