@@ -60,7 +60,7 @@ class CategoryTable:
             return values
         if isinstance(column.dtype, pd.CategoricalDtype):
             return pd.CategoricalIndex(column.cat.categories, dtype=column.dtype)
-        values = pd.Index(column.dropna().unique())
+        values = pd.Index(_indexed(column).dropna().unique())
         if not len(values):
             raise ValueError(
                 f"No value of column {column.name!r} is observed; drop it."
@@ -104,7 +104,7 @@ class CategoryTable:
         """
         indices = np.full(X.shape, np.nan)
         for j, values in enumerate(self.values):
-            column = X.iloc[:, j]
+            column = _indexed(X.iloc[:, j])
             known = pd.Index(np.asarray(values))
             if known.inferred_type == "boolean":
                 column = _as_booleans(column)
@@ -132,6 +132,11 @@ class CategoryTable:
         X = pd.concat(columns, axis=1)
         X.columns = self.names
         return X
+
+
+def _indexed(column: pd.Series) -> pd.Series:
+    """Return a column of a dtype that an index takes: not half precision."""
+    return column.astype(np.float32) if column.dtype == np.float16 else column
 
 
 def _as_booleans(column: pd.Series) -> pd.Series:

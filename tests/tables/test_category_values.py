@@ -20,3 +20,9 @@ def test_booleans_that_come_back_as_numbers(later):
 def test_other_numbers_are_no_booleans():
     with pytest.raises(ValueError, match="Found unknown categories 0, 2 in column"):
         columns([False, True]).encode(pd.DataFrame({"flag": [0, 2]}))
+
+
+def test_half_precision_numbers_are_categories():
+    X = pd.DataFrame({"flag": np.array([0.5, 0.1, 0.5], dtype=np.float16)})
+    known = columns(X["flag"])
+    assert known.encode(X)[:, 0].tolist() == [1, 0, 1]

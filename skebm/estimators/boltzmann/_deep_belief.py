@@ -24,6 +24,7 @@ from skebm.estimators._input import (
 )
 from skebm.estimators._published import (
     Read,
+    check_changed,
     of_fitted,
     publish,
     shell_of,
@@ -322,6 +323,7 @@ class DeepBeliefNetwork(
             float64; deterministic. Unnormalised with ``normalizer=None``.
         """
         check_is_fitted(self)
+        check_changed(self, "n_draws")
         bound = self._fitted.log_bound(_read(self.rbms_[0], X), self.n_draws)
         estimate = self._fitted.top.calibration.take_new_estimate()
         warn_untrusted(estimate, "RBMAnnealing with more temperatures may help.")

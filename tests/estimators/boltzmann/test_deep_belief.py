@@ -302,3 +302,9 @@ def test_a_score_without_log_z_says_so():
     model = DeepBeliefNetwork((4, 3), n_iter=1, normalizer=None, random_state=0)
     with pytest.warns(NormalizerWarning, match="leaves out log Z"):
         model.fit(small_table()).score(small_table())
+
+
+def test_the_number_of_draws_is_checked_when_it_is_used():
+    model = DeepBeliefNetwork((5, 3), n_iter=1, n_fine_tuning_iter=1).fit(np.eye(6))
+    with pytest.raises(ValueError, match="'n_draws' parameter of DeepBelief"):
+        model.set_params(n_draws=0.5).score_samples(np.eye(6))
