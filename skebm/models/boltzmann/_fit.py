@@ -133,7 +133,7 @@ class DensityTask:
     def begin(self, options: RBMOptions, rng: np.random.RandomState) -> FittedRBM:
         """Return an untrained RBM for rows like these."""
         units, s = self.kind.start(self.v)
-        moments = (*column_means(s), total_deviation(s))
+        moments = (*column_means(self.v), total_deviation(s))
         shape = options.n_components, s.shape[1]
         start = self.kind.hidden_start(options.centered, rng, shape)
         n_levels = self.kind.n_temperatures

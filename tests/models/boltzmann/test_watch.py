@@ -11,7 +11,9 @@ from scipy.stats import multivariate_normal
 from skebm import BernoulliRBM, GaussianRBM, SoftmaxRBM
 from skebm.evaluation.normalizers._rbm import anneal_briefly
 from skebm.exceptions import DivergenceError, TrainingWarning
-from skebm.models.boltzmann._kinds import BinaryKind
+from skebm.models.boltzmann._begin import RBMOptions
+from skebm.models.boltzmann._fit import DensityTask
+from skebm.models.boltzmann._kinds import BinaryKind, RealKind
 from skebm.models.boltzmann._left_out import left_out_gain
 from skebm.models.boltzmann._watch import BETAS, choose_watched
 from skebm.networks.boltzmann._rbm import binary_digits
@@ -199,3 +201,26 @@ def test_the_gain_of_rows_left_out_is_that_of_a_fit_to_all():
 
     assert left_out_gain(np.zeros((100, 2)), diverges)[0] == -np.inf
     assert left_out_gain(np.full((9, 2), np.nan), gains)[0] == np.inf
+
+
+@pytest.mark.parametrize("kind", [RealKind(True, True, 2), RealKind(False, False, 5)])
+@pytest.mark.parametrize("gaps", [False, True])
+def test_a_gaussian_has_the_mean_of_its_rows(kind, gaps):
+    X = 3 + rows_of_one_gaussian(60)
+    if gaps:
+        X[::3, 1] = np.nan
+    mean = np.nanmean(X, axis=0)
+    base, q = kind.base(X), np.array([mean, mean + 1])
+    covariance = base.visible.covariance().numpy()
+    exact = multivariate_normal(mean, covariance).logpdf(q)
+    level = base.visible_bias.square().sum() / 2
+    log_p = -base.to(torch.float64)(torch.from_numpy(q)) - level
+    np.testing.assert_allclose(log_p, exact, rtol=1e-4)
+
+    options = RBMOptions.of(GaussianRBM(kind.n_hidden))
+    fitted = DensityTask(X, kind).begin(options, np.random.RandomState(0))
+    rbm = fitted.rbm(np.float64)
+    h = binary_digits(torch.arange(2**kind.n_hidden), kind.n_hidden).double()
+    share = rbm.hidden_log_prob_unnormalized(h).softmax(0)
+    found = share @ rbm.visible.mean_(rbm.visible_field(h))
+    np.testing.assert_allclose(found, mean, rtol=1e-4)
