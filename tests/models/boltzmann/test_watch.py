@@ -224,3 +224,28 @@ def test_a_gaussian_has_the_mean_of_its_rows(kind, gaps):
     share = rbm.hidden_log_prob_unnormalized(h).softmax(0)
     found = share @ rbm.visible.mean_(rbm.visible_field(h))
     np.testing.assert_allclose(found, mean, rtol=1e-4)
+
+
+def test_a_single_row_left_out_is_not_clear():
+    X = np.full((40, 2), np.nan)
+    order = np.random.RandomState(0).permutation(40)  # that of the folds
+    X[order[[0, *range(10, 40)]]] = 0.0
+    values = np.random.RandomState(1).normal(size=31)
+    values[0] = -5.0
+
+    given = iter(np.split(values, [1, 11, 21]))
+
+    def gains(kept, left_out):
+        new = next(given)
+        assert len(new) == len(left_out)
+        return new.mean(), new
+
+    gain, error = left_out_gain(X, gains)
+    assert gain == pytest.approx(values.mean())
+    assert error == pytest.approx(values.std(ddof=1) / 31**0.5)
+
+    def alike(kept, left_out):
+        return -5.0, np.full(len(left_out), -5.0)
+
+    X[order[3:]] = np.nan
+    assert left_out_gain(X, alike) == (np.inf, 0)  # a row alone tells nothing
