@@ -111,7 +111,10 @@ def left_out_gain(
                 level, new = gains(np.delete(rows, fold, axis=0), left_out)
         except DivergenceError:
             return -np.inf, 0.0
-        values = np.append(values, new + len(fold) / len(rows) * (level - new.mean()))
+        new = new + len(fold) / len(rows) * (level - new.mean())
+        if not np.isfinite(new).all():
+            return -np.inf, 0.0
+        values = np.append(values, new)
         if len(values) < MIN_ROWS:
             continue
         mean = float(values.mean())

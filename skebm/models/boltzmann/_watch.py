@@ -160,7 +160,8 @@ class Verdict:
     watched : Watched
         The rows that were watched.
     folds : tuple of float or None
-        Mean gain over the base on rows that were left out, with its standard error.
+        Mean gain over the base on rows that were left out, with its standard error;
+        minus infinity where a fit without them diverged.
     is_short : bool, default=False
         Whether training was merely too short to get to the base.
     """
@@ -192,6 +193,11 @@ class Verdict:
             )
         if self.folds is not None:
             gain, error = self.folds
+            if not np.isfinite(gain):
+                return (
+                    "A fit to a part of the rows diverged, so that no rows left out "
+                    f"of fits show that the RBM is better than {base}. {remedy}"
+                )
             return (
                 f"By rows that are left out of fits, the RBM gives new rows {gain:.3g} "
                 f"nats more than {base} (standard error {error:.2g}). {remedy}"

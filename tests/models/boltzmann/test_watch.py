@@ -12,10 +12,10 @@ from skebm import BernoulliRBM, GaussianRBM, SoftmaxRBM
 from skebm.evaluation.normalizers._rbm import anneal_briefly
 from skebm.exceptions import DivergenceError, TrainingWarning
 from skebm.models.boltzmann._begin import RBMOptions
-from skebm.models.boltzmann._fit import DensityTask
+from skebm.models.boltzmann._fit import DensityTask, RBMTraining
 from skebm.models.boltzmann._kinds import BinaryKind, RealKind
 from skebm.models.boltzmann._left_out import left_out_gain
-from skebm.models.boltzmann._watch import BETAS, choose_watched
+from skebm.models.boltzmann._watch import BETAS, LikelihoodWatch, Look, choose_watched
 from skebm.networks.boltzmann._rbm import binary_digits
 
 
@@ -200,6 +200,11 @@ def test_the_gain_of_rows_left_out_is_that_of_a_fit_to_all():
         raise DivergenceError("")
 
     assert left_out_gain(np.zeros((100, 2)), diverges)[0] == -np.inf
+
+    def overflows(kept, left_out):
+        return -np.inf, np.full(len(left_out), np.nan)
+
+    assert left_out_gain(np.zeros((100, 2)), overflows)[0] == -np.inf
     assert left_out_gain(np.full((9, 2), np.nan), gains)[0] == np.inf
 
 
@@ -249,3 +254,33 @@ def test_a_single_row_left_out_is_not_clear():
 
     X[order[3:]] = np.nan
     assert left_out_gain(X, alike) == (np.inf, 0)  # a row alone tells nothing
+
+
+class Scripted:
+    """A training of a GaussianRBM with given gains after each epoch."""
+
+    def __init__(self, monkeypatch, gains, slack=0.0):
+        def measure(watch, rbm, epoch):
+            return Look(epoch, gains[epoch], 0.0, slack)
+
+        monkeypatch.setattr(LikelihoodWatch, "_measure", measure)
+        monkeypatch.setattr("skebm.models.boltzmann._watch.ROWS_BETWEEN", 1)
+        kind, rng = RealKind(True, True, 4), np.random.RandomState(0)
+        options = RBMOptions.of(GaussianRBM(4, early_stopping="auto"))
+        self.rows = rows_of_one_gaussian(60)
+        task = DensityTask(self.rows, kind)
+        self.training = RBMTraining(
+            task, task.begin(options, rng), options, rng, has_folds=False
+        )
+        self.training.train(len(gains) - 1)
+
+    @property
+    def n_epochs_kept(self):
+        return self.training.run.ascent.n_steps / self.training.steps_per_epoch
+
+
+def test_folds_that_diverge_are_told_in_words(monkeypatch):
+    watch = Scripted(monkeypatch, [0.0, 0.1]).training._watch
+    told = str(watch.by_folds(-np.inf, 0.0))
+    assert "A fit to a part of the rows diverged" in told
+    assert "inf" not in told and "Gaussian is therefore kept" in told
