@@ -282,11 +282,12 @@ class LikelihoodWatch:
             self._look(epoch)
         last, best, beta = self.looks[-1], self._best, 1.0
         is_worse, watched = self._is_worse(last), self.watched
-        kept = best if is_worse and self._snapshot is not None else last
-        if not is_nested and kept.gain - kept.slack <= 0:
+        is_below = not is_nested and last.gain - last.slack <= 0
+        if is_below and self._snapshot is None:
             is_short = self._is_short and not is_worse
             return Verdict(self.looks[0], last, 0.0, watched, is_short=is_short)
-        if not is_worse:
+        # An epoch that beats the Gaussian goes before one within the tolerance of it.
+        if not is_worse and not is_below:
             return None
         if self._snapshot is not None:
             self.run.restore(self._snapshot)

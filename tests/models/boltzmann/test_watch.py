@@ -284,3 +284,12 @@ def test_folds_that_diverge_are_told_in_words(monkeypatch):
     told = str(watch.by_folds(-np.inf, 0.0))
     assert "A fit to a part of the rows diverged" in told
     assert "inf" not in told and "Gaussian is therefore kept" in told
+
+
+def test_an_epoch_better_than_the_gaussian_is_kept_before_it(monkeypatch):
+    scripted = Scripted(monkeypatch, [0.0, 0.02, -0.005])  # within the tolerance
+    verdict = scripted.training.verdict
+    assert (verdict.kept.epoch, verdict.keeps_base) == (1, False)
+    assert scripted.n_epochs_kept == 1
+    assert Scripted(monkeypatch, [0.0, -0.01, -0.005]).training.verdict.keeps_base
+    assert Scripted(monkeypatch, [0.0, 0.02, 0.01]).training.verdict is None
