@@ -328,7 +328,7 @@ class RBMTraining:
         """Return the gains over the watch's base: their mean in training, of rows."""
         if self._watch is None or self._keeps_base:
             return 0.0, np.zeros(len(rows))
-        return self._watch.best_gain, self._watch.gains(rows)
+        return self._watch.kept_gain, self._watch.gains(rows)
 
     def fitted(self) -> FittedRBM:
         """Return the trained RBM, to be calibrated at the first question."""

@@ -247,7 +247,8 @@ class LikelihoodWatch:
         # Twice converted, it shares no memory.
         self._start = run.evaluated_model().to(torch.float64).to(torch.float32)
         self.looks = [Look(0, 0.0, 0.0)]
-        self._best, self._n_waiting = self.looks[0], 0
+        self._best = self._kept = self.looks[0]
+        self._n_waiting = 0
         self._snapshot: Any = None
 
     def after_epoch(self, epoch: int) -> None:
@@ -281,6 +282,7 @@ class LikelihoodWatch:
         if self.looks[-1].epoch != epoch:
             self._look(epoch)
         last, best, beta = self.looks[-1], self._best, 1.0
+        self._kept = last
         is_worse, watched = self._is_worse(last), self.watched
         is_below = not is_nested and last.gain - last.slack <= 0
         if is_below and self._snapshot is None:
@@ -291,6 +293,7 @@ class LikelihoodWatch:
             return None
         if self._snapshot is not None:
             self.run.restore(self._snapshot)
+            self._kept = best
         else:
             beta = self._best_beta()
         return Verdict(best, last, beta, watched)
@@ -308,9 +311,9 @@ class LikelihoodWatch:
         return self._best.gain < SURE * n_parameters / self.n_rows
 
     @property
-    def best_gain(self) -> float:
-        """The largest gain over the base, of watched rows."""
-        return self._best.gain
+    def kept_gain(self) -> float:
+        """The gain over the base, of watched rows, by the state that `end` left."""
+        return self._kept.gain - self._kept.slack
 
     def gains(self, rows: Array) -> Array:
         """Return how much more likely rows are than by the base, in nats."""

@@ -293,3 +293,14 @@ def test_an_epoch_better_than_the_gaussian_is_kept_before_it(monkeypatch):
     assert scripted.n_epochs_kept == 1
     assert Scripted(monkeypatch, [0.0, -0.01, -0.005]).training.verdict.keeps_base
     assert Scripted(monkeypatch, [0.0, 0.02, 0.01]).training.verdict is None
+
+
+@pytest.mark.parametrize(
+    "gains, kept", [([0.0, 0.5, 0.49], 2), ([0.0, 0.5, 0.1], 1), ([0.0, 0.2, 0.5], 2)]
+)
+@pytest.mark.parametrize("slack", [0.0, 0.001])
+def test_the_gain_is_that_of_the_epoch_that_is_kept(monkeypatch, gains, kept, slack):
+    scripted = Scripted(monkeypatch, gains, slack)
+    assert scripted.n_epochs_kept == kept
+    level, _ = scripted.training.gains(scripted.rows)
+    assert level == pytest.approx(gains[kept] - slack)
