@@ -68,7 +68,8 @@ def begin(
     units : VisibleUnits
         The visible units.
     moments : tuple
-        Means of the columns, numbers of rows behind them, and the total deviation.
+        Means of the columns of visible units, numbers of rows behind them, and the
+        total deviation of the statistics.
     dtype : dtype
         Of the parameters.
     options : RBMOptions
@@ -80,8 +81,10 @@ def begin(
     n_temperatures : int, default=1
         Temperatures of the chains of tempering.
     """
-    mean, n_rows, deviation = moments
-    bias = units.bias(torch.from_numpy(mean), torch.from_numpy(n_rows)).numpy()
+    v_mean, n_rows, deviation = torch.from_numpy(moments[0]), *moments[1:]
+    bias = units.bias(v_mean, torch.from_numpy(n_rows)).numpy()
+    # Statistics are linear in v.
+    mean = units.to(v_mean.dtype).statistic(v_mean).numpy()
     weight = start.weight
     if weight is None:
         scale = start.spread / max(deviation, start.spread)

@@ -133,7 +133,7 @@ class DensityTask:
     def begin(self, options: RBMOptions, rng: np.random.RandomState) -> FittedRBM:
         """Return an untrained RBM for rows like these."""
         units, s = self.kind.start(self.v)
-        moments = (*column_means(s), total_deviation(s))
+        moments = (*column_means(self.v), total_deviation(s))
         shape = options.n_components, s.shape[1]
         start = self.kind.hidden_start(options.centered, rng, shape)
         n_levels = self.kind.n_temperatures
@@ -328,7 +328,7 @@ class RBMTraining:
         """Return the gains over the watch's base: their mean in training, of rows."""
         if self._watch is None or self._keeps_base:
             return 0.0, np.zeros(len(rows))
-        return self._watch.best_gain, self._watch.gains(rows)
+        return self._watch.kept_gain, self._watch.gains(rows)
 
     def fitted(self) -> FittedRBM:
         """Return the trained RBM, to be calibrated at the first question."""

@@ -136,7 +136,7 @@ class BinaryKind:
 
     def base(self, v: Any) -> RBM:
         """Return independent columns with the means of rows v."""
-        return _without_hidden(*self.start(v))
+        return _without_hidden(self.start(v)[0], v)
 
     def shrunk(self, trained: RBM, base: RBM, beta: float) -> RBM:
         """Return the RBM of a share of what was learnt."""
@@ -181,7 +181,7 @@ class CategoricalKind:
 
     def base(self, v: Any) -> RBM:
         """Return independent columns with the means of rows v."""
-        return _without_hidden(*self.start(v))
+        return _without_hidden(self.start(v)[0], v)
 
     def shrunk(self, trained: RBM, base: RBM, beta: float) -> RBM:
         """Return the RBM of a share of what was learnt."""
@@ -244,7 +244,7 @@ class RealKind:
             None if axes is None else torch.from_numpy(axes),
             torch.from_numpy(np.sqrt(floor)),
         )
-        rows = torch.from_numpy(np.nan_to_num(v, nan=0.0))
+        rows = torch.from_numpy(np.where(np.isnan(v), column_means(v)[0], v))
         return units, units.to(rows.dtype).statistic(rows).numpy()
 
     def hidden_start(
@@ -279,7 +279,7 @@ class RealKind:
 
     def base(self, v: Array) -> RBM:
         """Return the Gaussian of rows v."""
-        return _without_hidden(*self._units(v, 1.0))
+        return _without_hidden(self._units(v, 1.0)[0], v)
 
     def shrunk(self, trained: RBM, base: RBM, beta: float) -> RBM:
         r"""Return an RBM next to the base, whose hidden units still are features.
@@ -310,9 +310,9 @@ class RealKind:
         return replace(units, scale=trained.scale.cpu().double())
 
 
-def _without_hidden(units: Any, s: Any) -> RBM:
-    """Return an RBM without hidden units, with the means of statistics s of rows."""
-    mean, n_rows = column_means(s)
+def _without_hidden(units: Any, v: Any) -> RBM:
+    """Return an RBM without hidden units, with the means of rows v."""
+    mean, n_rows = column_means(v)
     bias = units.bias(torch.from_numpy(mean), torch.from_numpy(n_rows)).float()
     return RBM(bias.new_zeros(0, len(bias)), bias.new_zeros(0), bias, units)
 

@@ -21,6 +21,8 @@ MIN_SHARE = 0.1
 
 #: Standard errors of a mean gain beyond which it is clear.
 CLEAR = 3.0
+#: Least number of gains by which some folds spare the others.
+MIN_CLEAR = 10
 
 #: Takes rows and a seed to minus the free energy of an RBM trained on them alone.
 Refit = Callable[[Array, int], Callable[[Array], Array]]
@@ -86,7 +88,8 @@ def left_out_gain(
     with the mean gain t of the m rows that are left out of a fit, and that s of the
     rows it is trained on, since the excess of the latter is about inverse to their
     number. Incomplete rows are trained on, and not judged. Where some folds are clear
-    enough, the others are spared.
+    enough, the others are spared. Fewer than `MIN_ROWS` complete rows tell nothing:
+    the gain is infinite. It is minus infinity where a fit diverges.
 
     Parameters
     ----------
@@ -96,7 +99,7 @@ def left_out_gain(
         Takes rows to train on and complete ones left out to the mean gain of the former
         and the gains of the latter, in nats.
     """
-    values = np.empty(0)
+    values, mean, error = np.empty(0), np.inf, 0.0
     for fold in _folds(len(rows), 0):
         left_out = rows[fold]
         left_out = left_out[~np.isnan(left_out).any(axis=1)]
@@ -108,11 +111,17 @@ def left_out_gain(
                 level, new = gains(np.delete(rows, fold, axis=0), left_out)
         except DivergenceError:
             return -np.inf, 0.0
-        values = np.append(values, new + len(fold) / len(rows) * (level - new.mean()))
-        mean, error = float(values.mean()), float(values.std() / len(values) ** 0.5)
-        if abs(mean) > CLEAR * error:
+        new = new + len(fold) / len(rows) * (level - new.mean())
+        if not np.isfinite(new).all():
+            return -np.inf, 0.0
+        values = np.append(values, new)
+        if len(values) < MIN_ROWS:
+            continue
+        mean = float(values.mean())
+        error = float(values.std(ddof=1) / len(values) ** 0.5)
+        if len(values) >= MIN_CLEAR and abs(mean) > CLEAR * error:
             break
-    return (mean, error) if len(values) else (np.inf, 0.0)
+    return mean, error
 
 
 def _folds(n_rows: int, seed: int) -> list[NDArray[np.int64]]:

@@ -160,7 +160,8 @@ class Verdict:
     watched : Watched
         The rows that were watched.
     folds : tuple of float or None
-        Mean gain over the base on rows that were left out, with its standard error.
+        Mean gain over the base on rows that were left out, with its standard error;
+        minus infinity where a fit without them diverged.
     is_short : bool, default=False
         Whether training was merely too short to get to the base.
     """
@@ -192,6 +193,11 @@ class Verdict:
             )
         if self.folds is not None:
             gain, error = self.folds
+            if not np.isfinite(gain):
+                return (
+                    "A fit to a part of the rows diverged, so that no rows left out "
+                    f"of fits show that the RBM is better than {base}. {remedy}"
+                )
             return (
                 f"By rows that are left out of fits, the RBM gives new rows {gain:.3g} "
                 f"nats more than {base} (standard error {error:.2g}). {remedy}"
@@ -241,7 +247,8 @@ class LikelihoodWatch:
         # Twice converted, it shares no memory.
         self._start = run.evaluated_model().to(torch.float64).to(torch.float32)
         self.looks = [Look(0, 0.0, 0.0)]
-        self._best, self._n_waiting = self.looks[0], 0
+        self._best = self._kept = self.looks[0]
+        self._n_waiting = 0
         self._snapshot: Any = None
 
     def after_epoch(self, epoch: int) -> None:
@@ -275,15 +282,18 @@ class LikelihoodWatch:
         if self.looks[-1].epoch != epoch:
             self._look(epoch)
         last, best, beta = self.looks[-1], self._best, 1.0
+        self._kept = last
         is_worse, watched = self._is_worse(last), self.watched
-        kept = best if is_worse and self._snapshot is not None else last
-        if not is_nested and kept.gain - kept.slack <= 0:
+        is_below = not is_nested and last.gain - last.slack <= 0
+        if is_below and self._snapshot is None:
             is_short = self._is_short and not is_worse
             return Verdict(self.looks[0], last, 0.0, watched, is_short=is_short)
-        if not is_worse:
+        # An epoch that beats the Gaussian goes before one within the tolerance of it.
+        if not is_worse and not is_below:
             return None
         if self._snapshot is not None:
             self.run.restore(self._snapshot)
+            self._kept = best
         else:
             beta = self._best_beta()
         return Verdict(best, last, beta, watched)
@@ -301,9 +311,9 @@ class LikelihoodWatch:
         return self._best.gain < SURE * n_parameters / self.n_rows
 
     @property
-    def best_gain(self) -> float:
-        """The largest gain over the base, of watched rows."""
-        return self._best.gain
+    def kept_gain(self) -> float:
+        """The gain over the base, of watched rows, by the state that `end` left."""
+        return self._kept.gain - self._kept.slack
 
     def gains(self, rows: Array) -> Array:
         """Return how much more likely rows are than by the base, in nats."""

@@ -11,9 +11,11 @@ from scipy.stats import multivariate_normal
 from skebm import BernoulliRBM, GaussianRBM, SoftmaxRBM
 from skebm.evaluation.normalizers._rbm import anneal_briefly
 from skebm.exceptions import DivergenceError, TrainingWarning
-from skebm.models.boltzmann._kinds import BinaryKind
+from skebm.models.boltzmann._begin import RBMOptions
+from skebm.models.boltzmann._fit import DensityTask, RBMTraining
+from skebm.models.boltzmann._kinds import BinaryKind, RealKind
 from skebm.models.boltzmann._left_out import left_out_gain
-from skebm.models.boltzmann._watch import BETAS, choose_watched
+from skebm.models.boltzmann._watch import BETAS, LikelihoodWatch, Look, choose_watched
 from skebm.networks.boltzmann._rbm import binary_digits
 
 
@@ -198,4 +200,107 @@ def test_the_gain_of_rows_left_out_is_that_of_a_fit_to_all():
         raise DivergenceError("")
 
     assert left_out_gain(np.zeros((100, 2)), diverges)[0] == -np.inf
+
+    def overflows(kept, left_out):
+        return -np.inf, np.full(len(left_out), np.nan)
+
+    assert left_out_gain(np.zeros((100, 2)), overflows)[0] == -np.inf
     assert left_out_gain(np.full((9, 2), np.nan), gains)[0] == np.inf
+
+
+@pytest.mark.parametrize("kind", [RealKind(True, True, 2), RealKind(False, False, 5)])
+@pytest.mark.parametrize("gaps", [False, True])
+def test_a_gaussian_has_the_mean_of_its_rows(kind, gaps):
+    X = 3 + rows_of_one_gaussian(60)
+    if gaps:
+        X[::3, 1] = np.nan
+    mean = np.nanmean(X, axis=0)
+    base, q = kind.base(X), np.array([mean, mean + 1])
+    covariance = base.visible.covariance().numpy()
+    exact = multivariate_normal(mean, covariance).logpdf(q)
+    level = base.visible_bias.square().sum() / 2
+    log_p = -base.to(torch.float64)(torch.from_numpy(q)) - level
+    np.testing.assert_allclose(log_p, exact, rtol=1e-4)
+
+    options = RBMOptions.of(GaussianRBM(kind.n_hidden))
+    fitted = DensityTask(X, kind).begin(options, np.random.RandomState(0))
+    rbm = fitted.rbm(np.float64)
+    h = binary_digits(torch.arange(2**kind.n_hidden), kind.n_hidden).double()
+    share = rbm.hidden_log_prob_unnormalized(h).softmax(0)
+    found = share @ rbm.visible.mean_(rbm.visible_field(h))
+    np.testing.assert_allclose(found, mean, rtol=1e-4)
+
+
+def test_a_single_row_left_out_is_not_clear():
+    X = np.full((40, 2), np.nan)
+    order = np.random.RandomState(0).permutation(40)  # that of the folds
+    X[order[[0, *range(10, 40)]]] = 0.0
+    values = np.random.RandomState(1).normal(size=31)
+    values[0] = -5.0
+
+    given = iter(np.split(values, [1, 11, 21]))
+
+    def gains(kept, left_out):
+        new = next(given)
+        assert len(new) == len(left_out)
+        return new.mean(), new
+
+    gain, error = left_out_gain(X, gains)
+    assert gain == pytest.approx(values.mean())
+    assert error == pytest.approx(values.std(ddof=1) / 31**0.5)
+
+    def alike(kept, left_out):
+        return -5.0, np.full(len(left_out), -5.0)
+
+    X[order[3:]] = np.nan
+    assert left_out_gain(X, alike) == (np.inf, 0)  # a row alone tells nothing
+
+
+class Scripted:
+    """A training of a GaussianRBM with given gains after each epoch."""
+
+    def __init__(self, monkeypatch, gains, slack=0.0):
+        def measure(watch, rbm, epoch):
+            return Look(epoch, gains[epoch], 0.0, slack)
+
+        monkeypatch.setattr(LikelihoodWatch, "_measure", measure)
+        monkeypatch.setattr("skebm.models.boltzmann._watch.ROWS_BETWEEN", 1)
+        kind, rng = RealKind(True, True, 4), np.random.RandomState(0)
+        options = RBMOptions.of(GaussianRBM(4, early_stopping="auto"))
+        self.rows = rows_of_one_gaussian(60)
+        task = DensityTask(self.rows, kind)
+        self.training = RBMTraining(
+            task, task.begin(options, rng), options, rng, has_folds=False
+        )
+        self.training.train(len(gains) - 1)
+
+    @property
+    def n_epochs_kept(self):
+        return self.training.run.ascent.n_steps / self.training.steps_per_epoch
+
+
+def test_folds_that_diverge_are_told_in_words(monkeypatch):
+    watch = Scripted(monkeypatch, [0.0, 0.1]).training._watch
+    told = str(watch.by_folds(-np.inf, 0.0))
+    assert "A fit to a part of the rows diverged" in told
+    assert "inf" not in told and "Gaussian is therefore kept" in told
+
+
+def test_an_epoch_better_than_the_gaussian_is_kept_before_it(monkeypatch):
+    scripted = Scripted(monkeypatch, [0.0, 0.02, -0.005])  # within the tolerance
+    verdict = scripted.training.verdict
+    assert (verdict.kept.epoch, verdict.keeps_base) == (1, False)
+    assert scripted.n_epochs_kept == 1
+    assert Scripted(monkeypatch, [0.0, -0.01, -0.005]).training.verdict.keeps_base
+    assert Scripted(monkeypatch, [0.0, 0.02, 0.01]).training.verdict is None
+
+
+@pytest.mark.parametrize(
+    "gains, kept", [([0.0, 0.5, 0.49], 2), ([0.0, 0.5, 0.1], 1), ([0.0, 0.2, 0.5], 2)]
+)
+@pytest.mark.parametrize("slack", [0.0, 0.001])
+def test_the_gain_is_that_of_the_epoch_that_is_kept(monkeypatch, gains, kept, slack):
+    scripted = Scripted(monkeypatch, gains, slack)
+    assert scripted.n_epochs_kept == kept
+    level, _ = scripted.training.gains(scripted.rows)
+    assert level == pytest.approx(gains[kept] - slack)
