@@ -69,6 +69,26 @@ def test_rows_of_no_weight_are_not_far():
     assert torch.equal(fit(FEW.apart(LOW, HIGH), x, weight).log_prob(x), expected)
 
 
+def test_a_group_of_no_weight_beside_one_of_weight():
+    x, weight = rows(), torch.ones(N_ROWS)
+    upper = x[:, 0] > 6
+    weight[upper] = 0
+    density = fit(FEW.apart(LOW, HIGH), x, weight)
+    alone = fit(FEW, x[x[:, 0].abs() < 6])
+    assert torch.isfinite(density.log_prob(x)).all()
+    assert len(density.weights) == len(alone.weights) + 1
+    assert density.weights[-1] == pytest.approx(5 / 195, rel=1e-4)
+    assert density.means[-1, 0] < -6
+
+
+def test_folds_number_the_rows_of_the_table():
+    """The folds are of the near rows, which far ones precede."""
+    x = rows().flip(0)
+    found, alone = fit(FEW.apart(LOW, HIGH), x), fit(FEW, x[N_FAR:])
+    for (fold, _), (expected, _) in zip(found.folds, alone.folds, strict=True):
+        assert torch.equal(fold, expected + N_FAR)
+
+
 def test_one_far_row_is_no_spike():
     x = rows()[: 1 - N_FAR]
     density = fit(FEW.apart(LOW, HIGH), x)
