@@ -54,6 +54,18 @@ def test_a_density_beside_another_adds_up():
         torch.testing.assert_close(both, expected, rtol=1e-4, atol=1e-9)
 
 
+def test_far_gaussians_keep_their_weight_where_the_plain_part_stands_alone():
+    x = rows()
+    near = fit(REFERENCES[1], x[:-N_FAR])
+    density = near.beside(fit(FEW, x[:90]), 0.05)
+    assert density.share > 0.5
+    for found in (density, type(density)(**density.arrays())):
+        mixture = found.as_mixture()
+        n_near = len(near.plain.weights)
+        torch.testing.assert_close(mixture.weights[:n_near], 0.95 * near.plain.weights)
+        assert mixture.weights[n_near:].sum() == pytest.approx(0.05, abs=1e-6)
+
+
 def test_without_far_rows_it_is_the_same():
     x = rows()[:-N_FAR]
     expected = fit(FEW, x).log_prob(x)
