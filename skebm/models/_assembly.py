@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -61,7 +61,7 @@ class Assembly:
         Where the model is.
     folds : tuple of (Tensor of int64, Density)
         Numbers of rows of the table, and the reference fitted to the other ones, as
-        far as its own choice of options needed that; not stored.
+        far as its own choice of options needed that; a fitted model has none.
     """
 
     encoder: TableEncoder
@@ -81,6 +81,10 @@ class Assembly:
     def n_features(self) -> int:
         """Number of columns."""
         return len(self.encoder.scale)
+
+    def without_folds(self) -> Assembly:
+        """Return the assembly whose folds do not stay in memory."""
+        return replace(self, folds=()) if self.folds else self
 
     def model_of(self, network: nn.Module) -> EnergyModel:
         """Return the model of a net beside the reference."""

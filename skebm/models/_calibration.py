@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from skebm.evaluation import LogNormalizer
 from skebm.evaluation.outliers._detector import OutlierDetector
+from skebm.references._base import Folds
 
 Array = NDArray[np.float32]
 
@@ -45,12 +46,15 @@ class CalibrationRows:
         Whether the reference was fitted to ``train`` as well.
     numbers : ndarray of int of shape (n,) or None
         Numbers of the rows of ``train`` in their table, where that is known.
+    folds : tuple of (Tensor of int64, Density)
+        Numbers of rows of the table, and the reference fitted to the other ones.
     """
 
     train: Array
     held_out: Array | None
     trains_reference: bool = False
     numbers: NDArray[np.int64] | None = None
+    folds: Folds = ()
 
     @property
     def for_estimates(self) -> Array:
@@ -61,7 +65,8 @@ class CalibrationRows:
 class Calibration:
     """log Z and outlier scores, computed at the first question from a fixed seed.
 
-    The rows are kept until both are known. Threads may ask at the same time.
+    The rows, and the folds of the reference, are kept until both are known. Threads may
+    ask at the same time.
 
     Parameters
     ----------
@@ -78,6 +83,11 @@ class Calibration:
         self._is_estimated, self._is_new = False, False
         self._detector: Any = None
         self._lock = threading.RLock()
+
+    def with_folds(self, folds: Folds) -> Calibration:
+        """Return this calibration, of which nothing is known, with folds of q0."""
+        assert self._rows is not None
+        return Calibration(replace(self._rows, folds=folds), self.seed)
 
     @property
     def is_complete(self) -> bool:

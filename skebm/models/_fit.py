@@ -71,6 +71,7 @@ def fit(
     with assembly.random_layers(draw_seed(rng)):
         first = train(task, assembly, run, rng, _reporter(task, progress))
         best = coarse_to_fine(task.specification, first, train_from)
+    calibration = calibration.with_folds(best.assembly.folds)
     return _checked(_fitted(task, best, calibration), task)
 
 
@@ -97,6 +98,7 @@ def fit_pass(
     """Fit a model by one pass over rows, at a constant rate."""
     trained = train_pass(task, *assemble(task, encoder, rng), rng, (0.0, 1.0))
     calibration = _calibration(task, rng, trains_reference=True)
+    calibration = calibration.with_folds(trained.assembly.folds)
     return check_finite(_fitted(task, trained, calibration), task)
 
 
@@ -176,7 +178,7 @@ def _fitted(
         network = trained.run.averaged_model.network.eval()
     return FittedModel(
         task.specification,
-        trained.assembly,
+        trained.assembly.without_folds(),
         task.objective,
         trained.run,
         network,

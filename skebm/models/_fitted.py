@@ -298,7 +298,7 @@ class FittedModel:
 
     def _folds(self, rows: CalibrationRows) -> Folds:
         """Return the folds of the reference, by places of their rows in ``train``."""
-        folds, device = self.assembly.folds, self.device
+        folds, device = rows.folds, self.device
         if not folds or not rows.trains_reference or rows.numbers is None:
             return ()
         numbers = torch.from_numpy(rows.numbers)

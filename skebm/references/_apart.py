@@ -70,7 +70,9 @@ class ApartReference(Reference):
         near = torch.from_numpy(np.flatnonzero(group < 0))
         some = None if weight is None else weight[near]
         density = self.reference.fit(x[near], weight=some, generator=generator)
-        gaussians, folds = _gaussians(rows, share, group), density.folds
+        drawn = mass > 0  # a far row of no weight tells nothing
+        gaussians = _gaussians(rows[drawn], share[drawn], group[drawn])
+        folds = density.folds
         density = density.beside(gaussians, far)
         density.folds = tuple(
             (near[fold], other.beside(gaussians, far)) for fold, other in folds

@@ -118,6 +118,9 @@ class CopulaMixtureDensity(StackedDensity):
     ----------
     share : Tensor of shape ()
         a.
+    n_beside : Tensor of int64 of shape () or None, default=None
+        So many of the last components of the plain part were put `beside` the stacked
+        density; None where there are none.
     **state : Tensor
         The tensors of a `MappedMixtureDensity`, named ``mapped.*``, and those of a
         `GaussianMixtureDensity`, ``plain.*``.
@@ -125,12 +128,24 @@ class CopulaMixtureDensity(StackedDensity):
 
     mapped: MappedMixtureDensity
     plain: GaussianMixtureDensity
+    n_beside: Tensor | None
     has_conditionals: ClassVar[bool] = True
     has_transitions: ClassVar[bool] = True
     part_types: ClassVar[dict[str, type[Density]]] = {
         "mapped": MappedMixtureDensity,
         "plain": GaussianMixtureDensity,
     }
+
+    def __init__(
+        self, share: Tensor, n_beside: Tensor | None = None, **state: Tensor
+    ) -> None:
+        super().__init__(share, **state)
+        self.register_buffer("n_beside", n_beside)
+
+    def arrays(self) -> dict[str, Tensor]:
+        """Return the tensors that `__init__` takes, by name."""
+        own = {} if self.n_beside is None else {"n_beside": self.n_beside}
+        return super().arrays() | own
 
     def to_latent(self, x: Tensor) -> Tensor:
         """Return the mapped rows."""
@@ -150,11 +165,23 @@ class CopulaMixtureDensity(StackedDensity):
         """Return 1 - share of this, and a mixture in the part that is not mapped."""
         mapped = (1 - share) * self.share
         plain = self.plain.beside(mixture, share / (1 - float(mapped)))
-        return CopulaMixtureDensity.of(mapped, self.mapped, plain)
+        density = CopulaMixtureDensity.of(mapped, self.mapped, plain)
+        before = 0 if self.n_beside is None else int(self.n_beside)
+        density.n_beside = torch.tensor(before + len(mixture.weights))
+        return density
 
     def as_mixture(self) -> GaussianMixtureDensity:
-        """Return the part whose columns are not mapped."""
-        return self.plain
+        """Return the part whose columns are not mapped, in place of the mapped one.
+
+        What was put `beside` both has the weight there that it has in the density.
+        """
+        if self.n_beside is None:
+            return self.plain
+        weights = self.plain.weights.clone()
+        n_near = len(weights) - int(self.n_beside)
+        weights[n_near:] *= 1 - self.share
+        weights[:n_near] *= (1 - weights[n_near:].sum()) / weights[:n_near].sum()
+        return GaussianMixtureDensity(weights, self.plain.means, self.plain.cholesky)
 
     @property
     def maps(self) -> MarginalMaps:
@@ -167,6 +194,7 @@ class CopulaMixtureDensity(StackedDensity):
             *(part.partition(observed) for part in self.parts), strict=True
         )
         marginal = CopulaMixtureDensity.of(self.share.double(), *marginals)
+        marginal.n_beside = self.n_beside
 
         def conditional(x: Tensor) -> Density:
             first, second = (part.log_prob(x.double()[None])[0] for part in marginals)

@@ -259,26 +259,28 @@ def test_few_rows_of_many_narrow_components_are_left_out_by_folds():
         return factors @ mix + 0.1 * rng.normal(size=(n_rows, 10))
 
     model = make(reference="gmm", max_iter=1, ood_score="log_density").fit(rows(45))
-    folds = model._fitted.assembly.folds
+    folds = model._fitted.calibration._rows.folds
     assert sorted(np.concatenate([numbers for numbers, _ in folds])) == sorted(
         model._fitted.calibration._rows.numbers
     )
     assert 0.01 < (model.predict(rows(2000)) == -1).mean() < 0.15
     copied = pickle.loads(pickle.dumps(model))
     assert copied.offset_ == model.offset_
-    assert copied._fitted.assembly.folds == ()
+    # Once the threshold is known no fold stays in memory.
+    assert model._fitted.calibration._rows is None
+    assert model._fitted.assembly.folds == copied._fitted.assembly.folds == ()
 
 
 @pytest.mark.parametrize("ood_score", ["log_density", "gradient_norm"])
 def test_a_row_is_judged_by_the_fold_that_leaves_it_out(ood_score):
     """Whatever the density of a fold gives its rows, is what they calibrate by."""
     model = make(reference="gmm", max_iter=1, early_stopping=False).fit(draw(60, 0))
-    assembly = model._fitted.assembly
+    rows = model._fitted.calibration._rows
     shifted = GaussianMixtureDensity(
         torch.ones(1), torch.full((1, 2), 100.0), torch.eye(2)[None]
     )
-    folds = tuple((numbers, shifted) for numbers, _ in assembly.folds)
-    object.__setattr__(assembly, "folds", folds[:2])
+    folds = tuple((numbers, shifted) for numbers, _ in rows.folds)
+    object.__setattr__(rows, "folds", folds[:2])
     model.set_params(ood_score=ood_score)
     scores = model._fitted.detector.calibration[ood_score]
     n_far = sum(len(numbers) for numbers, _ in folds[:2])

@@ -54,6 +54,18 @@ def test_a_density_beside_another_adds_up():
         torch.testing.assert_close(both, expected, rtol=1e-4, atol=1e-9)
 
 
+def test_far_gaussians_keep_their_weight_where_the_plain_part_stands_alone():
+    x = rows()
+    near = fit(REFERENCES[1], x[:-N_FAR])
+    density = near.beside(fit(FEW, x[:90]), 0.05)
+    assert density.share > 0.5
+    for found in (density, type(density)(**density.arrays())):
+        mixture = found.as_mixture()
+        n_near = len(near.plain.weights)
+        torch.testing.assert_close(mixture.weights[:n_near], 0.95 * near.plain.weights)
+        assert mixture.weights[n_near:].sum() == pytest.approx(0.05, abs=1e-6)
+
+
 def test_without_far_rows_it_is_the_same():
     x = rows()[:-N_FAR]
     expected = fit(FEW, x).log_prob(x)
@@ -67,6 +79,26 @@ def test_rows_of_no_weight_are_not_far():
     weight[-N_FAR:] = 0
     expected = fit(FEW, x, weight).log_prob(x)
     assert torch.equal(fit(FEW.apart(LOW, HIGH), x, weight).log_prob(x), expected)
+
+
+def test_a_group_of_no_weight_beside_one_of_weight():
+    x, weight = rows(), torch.ones(N_ROWS)
+    upper = x[:, 0] > 6
+    weight[upper] = 0
+    density = fit(FEW.apart(LOW, HIGH), x, weight)
+    alone = fit(FEW, x[x[:, 0].abs() < 6])
+    assert torch.isfinite(density.log_prob(x)).all()
+    assert len(density.weights) == len(alone.weights) + 1
+    assert density.weights[-1] == pytest.approx(5 / 195, rel=1e-4)
+    assert density.means[-1, 0] < -6
+
+
+def test_folds_number_the_rows_of_the_table():
+    """The folds are of the near rows, which far ones precede."""
+    x = rows().flip(0)
+    found, alone = fit(FEW.apart(LOW, HIGH), x), fit(FEW, x[N_FAR:])
+    for (fold, _), (expected, _) in zip(found.folds, alone.folds, strict=True):
+        assert torch.equal(fold, expected + N_FAR)
 
 
 def test_one_far_row_is_no_spike():

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from skebm.references import (
+    CopulaMixtureReference,
     GaussianMixtureDensity,
     GaussianMixtureReference,
     GaussianReference,
@@ -168,3 +169,35 @@ def test_few_gaps_among_many_rows(rng):
     density = fit_incomplete(GaussianReference(), x, weight=None, generator=rng)
     complete = x[~x.isnan().any(1)]
     torch.testing.assert_close(density.means[0], complete.mean(0), atol=1e-3, rtol=0)
+
+
+def test_gaps_are_filled_with_no_more_far_values_than_there_are(monkeypatch):
+    """A skewed table, mapped for the most part, 5 % of a column far away."""
+    monkeypatch.setattr("skebm.references._incomplete.N_GAUSSIAN_ROUNDS", 1)
+    monkeypatch.setattr("skebm.references._incomplete.N_MIXTURE_ROUNDS", 1)
+    monkeypatch.setattr("skebm.references._incomplete.ROUND_SIZES", (2,))
+    rng = np.random.RandomState(0)
+    x = np.exp(1.5 * rng.normal(size=(300, 2)))
+    far, gaps = np.arange(300) < 15, rng.uniform(size=300) < 0.3
+    x[far, 0] = rng.uniform(100, 101, 15)
+    few = GaussianMixtureReference(n_components=(1,), n_repeats=1)
+    reference = CopulaMixtureReference(few).apart(
+        np.full(2, -np.inf), np.array([90.0, np.inf])
+    )
+    seen = []
+    original = type(reference).fit
+
+    def fit(self, x, **given):
+        seen.append(x.clone())
+        return original(self, x, **given)
+
+    monkeypatch.setattr(type(reference), "fit", fit)
+    holes = torch.from_numpy(np.where(gaps[:, None] & [True, False], np.nan, x))
+    fit_incomplete(
+        reference,
+        holes.float(),
+        weight=None,
+        generator=torch.Generator().manual_seed(0),
+    )
+    assert len(seen) == 2
+    assert (seen[-1][gaps, 0] > 90).float().mean() < 0.12
