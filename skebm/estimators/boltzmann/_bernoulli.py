@@ -62,11 +62,12 @@ class BernoulliRBM(BaseRBM):
         Whether `fit` watches the likelihood. If it falls, an earlier epoch is kept; if
         no epoch is better than independent columns, these are kept. Both come with a
         warning. True watches held-out rows. "auto" holds rows out if there are at least
-        100, but fewer than four a column; otherwise it watches training rows. Rows with
-        missing entries count as training completes them. Fits that see fewer than 1000
-        rows in all their epochs are not judged.
+        100, but fewer than four a column; otherwise it watches training rows. In a
+        table with missing entries no rows are held out, whatever is asked for; training
+        rows are watched, as training completes them. Fits that see fewer than 1000 rows
+        in all their epochs are not judged.
     validation_fraction : float, default=0.1
-        Share of the rows that is held out.
+        Share of the rows that is held out; not used where entries are missing.
     normalizer : {"auto", "exact", "ais", None} or instance, default="auto"
         How log Z is estimated: "auto" sums over a layer of at most 20 units exactly,
         else takes `skebm.evaluation.RBMAnnealing`. None leaves scores unnormalised and

@@ -69,11 +69,12 @@ class GaussianRBM(BaseRBM):
         Whether the likelihood is watched along `fit`, an earlier epoch kept where it
         fell since, and the one Gaussian of the rows kept where the RBM is no better:
         on training rows and, where few rows leave it in doubt, on folds of them that
-        are left out of fits of their own. True holds rows out instead. Hidden units
-        beside a Gaussian that is kept are nearly linear in the columns. A warning
-        tells, unless training was merely too short (below 200 steps).
+        are left out of fits of their own. True holds rows out instead, except in a
+        table with missing entries: there it does what "auto" does. Hidden units beside
+        a Gaussian that is kept are nearly linear in the columns. A warning tells,
+        unless training was merely too short (below 200 steps).
     validation_fraction : float, default=0.1
-        Share of the rows that is held out.
+        Share of the rows that is held out; not used where entries are missing.
     normalizer : {"auto", "exact", "ais", None} or instance, default="auto"
         How log Z is estimated: "auto" sums over at most 20 hidden units exactly, else
         takes `skebm.evaluation.RBMAnnealing`. None leaves scores unnormalised.

@@ -244,7 +244,8 @@ class RealKind:
             None if axes is None else torch.from_numpy(axes),
             torch.from_numpy(np.sqrt(floor)),
         )
-        rows = torch.from_numpy(np.where(np.isnan(v), column_means(v)[0], v))
+        mean = column_means(v)[0].astype(v.dtype)
+        rows = torch.from_numpy(np.where(np.isnan(v), mean, v))
         return units, units.to(rows.dtype).statistic(rows).numpy()
 
     def hidden_start(

@@ -104,8 +104,9 @@ def test_what_is_held_out():
     assert (len(kept), len(watched.rows), watched.held_out) == (800, 200, True)
     assert choose_watched(wide, BinaryKind(), False, 0.1)[1] is None
     gaps = np.where(np.eye(120, 100) > 0, np.nan, wide)
-    kept, watched = choose_watched(gaps, BinaryKind(), "auto", 0.1)
-    assert len(kept) == 120 and len(watched.incomplete) == 120
+    for early_stopping in ("auto", True):
+        kept, watched = choose_watched(gaps, BinaryKind(), early_stopping, 0.1)
+        assert len(kept) == len(watched.incomplete) == 120 and not watched.held_out
 
 
 @pytest.mark.parametrize("options", [{"early_stopping": "no"}, {"early_stopping": 2}])
