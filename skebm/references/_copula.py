@@ -311,7 +311,7 @@ class CopulaMixtureReference(Reference):
         splits = split_rows(rows, folds)
         plain_stack = mixture.fit_stack(rows, splits, seed)
         plain, plain_scores = plain_stack.mixture, plain_stack.held_out_log_prob
-        plain.folds = as_folds(chosen, folds, plain_stack.without_fold)
+        plain.folds = as_folds(len(x), chosen, folds, plain_stack.without_fold, plain)
         tied = tied_columns(x.numpy())  # rows drawn by their weights are repeated
         if tied.all() or not splits:
             return plain
@@ -337,7 +337,7 @@ class CopulaMixtureReference(Reference):
             strict=True,
         )
         without_fold = [_stacked(share, *parts) for parts in parts_of_split]
-        density.folds = as_folds(chosen, folds, without_fold)
+        density.folds = as_folds(len(x), chosen, folds, without_fold, density)
         return density
 
 

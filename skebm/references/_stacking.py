@@ -199,7 +199,10 @@ class GaussianMixtureReference(Reference):
         chosen, folds, seed = self.choose_rows(x, weight, generator)
         rows = x.double().numpy()[chosen]
         stack = self.fit_stack(rows, split_rows(rows, folds), seed)
-        stack.mixture.folds = as_folds(chosen, folds, stack.without_fold)
+        without_fold = stack.without_fold
+        stack.mixture.folds = as_folds(
+            len(x), chosen, folds, without_fold, stack.mixture
+        )
         return stack.mixture
 
     def choose_rows(
@@ -300,15 +303,25 @@ class GaussianMixtureReference(Reference):
 
 
 def as_folds(
+    n_rows: int,
     chosen: NDArray[np.int64],
     folds: list[NDArray[np.int64]],
     densities: Iterable[Density],
+    whole: Density,
 ) -> Folds:
-    """Return the rows of each fold of the chosen ones, beside the density of others."""
-    return tuple(
+    """Return the rows of each fold of the chosen ones, beside the density of others.
+
+    Of rows that were not chosen, as with little weight, that is the whole density.
+    """
+    of_folds = tuple(
         (torch.from_numpy(np.unique(chosen[fold])), density)
         for fold, density in zip(folds, densities, strict=True)
     )
+    others = np.setdiff1d(np.arange(n_rows), chosen)
+    if not len(others):
+        return of_folds
+    copy = type(whole)(**whole.arrays())  # a density does not hold itself
+    return (*of_folds, (torch.from_numpy(others), copy))
 
 
 def split_rows(x: Array, folds: list[NDArray[np.int64]]) -> list[Split]:

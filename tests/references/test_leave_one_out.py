@@ -142,15 +142,18 @@ def test_the_density_of_a_fold_is_that_of_the_other_rows():
     assert copied.folds == ()
 
 
-def test_copies_of_a_row_are_left_out_together():
+def test_copies_of_a_row_are_left_out_together_and_rows_not_drawn_are_not():
     x, weight = draw(40), torch.ones(40)
-    weight[3] = 10
+    weight[3], weight[5] = 10, 0
     density = GaussianMixtureReference(n_components=()).fit(
         x, weight=weight, generator=make_generator(0)
     )
     rows = torch.cat([rows for rows, _ in density.folds]).tolist()
-    assert len(rows) == len(set(rows)) < 40
-    assert rows.count(3) == 1
+    assert sorted(rows) == list(range(40))
+    not_drawn, whole = density.folds[-1]
+    assert 5 in not_drawn
+    assert 3 not in not_drawn
+    assert torch.equal(whole.log_prob(x), density.log_prob(x))
 
 
 def test_the_maps_of_a_fold_are_those_of_the_other_rows():
