@@ -356,14 +356,14 @@ class BaseEBM(StoredEstimator):
         with of_parameter("given"):
             like = whole_rows(self, given, self._reader.written_like())
             table = self._read(like, allow_nan=True)
-        names = getattr(self, "feature_names_in_", None)
-        warn_of_impossible(table, self._fitted.encoder, names)
         if not np.isnan(self._fitted.encoder.without_codes(table)).any():
             raise ValueError(
                 "The 'given' parameter holds no NaN, so that there is nothing to draw. "
                 "Put NaN into the columns that are to be drawn, or leave them out of a "
                 "dict or data frame."
             )
+        names = getattr(self, "feature_names_in_", None)
+        warn_of_impossible(table, self._fitted.encoder, names)
         return like, table
 
     def _draw(self, n_samples, rng, given=None, log_tilt=None):

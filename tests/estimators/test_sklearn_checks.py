@@ -18,7 +18,7 @@ FAST = {
 }
 ESTIMATORS = [
     EBMDensityEstimator(**FAST, max_iter=3),
-    JEMClassifier(VERA(n_importance_samples=4), **FAST, max_iter=30, stacking=False),
+    JEMClassifier(VERA(n_importance_samples=4), **FAST, max_iter=20, stacking=False),
     JEMClassifier(None, **FAST, max_iter=40, unlabeled=None, stacking=False),
 ]
 
@@ -49,5 +49,10 @@ def numpy_state():
 
 @pytest.mark.usefixtures("numpy_state")
 @parametrize_with_checks(ESTIMATORS, expected_failed_checks=expected_failed_checks)
-def test_scikit_learn_check(estimator, check):
+def test_scikit_learn_check(estimator, check, request):
+    if isinstance(getattr(estimator, "objective", None), VERA) and (
+        check.func.__name__ == "check_class_weight_classifiers"
+        and not request.config.getoption("--run-slow")
+    ):
+        pytest.skip("slow, a thousand epochs of VERA; objective=None has this check")
     check(estimator)

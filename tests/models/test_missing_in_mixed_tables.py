@@ -207,7 +207,7 @@ def test_what_is_missing_at_random_does_not_bias_the_fit(rows):
     ],
 )
 def test_other_options_take_mixed_tables_with_gaps(options):
-    X = with_gaps(weather(120))
+    X = with_gaps(weather(60))
     model = make(max_iter=2, normalizer="importance", **options).fit(X)
     some = X[X.isna().any(axis=1)].head(5)
     assert np.isfinite(model.score_samples(some)).all()
