@@ -17,6 +17,9 @@ from skebm.tables._kinds import Array, Columns, observed
 #: Interquartile ranges from the quartiles to the fences, beyond which the line bends,
 #: and to where a value is wild.
 FENCE, WILD = 3.0, 20.0
+#: Interquartile ranges up to which a tail without gaps is heavy, not wild: it stays on
+#: the linear line, on which outliers are told better.
+HEAVY = 100.0
 #: Width of the logarithmic tails in standard deviations of the core.
 WIDTH = 0.25
 #: Ratio of the distances from the core at which wild values stand apart from the rest.
@@ -196,6 +199,9 @@ def find_wild(x: Array, weight: Array | None = None) -> WildColumn | None:
     ends = float(values[core].min()), float(values[core].max())
     in_core = float(share[core].sum())
     reach = -_reach(-values[::-1], -first, unit), _reach(values, third, unit)
+    is_heavy = values[0] >= first - HEAVY * unit and values[-1] <= third + HEAVY * unit
+    if is_heavy and not sentinels and np.isinf(reach).all():
+        return None
     return WildColumn(low, high, mean, spread, in_core, sentinels, ends, reach)
 
 
