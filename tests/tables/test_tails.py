@@ -348,3 +348,11 @@ def test_a_sentinel_is_next_to_the_core(codes):
     drawn = encoder.decode(np.random.RandomState(1).normal(size=(50_000, 1)))[:, 0]
     for code, mass in zip(codes, masses, strict=True):
         assert np.mean(drawn == code) == pytest.approx(mass, abs=2e-3)
+
+
+def test_a_heavy_tail_without_gaps_stays_linear():
+    core = np.random.default_rng(0).normal(size=200)
+    tail = np.geomspace(3, 60, 30)  # up to 45 interquartile ranges, each near the last
+    assert find_wild(np.r_[core, tail]) is None
+    assert find_wild(np.r_[core, tail, 10 * tail[-3:]]) is not None
+    assert find_wild(np.r_[core, tail[-1]]) is not None  # it stands apart
