@@ -94,7 +94,7 @@ class BaseEBM(StoredEstimator):
     validation_fraction = 0.1
     tol = 0.0
     contamination = 0.05
-    ood_score = "combined"
+    ood_score = "auto"
     warm_start = False
     device = "auto"
     random_state = None

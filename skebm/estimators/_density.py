@@ -218,7 +218,7 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         n_iter_no_change="auto",
         tol=0.0,
         contamination=0.05,
-        ood_score="combined",
+        ood_score="auto",
         warm_start=False,
         device="auto",
         random_state=None,

@@ -1,0 +1,50 @@
+"""The distance to the nearest training row as an outlier score."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from skebm.evaluation.outliers._member import RowsMember
+from skebm.evaluation.outliers._score import CHUNK_ROWS
+
+FARTHEST = 1e30  # in place of what float32 can't hold
+
+
+def nearest(
+    x: Tensor, rows: Tensor, k: int, own: Tensor, norm: float = 2.0
+) -> tuple[Tensor, Tensor]:
+    """Return distances to the k nearest of ``rows``, ascending, and their places.
+
+    ``own`` is the place of the row that is passed over, or -1. Fewer than k are
+    returned where ``rows`` are fewer, shape (len(x), min(k, len(rows) - 1)).
+    """
+    k = max(1, min(k, len(rows) - 1))
+    distances, places = [], []
+    for part, hidden in zip(x.split(CHUNK_ROWS), own.split(CHUNK_ROWS), strict=True):
+        # By differences: the faster way by products is not exact for near rows.
+        found = torch.cdist(
+            part, rows, p=norm, compute_mode="donot_use_mm_for_euclid_dist"
+        )
+        (hides,) = torch.nonzero(hidden >= 0, as_tuple=True)
+        found[hides, hidden[hides]] = torch.inf
+        values, where = found.topk(k, largest=False)
+        distances.append(values.nan_to_num(nan=FARTHEST).clamp(max=FARTHEST))
+        places.append(where)
+    return torch.cat(distances), torch.cat(places)
+
+
+class NearestNeighbor(RowsMember):
+    r"""Minus the distance to the nearest training row, in standardised columns.
+
+    .. math:: s(x) = -\min_i \sum_j |z_j - z_{ij}|
+
+    Parameters
+    ----------
+    rows : Tensor of shape (n, n_features)
+        The training rows; at most 5000.
+    """
+
+    def score(self, x: Tensor, own: Tensor) -> Tensor:
+        """Return minus the distances."""
+        return -nearest(x, self.rows, 1, own, norm=1.0)[0][:, 0]
