@@ -136,6 +136,12 @@ class BaseEBM(StoredEstimator):
         self._warn_if_untrusted()
         return threshold
 
+    @property
+    def ood_report_(self):
+        """The parts of ``ood_score="auto"``: weights, and what each tells from rows."""
+        check_is_fitted(self, "network_")
+        return self._fitted.detector.report(self.ood_score)
+
     def energy(self, X):
         r"""Energy of each row, in nats; low is likely.
 
