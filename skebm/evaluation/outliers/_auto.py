@@ -17,7 +17,6 @@ from skebm.evaluation.outliers._score import (
     ENOUGH_HELD_OUT,
     OODScore,
     ScoredModel,
-    calibration_scores,
     in_chunks,
     seed_of,
 )
@@ -100,11 +99,9 @@ class Auto(OODScore):
             name: kind.fit(*given, make_generator(seed, train.device), max_steps)
             for name, (kind, _) in MEMBERS.items()
         }
-        surprisals = {
-            name: Surprisal.of(calibration_scores(member, *given))
-            for name, member in members.items()
-        }
-        areas = _areas(members, *given, generator)
+        known = {name: _known(member, *given) for name, member in members.items()}
+        surprisals = {name: Surprisal.of(scores) for name, scores in known.items()}
+        areas = _areas(members, known, *given, generator)
         of_kind = list(VIOLATIONS)
         told = areas[:, [of_kind.index(kind) for kind in WEIGHING]].mean(dim=1)
         prior = torch.tensor([prior for _, prior in MEMBERS.values()]).to(areas)
@@ -175,44 +172,46 @@ class Auto(OODScore):
         return cls(members, surprisals, arrays["weights"], arrays["areas"])
 
 
+def _known(
+    member: Member, scored: ScoredModel, train: Tensor, held_out: Tensor
+) -> Tensor:
+    """Return the scores of the rows that thresholds are made of."""
+    parts = []
+    if not _is_enough(train, held_out):
+        parts.append(member.left_out(scored, train, held_out))
+    if held_out is not train:
+        parts.append(in_chunks(partial(member, scored), held_out))
+    return torch.cat(parts)
+
+
+def _is_enough(train: Tensor, held_out: Tensor) -> bool:
+    return held_out is not train and len(held_out) >= ENOUGH_HELD_OUT
+
+
 def _areas(
     members: dict[str, Member],
+    known: dict[str, Tensor],
     scored: ScoredModel,
     train: Tensor,
     held_out: Tensor,
     generator: torch.Generator,
 ) -> Tensor:
     """Return the areas under the ROC curve, of shape (n_members, n_violations)."""
-    rows, base = _judged(train, held_out, generator)
-    wrong = [violate(rows, train, generator) for violate in VIOLATIONS.values()]
-    areas = []
-    for member in members.values():
-        new = base < 0
-        right = torch.empty(len(rows)).to(rows).double()
-        if not new.all():  # as thresholds have it, which is exact where that is known
-            left_out = member.left_out(scored, train, held_out)
-            right[~new] = left_out[base[~new]]
-        if new.any():
-            right[new] = in_chunks(partial(member, scored), rows[new])
-        told = [area_under_roc(right, member.without(scored, x, base)) for x in wrong]
-        areas.append(torch.stack(told))
-    return torch.stack(areas)
-
-
-def _judged(
-    train: Tensor, held_out: Tensor, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Return rows to violate, and their numbers among the training rows, or -1."""
-    numbers = torch.arange(len(train), device=train.device)
-    rows, base = train, numbers
+    rows, base = train, torch.arange(len(train), device=train.device)
     if held_out is not train:
         new = torch.full((len(held_out),), -1, device=train.device)
-        rows, base = torch.cat([train, held_out]), torch.cat([numbers, new])
-        if len(held_out) >= ENOUGH_HELD_OUT:
+        rows, base = torch.cat([train, held_out]), torch.cat([base, new])
+        if _is_enough(train, held_out):
             rows, base = held_out, new
     order = torch.randperm(len(rows), generator=generator, device=generator.device)
     chosen = order[:N_VIOLATED].to(train.device)
-    return rows[chosen], base[chosen]
+    wrong = [make(rows[chosen], train, generator) for make in VIOLATIONS.values()]
+    areas = [
+        area_under_roc(known[name][chosen], member.without(scored, x, base[chosen]))
+        for name, member in members.items()
+        for x in wrong
+    ]
+    return torch.stack(areas).reshape(len(members), len(wrong))
 
 
 def area_under_roc(normal: Tensor, outlying: Tensor) -> Tensor:

@@ -27,7 +27,9 @@ def extrapolated(x: Tensor, train: Tensor, generator: torch.Generator) -> Tensor
 def jittered(x: Tensor, train: Tensor, generator: torch.Generator) -> Tensor:
     """Return rows with noise in half of the columns."""
     few = train[:10_000].double()  # more rows need no better quartiles
-    span = few.quantile(0.75, dim=0) - few.quantile(0.25, dim=0)
+    quarters = torch.tensor([0.25, 0.75]).to(few)
+    low, high = torch.stack([column.quantile(quarters) for column in few.T], dim=1)
+    span = high - low
     scale = torch.where(span > 0, span, few.std(dim=0, correction=0)).to(x)
     noise = JITTER * scale * normal_like(x, generator)
     return torch.where(_some(x, generator), x + noise, x)
