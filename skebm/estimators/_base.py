@@ -28,13 +28,13 @@ from skebm.estimators._published import (
     warn_untrusted,
 )
 from skebm.estimators._stored import StoredEstimator
-from skebm.estimators._tables import see
 from skebm.evaluation import OOD_SCORES, conformal_p_values
 from skebm.evaluation.outliers._detector import warn_if_unresolved
 from skebm.exceptions import NormalizerWarning, TrainingWarning
 from skebm.models import MAX_R_HAT, FittedModel
 from skebm.objectives import Objective
 from skebm.references import Reference
+from skebm.tables._seen import see
 from skebm.utils import draw_seed, make_generator, warn_user
 from skebm.utils._sklearn import HasMethods, Interval, StrOptions
 
