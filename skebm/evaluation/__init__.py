@@ -5,6 +5,7 @@ from skebm.evaluation.conditionals._rbm import (
     conditional_means,
     log_marginal_unnormalized,
 )
+from skebm.evaluation.drift._report import DriftReport, drift_test
 from skebm.evaluation.metrics._calibration import expected_calibration_error
 from skebm.evaluation.metrics._detection import Detection, detection
 from skebm.evaluation.metrics._mass import ProbabilityMass, probability_mass
@@ -38,6 +39,7 @@ __all__ = [
     "BlurredDensity",
     "Combined",
     "Detection",
+    "DriftReport",
     "ImportanceSampling",
     "IncompleteRow",
     "LogNormalizer",
@@ -53,6 +55,7 @@ __all__ = [
     "conditional_means",
     "conformal_p_values",
     "detection",
+    "drift_test",
     "enumerated_log_normalizer",
     "expected_calibration_error",
     "incomplete_rows",
