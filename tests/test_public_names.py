@@ -36,6 +36,7 @@ PUBLIC_NAMES = {
         "BlurredDensity",
         "Combined",
         "Detection",
+        "DriftMonitor",
         "DriftReport",
         "ImportanceSampling",
         "IncompleteRow",

@@ -5,6 +5,7 @@ from skebm.evaluation.conditionals._rbm import (
     conditional_means,
     log_marginal_unnormalized,
 )
+from skebm.evaluation.drift._monitor import DriftMonitor
 from skebm.evaluation.drift._report import DriftReport, drift_test
 from skebm.evaluation.metrics._calibration import expected_calibration_error
 from skebm.evaluation.metrics._detection import Detection, detection
@@ -39,6 +40,7 @@ __all__ = [
     "BlurredDensity",
     "Combined",
     "Detection",
+    "DriftMonitor",
     "DriftReport",
     "ImportanceSampling",
     "IncompleteRow",

@@ -52,8 +52,8 @@ class Pool:
         ValueError, TypeError
             Where one is no table, has no row, holds infinity, or has other columns.
         """
-        old, new = _frame("X_old", X_old), _frame("X_new", X_new)
-        new = _like(old, new)
+        old, new = read("X_old", X_old), read("X_new", X_new)
+        new = like(old, new)
         names = list(old.columns)
         mask = categorical_mask(old, categorical_features)
         mask |= categorical_mask(new, categorical_features)
@@ -101,7 +101,7 @@ class Pool:
         return replace(self, values=self.values[rows], n_old=n_old)
 
 
-def _frame(name: str, X: Any) -> pd.DataFrame:
+def read(name: str, X: Any) -> pd.DataFrame:
     """Return a table as a pandas frame."""
     try:
         values = see(X).values
@@ -118,7 +118,7 @@ def _frame(name: str, X: Any) -> pd.DataFrame:
     return frame
 
 
-def _like(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+def like(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     """Return the new frame with the columns of the old one, in their order."""
     if old.shape[1] != new.shape[1]:
         raise ValueError(

@@ -176,8 +176,8 @@ def drift_test(
     >>> report.columns["adjusted_p_value"].round(2).to_dict()
     {'age': 0.0, 'pay': 0.66}
     """
-    _check_options(n_permutations, n_splits, max_rows)
-    rng = _own_generator(random_state)
+    check_options(n_permutations, n_splits, max_rows)
+    rng = own_generator(random_state)
     pool = Pool.of(X_old, X_new, categorical_features)
     rows = pool.draw(max_rows, rng)
     drawn = pool.take(rows)
@@ -191,7 +191,7 @@ def drift_test(
         p_value=permuted.p_value,
         statistic=float(permuted.combined[0]),
         parts={name: p_value(part) for name, part in permuted.parts.items()},
-        columns=_columns(pool, drawn, permuted),
+        columns=columns_frame(pool, drawn, permuted),
         log_ratio_old=ratios[: pool.n_old],
         log_ratio_new=ratios[pool.n_old :],
         weights=weights / weights.mean(),
@@ -199,7 +199,7 @@ def drift_test(
     )
 
 
-def _own_generator(
+def own_generator(
     random_state: int | np.random.RandomState | None,
 ) -> np.random.RandomState:
     """Return a generator of random numbers: not NumPy's global one."""
@@ -208,7 +208,7 @@ def _own_generator(
     return np.random.RandomState(random_state)
 
 
-def _columns(pool: Pool, drawn: Pool, permuted: Permuted) -> pd.DataFrame:
+def columns_frame(pool: Pool, drawn: Pool, permuted: Permuted) -> pd.DataFrame:
     """Return the frame of the columns, those that moved most first."""
     largest = permuted.columns.max(axis=0)
     rows = []
@@ -252,7 +252,7 @@ def _summary(pool: Pool, j: int, what: str, rows: NDArray[np.bool_]) -> float:
     return float(known.std() if what == "standard deviation" else known.mean())
 
 
-def _check_options(n_permutations: int, n_splits: int, max_rows: int) -> None:
+def check_options(n_permutations: int, n_splits: int, max_rows: int) -> None:
     """Raise ValueError naming an option that is out of its range."""
     for name, value, least in (
         ("n_permutations", n_permutations, 1),
