@@ -1,5 +1,9 @@
 """Evaluation of models: log Z, draws, conditionals, outlier scores and metrics."""
 
+from skebm.evaluation._false_discovery import (
+    benjamini_hochberg,
+    conditional_p_values,
+)
 from skebm.evaluation.conditionals._incomplete import IncompleteRow, incomplete_rows
 from skebm.evaluation.conditionals._rbm import (
     conditional_means,
@@ -53,8 +57,10 @@ __all__ = [
     "RBMAnnealing",
     "ScoredModel",
     "annealed_samples",
+    "benjamini_hochberg",
     "can_enumerate",
     "conditional_means",
+    "conditional_p_values",
     "conformal_p_values",
     "detection",
     "drift_test",
