@@ -37,7 +37,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from _adult_frame import load_frame
-from _report import earlier_rows, parser, report
+from _report import earlier_rows, parser, save
 from scipy.spatial.distance import cdist
 from scipy.stats import chi2_contingency, ks_2samp, mannwhitneyu
 from sklearn.ensemble import RandomForestClassifier
@@ -61,7 +61,7 @@ ROLES = {
         "keel/texture",
         "keel/spambase",
         "uci/satimage",
-        "uci/letter",
+        "adbench/28_pendigits",
         "adbench/2_annthyroid",
         "higgs_lgbm",
     ),
@@ -240,7 +240,8 @@ def measure(X, y, kind, n, n_draws, methods):
         rng = np.random.RandomState(seed)
         old, new = draw(X, y, kind, n, strength, rng)
         for method in methods:
-            rejected[method] += METHODS[method](old, new, seed) <= LEVEL
+            p_value = METHODS[method](old, new, seed)
+            rejected[method] += int(p_value <= LEVEL)
     return {method: count / n_draws for method, count in rejected.items()}
 
 
@@ -273,8 +274,8 @@ def main():
                     for method, share in shares.items()
                 ]
                 print(about, shares, flush=True)
-    rows = earlier_rows("drift", rows, ("table", "n", "kind", "method")) + rows
-    report("drift", rows, permutations=N_PERMUTATIONS, strengths=STRENGTH)
+        known = earlier_rows("drift", rows, ("table", "n", "kind", "method"))
+        save("drift", known + rows, permutations=N_PERMUTATIONS, strengths=STRENGTH)
 
 
 if __name__ == "__main__":

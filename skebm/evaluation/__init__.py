@@ -1,4 +1,4 @@
-"""Evaluation of models: log Z, draws, conditionals, outlier scores and metrics."""
+"""Evaluation of models and tables: log Z, conditionals, outliers, drift, metrics."""
 
 from skebm.evaluation._false_discovery import (
     benjamini_hochberg,

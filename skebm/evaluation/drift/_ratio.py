@@ -69,6 +69,8 @@ def log_ratios(
         may_teach[rows] = True
         for train, test in folds.split(points, is_new):
             taught = train[may_teach[train]]
+            if is_new[taught].all() or not is_new[taught].any():
+                continue
             for k, learner in enumerate(learners.values(), 1):
                 learner.fit(points[taught], is_new[taught])
                 told[k, test] = learner.predict_proba(points[test])[:, 1]
