@@ -125,6 +125,32 @@ class ColumnScores:
         return scores
 
 
+@dataclass(frozen=True, eq=False)
+class Largest:
+    """The largest square of the differences of means of features.
+
+    Attributes
+    ----------
+    features : ndarray of shape (n, k)
+        Features of mean 0 and variance 1.
+    """
+
+    features: Array
+
+    def of(self, contrasts: Array) -> Array:
+        """Return the statistic of each contrast, a column of (n, b)."""
+        return np.asarray(((self.features.T @ contrasts) ** 2).max(axis=0))
+
+
+def gaps(pool: Pool) -> Largest | None:
+    """Return the change of the share of missing entries; None where none is missing."""
+    missing = np.isnan(pool.values).astype(np.float64)
+    missing = missing[:, missing.std(axis=0) > 0]
+    if not missing.shape[1]:
+        return None
+    return Largest((missing - missing.mean(axis=0)) / missing.std(axis=0))
+
+
 def contrasts(
     n_old: int, n_new: int, n_permutations: int, rng: np.random.RandomState
 ) -> Iterator[Array]:
@@ -178,12 +204,14 @@ class Permuted:
         )
         plain, damped = kernels(coordinates(pool), rng)
         ranked = coordinates(pool, with_ranks=True)
-        statistics = {
+        statistics: dict[str, Quadratic | Largest] = {
             "means": linear(ranked),
             "pairs": pairs(ranked),
             "distances": plain,
             "regions": damped,
         }
+        if (missing := gaps(pool)) is not None:
+            statistics["gaps"] = missing
         columns: list[Array] = []
         parts: dict[str, list[Array]] = {name: [] for name in statistics}
         for block in contrasts(pool.n_old, pool.n_new, n_permutations, rng):

@@ -33,8 +33,8 @@ class DriftReport:
         Minus the log of the least p-value of the parts, before permutation.
     parts : dict of str to float
         Permutation p-value of each part, not corrected for their number: "columns",
-        each by itself; "means" in all columns together; "distances" between rows;
-        "regions" of all columns together.
+        each by itself; "means" and "pairs" of all columns; "distances" between rows;
+        "regions" of all columns; "gaps", where entries are missing.
     columns : DataFrame
         A row for each column, those that moved most first: "p_value" of its own
         distribution, "adjusted_p_value" for the number of columns, and "what" differs
@@ -95,7 +95,7 @@ def drift_test(
 ) -> DriftReport:
     r"""Test whether a table has drifted, and tell which rows and columns moved.
 
-    The p-value is that of a permutation test. Five statistics are computed for the two
+    The p-value is that of a permutation test. Some statistics are computed for the two
     tables and for permutations of whose rows are whose:
 
     - "columns": the largest change of a column's own distribution, by chi-squared tests
@@ -105,7 +105,8 @@ def drift_test(
     - "pairs": the change of their covariances,
     - "distances": the maximum mean discrepancy of a Laplace kernel,
     - "regions": the same with damped eigenvalues, that is a classifier that is linear
-      in the functions of the kernel.
+      in the functions of the kernel,
+    - "gaps": the largest change of a column's share of missing entries, if any are.
 
     The least of their p-values, from their moments under permutation, is the test's
     statistic T, so that one of them is enough; the p-value is

@@ -32,7 +32,7 @@ def mixed(n, rng):
 
 
 def test_the_level_holds_in_small_tables_with_ties_and_gaps():
-    rejections, n_draws = 0, 150
+    rejections, n_draws = 0, 100
     for seed in range(n_draws):
         rng = np.random.RandomState(seed)
         X = np.c_[rng.poisson(1, 20), rng.standard_cauchy(20)].astype(float)
@@ -132,6 +132,16 @@ def test_the_column_that_moved_comes_first(change, column, what):
     assert (report.columns["adjusted_p_value"] <= 0.05).tolist() == [True, False, False]
     assert (report.columns["adjusted_p_value"] >= report.columns["p_value"]).all()
     assert f"moved=[{column!r}]" in repr(report)
+
+
+def test_few_gaps_among_many_columns():
+    rng = np.random.RandomState(0)
+    old, new = rng.normal(size=(100, 40)), rng.normal(size=(100, 40))
+    assert "gaps" not in drift_test(old, new, **TEST_ALONE).parts
+    new[:9, 7] = np.nan
+    report = drift_test(old, new, **TEST_ALONE)
+    assert report.parts["gaps"] <= 0.01 and report.p_value <= 0.02
+    assert report.columns.index[0] == 7
 
 
 def test_a_dependence_that_vanished():
