@@ -16,7 +16,7 @@ from skebm.evaluation.drift._pool import Array, Pool
 #: Permutations whose statistics are computed at once.
 BLOCK = 128
 #: Rows that the kernel of all columns is built on.
-MAX_LANDMARKS = 400
+MAX_LANDMARKS = 1000
 #: Shares of the largest eigenvalue at which directions are damped.
 LINEAR_DAMPING = 1e-3
 KERNEL_DAMPING = 3e-3

@@ -10,7 +10,7 @@ from skebm.evaluation.drift._features import coordinates
 from skebm.evaluation.drift._permutation import Permuted, kernels, linear, pairs
 from skebm.evaluation.drift._pool import Pool
 
-TEST_ALONE = {"n_splits": 0, "random_state": 0}
+TEST_ALONE = {"n_permutations": 199, "n_splits": 0, "random_state": 0}
 FEW = {"n_permutations": 19, "n_splits": 2, "random_state": 0}
 
 
