@@ -39,6 +39,8 @@ MAX_CROSS_FITTED, N_HELD_OUT = 2000, 1000
 EVIDENCE_POWER, PRIOR_STRENGTH = 0.3, 50.0
 #: Degrees of freedom to choose from.
 DEGREES = (4.0, 8.0, 30.0)
+#: Digits that are kept of labels in standard deviations.
+LABEL_DIGITS = 9
 #: Least scale of a density, in standard deviations of the labels.
 MIN_SCALE = 1e-3
 #: Knots of the map of a column to normal scores.
@@ -351,7 +353,9 @@ class LabelRegression:
         weight, labels, views = weight[order], y[order], Views.fit(x)
         location = float(np.average(labels, weights=weight))
         scale = _scale_of(labels - location, weight)
-        labels, seen = (labels - location) / scale, views.see(labeled[order])
+        # Rounded, so that ties between splits of trees do not hang on units of y.
+        labels = ((labels - location) / scale).round(LABEL_DIGITS)
+        seen = views.see(labeled[order])
         folds = assign_folds(len(labels))
         held = folds >= 0
         truth, weight_held = labels[held], weight[held] / weight[held].mean()
