@@ -12,10 +12,10 @@ neighbours chosen by cross-validation; forest of 300 trees; gradient boosting, b
 splits and by histograms of leaves of five labels; scikit-learn's Gaussian process
 (squared exponential, linear term and noise, by maximum likelihood); self-training of
 a forest of 100, which then learns from its own predictions where its trees agree best;
-co-training of two nearest-neighbour regressors (COREG). JEMRegressor's density of x is a
-Gaussian tilted for one epoch (``--max-iter``): in complete tables no prediction depends
-on it. "joint density" is EBMDensityEstimator fitted to rows and labels together, and
-its conditional mean (``--methods``; slow).
+co-training of two nearest-neighbour regressors (COREG). JEMRegressor has a Gaussian,
+tilted for one epoch (``--max-iter``), as density of x: in complete tables no prediction
+depends on it. "joint density" is EBMDensityEstimator fitted to rows and labels
+together, and its conditional mean (``--methods``; slow).
 
 ``--data`` names the folder of tables, not part of the project. Rows of earlier runs are
 kept in the results, unless this run repeats them.
