@@ -135,9 +135,11 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         p(y|x) is the softmax of the logits divided by it. It maximises the likelihood
         of left-out labels; it is 1.65 if none can be left out, and 1 without stacking.
     class_shares_ : ndarray of shape (n_classes,)
-        Estimated shares of the classes among the unlabelled rows of the first fit. They
-        equal the shares among the labelled rows if no row is unlabelled, or if the
-        estimate does not clearly differ.
+        Estimated shares of the classes among the unlabelled rows of the first fit; the
+        labelled rows' if no row is unlabelled, or no label can be left out.
+    class_shares_interval_ : ndarray of shape (n_classes, 2)
+        Ends of a 90 % interval of each share, by resampling of left-out labels; 0 and 1
+        if none can be left out.
     vat_radius_ : float
         Radius used.
     is_categorical_ : ndarray of bool of shape (n_features_in_,), or None

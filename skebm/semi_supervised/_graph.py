@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -83,6 +83,16 @@ class LabelGraph:
     def class_priors(self) -> Array:
         """Class priors of the unlabelled rows, shape (n_classes,)."""
         return self.priors.class_priors
+
+    @property
+    def labeled_shares(self) -> Array:
+        """Class shares of the labelled rows, shape (n_classes,)."""
+        counts = np.bincount(self.y[self.y >= 0], minlength=len(self.class_priors))
+        return counts / counts.sum()
+
+    def with_class_priors(self, class_priors: Array) -> LabelGraph:
+        """Return a copy whose soft labels match other class priors."""
+        return replace(self, priors=replace(self.priors, class_priors=class_priors))
 
     def of_table(self, n_rows: int) -> RowGraph | None:
         """Return the graph by row indices of the table, or None without edges.

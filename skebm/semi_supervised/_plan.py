@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skebm.objectives import ROLES, Joint, Objective, Roles, share_out
+from skebm.semi_supervised._class_shares import ClassShares
 from skebm.semi_supervised._experts import Expertise, Lessons
 from skebm.semi_supervised._graph import LabelGraph, build
 from skebm.semi_supervised._stacking import (
@@ -129,6 +130,8 @@ class SemiSupervision:
     expertise : Expertise or None, default=None
         The mixture of simple learners and small nets that teaches the supervised role;
         None where the labels do.
+    class_priors_interval : ndarray of shape (n_classes, 2) or None, default=None
+        Lower and upper ends of 90 % intervals; None in states that had none.
     """
 
     class_priors: Array
@@ -138,6 +141,7 @@ class SemiSupervision:
     role_weights: dict[str, float]
     temperature: float
     expertise: Expertise | None = None
+    class_priors_interval: Array | None = None
 
     @classmethod
     def learn(
@@ -189,11 +193,21 @@ class SemiSupervision:
             stacked = stacking.fit(table.z, table.weight, graph, rng)
         else:
             stacked = StackingWeights(prior_weights([_fullest_role(active)]))
+        shares = stacked.class_shares
+        if shares is not None:
+            graph = graph.with_class_priors(shares.shares)
+        elif (graph.y >= 0).all():
+            shares = ClassShares.exact(graph.class_priors)
+        else:
+            shares = ClassShares.unknown(graph.class_priors)
         learnt = replace(
             learnt,
+            class_priors=graph.class_priors,
+            believed_priors=_differing_priors(graph),
             role_weights=stacked.weights,
             temperature=stacked.temperature,
             expertise=stacked.expertise,
+            class_priors_interval=shares.interval,
         )
         return learnt, graph, _by_row(stacked.taught, graph, len(y))
 
@@ -253,12 +267,12 @@ class SemiSupervision:
         """Return what simple learners teach on other rows, to go on training.
 
         None where the labels do: no learner was weighed, or the labels are less than
-        half as many as there were, or less than two of a class.
+        half as many as there were, or a class has none.
         """
         rows = np.asarray(table.train)
         y, n_classes = np.asarray(table.y)[rows], len(self.class_priors)
         counts = np.bincount(y[y >= 0], minlength=n_classes)
-        if self.expertise is None or counts.min() < 2 or (y >= 0).all():
+        if self.expertise is None or counts.min() < 1 or (y >= 0).all():
             return None
         if 2 * counts.sum() < self.expertise.n_labels:
             return None

@@ -20,6 +20,7 @@ from skebm.networks import EnergyModel, EnsembleMLP
 from skebm.networks._build import build_network
 from skebm.objectives import ROLES, Joint, Roles, share_out
 from skebm.references import UniformBox
+from skebm.semi_supervised._class_shares import ClassShares
 from skebm.semi_supervised._experts import Expertise, Lessons
 from skebm.semi_supervised._graph import LabelGraph
 from skebm.semi_supervised._held_out_labels import HeldOutLabels
@@ -50,6 +51,8 @@ EXPERT_PRIOR = {
     "extra trees": 0.2,
     "boosted trees": 0.15,
 }
+#: The same of learners where no label can be held out: boosted trees need more labels.
+FEWEST_PRIOR = {"linear": 1 / 3, "forest": 1 / 3, "extra trees": 1 / 3}
 #: Power of the likelihood of the held-out labels that multiplies the prior weights, and
 #: worth of these weights in held-out labels.
 EVIDENCE_POWER, PRIOR_STRENGTH = 0.3, 50.0
@@ -75,12 +78,15 @@ class StackingWeights:
         The mixture that teaches the supervised role; None where the labels do.
     taught : ndarray of shape (n, n_classes) or None, default=None
         That mixture's class probabilities of the rows of the graph.
+    class_shares : ClassShares or None, default=None
+        Shares of the unlabelled rows by what was stacked; None where nothing was.
     """
 
     weights: dict[str, float]
     temperature: float = 1.0
     expertise: Expertise | None = None
     taught: Array | None = None
+    class_shares: ClassShares | None = None
 
 
 def prior_weights(active: Sequence[str]) -> dict[str, float]:
@@ -172,15 +178,13 @@ class Stacking:
             Draws the folds and the seeds of the nets.
         """
         held_out = HeldOutLabels.choose(graph.y, len(graph.class_priors), rng)
-        if held_out is None:
-            weights = realizable_weights(
-                prior_weights(self.active), self.training.n_members
-            )
-            return StackingWeights(weights, float(np.exp(LOG_TEMPERATURE)))
         rows = torch.from_numpy(graph.rows)
         x, weight = z[rows], None if weight is None else weight[rows]
+        if held_out is None:
+            return self._by_prior(self._lessons(x, weight, graph, rng), graph.y)
         model = self._train(x, weight, graph, held_out, rng)
         predicted = _predict_held_out(model, x, held_out)
+        everywhere = _predict_all(model, x, held_out.n_folds)
         lessons = self._lessons(x, weight, graph, rng)
         sample_weight = weigh_labels(weight, self.objective.class_weights, held_out)
         if self.objective.class_shares is not None:
@@ -189,14 +193,43 @@ class Stacking:
             estimated = [uses_estimated_priors(r, self.objective) for r in self.active]
             ratio = counts / counts.sum() / np.maximum(graph.class_priors, 1e-12)
             predicted = reweight_classes(predicted, np.array(estimated), ratio)
+            everywhere = reweight_classes(everywhere, np.array(estimated), ratio)
         by_experts = None if lessons is None else lessons.predict_held_out(held_out)
-        stacked = self._combine(predicted, by_experts, held_out.labels, sample_weight)
+        stacked, mean = self._combine(
+            predicted, by_experts, held_out.labels, sample_weight
+        )
         if lessons is None or stacked.expertise is None:
             return stacked
-        everyone = np.arange(len(x))
-        by_name = {"net": _predict_supervised(model, x, held_out.n_folds)}
-        by_name |= lessons.predict(graph.y, everyone)
-        return replace(stacked, taught=stacked.expertise.mix(by_name))
+        place = list(self.active).index("supervised")
+        by_name = {"net": everywhere[place]}
+        by_name |= lessons.predict(graph.y, np.arange(len(x)))
+        everywhere[place] = taught = stacked.expertise.mix(by_name)
+        shares = ClassShares.estimate(
+            self._mean(stacked.weights, everywhere)[graph.y < 0],
+            mean,
+            held_out.labels,
+            graph.labeled_shares,
+            rng,
+        )
+        return replace(stacked, taught=taught, class_shares=shares)
+
+    def _by_prior(self, lessons: Lessons | None, y: Indices) -> StackingWeights:
+        """Return the prior weights, where no label can be held out."""
+        weights = realizable_weights(
+            prior_weights(self.active), self.training.n_members
+        )
+        stacked = StackingWeights(weights, float(np.exp(LOG_TEMPERATURE)))
+        if lessons is None or len(np.unique(y[y >= 0])) < 2:
+            return stacked
+        expertise = Expertise(
+            FEWEST_PRIOR, dict.fromkeys(FEWEST_PRIOR, 1.0), int((y >= 0).sum())
+        )
+        taught = expertise.mix(lessons.predict(y, np.arange(len(y))))
+        return replace(stacked, expertise=expertise, taught=taught)
+
+    def _mean(self, weights: Mapping[str, float], predicted: Array) -> Array:
+        """Return the weighted mean of the roles' predictions, (n, n_classes)."""
+        return np.tensordot([weights[role] for role in self.active], predicted, 1)
 
     def _lessons(
         self,
@@ -272,10 +305,11 @@ class Stacking:
         by_experts: Array | None,
         labels: Indices,
         sample_weight: Array,
-    ) -> StackingWeights:
+    ) -> tuple[StackingWeights, Array]:
         """Return weights and temperature by predictions (n_roles, n, n_classes).
 
-        And the mixture of the supervised nets with the simple learners, if any.
+        And the mixture of the supervised nets with the simple learners, if any; and the
+        mean of all, shape (n, n_classes).
         """
         n_classes = predicted.shape[2]
         place = list(self.active).index("supervised")
@@ -297,9 +331,9 @@ class Stacking:
             found = np.array([float(role == "supervised") for role in self.active])
         by_role = dict(zip(self.active, found.tolist(), strict=True))
         weights = realizable_weights(by_role, self.training.n_members)
-        mean = np.tensordot([weights[role] for role in self.active], predicted, 1)
+        mean = self._mean(weights, predicted)
         temperature = fit_temperature(np.log(mean + 1e-12), labels, sample_weight)
-        return StackingWeights(weights, temperature, expertise)
+        return StackingWeights(weights, temperature, expertise), mean
 
 
 def mix_experts(
@@ -340,15 +374,15 @@ def _predict_held_out(model: EnergyModel, x: Tensor, held_out: HeldOutLabels) ->
 
 
 @torch.no_grad()
-def _predict_supervised(model: EnergyModel, x: Tensor, n_folds: int) -> Array:
-    """Return p(y | x) of all rows, the mean of the supervised nets of all folds."""
+def _predict_all(model: EnergyModel, x: Tensor, n_folds: int) -> Array:
+    """Return p(y | x) of all rows by each role, the mean over the nets of all folds."""
     device = next(model.parameters()).device
-    which = slice(model.n_members - n_folds, model.n_members)
     parts = []
     for rows in x.split(CHUNK_ROWS):
-        logits = model.member_logits(rows.to(device).expand(n_folds, -1, -1), which)
-        parts.append(logits.double().softmax(2).mean(0).cpu())
-    return torch.cat(parts).numpy()
+        logits = model.member_logits(rows.to(device).expand(model.n_members, -1, -1))
+        by_role = logits.double().softmax(2).unflatten(0, (-1, n_folds)).mean(1)
+        parts.append(by_role.cpu())
+    return torch.cat(parts, dim=1).numpy()
 
 
 def weigh_labels(

@@ -78,6 +78,8 @@ def test_estimated_class_priors_enter_the_weights(monkeypatch):
     few = np.where(np.arange(440) < 40, y, -1)
     said, _ = learn(X, few)
     assert said.class_priors[1] < 0.3
+    lower, upper = said.class_priors_interval[1]
+    assert 0 <= lower <= 0.1 <= upper < 0.6
     assert said.believed_priors == tuple(said.class_priors)
     monkeypatch.setattr(_stacking, "reweight_classes", lambda predicted, *_: predicted)
     other, _ = learn(X, few)
@@ -87,10 +89,14 @@ def test_estimated_class_priors_enter_the_weights(monkeypatch):
 
 def test_one_label_a_class_leaves_prior_weights_and_temperature(lines):
     X, y = lines(60)
-    said, _ = learn(X, np.where(np.arange(60) < 2, y, -1))
+    few = np.where(np.arange(60) < 2, y, -1)
+    said, _, taught = learn_and_teach(X, few)
     assert said.temperature == pytest.approx(np.exp(LOG_TEMPERATURE))
     assert said.role_weights["supervised"] == pytest.approx(0.4)
     assert said.believed_priors is None
+    np.testing.assert_array_equal(said.class_priors_interval, [[0, 1], [0, 1]])
+    assert set(said.expertise.weights) == {"linear", "forest", "extra trees"}
+    np.testing.assert_array_equal(taught[:2].argmax(dim=1), few[:2])
 
 
 def test_held_out_labels_are_predicted_by_nets_that_never_saw_them():
