@@ -28,8 +28,8 @@ N_TREES = 100
 MANY_LABELS = 1000
 #: Least labels that linear models and trees are fitted to; below they are constant.
 MIN_LABELS = 3
-#: Features of linear models and Gaussian processes end here, in standard deviations.
-LINEAR_RANGE = 3.0
+#: Normal scores end here, in standard deviations.
+SCORE_RANGE = 3.0
 #: Folds of few labels and of more, and where the former end.
 N_FOLDS_OF_FEW, N_FOLDS, FEW_LABELS = 10, 5, 100
 #: Labels above which a single set of them is held out, and its size.
@@ -55,6 +55,8 @@ class Views:
     ----------
     location, scale : ndarray of shape (n_features,)
         Means and standard deviations.
+    low, high : ndarray of shape (n_features,)
+        Least and greatest values: beyond, predictions stay as they are there.
     knots : list of ndarray
         For each column, values among which ranks are interpolated.
     scores : list of ndarray
@@ -63,6 +65,8 @@ class Views:
 
     location: Array
     scale: Array
+    low: Array
+    high: Array
     knots: list[Array]
     scores: list[Array]
 
@@ -82,17 +86,17 @@ class Views:
             deviation = np.std(np.interp(column, values, normal)) or 1.0
             knots.append(values)
             scores.append(normal / deviation)
-        return cls(x.mean(axis=0), scale, knots, scores)
+        bounds = x.min(axis=0), x.max(axis=0)
+        return cls(x.mean(axis=0), scale, *bounds, knots, scores)
 
     def see(self, x: Array) -> dict[str, Array]:
-        """Return rows as "numbers", "clipped" numbers and normal "scores"."""
-        numbers = (x - self.location) / self.scale
+        """Return rows as standardised "numbers" and as normal "scores"."""
+        numbers = (x.clip(self.low, self.high) - self.location) / self.scale
         columns = zip(x.T, self.knots, self.scores, strict=True)
         scores = np.stack([np.interp(*column) for column in columns], axis=1)
         return {
             "numbers": numbers,
-            "clipped": numbers.clip(-LINEAR_RANGE, LINEAR_RANGE),
-            "scores": scores.clip(-LINEAR_RANGE, LINEAR_RANGE),
+            "scores": scores.clip(-SCORE_RANGE, SCORE_RANGE),
         }
 
     def to_arrays(self) -> dict[str, Any]:
@@ -100,6 +104,8 @@ class Views:
         return {
             "location": self.location,
             "scale": self.scale,
+            "low": self.low,
+            "high": self.high,
             "knots": self.knots,
             "scores": self.scores,
         }
@@ -142,8 +148,8 @@ def _fit_boosted(x: Array, y: Array, weight: Array, seed: int) -> Any:
 
 #: By name, the view that a learner takes and the function that fits it.
 LEARNERS: dict[str, tuple[str, Callable[..., Any]]] = {
-    "linear": ("clipped", _fit_linear),
-    "Gaussian process": ("clipped", _make_process(("constant", "linear", "smooth"))),
+    "linear": ("numbers", _fit_linear),
+    "Gaussian process": ("numbers", _make_process(("constant", "linear", "smooth"))),
     "Gaussian process of ranks": (
         "scores",
         _make_process(("constant", "linear", "additive", "rough")),

@@ -62,7 +62,7 @@ def model(rows):
 
 def test_conditional_of_a_joint_normal(model):
     X, y = draw(200, 1)
-    inside = np.abs(X).max(axis=1) < 2.5  # the linear model's features end at 3
+    inside = np.abs(X).max(axis=1) < 2.5
     X, y = X[inside], y[inside]
     truth = norm(X @ SLOPE, NOISE)
     np.testing.assert_allclose(model.predict(X), truth.mean(), atol=0.12)
