@@ -28,8 +28,7 @@ def read_numbers_of_y(y, X):
     if len(shape) == 2 and shape[1] > 1:
         raise ValueError(
             f"y must have one column: multi-output regression is not supported. Got "
-            f"{shape[1]} columns. Fit a JEMRegressor to each, for example by "
-            "sklearn.multioutput.MultiOutputRegressor."
+            f"{shape[1]} columns. Fit a JEMRegressor to each."
         )
     values, missing = split_marker(y, float("nan"))
     labels = np.full(len(values), np.nan)

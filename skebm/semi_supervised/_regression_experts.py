@@ -358,7 +358,7 @@ class LabelRegression:
         weight = np.ones(len(y)) if weight is None else weight / weight.mean()
         weight, labels, views = weight[order], y[order], Views.fit(x)
         location = float(np.average(labels, weights=weight))
-        scale = _scale_of(labels - location, weight)
+        scale = _scale_of(labels, location, weight)
         # Rounded, so that ties between splits of trees do not hang on units of y.
         labels = ((labels - location) / scale).round(LABEL_DIGITS)
         seen = views.see(labeled[order])
@@ -450,7 +450,10 @@ class LabelRegression:
         return cls(**(dict(arrays) | {"views": views, "learners": learners}))
 
 
-def _scale_of(centred: Array, weight: Array) -> float:
+def _scale_of(labels: Array, location: float, weight: Array) -> float:
     """Return the standard deviation of labels; 1 where they are alike."""
-    scale = float(np.sqrt(np.average(centred**2, weights=weight)))
-    return scale if scale > 0 else 1.0
+    away = np.abs(labels - location)
+    if away.max() <= 1e-12 * np.abs(labels).max():
+        return 1.0
+    share = away / away.max()  # whose squares don't overflow
+    return float(away.max() * np.sqrt(np.average(share**2, weights=weight)))

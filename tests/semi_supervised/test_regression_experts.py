@@ -91,8 +91,8 @@ def test_more_than_two_thousand_labels_hold_out_one_set():
 
 def test_labels_alike():
     x, y, known = make(10)
-    density = fit(x, np.full(200, 7.0), known, tuple(LEARNERS)).predictive(x)
-    np.testing.assert_allclose(density.mean(), 7, atol=1e-6)
+    density = fit(x, np.full(200, 0.1), known, tuple(LEARNERS)).predictive(x)
+    np.testing.assert_allclose(density.mean(), 0.1, atol=1e-6)
     assert np.isfinite(density.log_prob(y)).all()
 
 
@@ -106,6 +106,20 @@ def test_equivariant_in_units_of_y(names):
         other.log_prob(1e3 + 1024 * y), one.log_prob(y) - np.log(1024), atol=1e-4
     )
     assert moved.calibrated(0.8) == pytest.approx(plain.calibrated(0.8), abs=1e-4)
+
+
+@pytest.mark.parametrize("unit", [1e-200, 1e200])
+def test_labels_in_tiny_and_huge_units(unit):
+    x, y, known = make(20)
+    plain, moved = fit(x, y, known), fit(x, unit * y, known)
+    np.testing.assert_allclose(
+        moved.predictive(x).mean() / unit, plain.predictive(x).mean(), atol=1e-6
+    )
+    np.testing.assert_allclose(
+        moved.predictive(x).quantile(0.9) / unit,
+        plain.predictive(x).quantile(0.9),
+        atol=1e-6,
+    )
 
 
 def test_a_turned_sign_turns_the_density():
