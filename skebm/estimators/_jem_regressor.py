@@ -8,7 +8,6 @@ from typing import ClassVar
 import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
-from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import check_is_fitted
 
 from skebm.estimators._base import BaseEBM, with_gradients
@@ -425,7 +424,7 @@ class JEMRegressor(RegressorMixin, BaseEBM):
         known = np.flatnonzero(~np.isnan(labels))
         if len(known) < 2:
             return float("nan")
-        predicted = self.predict(_safe_indexing(X, known))
+        predicted = self.predict(X)[known]
         weight = None if weight is None else weight[known]
         return float(r2_score(labels[known], predicted, sample_weight=weight))
 

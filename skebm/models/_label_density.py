@@ -88,15 +88,19 @@ class LabelDensity:
         """Yield indices of standardised rows with their p(y|x), some at a time."""
         is_complete = ~np.isnan(z).any(axis=1)
         complete = np.flatnonzero(is_complete)
-        for rows in np.split(complete, range(CHUNK_ROWS, len(complete), CHUNK_ROWS)):
-            if len(rows):
-                yield rows, self._predictive(fitted, torch.from_numpy(z[rows]))
+        for start in range(0, len(complete), CHUNK_ROWS):
+            rows = complete[start : start + CHUNK_ROWS]
+            yield rows, self._predictive(fitted, torch.from_numpy(z[rows]))
         incomplete = np.flatnonzero(~is_complete)
         if not len(incomplete):
             return
         for part in weighted_completions(fitted, z[incomplete]):
-            of_each = self._predictive(fitted, part.z.flatten(0, 1).cpu())
-            yield incomplete[part.rows], of_each.mixed(part.weights.cpu().numpy())
+            n_rows = CHUNK_ROWS // part.weights.shape[1]
+            for start in range(0, len(part.rows), n_rows):
+                some = slice(start, start + n_rows)
+                of_each = self._predictive(fitted, part.z[some].flatten(0, 1).cpu())
+                mixed = of_each.mixed(part.weights[some].cpu().numpy())
+                yield incomplete[part.rows[some]], mixed
 
     def _predictive(self, fitted: FittedModel, z: Tensor) -> PredictiveMixture:
         features = class_features(fitted.encoder, z)

@@ -331,6 +331,19 @@ def test_meta_estimators(rows):
     )
 
 
+def test_a_callback_scores_in_mid_fit_and_changes_nothing(rows):
+    callback = pytest.importorskip("sklearn.callback")
+    X, _, y_few = rows
+    monitor = callback.ScoringMonitor(scoring={"own": JEMRegressor.score})
+    model = make(max_iter=2, early_stopping=False).set_callbacks(monitor)
+    model.fit(X, y_few)
+    scores = [entry["own"] for entry in monitor.get_logs().data if "own" in entry]
+    assert len(scores) >= 2
+    np.testing.assert_allclose(scores, model.score(X, y_few))
+    alone = make(max_iter=2, early_stopping=False).fit(X, y_few)
+    np.testing.assert_array_equal(alone.predict(X), model.predict(X))
+
+
 def test_the_density_of_rows_has_its_own_methods(model, rows):
     X = rows[0]
     assert model.ood_scores([[0.0, 0.0]]) > model.ood_scores([[8.0, -8.0]])
