@@ -12,7 +12,11 @@ import numpy as np
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+)
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
@@ -147,6 +151,18 @@ METHODS = {
         HistGradientBoostingClassifier(min_samples_leaf=5, random_state=seed)
     ),
     "logistic regression": lambda seed: LabeledRows(LogisticRegression(max_iter=1000)),
+    "logistic regression, C = 0.1": lambda seed: LabeledRows(
+        LogisticRegression(C=0.1, max_iter=1000)
+    ),
+    "random forest": lambda seed: LabeledRows(
+        RandomForestClassifier(300, random_state=seed)
+    ),
+    "extra trees": lambda seed: LabeledRows(
+        ExtraTreesClassifier(300, random_state=seed)
+    ),
+    "self-training forest": lambda seed: SelfTrainingClassifier(
+        RandomForestClassifier(300, random_state=seed)
+    ),
     "self-training SVC": lambda seed: SelfTrainingClassifier(CalibratedSVC()),
     "self-training logistic": lambda seed: SelfTrainingClassifier(
         LogisticRegression(max_iter=1000)

@@ -28,6 +28,9 @@ INDUCTIVE = (
     "adult",
     "higgs_lgbm",
 )
+#: Folders of outlier tables whose test halves, with both classes, are tasks of ordinary
+#: columns: the error is that of the unlabelled ones of at most a thousand rows.
+OUTLIERS, MAX_OUTLIER_ROWS = ("oddbench", "ovrbench"), 1000
 #: Pixels have one common scale, so that a pixel at the edge is not magnified.
 PIXELS = ("mnist", "usps", "sklearn/digits")
 
@@ -69,6 +72,8 @@ def make_task(folder: Path, table, n_labels, seed, max_rows):
     """
     if table in TRANSDUCTIVE:
         return _official_split(folder, table, n_labels, seed)
+    if table.startswith(OUTLIERS):
+        return _test_half(folder, table, n_labels, seed)
     parts = load(folder, table)
     if len(parts) == 1:
         X, y = parts[0]
@@ -86,6 +91,28 @@ def make_task(folder: Path, table, n_labels, seed, max_rows):
         return None
     few = hide_labels(y, n_labels, np.random.RandomState(seed))
     return Task(X, few, X_test, y_test)
+
+
+def outlier_tables(folder: Path):
+    """Return the names of the outlier tables in a folder."""
+    found = [
+        path for name in OUTLIERS for path in sorted((folder / name).glob("*.npz"))
+    ]
+    return [f"{path.parent.name}/{path.stem}" for path in found]
+
+
+def _test_half(folder, table, n_labels, seed):
+    with np.load(folder / f"{table}.npz") as arrays:
+        X, y = arrays["test"].astype(np.float64), arrays["y"].astype(int)
+    if np.bincount(y, minlength=2).min() < n_labels + 10:
+        return None
+    order = np.random.RandomState(seed).permutation(len(X))
+    labeled = np.concatenate([order[y[order] == k][:n_labels] for k in (0, 1)])
+    others = order[~np.isin(order, labeled)][: MAX_OUTLIER_ROWS - len(labeled)]
+    rows = np.concatenate([labeled, others])
+    few = np.where(np.arange(len(rows)) < len(labeled), y[rows], -1)
+    hidden = np.arange(len(labeled), len(rows))
+    return Task(X[rows], few, X[rows[hidden]], y[rows[hidden]], hidden)
 
 
 def _official_split(folder, table, n_labels, seed):

@@ -1,7 +1,9 @@
 """Few labels: JEMClassifier and supervised and semi-supervised methods.
 
 Transductive (``ssl_book``): fit on all rows, error on the unlabelled ones, the twelve
-official splits; 10 or 100 labels in total. Inductive: fit on at most ``--max-rows``
+official splits; 10 or 100 labels in total. ``oddbench`` and ``ovrbench`` likewise, on
+the test halves of outlier tables, labels a class; their results are a file of their
+own. Inductive: fit on at most ``--max-rows``
 rows, with all but 10, 50 or 100 labels per class hidden; error on a test part, 30 % of
 the rows if there is no official one. The result is that of the last iterate, no test
 row is used for any choice, and probabilities are evaluated without calibration:
@@ -15,6 +17,7 @@ parts may be run one after the other. A method of `FEW_SEEDS` has the first seed
 
     python benchmarks/semi_supervised.py --data DATA --tables ssl_book/digit1 \
         --labels 100 --methods JEMClassifier "supervised net" --seeds 2
+    python benchmarks/semi_supervised.py --data DATA --outlier-tables --labels 10
     python benchmarks/semi_supervised.py --summary --picture docs/images/ranks.png
 """
 
@@ -29,18 +32,24 @@ import numpy as np
 import pandas as pd
 import torch
 from _few_labels_methods import FEW_SEEDS, METHODS
-from _few_labels_tables import INDUCTIVE, PIXELS, TRANSDUCTIVE, make_task
+from _few_labels_tables import (
+    INDUCTIVE,
+    PIXELS,
+    TRANSDUCTIVE,
+    make_task,
+    outlier_tables,
+)
 from _ranks import draw_ranks, mean_ranks
 from _report import earlier_rows, parser, save
 from scipy.stats import t as student
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import brier_score_loss, log_loss
+from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 from skebm.evaluation import expected_calibration_error
 
-NAME = "semi_supervised"
+NAME, OUTLIER_TABLES = "semi_supervised", "few_labels_outlier_tables"
 KEY = ("table", "labels", "seed", "method")
 BASELINE = "supervised net"
 OURS = "JEMClassifier"
@@ -80,6 +89,7 @@ def measure(model, task):
     y, classes, probability = task.y_test, model[-1].classes_, floored(probability)
     figures = {
         "error": 100 * np.mean(predicted != y),
+        "auc": 100 * area(y, probability, classes),
         "ece": expected_calibration_error(y, probability, classes=classes),
         "brier": brier_score_loss(y, probability, labels=classes, scale_by_half=True),
         "log_loss": log_loss(y, probability, labels=classes),
@@ -87,6 +97,15 @@ def measure(model, task):
         "cpu_seconds": cpu_seconds,
     }
     return {name: round(float(value), 5) for name, value in figures.items()}
+
+
+def area(y, probability, classes):
+    """Return the area under the ROC curve, of more classes the mean of one and rest."""
+    if len(classes) == 2:
+        return roc_auc_score(y, probability[:, 1])
+    by_class = zip(classes, probability.T, strict=True)
+    areas = [roc_auc_score(y == k, p) for k, p in by_class if (y == k).any()]
+    return np.mean(areas)
 
 
 def measure_task(args, table, n_labels, seed):
@@ -102,27 +121,29 @@ def measure_task(args, table, n_labels, seed):
         row |= {"n_train": len(task.X), "n_classes": len(np.unique(task.y_test))}
         model = make_pipeline(scaler(table, task.X), METHODS[name](seed))
         rows.append(row | measure(model, task))
-        shown = {k: rows[-1][k] for k in ("error", "ece", "log_loss", "cpu_seconds")}
+        shown = {k: rows[-1][k] for k in ("error", "auc", "ece", "cpu_seconds")}
         print(table, n_labels, seed, name, shown, flush=True)
     return rows
 
 
-def keep(new, max_rows):
+def keep(name, new, max_rows):
     """Write the rows together with those of earlier runs."""
-    rows = earlier_rows(NAME, new, KEY) + new
+    rows = earlier_rows(name, new, KEY) + new
     rows.sort(key=lambda row: [row[name] for name in KEY])
-    save(NAME, rows, max_rows=max_rows)
+    save(name, rows, max_rows=max_rows)
 
 
 def summarise(rows, picture=None):
     """Print errors, calibration, differences to the supervised network, and ranks."""
     table = pd.DataFrame(rows)
     task = ["table", "labels"]
-    for figure in ("error", "ece", "brier", "log_loss", "cpu_seconds"):
+    for figure in ("error", "auc", "ece", "brier", "log_loss", "cpu_seconds"):
         groups = table.groupby([*task, "method"], sort=False)[figure]
         digits = 2 if figure == "error" else 3
         means, spread = groups.mean().unstack(), groups.sem().unstack()
         print(f"\n{figure}, mean over the draws\n{means.round(digits).to_string()}")
+        if figure == "auc":
+            print(f"\nmean over the tasks\n{means.dropna().mean().round(2)}")
         if figure == "error":
             print(f"\nits standard error\n{spread.round(digits).to_string()}")
             errors = means
@@ -168,6 +189,9 @@ def main():
     options.add_argument("--data", type=Path, help="folder of tables")
     options.add_argument("--first-seed", type=int, default=0)
     options.add_argument("--tables", nargs="+", default=TRANSDUCTIVE + INDUCTIVE)
+    options.add_argument(
+        "--outlier-tables", action="store_true", help="tasks of those, not of --tables"
+    )
     options.add_argument("--labels", nargs="+", type=int, default=(10, 50, 100))
     options.add_argument("--methods", nargs="+", default=list(METHODS))
     options.add_argument("--max-rows", type=int, default=6000)
@@ -176,10 +200,11 @@ def main():
     options.add_argument("--picture", type=Path, help="of critical differences")
     args = options.parse_args()
     torch.set_num_threads(args.threads)
+    name = OUTLIER_TABLES if args.outlier_tables else NAME
     if args.merge:
-        keep(json.loads(args.merge.read_text())["rows"], args.max_rows)
+        keep(name, json.loads(args.merge.read_text())["rows"], args.max_rows)
     if args.summary or args.merge:
-        summarise(earlier_rows(NAME, [], KEY), args.picture)
+        summarise(earlier_rows(name, [], KEY), args.picture)
         return
     if args.data is None:
         print("semi_supervised.py: no --data, nothing measured")
@@ -187,11 +212,12 @@ def main():
     warnings.simplefilter("ignore", ConvergenceWarning)
     warnings.filterwarnings("ignore", "invalid value", RuntimeWarning)  # an empty graph
     measured = []
-    for table in args.tables:
+    tables = outlier_tables(args.data) if args.outlier_tables else args.tables
+    for table in tables:
         for n_labels in args.labels:
             for seed in range(args.first_seed, args.first_seed + args.seeds):
                 new = measure_task(args, table, n_labels, seed)
-                keep(new, args.max_rows)
+                keep(name, new, args.max_rows)
                 measured += new
     summarise(measured, args.picture)
 
