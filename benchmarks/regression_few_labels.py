@@ -140,7 +140,7 @@ def summarize(rows):
     """Print mean errors, ranks, and wins of JEMRegressor, by tables and labels."""
     frame = pd.DataFrame(rows)
     for (part, labels), some in frame.groupby(["part", "labels"]):
-        errors = some.pivot_table(index=["table", "seed"], columns="method")["rmse"]
+        errors = some.pivot(index=["table", "seed"], columns="method", values="rmse")
         errors = errors.drop(columns=list(SLOW), errors="ignore").dropna()
         if "JEMRegressor" not in errors:
             continue
