@@ -28,13 +28,13 @@ from skebm.estimators._published import (
     warn_untrusted,
 )
 from skebm.estimators._stored import StoredEstimator
-from skebm.estimators._tables import see
-from skebm.evaluation import OOD_SCORES, conformal_p_values
+from skebm.evaluation import OOD_SCORES, conditional_p_values, conformal_p_values
 from skebm.evaluation.outliers._detector import warn_if_unresolved
 from skebm.exceptions import NormalizerWarning, TrainingWarning
 from skebm.models import MAX_R_HAT, FittedModel
 from skebm.objectives import Objective
 from skebm.references import Reference
+from skebm.tables._seen import see
 from skebm.utils import draw_seed, make_generator, warn_user
 from skebm.utils._sklearn import HasMethods, Interval, StrOptions
 
@@ -94,7 +94,7 @@ class BaseEBM(StoredEstimator):
     validation_fraction = 0.1
     tol = 0.0
     contamination = 0.05
-    ood_score = "combined"
+    ood_score = "auto"
     warm_start = False
     device = "auto"
     random_state = None
@@ -135,6 +135,12 @@ class BaseEBM(StoredEstimator):
         threshold = self._fitted.detector.threshold(self.ood_score, self.contamination)
         self._warn_if_untrusted()
         return threshold
+
+    @property
+    def ood_report_(self):
+        """The parts of ``ood_score="auto"``: weights, and what each tells from rows."""
+        check_is_fitted(self, "network_")
+        return self._fitted.detector.report(self.ood_score)
 
     def energy(self, X):
         r"""Energy of each row, in nats; low is likely.
@@ -233,7 +239,7 @@ class BaseEBM(StoredEstimator):
         check_is_fitted(self, "network_")
         return self._outlier_scores(self._read(X, allow_nan=True))
 
-    def p_values(self, X, calibration=None):
+    def p_values(self, X, calibration=None, delta=None):
         r"""Conformal p-values: small for rows out of distribution.
 
         .. math:: p(x) = \frac{1 + \#\{i: s(x_i) \le s(x)\}}{1 + n}
@@ -252,6 +258,11 @@ class BaseEBM(StoredEstimator):
             training rows too, each scored as if it had been left out. Then the
             statement holds approximately: the held-out rows also chose the epoch to
             stop at, and leaving a row out is an approximation.
+        delta : float, default=None
+            A number between 0 and 1 asks for larger p-values, which hold given the
+            calibration rows, with a probability of 1 - delta over them. None: they hold
+            in the mean over calibration rows. See
+            `skebm.evaluation.conditional_p_values`.
 
         Returns
         -------
@@ -281,10 +292,14 @@ class BaseEBM(StoredEstimator):
                 rows = self._read(calibration, allow_nan=True)
             others = self._outlier_scores(rows)
             warn_if_unresolved(self.contamination, len(others))
-            return conformal_p_values(scores, others)
-        return self._fitted.detector.p_values(
-            self.ood_score, scores, self.contamination
-        )
+            p_values = conformal_p_values(scores, others)
+        else:
+            detector = self._fitted.detector
+            p_values = detector.p_values(self.ood_score, scores, self.contamination)
+            others = detector.calibration[self.ood_score]
+        if delta is None:
+            return p_values
+        return conditional_p_values(p_values, len(others), delta)
 
     def impute(self, X, strategy="mean", random_state=None):
         """Fill missing entries from their conditional distribution given the others.

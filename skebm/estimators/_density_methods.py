@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.base import DensityMixin
 
 from skebm.estimators._published import warn_unnormalized
+from skebm.evaluation import benjamini_hochberg
 
 
 class DensityMethods(DensityMixin):
@@ -50,19 +51,53 @@ class DensityMethods(DensityMixin):
         scores = self.ood_scores(X)
         return scores - self.offset_
 
-    def predict(self, X):
-        """Tell rows in distribution (+1) from outliers (-1).
+    def predict(self, X, alpha=None, calibration=None, delta=None):
+        r"""Tell rows in distribution (+1) from outliers (-1).
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             Rows; NaN where an entry is missing.
+        alpha : float, default=None
+            None compares each row with the threshold `offset_`. A number above 0 bounds
+            the share of false alarms among the rows of X that are called out, in
+            expectation, by the method of Benjamini and Hochberg on `p_values`: what is
+            -1 then depends on the other rows of X. With few calibration rows for so
+            many rows of X, none may be called out; see
+            `skebm.evaluation.benjamini_hochberg`.
+        calibration : array-like of shape (n, n_features), default=None
+            With ``alpha``: normal rows that `fit` has not seen, with which the bound is
+            exact. None takes the rows of `fit`, with which it holds approximately: see
+            `p_values`.
+        delta : float, default=None
+            With ``alpha``: a number between 0 and 1 makes the bound hold given the
+            calibration rows, with a probability of 1 - delta over them; fewer rows are
+            called out. None: it holds in the mean over calibration rows.
 
         Returns
         -------
         inlier : ndarray of int of shape (n_samples,)
+
+        Raises
+        ------
+        ValueError
+            Where ``calibration`` or ``delta`` is given without ``alpha``, or one is out
+            of range; with ``alpha``, where there are no `p_values`.
         """
-        return np.where(self.decision_function(X) >= 0, 1, -1)
+        if alpha is None:
+            if calibration is not None or delta is not None:
+                raise ValueError(
+                    "The 'calibration' and 'delta' parameters of predict go with "
+                    "alpha=. Got alpha=None."
+                )
+            return np.where(self.decision_function(X) >= 0, 1, -1)
+        if not hasattr(self, "p_values"):
+            raise ValueError(
+                f"predict(alpha=) needs p-values, which {type(self).__name__} does not "
+                "have. Take alpha=None."
+            )
+        p_values = self.p_values(X, calibration=calibration, delta=delta)
+        return np.where(benjamini_hochberg(p_values, alpha), -1, 1)
 
     def fit_predict(self, X, y=None, **fit_params):
         """Fit to the rows of X, and tell those in distribution (+1) from outliers (-1).

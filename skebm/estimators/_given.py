@@ -12,10 +12,10 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from skebm.estimators._frames import TableFormat
-from skebm.estimators._tables import SeenTable, see
 from skebm.exceptions import DataWarning
 from skebm.tables._checks import column_name, listed
+from skebm.tables._frames import TableFormat
+from skebm.tables._seen import SeenTable, see
 from skebm.utils import warn_user
 
 

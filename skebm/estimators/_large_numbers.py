@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from skebm.estimators import _arrow_frames, _narwhals_frames
+from skebm.tables import _arrow_frames, _narwhals_frames
 
 #: Beyond, float64 does not hold each whole number.
 LARGEST_EXACT = 2**53

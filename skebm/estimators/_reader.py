@@ -7,11 +7,12 @@ from typing import Self
 
 import numpy as np
 
-from skebm.estimators._frames import ARRAYS, TableFormat
-from skebm.estimators._tables import read_frame, read_numbers, see
+from skebm.estimators._tables import read_frame, read_numbers
 from skebm.tables import CategoricalColumns, categorical_mask
 from skebm.tables._checks import AS_CODES, IMPUTE, check_finite, columns_text
+from skebm.tables._frames import ARRAYS, TableFormat
 from skebm.tables._identifiers import warn_of_identifiers
+from skebm.tables._seen import see
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,16 @@
-"""Evaluation of models: log Z, draws, conditionals, outlier scores and metrics."""
+"""Evaluation of models and tables: log Z, conditionals, outliers, drift, metrics."""
 
+from skebm.evaluation._false_discovery import (
+    benjamini_hochberg,
+    conditional_p_values,
+)
 from skebm.evaluation.conditionals._incomplete import IncompleteRow, incomplete_rows
 from skebm.evaluation.conditionals._rbm import (
     conditional_means,
     log_marginal_unnormalized,
 )
+from skebm.evaluation.drift._monitor import DriftMonitor
+from skebm.evaluation.drift._report import DriftReport, drift_test
 from skebm.evaluation.metrics._calibration import expected_calibration_error
 from skebm.evaluation.metrics._detection import Detection, detection
 from skebm.evaluation.metrics._mass import ProbabilityMass, probability_mass
@@ -38,6 +44,8 @@ __all__ = [
     "BlurredDensity",
     "Combined",
     "Detection",
+    "DriftMonitor",
+    "DriftReport",
     "ImportanceSampling",
     "IncompleteRow",
     "LogNormalizer",
@@ -49,10 +57,13 @@ __all__ = [
     "RBMAnnealing",
     "ScoredModel",
     "annealed_samples",
+    "benjamini_hochberg",
     "can_enumerate",
     "conditional_means",
+    "conditional_p_values",
     "conformal_p_values",
     "detection",
+    "drift_test",
     "enumerated_log_normalizer",
     "expected_calibration_error",
     "incomplete_rows",

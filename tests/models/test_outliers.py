@@ -8,7 +8,12 @@ import pytest
 import torch
 
 from skebm import BernoulliRBM, EBMDensityEstimator, JEMClassifier
-from skebm.evaluation import OOD_SCORES
+from skebm.evaluation import (
+    OOD_SCORES,
+    benjamini_hochberg,
+    conditional_p_values,
+    conformal_p_values,
+)
 from skebm.evaluation.outliers._detector import threshold
 from skebm.exceptions import CalibrationWarning
 from skebm.networks import MLP
@@ -110,7 +115,9 @@ def test_the_offset_comes_from_held_out_rows_where_they_are_enough(rows):
 @pytest.mark.parametrize("face", ["density", "classifier", "machine"])
 def test_automatic_contamination_is_a_fence(face, rows):
     if face == "density":
-        model = make(contamination="auto", early_stopping=False).fit(rows)
+        model = make(
+            contamination="auto", early_stopping=False, ood_score="log_density"
+        ).fit(rows)
         scores = model.ood_scores(rows)
     elif face == "classifier":
         y = (rows[:, 0] > 5).astype(int)
@@ -227,7 +234,7 @@ def test_a_contamination_that_the_rows_dont_resolve_is_told(trained, rows):
 @pytest.mark.parametrize("early_stopping", [True, False])
 def test_a_learnt_score_does_not_change_the_density(rows, early_stopping):
     density, scores = [], []
-    for name in ("log_density", "combined"):
+    for name in ("log_density", "auto"):
         model = make(ood_score=name, early_stopping=early_stopping).fit(rows)
         density.append(model.score_samples(rows))
         scores.append(model.ood_scores(rows))
@@ -243,10 +250,38 @@ def test_a_learnt_score_is_learnt_anew_after_partial_fit(rows):
     assert not np.array_equal(after, before)
 
 
-def test_far_rows_are_outliers_by_the_combined_score(rows):
-    model = make(ood_score="combined", max_iter=60).fit(rows)
+@pytest.mark.parametrize("ood_score", ["auto", "combined"])
+def test_far_rows_are_outliers(rows, ood_score):
+    model = make(ood_score=ood_score, max_iter=60).fit(rows)
     far = [[5.0, 500.0], [25.0, 5.0], [5.0, 5.0]]
     assert model.predict(far).tolist() == [-1, -1, 1]
+
+
+def test_the_automatic_score_is_the_same_in_other_units_and_says_its_weights(rows):
+    model = make(max_iter=1).fit(rows)
+    assert model.ood_score == "auto"
+    twin = make(max_iter=1).fit(rows * [1e6, 1e-6] + [1e6, -2.0])
+    new = draw(50, 3)
+    np.testing.assert_allclose(
+        twin.ood_scores(new * [1e6, 1e-6] + [1e6, -2.0]),
+        model.ood_scores(new),
+        atol=0.02,  # of steps of a thousandth in the shares of 600 rows
+    )
+    copied = pickle.loads(pickle.dumps(model))
+    assert copied.ood_report_ == model.ood_report_
+    weights = [part["weight"] for part in model.ood_report_.values()]
+    assert sum(weights) == pytest.approx(1)
+    copied.set_params(ood_score="log_density")
+    assert not hasattr(copied, "ood_report_")
+
+
+@pytest.mark.parametrize("n_rows", [45, 60])
+def test_the_automatic_score_calls_out_its_share_of_new_rows(n_rows):
+    new, shares = draw(2000, 99), []
+    for seed in range(5):
+        model = make(random_state=seed, max_iter=1).fit(draw(n_rows, seed))
+        shares.append((model.predict(new) == -1).mean())
+    assert 0.025 < np.mean(shares) < 0.085
 
 
 def test_few_rows_of_many_narrow_components_are_left_out_by_folds():
@@ -285,3 +320,61 @@ def test_a_row_is_judged_by_the_fold_that_leaves_it_out(ood_score):
     scores = model._fitted.detector.calibration[ood_score]
     n_far = sum(len(numbers) for numbers, _ in folds[:2])
     assert scores[n_far - 1] + 10 < scores[n_far]
+
+
+def shifted(n_rows):
+    return draw(n_rows, 3) + np.array([5.0, -90.0])
+
+
+def test_few_of_the_rows_called_out_are_false_alarms(rows):
+    """At a tenth of outliers, with fresh normal rows and with those of fit."""
+    model = make(ood_score="log_density").fit(rows)
+    scores = model.ood_scores(np.r_[draw(8000, 2), shifted(500)])
+    rng, normal, outliers = np.random.RandomState(0), scores[:8000], scores[8000:]
+
+    def rates(calibration, n_draws=200):
+        false, told = [], []
+        for _ in range(n_draws):
+            known = rng.choice(normal, 300) if calibration is None else calibration
+            found = np.r_[rng.choice(normal, 90), rng.choice(outliers, 10)]
+            out = benjamini_hochberg(conformal_p_values(found, known), 0.1)
+            false.append(out[:90].sum() / max(out.sum(), 1))
+            told.append(out[90:].mean())
+        return np.mean(false), np.mean(told)
+
+    false, told = rates(None)
+    assert false <= 0.1 and told > 0.8
+    # held-out rows and left-out training rows, of one fit: not in the mean over fits
+    own = model._fitted.detector
+    assert own.is_held_out and len(own.calibration["log_density"]) == 600
+    false, told = rates(own.calibration["log_density"])
+    assert false <= 0.15 and told > 0.8
+
+
+def test_predictions_at_a_false_discovery_rate(trained):
+    model = pickle.loads(pickle.dumps(trained)).set_params(ood_score="log_density")
+    X = np.r_[draw(45, 1), shifted(5)]
+    p = model.p_values(X)
+    expected = np.where(benjamini_hochberg(p, 0.2), -1, 1)
+    np.testing.assert_array_equal(model.predict(X, alpha=0.2), expected)
+    assert (expected[45:] == -1).all()
+    fresh = draw(2000, 3)
+    out = model.predict(X, alpha=0.2, calibration=fresh)
+    assert (out[45:] == -1).all() and (out[:45] == -1).mean() < 0.1
+    larger = model.p_values(X, calibration=fresh, delta=0.1)
+    expected = conditional_p_values(model.p_values(X, calibration=fresh), 2000, 0.1)
+    np.testing.assert_array_equal(larger, expected)
+    n = len(trained._fitted.detector.calibration["log_density"])
+    expected = conditional_p_values(p, n, 0.1)
+    np.testing.assert_array_equal(model.p_values(X, delta=0.1), expected)
+    fewer = model.predict(X, alpha=0.2, calibration=fresh, delta=0.1)
+    assert (fewer >= out).all() and (fewer[45:] == -1).all()
+
+
+def test_what_a_false_discovery_rate_needs(trained, rows):
+    for options in ({"calibration": rows}, {"delta": 0.1}):
+        with pytest.raises(ValueError, match="go with alpha="):
+            trained.predict(rows, **options)
+    for options in ({"alpha": 0.0}, {"alpha": 1.5}, {"alpha": 0.1, "delta": 2}):
+        with pytest.raises(ValueError, match="parameter must be a number"):
+            trained.predict(rows[:5], **options)

@@ -33,11 +33,11 @@ from skebm.estimators._published import (
     warn_untrusted,
 )
 from skebm.estimators._stored import StoredEstimator
-from skebm.estimators._tables import see
 from skebm.estimators.boltzmann._bernoulli import BernoulliRBM
 from skebm.estimators.boltzmann._density import BaseRBM
 from skebm.estimators.boltzmann._options import MAX_CHAINS, check_normalizer
 from skebm.models.boltzmann._deep_belief import FittedDeepBelief
+from skebm.tables._seen import see
 from skebm.utils import draw_seed
 from skebm.utils._sklearn import HasMethods, Interval, StrOptions
 

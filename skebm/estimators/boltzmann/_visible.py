@@ -23,10 +23,9 @@ import numpy as np
 import torch
 from scipy import sparse
 
-from skebm.estimators._frames import ARRAYS, TableFormat
 from skebm.estimators._input import refuse_missing
 from skebm.estimators._reader import check_sentinels
-from skebm.estimators._tables import numbers_of, read_frame, read_numbers, see
+from skebm.estimators._tables import numbers_of, read_frame, read_numbers
 from skebm.exceptions import RangeWarning
 from skebm.models.boltzmann._kinds import BinaryKind, CategoricalKind, RealKind
 from skebm.models.boltzmann._rows import dense
@@ -34,7 +33,9 @@ from skebm.models.boltzmann._state import standardizer
 from skebm.networks import SoftmaxUnits
 from skebm.tables import CategoryTable, TableEncoder
 from skebm.tables._checks import column_name, columns_text, listed
+from skebm.tables._frames import ARRAYS, TableFormat
 from skebm.tables._identifiers import warn_of_identifiers
+from skebm.tables._seen import see
 from skebm.utils import warn_user
 
 #: Larger values overflow in the products that training computes in float32.

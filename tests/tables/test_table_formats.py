@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skebm.estimators._frames import TableFormat
+from skebm.tables._frames import TableFormat
 
 
 def written(column, dtype, *, by_word=False):

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skebm.estimators import _arrow_frames
+from skebm.tables import _arrow_frames
 
 
-def plain(X):
+def plain(X: pd.DataFrame) -> pd.DataFrame:
     """Return a pandas frame with categories in place of Arrow's dictionaries."""
     for j, dtype in enumerate(X.dtypes):
         if str(dtype).startswith("dictionary"):
@@ -46,7 +46,7 @@ def _cast(column: pd.Series, dtype: Any) -> pd.Series:
     return column
 
 
-def _is_number(dtype):
+def _is_number(dtype: Any) -> bool:
     return pd.api.types.is_numeric_dtype(dtype)
 
 

@@ -5,6 +5,8 @@ scikit-learn brings narwhals along from 1.9 on.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -12,7 +14,7 @@ import pandas as pd
 NO_FRAMES = {"builtins", "numpy", "scipy", "torch", "pandas", "sklearn", "collections"}
 
 
-def as_narwhals(X):
+def as_narwhals(X: Any) -> Any:
     """Return X as a narwhals data frame; None where it is none.
 
     Raises
@@ -36,7 +38,7 @@ def as_narwhals(X):
     return frame if isinstance(frame, nw.DataFrame) else None
 
 
-def view(frame):
+def view(frame: Any) -> pd.DataFrame:
     """Return a narwhals frame as a pandas frame."""
     columns = {j: _column(series) for j, series in enumerate(frame.iter_columns())}
     X = pd.DataFrame(columns)
@@ -44,7 +46,7 @@ def view(frame):
     return X
 
 
-def _column(series):
+def _column(series: Any) -> Any:
     """Return a narwhals series as a pandas series or array."""
     import narwhals as nw
 
@@ -75,12 +77,12 @@ def _column(series):
     return pd.Series(values, dtype=object)
 
 
-def word(dtype):
+def word(dtype: Any) -> str:
     """Return a dtype as a word that `write` knows."""
     return (dtype if isinstance(dtype, type) else type(dtype)).__name__
 
 
-def write(library, X, names, dtypes):
+def write(library: Any, X: pd.DataFrame, names: Any, dtypes: Any) -> Any:
     """Return a frame of a library that narwhals knows, with the values of X.
 
     Its columns have these dtypes, or words for them, where they hold the values.
@@ -96,7 +98,7 @@ def write(library, X, names, dtypes):
     return nw.from_dict(data).to_native()
 
 
-def _narwhals_values(nw, column, dtype):
+def _narwhals_values(nw: Any, column: pd.Series, dtype: Any) -> tuple[list, Any]:
     """Return values and their narwhals dtype: the given one where it holds them."""
     known = column.dropna()
     values = column.astype(object).where(column.notna(), None).tolist()
@@ -126,7 +128,7 @@ def _narwhals_values(nw, column, dtype):
     return values, nw.Float64
 
 
-def _within(dtype, numbers):
+def _within(dtype: Any, numbers: np.ndarray) -> bool:
     """Return whether a dtype of integers holds all numbers."""
     name = (dtype if isinstance(dtype, type) else type(dtype)).__name__.lower()
     if name.endswith("128"):

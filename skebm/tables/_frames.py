@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 
-from skebm.estimators import _arrow_frames, _narwhals_frames, _pandas_frames
+from skebm.tables import _arrow_frames, _narwhals_frames, _pandas_frames
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,21 +34,21 @@ class TableFormat:
     labels: pd.Index | None = None
 
     @classmethod
-    def of_pandas(cls, X):
+    def of_pandas(cls, X: pd.DataFrame) -> Self:
         """Return the format of a pandas frame."""
         return cls("pandas", X.columns, list(X.dtypes), X.index)
 
     @classmethod
-    def of_arrow(cls, X):
+    def of_arrow(cls, X: Any) -> Self:
         """Return the format of a pyarrow table."""
         return cls("pyarrow", X.column_names, X.schema.types)
 
     @classmethod
-    def of_narwhals(cls, X):
+    def of_narwhals(cls, X: Any) -> Self:
         """Return the format of a narwhals frame."""
         return cls(X.implementation.value, X.columns, list(X.schema.values()))
 
-    def to_arrays(self):
+    def to_arrays(self) -> dict[str, Any]:
         """Return library, names and dtypes as lists and words."""
         return {
             "library": self.library,
@@ -57,11 +57,11 @@ class TableFormat:
         }
 
     @classmethod
-    def from_arrays(cls, arrays):
+    def from_arrays(cls, arrays: Mapping[str, Any]) -> Self:
         """Return the format that `to_arrays` described."""
         return cls(**arrays)
 
-    def without_labels(self):
+    def without_labels(self) -> Self:
         """Return the format without labels of rows."""
         return replace(self, labels=None)
 
@@ -77,7 +77,7 @@ class TableFormat:
             return "int64" if self.library in ("pandas", "pyarrow") else "Int64"
         return None
 
-    def _word(self, dtype):
+    def _word(self, dtype: Any) -> str | None:
         """Return a dtype as a word."""
         if dtype is None or self.library in ("pandas", "pyarrow"):
             return dtype if dtype is None else str(dtype)

@@ -1,0 +1,1 @@
+"""Drift of tables: tests, what moved, and weights for covariate shift."""

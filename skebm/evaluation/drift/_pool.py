@@ -1,0 +1,149 @@
+"""The rows of two tables as one array that does not say whose they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import sparse
+
+from skebm.tables import categorical_mask
+from skebm.tables._checks import check_numbers, columns_text
+from skebm.tables._seen import see
+
+Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+#: Advice on words among numbers, for messages.
+AS_CATEGORIES = "name it in categorical_features."
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """The rows of two tables, those of the old one first.
+
+    Attributes
+    ----------
+    values : ndarray of shape (n, n_features)
+        Numbers and category indices; NaN where an entry is missing.
+    categories : dict of int to list
+        The categories of each column that has some.
+    names : list
+        Names of the columns, or their numbers.
+    n_old : int
+        Rows of the old table.
+    """
+
+    values: Array
+    categories: Mapping[int, list[Any]]
+    names: list[Any]
+    n_old: int
+
+    @classmethod
+    def of(cls, X_old: Any, X_new: Any, categorical_features: Any) -> Self:
+        """Read both tables; columns of two data frames go together by their names.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Where one is no table, has no row, holds infinity, or has other columns.
+        """
+        old, new = read("X_old", X_old), read("X_new", X_new)
+        new = like(old, new)
+        names = list(old.columns)
+        mask = categorical_mask(old, categorical_features)
+        mask |= categorical_mask(new, categorical_features)
+        both = pd.concat([old, new], ignore_index=True)
+        values = np.empty(both.shape)
+        categories: dict[int, list[Any]] = {}
+        for j in np.flatnonzero(mask).tolist():
+            column = pd.concat([old.iloc[:, j].astype(object), new.iloc[:, j]])
+            indices, found = pd.factorize(column.to_numpy(dtype=object))
+            values[:, j] = np.where(indices < 0, np.nan, indices)
+            categories[j] = list(found)
+        for name, X, rows in (
+            ("X_old", old, slice(len(old))),
+            ("X_new", new, slice(len(old), None)),
+        ):
+            values[rows, ~mask] = _numbers(name, X.iloc[:, ~mask])
+        return cls(values, categories, names, len(old))
+
+    @property
+    def n_new(self) -> int:
+        """Rows of the new table."""
+        return len(self.values) - self.n_old
+
+    @property
+    def n_columns(self) -> int:
+        """Columns of both tables."""
+        return self.values.shape[1]
+
+    @property
+    def is_new(self) -> NDArray[np.bool_]:
+        """Whether each row is one of the new table, (n,)."""
+        return np.arange(len(self.values)) >= self.n_old
+
+    def draw(self, max_rows: int, rng: np.random.RandomState) -> Indices:
+        """Return rows drawn at random, at most so many of each table, in order."""
+        parts = []
+        for start, n in ((0, self.n_old), (self.n_old, self.n_new)):
+            drawn = np.arange(n) if n <= max_rows else rng.permutation(n)[:max_rows]
+            parts.append(start + np.sort(drawn))
+        return np.concatenate(parts)
+
+    def take(self, rows: Indices) -> Self:
+        """Return the pool of some rows, in order."""
+        n_old = int(np.sum(rows < self.n_old))
+        return replace(self, values=self.values[rows], n_old=n_old)
+
+
+def read(name: str, X: Any) -> pd.DataFrame:
+    """Return a table as a pandas frame."""
+    try:
+        values = see(X).values
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"The {name!r} parameter is no table: {error}") from error
+    if sparse.issparse(values):
+        values = values.toarray()
+    frame = values if isinstance(values, pd.DataFrame) else pd.DataFrame(values)
+    if not frame.shape[0] or not frame.shape[1]:
+        raise ValueError(
+            f"The {name!r} parameter must have rows and columns. Got shape "
+            f"{frame.shape}."
+        )
+    return frame
+
+
+def like(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+    """Return the new frame with the columns of the old one, in their order."""
+    if old.shape[1] != new.shape[1]:
+        raise ValueError(
+            f"X_old and X_new must have the same columns. Got {old.shape[1]} and "
+            f"{new.shape[1]}."
+        )
+    if isinstance(new.columns, pd.RangeIndex) or isinstance(old.columns, pd.RangeIndex):
+        return new.set_axis(old.columns, axis=1)
+    unknown = [name for name in new.columns if name not in old.columns]
+    if unknown:
+        raise ValueError(
+            "X_old and X_new must have the same columns. X_old has no "
+            f"{', '.join(map(repr, unknown[:5]))}."
+        )
+    return new[list(old.columns)]
+
+
+def _numbers(name: str, X: pd.DataFrame) -> Array:
+    """Return a frame of numbers as an array."""
+    check_numbers(X, AS_CATEGORIES)
+    table = np.empty(X.shape)
+    for j in range(X.shape[1]):
+        table[:, j] = X.iloc[:, j].to_numpy(dtype=np.float64, na_value=np.nan)
+    infinite = np.asarray(np.isinf(table).any(axis=0))
+    if infinite.any():
+        where = columns_text(list(X.columns), infinite)
+        raise ValueError(f"{name} contains infinity in {where}.")
+    return table
