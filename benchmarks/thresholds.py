@@ -38,7 +38,7 @@ LEVEL = 0.05
 DEVELOPMENT = ("normal2", "normal4", "skewed", "mixture", "heavy10")
 KEPT_BACK = ("ring", "mixed", "breast_cancer")
 BINARY = "binary20"
-SCORES = ("log_density", "typicality", "gradient_norm", "combined")
+SCORES = ("log_density", "typicality", "gradient_norm", "auto")
 KEY = ("estimator", "table", "n_rows", "score", "quick")
 
 

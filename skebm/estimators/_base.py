@@ -94,7 +94,7 @@ class BaseEBM(StoredEstimator):
     validation_fraction = 0.1
     tol = 0.0
     contamination = 0.05
-    ood_score = "combined"
+    ood_score = "auto"
     warm_start = False
     device = "auto"
     random_state = None
@@ -135,6 +135,12 @@ class BaseEBM(StoredEstimator):
         threshold = self._fitted.detector.threshold(self.ood_score, self.contamination)
         self._warn_if_untrusted()
         return threshold
+
+    @property
+    def ood_report_(self):
+        """The parts of ``ood_score="auto"``: weights, and what each tells from rows."""
+        check_is_fitted(self, "network_")
+        return self._fitted.detector.report(self.ood_score)
 
     def energy(self, X):
         r"""Energy of each row, in nats; low is likely.

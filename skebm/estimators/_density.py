@@ -112,12 +112,15 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         false alarms if `fit` sees no outliers, else about that of outliers. "auto" is
         Tukey's fence: an outlier scores more than 1.5 interquartile ranges below the
         lower quartile of the held-out rows. May be changed after `fit`.
-    ood_score : str, default="combined"
-        Kind of `ood_scores`: "log_density", "negative_energy", "typicality" or
-        "gradient_norm", between which one may change after `fit`; "mixture_density",
-        "blurred_density", "noise_contrast" or "combined" (of the first and the third),
-        which `fit` learns where they are chosen, with some seconds of training. See
-        `skebm.evaluation.OOD_SCORES`.
+    ood_score : str, default="auto"
+        Kind of `ood_scores`. "auto" is a mean of "mixture_density", "nearest_neighbor",
+        "ranked_neighbors", "local_density" and "tails", weighed by how well each tells
+        rows from rows made wrong on purpose: see ``ood_report_``. These five,
+        "blurred_density", "noise_contrast" and "combined" (the mean of
+        "mixture_density" and the last) are learnt where they are chosen. One may change
+        between "log_density", "negative_energy", "typicality" and "gradient_norm"
+        after `fit`. Distances to neighbours, so "auto" too, keep up to 5000 rows in the
+        fitted estimator, and in its pickle. See `skebm.evaluation.OOD_SCORES`.
     warm_start : bool, default=False
         Whether `fit` goes on from the last fit's state: with the same columns,
         network, objective and reference.
@@ -146,6 +149,11 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         Threshold of `predict` on `ood_scores`, for each ``contamination`` and
         ``ood_score``: by the held-out rows and, where these are fewer than 300, by the
         training rows, each scored as if it had been left out.
+    ood_report_ : dict of dict
+        Of ``ood_score="auto"``: for each score that it is a mean of, its "weight", and
+        the area under the ROC curve by which it tells rows from the same rows
+        "extrapolated", "jittered", "shuffled" and "replaced". Weights depend on the
+        first two. ``pandas.DataFrame(model.ood_report_).T`` is a table of it.
     history_ : dict of str to list
         Losses and held-out scores, one entry an epoch.
     n_iter_ : int
@@ -218,7 +226,7 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         n_iter_no_change="auto",
         tol=0.0,
         contamination=0.05,
-        ood_score="combined",
+        ood_score="auto",
         warm_start=False,
         device="auto",
         random_state=None,

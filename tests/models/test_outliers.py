@@ -115,7 +115,9 @@ def test_the_offset_comes_from_held_out_rows_where_they_are_enough(rows):
 @pytest.mark.parametrize("face", ["density", "classifier", "machine"])
 def test_automatic_contamination_is_a_fence(face, rows):
     if face == "density":
-        model = make(contamination="auto", early_stopping=False).fit(rows)
+        model = make(
+            contamination="auto", early_stopping=False, ood_score="log_density"
+        ).fit(rows)
         scores = model.ood_scores(rows)
     elif face == "classifier":
         y = (rows[:, 0] > 5).astype(int)
@@ -232,7 +234,7 @@ def test_a_contamination_that_the_rows_dont_resolve_is_told(trained, rows):
 @pytest.mark.parametrize("early_stopping", [True, False])
 def test_a_learnt_score_does_not_change_the_density(rows, early_stopping):
     density, scores = [], []
-    for name in ("log_density", "combined"):
+    for name in ("log_density", "auto"):
         model = make(ood_score=name, early_stopping=early_stopping).fit(rows)
         density.append(model.score_samples(rows))
         scores.append(model.ood_scores(rows))
@@ -248,10 +250,38 @@ def test_a_learnt_score_is_learnt_anew_after_partial_fit(rows):
     assert not np.array_equal(after, before)
 
 
-def test_far_rows_are_outliers_by_the_combined_score(rows):
-    model = make(ood_score="combined", max_iter=60).fit(rows)
+@pytest.mark.parametrize("ood_score", ["auto", "combined"])
+def test_far_rows_are_outliers(rows, ood_score):
+    model = make(ood_score=ood_score, max_iter=60).fit(rows)
     far = [[5.0, 500.0], [25.0, 5.0], [5.0, 5.0]]
     assert model.predict(far).tolist() == [-1, -1, 1]
+
+
+def test_the_automatic_score_is_the_same_in_other_units_and_says_its_weights(rows):
+    model = make(max_iter=1).fit(rows)
+    assert model.ood_score == "auto"
+    twin = make(max_iter=1).fit(rows * [1e6, 1e-6] + [1e6, -2.0])
+    new = draw(50, 3)
+    np.testing.assert_allclose(
+        twin.ood_scores(new * [1e6, 1e-6] + [1e6, -2.0]),
+        model.ood_scores(new),
+        atol=0.02,  # of steps of a thousandth in the shares of 600 rows
+    )
+    copied = pickle.loads(pickle.dumps(model))
+    assert copied.ood_report_ == model.ood_report_
+    weights = [part["weight"] for part in model.ood_report_.values()]
+    assert sum(weights) == pytest.approx(1)
+    copied.set_params(ood_score="log_density")
+    assert not hasattr(copied, "ood_report_")
+
+
+@pytest.mark.parametrize("n_rows", [45, 60])
+def test_the_automatic_score_calls_out_its_share_of_new_rows(n_rows):
+    new, shares = draw(2000, 99), []
+    for seed in range(5):
+        model = make(random_state=seed, max_iter=1).fit(draw(n_rows, seed))
+        shares.append((model.predict(new) == -1).mean())
+    assert 0.025 < np.mean(shares) < 0.085
 
 
 def test_few_rows_of_many_narrow_components_are_left_out_by_folds():

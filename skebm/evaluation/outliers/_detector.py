@@ -14,6 +14,7 @@ from torch import Tensor
 
 from skebm.evaluation.metrics._detection import checked_scores
 from skebm.evaluation.outliers import OOD_SCORES
+from skebm.evaluation.outliers._auto import Auto
 from skebm.evaluation.outliers._score import (
     ENOUGH_HELD_OUT,
     OODScore,
@@ -192,6 +193,21 @@ class OutlierDetector:
                 f"{sorted(self.scores)}."
             )
         return self.scores[name]
+
+    def report(self, name: str) -> dict[str, dict[str, float]]:
+        """Return what "auto" found out of its members: see `Auto.report`.
+
+        Raises
+        ------
+        AttributeError
+            Where the score is another one.
+        """
+        score = self.scores.get(name)
+        if not isinstance(score, Auto):
+            raise AttributeError(
+                f"ood_report_ is of ood_score='auto'; here it is {name!r}."
+            )
+        return score.report()
 
     def threshold(self, name: str, contamination: float | str) -> float:
         """Return the score below which a row is an outlier.

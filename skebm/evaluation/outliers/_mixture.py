@@ -7,8 +7,8 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
+from skebm.evaluation.outliers._member import Member
 from skebm.evaluation.outliers._score import (
-    OODScore,
     ScoredModel,
     left_out_log_prob,
     seed_of,
@@ -22,7 +22,7 @@ from skebm.references._base import Folds
 from skebm.utils import make_generator
 
 
-class MixtureDensity(OODScore):
+class MixtureDensity(Member):
     r"""Log density of a Gaussian mixture.
 
     .. math:: s(x) = \log \sum_k \pi_k N(z; \mu_k, C_k)
@@ -38,7 +38,6 @@ class MixtureDensity(OODScore):
 
     #: Standard deviation of the noise that the mixture is convolved with.
     blur: ClassVar[float] = 0.0
-    is_free: ClassVar[bool] = False
 
     def __init__(self, weights: Tensor, means: Tensor, cholesky: Tensor) -> None:
         super().__init__()
@@ -95,6 +94,19 @@ class MixtureDensity(OODScore):
                 return super().left_out(scored, train, held_out)
             return scored.left_out_reference(train, self._part)
         return left_out_log_prob(self.mixture, self._folds, train)
+
+    def without(self, scored: ScoredModel, x: Tensor, base: Tensor) -> Tensor:
+        """Return the scores of rows by the folds that left a training row out.
+
+        Where there are none, those by the whole mixture.
+        """
+        values, folds = self(scored, x), self._folds
+        if self._is_of_reference:
+            folds = tuple((rows, self._part(other)) for rows, other in scored.folds)
+        for rows, other in folds:
+            inside = torch.isin(base, rows)
+            values[inside] = other.log_prob(x[inside]).double()
+        return values
 
     @classmethod
     def _part(cls, density: Density) -> Density:

@@ -56,10 +56,10 @@ def detector(scored, train, held_out, names):
 
 def test_free_scores_are_always_prepared():
     assert sorted(scores_to_fit("log_density")) == FREE
-    assert sorted(scores_to_fit("combined")) == sorted([*FREE, "combined"])
+    assert sorted(scores_to_fit("auto")) == sorted([*FREE, "auto"])
 
 
-@pytest.mark.parametrize("name", ["log_density", "combined"])
+@pytest.mark.parametrize("name", ["log_density", "auto"])
 @pytest.mark.parametrize("n_held_out", [40, 300])
 def test_thresholds_and_p_values_are_those_of_calibration_rows(
     scored, rows, name, n_held_out
@@ -101,6 +101,15 @@ def test_a_share_finer_than_the_rows_is_told():
         assert fitted.p_values("log_density", [-1.0], 0.001) == [1 / 91]
     assert fitted.threshold("log_density", 1 / 91) == 0.0
     assert fitted.p_values("log_density", [-1.0], 0.02) == [1 / 91]
+
+
+def test_only_the_automatic_score_has_a_report(scored, rows):
+    fitted = detector(scored, rows, None, ["log_density", "auto"])
+    parts = fitted.report("auto").values()
+    assert sum(part["weight"] for part in parts) == pytest.approx(1)
+    for name in ("log_density", "tails"):
+        with pytest.raises(AttributeError, match=f"'auto'; here it is '{name}'"):
+            fitted.report(name)
 
 
 def test_what_was_not_prepared_is_refused(scored, rows):

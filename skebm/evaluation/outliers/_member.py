@@ -1,0 +1,102 @@
+"""Scores that can leave any training row out: the members of the score "auto"."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from skebm.evaluation.outliers._score import OODScore, ScoredModel
+
+#: Most training rows that a score keeps; of more it keeps a random part.
+MAX_ROWS = 5000
+
+
+class Member(OODScore):
+    """A score that can be asked as if it had not seen a training row."""
+
+    is_free: ClassVar[bool] = False
+
+    @abstractmethod
+    def without(self, scored: ScoredModel, x: Tensor, base: Tensor) -> Tensor:
+        """Return the scores of rows, each as if one training row had been left out.
+
+        Asked for right after `fit`.
+
+        Parameters
+        ----------
+        scored : ScoredModel
+            The trained model.
+        x : Tensor of shape (m, n_features)
+            Rows; such as training rows that were changed.
+        base : Tensor of int64 of shape (m,)
+            The number of the training row that is left out; -1 for none.
+        """
+
+    def left_out(self, scored: ScoredModel, train: Tensor, held_out: Tensor) -> Tensor:
+        """Return the scores of training rows, each as if it had been left out."""
+        del held_out
+        numbers = torch.arange(len(train), device=train.device)
+        return self.without(scored, train, numbers)
+
+
+class RowsMember(Member):
+    """A score that keeps training rows, at most 5000.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (n, n_features)
+        The rows that are kept.
+    """
+
+    def __init__(self, rows: Tensor) -> None:
+        super().__init__()
+        self.rows: Tensor
+        self.register_buffer("rows", rows)
+        self._places: Tensor | None = None  # of training rows among those kept, or -1
+
+    @classmethod
+    def fit(
+        cls,
+        scored: ScoredModel,
+        train: Tensor,
+        held_out: Tensor,
+        generator: torch.Generator,
+        max_steps: int,
+    ) -> Self:
+        """Keep training rows."""
+        del scored, held_out, max_steps
+        numbers = torch.arange(len(train), device=train.device)
+        if len(train) > MAX_ROWS:
+            order = torch.randperm(
+                len(train), generator=generator, device=generator.device
+            )
+            numbers = order[:MAX_ROWS].sort().values.to(train.device)
+        score = cls.of_rows(train[numbers])
+        places = torch.full((len(train),), -1, device=train.device)
+        places[numbers] = torch.arange(len(numbers), device=train.device)
+        score._places = places
+        return score
+
+    @classmethod
+    def of_rows(cls, rows: Tensor) -> Self:
+        """Return the score that is made of these rows."""
+        return cls(rows)
+
+    @abstractmethod
+    def score(self, x: Tensor, own: Tensor) -> Tensor:
+        """Return the scores of x; ``own`` is the row left out of ``rows``, or -1."""
+
+    def forward(self, scored: ScoredModel, x: Tensor) -> Tensor:
+        """Return the scores of rows."""
+        del scored
+        return self.score(x, torch.full((len(x),), -1, device=x.device)).double()
+
+    def without(self, scored: ScoredModel, x: Tensor, base: Tensor) -> Tensor:
+        """Return the scores of rows, each as if one training row had been left out."""
+        del scored
+        assert self._places is not None
+        own = torch.where(base < 0, base, self._places[base])
+        return self.score(x, own).double()

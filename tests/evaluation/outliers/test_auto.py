@@ -1,0 +1,157 @@
+"""The automatic outlier score: its curve, its violations and its weights."""
+
+import math
+
+import pytest
+import torch
+
+from skebm.evaluation import ScoredModel
+from skebm.evaluation.outliers._auto import MEMBERS, Auto, area_under_roc
+from skebm.evaluation.outliers._surprisal import N_KNOTS, Surprisal
+from skebm.evaluation.outliers._violations import VIOLATIONS
+from skebm.networks import MLP, EnergyModel
+from skebm.references import GaussianReference
+from skebm.utils import make_generator
+
+
+def draws(n, seed=0, n_columns=3):
+    return torch.randn(n, n_columns, generator=make_generator(seed))
+
+
+def model_of(train):
+    reference = GaussianReference().fit(train, weight=None, generator=make_generator(0))
+    with torch.random.fork_rng():
+        model = EnergyModel(MLP(train.shape[1], 1, hidden_features=(4,)), reference)
+    return ScoredModel(model, model.log_prob_unnormalized, model.energy, True)
+
+
+def fit(train, held_out=None, scored=None):
+    held_out = train if held_out is None else held_out
+    scored = model_of(train) if scored is None else scored
+    with torch.no_grad():
+        return Auto.fit(scored, train, held_out, make_generator(0), 5), scored
+
+
+# ------------------------------------------------------------------------ the curve
+
+
+def test_the_surprise_is_the_log_share_of_rows_that_score_as_low():
+    curve = Surprisal.of(torch.tensor([3.0, 1.0, 2.0, 2.0]))
+    found = curve(torch.tensor([1.0, 2.0, 3.0, 2.5, 9.0]))
+    heights = [-math.log(share / 5) for share in (1.0, 2.5, 4.0)]
+    expected = [*heights, (heights[1] + heights[2]) / 2, heights[2]]
+    torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64))
+    beyond = curve(torch.tensor([-1.0])) - heights[0]  # the lower quartile is 2
+    assert beyond.item() == pytest.approx(math.log1p(2))
+
+
+@pytest.mark.parametrize("scores", [torch.zeros(9), draws(9)[:, 0], draws(3000)[:, 0]])
+def test_the_curve_is_monotone_and_finite(scores):
+    curve = Surprisal.of(scores)
+    assert len(curve.knots) <= N_KNOTS
+    ends = torch.tensor([-torch.inf, -1e30, 1e30, torch.inf, torch.nan])
+    x = torch.cat([ends, torch.linspace(-5, 5, 500)])
+    found = curve(x)
+    assert torch.isfinite(found).all()
+    assert (found[5:].diff() <= 0).all()
+    if len(scores) == 3000:  # thinned, it is nearly as before
+        share = (torch.searchsorted(scores.sort().values, x[5:]) + 0.5) / 3001
+        inside = (x[5:] > scores.min()) & (x[5:] < scores.max())
+        assert (found[5:] + share.log())[inside].abs().max() < 0.75
+        assert (found[5:] + share.log())[inside].abs().mean() < 0.03
+
+
+def test_the_curve_is_the_same_in_other_units():
+    scores = draws(300)[:, 0].double()
+    new = draws(50, 1)[:, 0].double()
+    found = Surprisal.of(1e6 * scores + 1e6)(1e6 * new + 1e6)
+    torch.testing.assert_close(found, Surprisal.of(scores)(new))
+
+
+def test_areas_count_ties_as_halves():
+    normal = torch.tensor([1.0, 2.0, 2.0, 3.0])
+    assert area_under_roc(normal, torch.tensor([0.0])) == 1
+    assert area_under_roc(normal, torch.tensor([2.0])) == 0.5
+    assert area_under_roc(normal, torch.tensor([2.0, 9.0])) == 0.25
+
+
+# ---------------------------------------------------------------------- violations
+
+
+def test_violations_are_what_they_are_called():
+    x, generator = draws(400, n_columns=4), make_generator(1)
+    made = {name: make(x, x, generator) for name, make in VIOLATIONS.items()}
+    center = x.median(dim=0).values
+    apart = (x - center).abs().min(dim=1).values > 0.1
+    factor = ((made["extrapolated"] - center) / (x - center))[apart]
+    assert (factor >= 1.199).all() and (factor <= 2.001).all()
+    torch.testing.assert_close(factor[:, 1], factor[:, 0], atol=1e-4, rtol=0)
+    for name in ("jittered", "shuffled", "replaced"):
+        changed = made[name] != x
+        assert changed.double().mean() == pytest.approx(0.5, abs=0.06)
+    assert (made["jittered"] != x).any(dim=1).all()
+    for j in range(4):  # values of the rows, if not of the same row
+        for name in ("shuffled", "replaced"):
+            assert torch.isin(made[name][:, j], x[:, j]).all()
+    assert (made["jittered"] - x)[made["jittered"] != x].std() == pytest.approx(
+        1.5 * 1.35, rel=0.15
+    )
+
+
+@pytest.mark.parametrize("make", VIOLATIONS.values())
+def test_constant_columns_stay_as_they_are(make):
+    x = torch.ones(20, 2)
+    torch.testing.assert_close(make(x, x, make_generator(0)), x)
+
+
+# ------------------------------------------------------------------- the whole score
+
+
+def test_it_is_the_weighted_mean_of_its_members_surprise():
+    train, new = draws(80), draws(30, 1)
+    score, scored = fit(train)
+    expected = 0
+    for name, weight in zip(MEMBERS, score.weights, strict=True):
+        member = score.members[name]
+        left_out = member.left_out(scored, train, train)
+        curve = Surprisal.of(left_out)
+        expected = expected - weight * curve(member(scored, new))
+    torch.testing.assert_close(score(scored, new), expected)
+
+
+def test_scores_that_tell_more_weigh_more():
+    """Points on a thin line: distances and density tell them, tails do not."""
+    x = draws(400, n_columns=1)
+    train = torch.cat([x, x + 0.01 * draws(400, 2, 1)], dim=1)
+    report = fit(train)[0].report()
+    assert set(report) == set(MEMBERS)
+    tails, mixture = report["tails"], report["mixture_density"]
+    assert tails["jittered"] < mixture["jittered"] - 0.1
+    assert tails["shuffled"] < 0.7 < 0.85 < mixture["shuffled"]
+    assert tails["weight"] < 0.1 < mixture["weight"]
+    assert list(tails) == ["weight", *VIOLATIONS]
+
+
+@pytest.mark.parametrize("n_held_out", [0, 30, 300])
+def test_new_rows_fall_below_the_threshold_as_often_as_meant(n_held_out):
+    train, held_out = draws(150), draws(n_held_out, 7) if n_held_out else None
+    score, scored = fit(train, held_out)
+    with torch.no_grad():
+        known = score.left_out(scored, train, train if held_out is None else held_out)
+        if n_held_out:
+            known = torch.cat([known, score(scored, held_out)])
+        new = score(scored, draws(4000, 9))
+    for share in (0.05, 0.2):
+        below = float((new < known.quantile(share)).double().mean())
+        assert abs(below - share) < 3 * math.sqrt(share * (1 - share) / len(known))
+
+
+def test_its_arrays_hold_the_rows_once():
+    train = draws(60)
+    score, scored = fit(train)
+    arrays = score.arrays()
+    assert sum(a.numel() == train.numel() for a in arrays.values()) == 1
+    again = Auto.from_arrays({key: a.clone() for key, a in arrays.items()})
+    new = torch.cat([draws(9, 1), 1e6 * draws(3, 2)])
+    torch.testing.assert_close(again(scored, new), score(scored, new), atol=0, rtol=0)
+    assert again.report() == score.report()
