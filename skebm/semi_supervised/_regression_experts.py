@@ -208,26 +208,26 @@ def cross_fit(
 ) -> tuple[Array, Array]:
     """Return predictions of held-out labels, and their relative widths.
 
-    A Gaussian process, whose few weights all labels chose, leaves each label out in
-    closed form, and each tree of a forest has labels that it did not see. Other
-    learners are fitted anew without each fold.
+    Each tree of a forest has labels that it did not see, and a Gaussian process whose
+    weights many labels chose leaves each label out in closed form. Other learners are
+    fitted anew without each fold.
     """
     held = folds >= 0
     if name in BAGGED and not isinstance(fitted, float):
         return fitted.oob_prediction_[held], np.ones(held.sum())
-    if is_process(name):
+    if is_process(name) and len(y) > FEW_LABELS:
         n = len(fitted.x)
         center, width = ask_learner(name, fitted, views)
         center[:n], width[:n] = fitted.left_out(y[:n])
         return center[held], width[held]
-    center = np.empty(len(y))
+    center, width = np.empty((2, len(y)))
     for fold in range(folds.max() + 1):
         out = folds == fold
         some = {view: x[~out] for view, x in views.items()}
         rest = {view: x[out] for view, x in views.items()}
         learner = fit_learner(name, some, y[~out], weight[~out], seed)
-        center[out] = ask_learner(name, learner, rest)[0]
-    return center[held], np.ones(held.sum())
+        center[out], width[out] = ask_learner(name, learner, rest)
+    return center[held], width[held]
 
 
 def fit_residuals(residuals: Array, weight: Array) -> tuple[float, float]:
