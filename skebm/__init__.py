@@ -4,6 +4,7 @@ from importlib.metadata import version
 
 from skebm.estimators._density import EBMDensityEstimator
 from skebm.estimators._jem import JEMClassifier
+from skebm.estimators._jem_regressor import JEMRegressor
 from skebm.estimators.boltzmann import (
     BernoulliRBM,
     DeepBeliefNetwork,
@@ -18,6 +19,7 @@ __all__ = [
     "EBMDensityEstimator",
     "GaussianRBM",
     "JEMClassifier",
+    "JEMRegressor",
     "RBMClassifier",
     "SoftmaxRBM",
 ]

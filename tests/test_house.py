@@ -70,12 +70,14 @@ def fitted(estimator):
     y = np.where(np.arange(40) % 2, X[:, 0].astype(int), -1)
     options = {
         "EBMDensityEstimator": {"max_iter": 1, "reference": "gaussian"},
+        "JEMRegressor": {"max_iter": 1, "reference": "gaussian", "experts": ["linear"]},
         "JEMClassifier": {"max_iter": 1, "stacking": False, "normalizer": None},
         "DeepBeliefNetwork": {"hidden_layer_sizes": (3, 2), "n_iter": 1},
     }
     name = estimator.__name__
     model = estimator(random_state=0, **options.get(name, {"n_iter": 1}))
-    return model.fit(X, y) if "Classifier" in name else model.fit(X)
+    labeled = "Classifier" in name or "Regressor" in name
+    return model.fit(X, y) if labeled else model.fit(X)
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)

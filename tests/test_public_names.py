@@ -17,6 +17,7 @@ PUBLIC_NAMES = {
         "EBMDensityEstimator",
         "GaussianRBM",
         "JEMClassifier",
+        "JEMRegressor",
         "RBMClassifier",
         "SoftmaxRBM",
     ],

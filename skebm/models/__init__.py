@@ -5,6 +5,7 @@ from skebm.models._conditioning import MAX_R_HAT
 from skebm.models._fit import check_goes_on, fit, fit_pass, go_on, go_on_pass
 from skebm.models._fitted import FittedModel
 from skebm.models._joint import plan_joint
+from skebm.models._label_density import LabelDensity
 from skebm.models._rows import TrainingRows
 from skebm.models._specification import Specification
 from skebm.models._splits import (
@@ -22,6 +23,7 @@ __all__ = [
     "Calibration",
     "CalibrationRows",
     "FittedModel",
+    "LabelDensity",
     "Specification",
     "Task",
     "TrainingRows",

@@ -7,12 +7,17 @@ from skebm.semi_supervised._plan import (
     TermWeights,
     labeled_per_step,
 )
+from skebm.semi_supervised._predictive import PredictiveMixture
+from skebm.semi_supervised._regression_experts import LEARNERS, LabelRegression
 from skebm.semi_supervised._stacking import NetTraining
 
 __all__ = [
+    "LEARNERS",
     "LabelGraph",
+    "LabelRegression",
     "LabeledTable",
     "NetTraining",
+    "PredictiveMixture",
     "SemiSupervision",
     "TermWeights",
     "labeled_per_step",

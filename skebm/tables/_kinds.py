@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -14,9 +14,7 @@ from torch import Tensor
 
 from skebm.tables._cells import Intervals
 from skebm.tables._moments import Moments
-
-if TYPE_CHECKING:
-    from skebm.tables._tails import WildColumn
+from skebm.tables._wild_column import WildColumn
 
 Array = NDArray[Any]
 Columns = NDArray[np.int64]

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skebm.tables._checks import CHUNK_ROWS, columns_text
-
-if TYPE_CHECKING:
-    from skebm.tables._tails import WildColumn
+from skebm.tables._wild_column import WildColumn
 
 Array = NDArray[Any]
 

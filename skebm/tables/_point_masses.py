@@ -14,7 +14,8 @@ from skebm.tables._atoms import find_atoms
 from skebm.tables._cells import Intervals
 from skebm.tables._kinds import Array, ColumnKind, Columns, Table
 from skebm.tables._moments import Moments
-from skebm.tables._tails import Tails, WildColumn
+from skebm.tables._tails import Tails
+from skebm.tables._wild_column import WildColumn
 
 
 class PointMasses(ColumnKind):

@@ -10,7 +10,7 @@ import numpy as np
 from skebm.exceptions import DataWarning
 from skebm.tables._checks import column_name, listed
 from skebm.tables._kinds import Array
-from skebm.tables._tails import WildColumn
+from skebm.tables._wild_column import WildColumn
 from skebm.utils import warn_user
 
 

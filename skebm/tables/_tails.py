@@ -13,6 +13,7 @@ from torch import Tensor
 
 from skebm.tables._atoms import atoms_among, distinct
 from skebm.tables._kinds import Array, Columns, observed
+from skebm.tables._wild_column import WildColumn
 
 #: Interquartile ranges from the quartiles to the fences, beyond which the line bends,
 #: and to where a value is wild.
@@ -33,46 +34,6 @@ MIN_VALUES = 5
 SENTINEL_ROWS, SENTINEL_SHARE, SENTINEL_GAP = 5, 0.01, 5.0
 #: Keeps points far beyond all rows finite when they are mapped back.
 MAX_EXPONENT = 600.0
-
-
-@dataclass(frozen=True, eq=False)
-class WildColumn:
-    """A column that has wild values.
-
-    Attributes
-    ----------
-    low, high : float
-        The fences: the values between them are the core.
-    mean, spread : float
-        Mean and standard deviation of the core.
-    share : float
-        Of the core's weight in that of all rows.
-    sentinels : dict of float to float
-        The shares of single values that repeat far away from the others.
-    ends : tuple of float
-        Least and greatest value of the core.
-    reach : tuple of float
-        Where wild values stand apart from all others, a wide empty stretch lies about
-        these; infinite where they do not.
-    """
-
-    low: float
-    high: float
-    mean: float
-    spread: float
-    share: float
-    sentinels: dict[float, float]
-    ends: tuple[float, float]
-    reach: tuple[float, float]
-
-    @property
-    def span(self) -> float:
-        """Range of the core."""
-        return self.ends[1] - self.ends[0]
-
-    def holds(self, x: Array) -> NDArray[np.bool_]:
-        """Tell which values are in the core."""
-        return np.asarray((x >= self.low) & (x <= self.high))
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skebm import EBMDensityEstimator, JEMClassifier
+from skebm import EBMDensityEstimator, JEMClassifier, JEMRegressor
 from skebm.networks import MLP
 from skebm.objectives import VERA
 
@@ -20,6 +20,7 @@ ESTIMATORS = [
     EBMDensityEstimator(**FAST, max_iter=3),
     JEMClassifier(VERA(n_importance_samples=4), **FAST, max_iter=20, stacking=False),
     JEMClassifier(None, **FAST, max_iter=40, unlabeled=None, stacking=False),
+    JEMRegressor(**FAST, max_iter=1, experts=["linear", "Gaussian process"]),
 ]
 
 

@@ -18,6 +18,7 @@ from skebm import (
     EBMDensityEstimator,
     GaussianRBM,
     JEMClassifier,
+    JEMRegressor,
     RBMClassifier,
     SoftmaxRBM,
 )
@@ -40,6 +41,7 @@ QUICK = {
 ESTIMATORS = {
     "density": EBMDensityEstimator(**QUICK),
     "classifier": JEMClassifier(**QUICK, stacking=False),
+    "regressor": JEMRegressor(**QUICK, experts=["linear"]),
     "BernoulliRBM": BernoulliRBM(2, n_iter=1),
     "RBMClassifier": RBMClassifier(2, n_iter=1),
     "GaussianRBM": GaussianRBM(2, n_iter=1),

@@ -1,0 +1,166 @@
+"""Predictive densities p(y|x) of many rows: mixtures of Student's t."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gammaln, logsumexp, stdtr
+
+Array = NDArray[Any]
+
+#: Halvings of the bracket of a quantile, and widenings before them.
+N_HALVINGS, N_WIDENINGS = 60, 60
+#: Points about each centre among which the mode is sought, and rounds of refinement.
+N_MODE_POINTS, N_MODE_ROUNDS = 9, 6
+
+
+@dataclass(frozen=True, eq=False)
+class PredictiveMixture:
+    r"""A mixture of Student's t for each of n rows.
+
+    .. math:: p(y | x_i) = \sum_k w_{ik} \, t_{\nu_{ik}}((y - m_{ik}) / s_{ik}) / s_{ik}
+
+    Attributes
+    ----------
+    weights : ndarray of shape (n, n_parts)
+        w, of sum one in each row.
+    locations, scales, degrees : ndarray of shape (n, n_parts)
+        m, s and nu; nu is above 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> one = np.ones((1, 1))
+    >>> normal = PredictiveMixture(one, 3 * one, 2 * one, 1e6 * one)
+    >>> normal.mean(), normal.quantile(0.5).round(6)
+    (array([3.]), array([3.]))
+    """
+
+    weights: Array
+    locations: Array
+    scales: Array
+    degrees: Array
+
+    def __len__(self) -> int:
+        return len(self.weights)
+
+    def rows(self, which: Any) -> PredictiveMixture:
+        """Return the densities of some rows."""
+        parts = self.weights, self.locations, self.scales, self.degrees
+        return PredictiveMixture(*(part[which] for part in parts))
+
+    def moved(self, location: float, scale: float) -> PredictiveMixture:
+        """Return the densities of location + scale * y."""
+        return replace(
+            self,
+            locations=location + scale * self.locations,
+            scales=scale * self.scales,
+        )
+
+    def mixed(self, weights: Array) -> PredictiveMixture:
+        """Return the mixtures of groups of rows that follow each other.
+
+        Parameters
+        ----------
+        weights : ndarray of shape (n_groups, n_rows_a_group)
+            Weights of the rows in their group.
+        """
+        parts = self.locations, self.scales, self.degrees
+        mixed = (self.weights * weights.reshape(-1, 1), *parts)
+        return PredictiveMixture(*(part.reshape(len(weights), -1) for part in mixed))
+
+    def log_prob(self, y: Array) -> Array:
+        """Return log p(y_i | x_i) in nats; of y (n,) or of several a row, (n, m)."""
+        y = np.asarray(y, dtype=float)
+        with np.errstate(divide="ignore"):
+            log_weights = np.log(self.weights)
+        z = (y[..., None] - self._for(y, self.locations)) / self._for(y, self.scales)
+        nu = self._for(y, self.degrees)
+        log_unit = (
+            gammaln((nu + 1) / 2)
+            - gammaln(nu / 2)
+            - 0.5 * np.log(np.pi * nu)
+            - np.log(self._for(y, self.scales))
+        )
+        log_t = log_unit - (nu + 1) / 2 * np.log1p(z**2 / nu)
+        return logsumexp(log_t + self._for(y, log_weights), axis=-1)
+
+    def cdf(self, y: Array) -> Array:
+        """Return the probability of values up to y, of shape (n,)."""
+        z = (y[:, None] - self.locations) / self.scales
+        return (self.weights * stdtr(self.degrees, z)).sum(axis=1)
+
+    def mean(self) -> Array:
+        """Return the means, shape (n,)."""
+        return (self.weights * self.locations).sum(axis=1)
+
+    def std(self) -> Array:
+        """Return the standard deviations, shape (n,)."""
+        variance = self.scales**2 * self.degrees / (self.degrees - 2)
+        spread = (self.locations - self.mean()[:, None]) ** 2
+        return np.sqrt((self.weights * (variance + spread)).sum(axis=1))
+
+    def quantile(self, probability: float) -> Array:
+        """Return the quantiles, shape (n,), by bisection."""
+        low = (self.locations - self.scales).min(axis=1)
+        high = (self.locations + self.scales).max(axis=1)
+        width = high - low
+        for _ in range(N_WIDENINGS):
+            too_high, too_low = (
+                self.cdf(low) > probability,
+                self.cdf(high) < probability,
+            )
+            if not (too_high.any() or too_low.any()):
+                break
+            low, high = low - width * too_high, high + width * too_low
+            width = 2 * width
+        for _ in range(N_HALVINGS):
+            middle = (low + high) / 2
+            below = self.cdf(middle) < probability
+            low, high = np.where(below, middle, low), np.where(below, high, middle)
+        return (low + high) / 2
+
+    def point(self, name: str) -> Array:
+        """Return the "mean", "median" or "mode" of each row."""
+        by_name: dict[str, Callable[[], Array]] = {
+            "mean": self.mean,
+            "median": lambda: self.quantile(0.5),
+            "mode": self.mode,
+        }
+        return by_name[name]()
+
+    def mode(self) -> Array:
+        """Return the highest points of the densities, shape (n,)."""
+        steps = np.linspace(-1, 1, N_MODE_POINTS)
+        points = self.locations[:, :, None] + self.scales[:, :, None] * steps
+        best, width = self._best(points.reshape(len(self), -1)), self.scales.max(axis=1)
+        for _ in range(N_MODE_ROUNDS):
+            width = 2 * width / (N_MODE_POINTS - 1)
+            best = self._best(best[:, None] + width[:, None] * steps)
+        return best
+
+    def sample(self, n_samples: int, rng: np.random.RandomState) -> Array:
+        """Return draws, shape (n, n_samples)."""
+        uniform = rng.uniform(size=(len(self), n_samples, 1))
+        cumulated = self.weights.cumsum(axis=1)[:, None]
+        part = (cumulated < uniform * cumulated[..., -1:]).sum(axis=2)
+        picked = [
+            np.take_along_axis(values, part, axis=1)
+            for values in (self.locations, self.scales, self.degrees)
+        ]
+        location, scale, degrees = picked
+        return location + scale * rng.standard_t(degrees)
+
+    def _best(self, points: Array) -> Array:
+        """Return the densest of some points of each row."""
+        place = self.log_prob(points).argmax(axis=1)
+        return points[np.arange(len(self)), place]
+
+    @staticmethod
+    def _for(y: Array, values: Array) -> Array:
+        """Return values of the parts in the shape that y of its shape needs."""
+        return values if y.ndim == 1 else values[:, None]
