@@ -300,6 +300,7 @@ class FittedModel:
             self._energy,
             trains_reference,
             folds,
+            self.encoder.log_mass,
         )
 
     def _folds(self, rows: CalibrationRows) -> Folds:

@@ -4,6 +4,7 @@ import pickle
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -391,3 +392,20 @@ def test_fit_predict_finds_outliers_among_the_rows_of_fit():
     found = model.fit_predict(X) == -1
     assert found[:20].mean() >= 0.8
     assert found[20:].mean() <= 0.03
+
+
+def test_a_rare_category_between_frequent_ones_is_told_by_its_mass():
+    """On the line of categories it lies in the middle, where the density is high."""
+    rng = np.random.RandomState(0)
+
+    def table(words):
+        kind = pd.Categorical(words, categories=["a", "b", "z"])
+        return pd.DataFrame({"kind": kind, "x": rng.normal(size=len(words))})
+
+    words = rng.choice(["a", "z"], 600)
+    words[:2] = "b"
+    options = {"max_iter": 1, "normalizer": "importance", "random_state": 0}
+    model = EBMDensityEstimator(ood_score="mixture_density", **options)
+    model.fit(table(words))
+    rare, usual = (model.ood_scores(table(w)) for w in (["b"] * 50, words[2:302]))
+    assert np.mean(rare[:, None] < usual) > 0.95

@@ -27,7 +27,8 @@ class MixtureDensity(Member):
 
     .. math:: s(x) = \log \sum_k \pi_k N(z; \mu_k, C_k)
 
-    in standardised columns, without the energy. The mixture is the one that the model's
+    in standardised columns, without the energy; in a table with categories, the log
+    mass of the row's cell. The mixture is the one that the model's
     reference is or contains; if there is none, one is fitted.
 
     Parameters
@@ -84,16 +85,17 @@ class MixtureDensity(Member):
 
     def forward(self, scored: ScoredModel, x: Tensor) -> Tensor:
         """Return the log density of the mixture, shape (n,)."""
-        del scored
-        return self.mixture.log_prob(x).double()
+        return scored.log_mass(self.mixture.log_prob)(x).double()
 
     def left_out(self, scored: ScoredModel, train: Tensor, held_out: Tensor) -> Tensor:
         """Return the log density of training rows, each as if it had been left out."""
+        if self._is_of_reference and not scored.trains_reference:
+            return super().left_out(scored, train, held_out)
+        # A row's cell is as wide with it as without it.
+        width = self(scored, train) - self.mixture.log_prob(train).double()
         if self._is_of_reference:
-            if not scored.trains_reference:
-                return super().left_out(scored, train, held_out)
-            return scored.left_out_reference(train, self._part)
-        return left_out_log_prob(self.mixture, self._folds, train)
+            return width + scored.left_out_reference(train, self._part)
+        return width + left_out_log_prob(self.mixture, self._folds, train)
 
     def without(self, scored: ScoredModel, x: Tensor, base: Tensor) -> Tensor:
         """Return the scores of rows by the folds that left a training row out.
@@ -105,7 +107,7 @@ class MixtureDensity(Member):
             folds = tuple((rows, self._part(other)) for rows, other in scored.folds)
         for rows, other in folds:
             inside = torch.isin(base, rows)
-            values[inside] = other.log_prob(x[inside]).double()
+            values[inside] = scored.log_mass(other.log_prob)(x[inside]).double()
         return values
 
     @classmethod

@@ -73,6 +73,13 @@ def _whole(density: Density) -> Density:
     return density
 
 
+DensityFunction = Callable[[Tensor], Tensor]
+
+
+def _as_it_is(log_density: DensityFunction) -> DensityFunction:
+    return log_density
+
+
 @dataclass(frozen=True)
 class ScoredModel:
     """A trained model, with its log density and energy of standardised rows.
@@ -90,6 +97,9 @@ class ScoredModel:
         Whether the reference was fitted to the training rows.
     folds : tuple of (Tensor of int64, Density)
         Numbers of training rows, and the reference fitted to the other ones.
+    log_mass : callable
+        Makes of a log density that of the mass of a row's cell, in a table with
+        categories.
     """
 
     model: EnergyModel
@@ -97,6 +107,7 @@ class ScoredModel:
     energy: Callable[[Tensor], Tensor]
     trains_reference: bool = False
     folds: Folds = ()
+    log_mass: Callable[[DensityFunction], DensityFunction] = _as_it_is
 
     def left_out_reference(
         self, train: Tensor, part: Callable[[Density], Density] = _whole
