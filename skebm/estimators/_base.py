@@ -372,7 +372,7 @@ class BaseEBM(StoredEstimator):
         Returns
         -------
         explanation : pandas DataFrame
-            A line for each row and column, its index, with the columns "value"; "log_p",
+            A line for each row and column, its index. Columns are "value"; "log_p",
             the conditional log density in the units of X or log probability;
             "tail_probability", the model's probability of a value that is no likelier;
             "p_value", the share of calibration rows (and this one) in which that is as

@@ -19,14 +19,14 @@ from skebm.tables._constants import Constants
 from skebm.utils import make_generator
 
 #: Copies of an incomplete row, each completed.
-N_COPIES = 8
+N_COPIES = 16
 #: Copies that conditionals are computed of at once.
 CHUNK_COPIES = 512
 #: Draws of the reference whose quantiles are the first points of each line.
 N_DRAWS = 2000
-LEVELS = (0.0, 0.001, 0.01, 0.05, 0.15, 0.3, 0.5, 0.7, 0.85, 0.95, 0.99, 0.999, 1.0)
+LEVELS = (0.0, 0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99, 1.0)
 #: Points beyond the draws, in ranges of these.
-WINGS = (0.15, 0.6)
+WINGS = (0.25,)
 #: From the edge of a gap to the points on its sides.
 EDGE = 1e-4
 LOWER, UPPER = 0.05, 0.95
@@ -139,9 +139,12 @@ def _copies(
     without = z[incomplete].clone()
     without[:, j] = torch.nan
     for done in weighted_completions(model, without.cpu().numpy()):
-        ends = done.weights.cumsum(1)
+        # In the order of the column's own draws, the chosen ones stand for all.
+        order = done.z[:, :, j].argsort(dim=1)
+        ends = done.weights.gather(1, order).cumsum(1)
         place = (torch.arange(N_COPIES).to(ends) + 0.5) / N_COPIES * ends[:, -1:]
         chosen = torch.searchsorted(ends, place).clamp(max=ends.shape[1] - 1)
+        chosen = order.gather(1, chosen)
         copies = done.z.gather(1, chosen[..., None].expand(-1, -1, z.shape[1]))
         for k in range(0, len(copies), CHUNK_COPIES // N_COPIES):
             some = slice(k, k + CHUNK_COPIES // N_COPIES)
@@ -206,4 +209,3 @@ def _own_level(
         density = given.log_density.gather(1, place)[:, 0]
         level = torch.where(is_single, level, density)
     return level, is_single
-

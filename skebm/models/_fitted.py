@@ -190,7 +190,6 @@ class FittedModel:
     def sample_tails(self) -> NDArray[np.float64] | None:
         """Return how strange each entry of the rows kept is; None where none are."""
 
-
         def tails(z: Array) -> NDArray[np.float64]:
             X = np.where(np.isnan(z), np.nan, self.encoder.decode(z))
             return self.explain(X).tail

@@ -14,9 +14,9 @@ from torch import Tensor
 from skebm.models._conditioning import TableModel
 
 #: Rows that the net is asked about at once.
-CHUNK_ROWS = 2**15
+CHUNK_ROWS = 2**12
 #: Quadrature nodes of the cells of other columns, for points of a line.
-N_NODES = 8
+N_NODES = 16
 
 Array = NDArray[Any]
 
@@ -69,7 +69,7 @@ class Substitution:
         self._log_mass = encoder.log_mass(standardized, n_nodes)
 
     def single_of(self, points: Tensor) -> Tensor:
-        """Return the index of the single value at each point; -1 where there is none."""
+        """Return the index of the single value at each point; -1 where none is."""
         inner = torch.from_numpy(self._start[1:-1]).float().to(points.device)
         place = torch.searchsorted(inner, points.float().contiguous(), right=True)
         is_single = self._is_single.to(points.device)

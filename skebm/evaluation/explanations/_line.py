@@ -10,16 +10,20 @@ import torch
 from torch import Tensor
 
 #: Points that each of the last passes adds, at even quantiles of what is known.
-N_SPREAD = (12, 16)
+N_SPREAD = (12,)
 #: Points that each of the first passes adds: about the mode, in deviations from it.
-ABOUT_MODE = ((-3.0, -1.0, 0.0, 1.0, 3.0), (-4.0, -2.5, -1.3, -0.6, 0.6, 1.3, 2.5, 4.0))
+ABOUT_MODE = ((-2.0, 0.0, 2.0), (-4.0, -2.5, -1.3, -0.6, 0.6, 1.3, 2.5, 4.0))
 #: Log densities so far below the greatest one are zero.
-DEPTH = 1e4
+DEPTH = 1e9
 #: Bound of the curvature's part of an interval's log mass: kinks have any curvature.
 MAX_CURVATURE = 0.5
 #: Power of the density that new points are spread by: its tails get some, too.
 POWER = 0.5
 LEAST_STEP = 1e-12
+#: Steps into which intervals are cut in the end, on cubics through the points.
+N_BETWEEN = 4
+#: Steepest intervals with a cubic, and its greatest distance from the line, in nats.
+MAX_RISE, MAX_BUMP = 15.0, 2.0
 #: How far beyond the first points a mode may be, in ranges of these.
 MAX_REACH = 10.0
 
@@ -131,7 +135,11 @@ def conditionals(
         logs = torch.cat([logs, log_density(new)], 2)
         logs = _bounded(logs.gather(2, order[:, None].expand_as(logs)))
     mean, log_share = _mean_of_copies(points, logs, log_masses)
-    return Conditionals(points, mean, _log_mass(points, mean), values, log_share)
+    points, mean = _interpolated(points, mean)
+    log_mass = _log_mass(points, mean)
+    total = torch.cat([log_mass, log_share], 1).logsumexp(1, keepdim=True)
+    parts = mean - total, log_mass - total, values, log_share - total
+    return Conditionals(points, *parts)
 
 
 def _bounded(logs: Tensor) -> Tensor:
@@ -188,6 +196,36 @@ def _about_mode(points: Tensor, logs: Tensor, places: tuple[float, ...]) -> Tens
     high = torch.where(highest == last, x[:, 2:] + reach, x[:, 2:])
     vertex = (start - slope[:, :1] / bend).clamp(low, high)
     return vertex + torch.tensor(places).to(points) * (-bend).rsqrt()
+
+
+def _interpolated(points: Tensor, logs: Tensor) -> tuple[Tensor, Tensor]:
+    """Return more points, between the old ones, on cubics of the slopes there.
+
+    On a line where the log density is steep, as at the end of its support.
+    """
+    step = points.diff(dim=1).clamp(min=LEAST_STEP)
+    rise = logs.diff(dim=1)
+    slope = rise / step
+    ratio = step[:, :-1] / (step[:, 1:] + step[:, :-1])
+    inner = slope[:, :-1] + ratio * slope.diff(dim=1)
+    # Beside a steep interval, or one without a length, by the other side alone.
+    odd = (rise.abs() > MAX_RISE) | (step <= 2 * LEAST_STEP)
+    inner = torch.where(odd[:, :-1], slope[:, 1:], inner)
+    inner = torch.where(odd[:, 1:], slope[:, :-1], inner)
+    first = 2 * slope[:, :1] - inner[:, :1]
+    last = 2 * slope[:, -1:] - inner[:, -1:]
+    at = torch.cat([first, inner, last], 1)
+    low, high = (part * step - rise for part in (at[:, :-1], at[:, 1:]))
+    u = torch.arange(N_BETWEEN, dtype=step.dtype, device=step.device) / N_BETWEEN
+    bump = u * (1 - u) * (low[..., None] * (1 - u) - high[..., None] * u)
+    steep = rise.abs() > MAX_RISE
+    bump = bump.clamp(-MAX_BUMP, MAX_BUMP).masked_fill(steep[..., None], 0.0)
+    values = logs[:, :-1, None] + u * rise[..., None] + bump
+    places = points[:, :-1, None] + u * step[..., None]
+    return (
+        torch.cat([places.flatten(1), points[:, -1:]], 1),
+        torch.cat([values.flatten(1), logs[:, -1:]], 1),
+    )
 
 
 def _spread(points: Tensor, logs: Tensor, n_added: int) -> Tensor:
