@@ -136,10 +136,11 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         of left-out labels; it is 1.65 if none can be left out, and 1 without stacking.
     class_shares_ : ndarray of shape (n_classes,)
         Estimated shares of the classes among the unlabelled rows of the first fit; the
-        labelled rows' if no row is unlabelled, or no label can be left out.
+        labelled rows' if no row is unlabelled, or no label can be left out. Without
+        stacking they are shrunk towards the labelled rows'.
     class_shares_interval_ : ndarray of shape (n_classes, 2)
         Ends of a 90 % interval of each share, by resampling of left-out labels; 0 and 1
-        if none can be left out.
+        if none can be left out, or without stacking.
     vat_radius_ : float
         Radius used.
     is_categorical_ : ndarray of bool of shape (n_features_in_,), or None
@@ -408,6 +409,11 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
             n = rows.sum() if given is None else n_samples
             X[rows] = self._draw(n, rng, given, self._class_tilt(k))
         return self._reader.write(X, like), self.classes_[indices]
+
+    @property
+    def class_shares_interval_(self):
+        """Ends of a 90 % interval of each class share, shape (n_classes, 2)."""
+        return self._semi_supervision.class_priors_interval
 
     def _class_tilt(self, k):
         """Return log p(k|x), as a function of standardised rows."""

@@ -49,7 +49,6 @@ class JointPlan:
             "role_weights_": learnt.role_weights,
             "temperature_": learnt.temperature,
             "class_shares_": learnt.class_priors,
-            "class_shares_interval_": learnt.class_priors_interval,
             "vat_radius_": learnt.radius,
             "is_categorical_": read.reader.is_categorical,
             "_semi_supervision": learnt,

@@ -54,14 +54,16 @@ class ClassShares:
         labels: Indices,
         known: Array,
         rng: np.random.RandomState,
+        trained: Array | None = None,
     ) -> Self:
         r"""Return the shares that maximise a penalised likelihood.
 
         .. math:: \pi_k \leftarrow \frac{1}{1 + a} \Big(\frac1n \sum_i
-                  \frac{\pi_k p_k(x_i) / \kappa_k}{\sum_l \pi_l p_l(x_i) / \kappa_l}
+                  \frac{\pi_k p_k(x_i) / \tau_k}{\sum_l \pi_l p_l(x_i) / \tau_l}
                   + a \kappa_k\Big)
 
-        with :math:`\kappa` the shares of the labelled rows, that p is for, and
+        with :math:`\kappa` the shares of the labelled rows, :math:`\tau` those that
+        they have by their weights in training, which p is for, and
         a = 0.15. The ends of the interval are at twice the distance of the quantiles
         of shares that explain the mean prediction by the mean predictions of the
         classes' held-out labels, under resampling of these.
@@ -78,6 +80,8 @@ class ClassShares:
             kappa.
         rng : RandomState
             Resamples the labels.
+        trained : ndarray of shape (n_classes,) or None, default=None
+            tau; None where labels have equal weights.
 
         References
         ----------
@@ -85,7 +89,7 @@ class ClassShares:
         priori probabilities. Neural Computation 2002. Lipton, Wang, Smola. Detecting
         and correcting for label shift with black box predictors. ICML 2018.
         """
-        shares = _maximise(unlabeled, known)
+        shares = _maximise(unlabeled, known, known if trained is None else trained)
         mean = unlabeled.mean(axis=0)
         resampled = [
             _explain(mean, _resample(held_out, labels, len(known), rng))
@@ -98,10 +102,9 @@ class ClassShares:
         return cls(shares, interval.clip(0, 1))
 
 
-def _maximise(probability: Array, known: Array) -> Array:
+def _maximise(probability: Array, known: Array, trained: Array) -> Array:
     """Return the fixed point of the steps of expectation maximisation."""
-    known = np.maximum(known, 1e-12)
-    relative, shares = probability / known, known
+    relative, shares = probability / np.maximum(trained, 1e-12), known
     for _ in range(MAX_STEPS):
         joint = relative * shares
         found = (joint / np.maximum(joint.sum(axis=1, keepdims=True), 1e-300)).mean(0)

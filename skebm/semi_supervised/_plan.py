@@ -15,12 +15,8 @@ from skebm.objectives import ROLES, Joint, Objective, Roles, share_out
 from skebm.semi_supervised._class_shares import ClassShares
 from skebm.semi_supervised._experts import Expertise, Lessons
 from skebm.semi_supervised._graph import LabelGraph, build
-from skebm.semi_supervised._stacking import (
-    NetTraining,
-    Stacking,
-    StackingWeights,
-    prior_weights,
-)
+from skebm.semi_supervised._role_weights import prior_weights
+from skebm.semi_supervised._stacking import NetTraining, Stacking, StackingWeights
 from skebm.training import RowGraph
 from skebm.utils import draw_seed
 
@@ -341,7 +337,15 @@ class SemiSupervision:
         believed = None if priors is None else tuple(priors)
         expertise = arrays.get("expertise")  # states of format 1 may lack it
         expertise = None if expertise is None else Expertise(**expertise)
-        return cls(**{**arrays, "believed_priors": believed, "expertise": expertise})
+        interval = arrays.get("class_priors_interval")
+        if interval is None:
+            interval = ClassShares.unknown(np.asarray(arrays["class_priors"])).interval
+        changed = {
+            "believed_priors": believed,
+            "expertise": expertise,
+            "class_priors_interval": interval,
+        }
+        return cls(**{**arrays, **changed})
 
 
 def _by_row(taught: Array | None, graph: LabelGraph, n_rows: int) -> Tensor | None:

@@ -18,13 +18,18 @@ from torch import Tensor
 
 from skebm.networks import EnergyModel, EnsembleMLP
 from skebm.networks._build import build_network
-from skebm.objectives import ROLES, Joint, Roles, share_out
+from skebm.objectives import ROLES, Joint, Roles
 from skebm.references import UniformBox
 from skebm.semi_supervised._class_shares import ClassShares
 from skebm.semi_supervised._experts import Expertise, Lessons
 from skebm.semi_supervised._graph import LabelGraph
 from skebm.semi_supervised._held_out_labels import HeldOutLabels
-from skebm.semi_supervised._prior_classifier import LABEL_NOISE
+from skebm.semi_supervised._role_weights import (
+    fit_weights,
+    is_uninformative,
+    prior_weights,
+    realizable_weights,
+)
 from skebm.semi_supervised._temperature import (
     LOG_TEMPERATURE,
     fit_temperature,
@@ -41,8 +46,6 @@ CHUNK_ROWS = 4096
 MAX_STEPS = 400
 ROWS_PER_MEMBER = 64
 AVERAGING = 0.98
-#: Prior weights of the roles: the supervised one twice as much as any other.
-PRIOR = {role: 0.2 for role in ROLES} | {"supervised": 0.4}
 #: Prior weights of the net and of the simple learners in the supervised role.
 EXPERT_PRIOR = {
     "net": 0.1,
@@ -53,15 +56,8 @@ EXPERT_PRIOR = {
 }
 #: The same of learners where no label can be held out: boosted trees need more labels.
 FEWEST_PRIOR = {"linear": 1 / 3, "forest": 1 / 3, "extra trees": 1 / 3}
-#: Power of the likelihood of the held-out labels that multiplies the prior weights, and
-#: worth of these weights in held-out labels.
-EVIDENCE_POWER, PRIOR_STRENGTH = 0.3, 50.0
 #: Largest factor between the class priors of labelled and of unlabelled rows.
 MAX_RATIO = 5.0
-#: Least number of held-out labels that can show roles to be uninformative, and least
-#: share of the classes' entropy that an informative role explains.
-ENOUGH_LABELS = 100
-LITTLE_INFORMATION = 0.07
 
 
 @dataclass(frozen=True)
@@ -87,12 +83,6 @@ class StackingWeights:
     expertise: Expertise | None = None
     taught: Array | None = None
     class_shares: ClassShares | None = None
-
-
-def prior_weights(active: Sequence[str]) -> dict[str, float]:
-    """Return the weights of the active roles without any held-out label."""
-    total = sum(PRIOR[role] for role in active)
-    return {role: PRIOR[role] / total if role in active else 0.0 for role in ROLES}
 
 
 @dataclass(frozen=True)
@@ -210,6 +200,7 @@ class Stacking:
             held_out.labels,
             graph.labeled_shares,
             rng,
+            self._trained_shares(graph.y, weight),
         )
         return replace(stacked, taught=taught, class_shares=shares)
 
@@ -226,6 +217,17 @@ class Stacking:
         )
         taught = expertise.mix(lessons.predict(y, np.arange(len(y))))
         return replace(stacked, expertise=expertise, taught=taught)
+
+    def _trained_shares(self, y: Indices, weight: Tensor | None) -> Array:
+        """Return the class shares of the labels by their weights in training."""
+        labeled = np.flatnonzero(y >= 0)
+        weights = np.ones(len(labeled))
+        if weight is not None:
+            weights = weight.double().numpy()[labeled]
+        if self.objective.class_weights is not None:
+            weights = weights * np.array(self.objective.class_weights)[y[labeled]]
+        totals = np.bincount(y[labeled], weights)
+        return totals / totals.sum()
 
     def _mean(self, weights: Mapping[str, float], predicted: Array) -> Array:
         """Return the weighted mean of the roles' predictions, (n, n_classes)."""
@@ -421,71 +423,3 @@ def reweight_classes(predicted: Array, which: NDArray[np.bool_], ratio: Array) -
     ratio = np.clip(ratio, 1 / MAX_RATIO, MAX_RATIO)
     predicted = predicted * np.where(which[:, None, None], ratio, 1.0)
     return predicted / predicted.sum(axis=2, keepdims=True)
-
-
-def fit_weights(
-    likelihoods: Array, prior: Array, n_classes: int, sample_weight: Array
-) -> Array:
-    """Return the weights of the roles: of averaging, then of stacking.
-
-    The weights of model averaging, by a power of the likelihood, are the prior mean of
-    those of the mixture, which expectation maximisation finds. Few labels say which
-    role predicts better, but not how to mix two.
-
-    Parameters
-    ----------
-    likelihoods : ndarray of shape (n_roles, n)
-        Probabilities of the held-out labels.
-    prior : ndarray of shape (n_roles,)
-        Prior weights.
-    n_classes : int
-        Number of classes.
-    sample_weight : ndarray of shape (n,)
-        Weights of the labels.
-    """
-    likelihoods = _allow_for_noise(likelihoods, n_classes)
-    log_likelihood = np.log(likelihoods) @ sample_weight
-    prior = prior * np.exp(EVIDENCE_POWER * (log_likelihood - log_likelihood.max()))
-    prior = prior / prior.sum()
-    # From the averaged weights, near 0 and 1, steps of EM would hardly get away.
-    weights = np.full(len(prior), 1 / len(prior))
-    for _ in range(1000):
-        joint = weights[:, None] * likelihoods
-        before, weights = weights, joint / joint.sum(axis=0) @ sample_weight
-        weights = weights + PRIOR_STRENGTH * prior
-        weights /= weights.sum()
-        if np.abs(weights - before).max() < 1e-9:
-            break
-    return weights
-
-
-def is_uninformative(
-    likelihoods: Array, labels: Indices, sample_weight: Array, n_classes: int
-) -> bool:
-    """Return True if, on enough held-out labels, no role beats the class frequencies.
-
-    Then none can show that unlabelled rows help, and the prior doesn't count.
-    """
-    n_labels = len(labels)
-    counts = np.bincount(labels, sample_weight, minlength=n_classes)
-    of_label = (counts / n_labels)[labels]
-    by_frequency = np.log(_allow_for_noise(of_label, n_classes)) @ sample_weight
-    best = (np.log(_allow_for_noise(likelihoods, n_classes)) @ sample_weight).max()
-    # `by_frequency` is minus the entropy of the classes: all that can be explained.
-    enough = n_labels >= ENOUGH_LABELS
-    return bool(enough and best < (1 - LITTLE_INFORMATION) * by_frequency)
-
-
-def realizable_weights(
-    weights: Mapping[str, float], n_members: int
-) -> dict[str, float]:
-    """Return the nearest weights of roles that an ensemble of this size can have."""
-    wanted = [weights.get(role, 0.0) for role in ROLES]
-    roles, of_member = share_out(wanted, n_members)
-    ends = np.cumsum(roles.counts)
-    parts = np.split(np.array(of_member), ends[:-1])
-    return {role: float(part.sum()) for role, part in zip(ROLES, parts, strict=True)}
-
-
-def _allow_for_noise(likelihoods: Array, n_classes: int) -> Array:
-    return (1 - LABEL_NOISE) * likelihoods + LABEL_NOISE / n_classes

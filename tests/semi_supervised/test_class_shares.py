@@ -32,6 +32,21 @@ def test_sure_predictions_are_counted_and_shrunk_to_the_labels():
     np.testing.assert_allclose(found.shares, expected, atol=1e-4)
 
 
+def test_weights_of_labels_in_training_do_not_move_the_shares():
+    """Posteriors for even classes, and for classes weighed one to nine: one answer."""
+    rng = np.random.RandomState(0)
+    even, _ = draw_posteriors(500, 0.3, rng)
+    held_out, labels = draw_posteriors(40, 0.5, rng)
+    trained = np.array([0.1, 0.9])
+    weighed = even * trained
+    weighed /= weighed.sum(axis=1, keepdims=True)
+    plain, other = (
+        ClassShares.estimate(p, held_out, labels, EVEN, np.random.RandomState(0), t)
+        for p, t in ((even, None), (weighed, trained))
+    )
+    np.testing.assert_allclose(other.shares, plain.shares, atol=1e-4)
+
+
 def test_shares_are_near_those_of_the_rows():
     rng = np.random.RandomState(0)
     shares = [draw_shares(0.1, rng).shares[1] for _ in range(10)]

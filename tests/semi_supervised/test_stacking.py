@@ -9,15 +9,17 @@ from skebm.objectives import ROLES, Joint
 from skebm.semi_supervised._experts import EXPERTS
 from skebm.semi_supervised._held_out_labels import HeldOutLabels
 from skebm.semi_supervised._prior_classifier import LABEL_NOISE
-from skebm.semi_supervised._stacking import (
+from skebm.semi_supervised._role_weights import (
     EVIDENCE_POWER,
-    EXPERT_PRIOR,
     LITTLE_INFORMATION,
     PRIOR_STRENGTH,
     fit_weights,
     is_uninformative,
     prior_weights,
     realizable_weights,
+)
+from skebm.semi_supervised._stacking import (
+    EXPERT_PRIOR,
     reweight_classes,
     uses_estimated_priors,
     weigh_labels,
