@@ -30,6 +30,8 @@ WINGS = (0.25,)
 #: From the edge of a gap to the points on its sides.
 EDGE = 1e-4
 LOWER, UPPER = 0.05, 0.95
+#: Log densities below it are those of points outside the support.
+LEAST_LOG_DENSITY = -1e8
 
 Array = NDArray[Any]
 
@@ -207,5 +209,7 @@ def _own_level(
     if given.points.shape[1]:
         place = (given.points - own[:, None]).abs().argmin(1, keepdim=True)
         density = given.log_density.gather(1, place)[:, 0]
+        density = density.masked_fill(density < LEAST_LOG_DENSITY, -torch.inf)
+        density = density.masked_fill(given.log_mass.isnan().any(1), torch.nan)
         level = torch.where(is_single, level, density)
     return level, is_single

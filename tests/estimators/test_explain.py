@@ -161,3 +161,14 @@ def test_a_classifier_explains_its_rows():
     model = JEMClassifier(max_iter=1, reference="gaussian", random_state=0, **options)
     found = model.fit(X, X[:, 0] > 0).explain([[6.0, 0.0], [0.0, 0.0]])
     assert found["tail_probability"].groupby("row").idxmin()[0] == (0, 0)
+
+
+def test_outside_the_box_entries_are_impossible_and_the_others_not_known():
+    X = np.random.RandomState(0).uniform(size=(60, 2))
+    model = EBMDensityEstimator(**QUICK | {"reference": None}).fit(X)
+    found = model.explain([[3.0, 0.5]])
+    assert found.loc[(0, 0), "log_p"] == -np.inf
+    assert found.loc[(0, 0), "tail_probability"] == 0
+    numbers = found.loc[(0, 1)].drop(["value", "sentence"])
+    assert numbers.isna().all()
+    assert found.loc[(0, 1), "sentence"] == "column 1: not known"

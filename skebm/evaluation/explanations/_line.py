@@ -44,7 +44,7 @@ class Conditionals:
         Sorted; no points where the entry has single values only.
     log_density : Tensor of shape (n, n_points)
     log_mass : Tensor of shape (n, n_points - 1)
-        Of the intervals between points.
+        Of the intervals between points; NaN where the others alone are impossible.
     values : Tensor of shape (n_values,)
         Sorted places of the single values.
     log_share : Tensor of shape (n, n_values)
@@ -94,6 +94,7 @@ class Conditionals:
         start, step, slope, mass, end = (
             part.gather(1, k)[:, 0] for part in (start, step, slope, mass, end)
         )
+        start = start.masked_fill(end.isnan(), torch.nan)
         share = (1 - (end - target[:, 0]) / mass.clamp(min=1e-300)).clamp(0, 1)
         return start + step * _inverse(share, slope)
 
@@ -124,7 +125,9 @@ def conditionals(
         log_share = shares.logsumexp(1) - math.log(n_copies)
         return Conditionals(empty, empty, empty, values, log_share)
     points, _ = start.sort(dim=1)
-    logs = _bounded(log_density(points))
+    logs = log_density(points)
+    impossible = ~torch.cat([logs, log_masses], 2).isfinite().flatten(1).any(1)
+    logs = _bounded(logs)
     for added in (*ABOUT_MODE, *N_SPREAD):
         mean, _ = _mean_of_copies(points, logs, log_masses)
         if isinstance(added, int):
@@ -138,8 +141,8 @@ def conditionals(
     points, mean = _interpolated(points, mean)
     log_mass = _log_mass(points, mean)
     total = torch.cat([log_mass, log_share], 1).logsumexp(1, keepdim=True)
-    parts = mean - total, log_mass - total, values, log_share - total
-    return Conditionals(points, *parts)
+    log_mass = (log_mass - total).masked_fill(impossible[:, None], torch.nan)
+    return Conditionals(points, mean - total, log_mass, values, log_share - total)
 
 
 def _bounded(logs: Tensor) -> Tensor:
