@@ -287,6 +287,7 @@ MEMBERS = {
         "from_arrays",
         "is_free",
         "left_out",
+        "of_fitted_rows",
     ],
 }
 

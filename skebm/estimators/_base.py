@@ -400,9 +400,11 @@ class BaseEBM(StoredEstimator):
         check_is_fitted(self, "network_")
         return self._reader.read(self, X, **options)
 
-    def _outlier_scores(self, table):
+    def _outlier_scores(self, table, of_fit=False):
         check_changed(self, "ood_score")
-        scores, filled = self._fitted.outlier_scores(table, self.ood_score)
+        scores, filled = self._fitted.outlier_scores(
+            table, self.ood_score, of_fit=of_fit
+        )
         self._warn_if_untrusted()
         self._warn_of_draws(filled)
         return scores

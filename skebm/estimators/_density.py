@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import ClassVar
 
+import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from skebm.estimators._base import BaseEBM, with_gradients
@@ -319,6 +320,30 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         else:
             fitted = go_on_pass(before, task, rng)
         return self._publish(fitted, read, **_learnt(read))
+
+    def fit_predict(self, X, y=None, **fit_params):
+        """Fit to the rows of X, and tell those in distribution (+1) from outliers (-1).
+
+        No row is compared with itself by the scores that keep rows, such as "auto".
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows.
+        y : None
+            Ignored.
+        **fit_params : dict
+            Other parameters of `fit`.
+
+        Returns
+        -------
+        inlier : ndarray of int of shape (n_samples,)
+            By other scores, fewer than the share ``contamination`` may be -1: the
+            threshold is that of new rows, and these rows were trained on.
+        """
+        self.fit(X, y, **fit_params)
+        scores = self._outlier_scores(self._read(X, allow_nan=True), of_fit=True)
+        return np.where(scores >= self.offset_, 1, -1)
 
     def sample(self, n_samples=1, random_state=None, *, given=None):
         """Draw rows from the model's density, or from p(missing | given).

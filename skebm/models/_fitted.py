@@ -164,10 +164,16 @@ class FittedModel:
         scores[missing] = marginals.log_prob
         return Marginals(scores, marginals.untrusted_errors)
 
-    def outlier_scores(self, X: Array, name: str) -> tuple[Array, Filled]:
-        """Return the scores of rows of a table, and how missing entries were filled."""
+    def outlier_scores(
+        self, X: Array, name: str, *, of_fit: bool = False
+    ) -> tuple[Array, Filled]:
+        """Return the scores of rows of a table, and how missing entries were filled.
+
+        With ``of_fit`` the rows are those of `fit`: none is compared with itself.
+        """
         X = self.encoder.without_codes(X)
-        kind, scored = self.detector.score(name), self._scored_model()
+        score_of, scored = self.detector.score(name), self._scored_model()
+        kind = score_of.of_fitted_rows if of_fit else score_of
 
         def score(table: Array) -> NDArray[np.float64]:
             z = self.encoder.encode(table)

@@ -378,3 +378,16 @@ def test_what_a_false_discovery_rate_needs(trained, rows):
     for options in ({"alpha": 0.0}, {"alpha": 1.5}, {"alpha": 0.1, "delta": 2}):
         with pytest.raises(ValueError, match="parameter must be a number"):
             trained.predict(rows[:5], **options)
+
+
+def test_fit_predict_finds_outliers_among_the_rows_of_fit():
+    """By `predict` each would be its own nearest neighbour, and half of them pass."""
+    rng = np.random.RandomState(0)
+    mix = np.linalg.cholesky(0.5 * np.eye(5) + 0.5)
+    X = rng.normal(size=(400, 5)) @ mix.T
+    X[:20] = rng.uniform(-5, 5, size=(20, 5))
+    options = {"max_iter": 1, "normalizer": "importance", "reference": "gaussian"}
+    model = EBMDensityEstimator(random_state=0, **options)
+    found = model.fit_predict(X) == -1
+    assert found[:20].mean() >= 0.8
+    assert found[20:].mean() <= 0.03

@@ -112,6 +112,12 @@ class Auto(OODScore):
         """Return minus the weighted mean surprise."""
         return self._mean({n: member(scored, x) for n, member in self._members()})
 
+    def of_fitted_rows(self, scored: ScoredModel, x: Tensor) -> Tensor:
+        """Return the scores of rows of `fit`; no row is compared with itself."""
+        return self._mean(
+            {n: member.of_fitted_rows(scored, x) for n, member in self._members()}
+        )
+
     def left_out(self, scored: ScoredModel, train: Tensor, held_out: Tensor) -> Tensor:
         """Return the scores of training rows, each as if it had been left out."""
         return self._mean(

@@ -94,9 +94,22 @@ class RowsMember(Member):
         del scored
         return self.score(x, torch.full((len(x),), -1, device=x.device)).double()
 
+    def of_fitted_rows(self, scored: ScoredModel, x: Tensor) -> Tensor:
+        """Return the scores of rows of `fit`, each without itself among those kept."""
+        del scored
+        return self.score(x, places_of(x, self.rows)).double()
+
     def without(self, scored: ScoredModel, x: Tensor, base: Tensor) -> Tensor:
         """Return the scores of rows, each as if one training row had been left out."""
         del scored
         assert self._places is not None
         own = torch.where(base < 0, base, self._places[base])
         return self.score(x, own).double()
+
+
+def places_of(x: Tensor, rows: Tensor) -> Tensor:
+    """Return the place of each row of x among equal ``rows``; -1 where none is."""
+    # Adding zero makes -0 and 0 the same bytes.
+    known = {row.tobytes(): i for i, row in enumerate((rows + 0.0).cpu().numpy())}
+    places = [known.get(row.tobytes(), -1) for row in (x + 0.0).cpu().numpy()]
+    return torch.tensor(places, device=x.device)

@@ -174,6 +174,13 @@ class OODScore(nn.Module, ABC):
     def forward(self, scored: ScoredModel, x: Tensor) -> Tensor:
         """Return the scores of the rows, float64, shape (n,)."""
 
+    def of_fitted_rows(self, scored: ScoredModel, x: Tensor) -> Tensor:
+        """Return the scores of rows of `fit`; no row is compared with itself.
+
+        By default they are those of other rows.
+        """
+        return self(scored, x)
+
     def left_out(self, scored: ScoredModel, train: Tensor, held_out: Tensor) -> Tensor:
         """Return the scores of training rows, each as if it had been left out.
 

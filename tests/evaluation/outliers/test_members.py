@@ -75,6 +75,18 @@ def test_a_member_without_a_row_is_that_of_the_other_rows(name, table):
         torch.testing.assert_close(found[i : i + 1], expected, atol=atol, rtol=1e-5)
 
 
+@pytest.mark.parametrize("name", BY_ROWS)
+def test_rows_of_fit_are_not_compared_with_themselves(name, table):
+    """In any order, among new ones, which score as ever; -0 is 0."""
+    scored, train, new = table
+    member = fit(name, scored, train)
+    order = torch.randperm(len(train), generator=make_generator(1))
+    rows = torch.where(train[order] == 0, -0.0, train[order])
+    found = member.of_fitted_rows(scored, torch.cat([rows, new[:20]]))
+    torch.testing.assert_close(found[: len(train)], member.without(scored, rows, order))
+    torch.testing.assert_close(found[len(train) :], member(scored, new[:20]))
+
+
 @pytest.mark.parametrize("name", MEMBERS)
 def test_without_no_row_a_member_is_itself(name, table):
     scored, train, new = table
