@@ -11,6 +11,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 
 from skebm.estimators._callbacks import FitProgress
+from skebm.estimators._explained import entry_p_values, explained_frame
 from skebm.estimators._given import (
     of_parameter,
     warn_of_impossible,
@@ -349,6 +350,48 @@ class BaseEBM(StoredEstimator):
             filled = self._fitted.impute(table, strategy)
         self._warn_of_draws(filled)
         return keep_large(self._reader.write(filled.table, like=X), X)
+
+    def explain(self, X, calibration=None):
+        r"""Tell which entries of rows are strange, given the other ones of their row.
+
+        .. math:: p(x_j | x_{-j}) = \frac{p(x_j, x_{-j})}{\int p(t, x_{-j}) \, dt}
+
+        by quadrature over the line of a number and by enumeration of categories, for
+        any energy; log Z cancels. Missing entries are averaged over, by completions of
+        the row: such a row costs as much as ten.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows; NaN where an entry is missing.
+        calibration : array-like of shape (n, n_features), default=None
+            Normal rows that ``p_value`` compares with. None takes 256 rows of `fit`,
+            held-out ones first, where the estimator keeps rows: with an ``ood_score``
+            that is or has distances to neighbours, as "auto".
+
+        Returns
+        -------
+        explanation : pandas DataFrame
+            A line for each row and column, its index. Columns are "value"; "log_p",
+            the conditional log density in the units of X or log probability;
+            "tail_probability", the model's probability of a value that is no likelier;
+            "p_value", the share of calibration rows (and this one) in which that is as
+            small in this column, or "tail_probability" where there are none;
+            "expected", the conditional mean or the likeliest category; "lower" and
+            "upper", conditional quantiles of 5 and 95 % (NaN for categories); and
+            "sentence". NaN where an entry is missing.
+        """
+        table = self._read(X, allow_nan=True)
+        found = self._fitted.explain(table)
+        if calibration is None:
+            others = self._fitted.sample_tails()
+        else:
+            with of_parameter("calibration"):
+                rows = self._read(calibration, allow_nan=True)
+            others = self._fitted.explain(rows).tail
+        names = getattr(self, "feature_names_in_", None)
+        p_values = entry_p_values(found.tail, others)
+        return explained_frame(X, table, found, p_values, self._reader, names)
 
     # ------------------------------------------------------------------ asking
 

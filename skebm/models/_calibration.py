@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
@@ -56,6 +56,12 @@ class CalibrationRows:
     numbers: NDArray[np.int64] | None = None
     folds: Folds = ()
 
+    def sample(self, n_rows: int) -> Array:
+        """Return so many rows, held-out ones first."""
+        parts = [] if self.held_out is None else [self.held_out[:n_rows]]
+        n_left = n_rows - sum(map(len, parts))
+        return np.concatenate([*parts, self.train[:n_left]])
+
     @property
     def for_estimates(self) -> Array:
         """The held-out rows, or the training rows where none were held out."""
@@ -74,10 +80,15 @@ class Calibration:
         Standardised rows, NaN where missing; None where both are known.
     seed : int
         Of every random number.
+    sample : ndarray of shape (n, n_features) or None
+        Some of the rows, which stay: entries of other rows are compared with theirs.
     """
 
-    def __init__(self, rows: CalibrationRows | None, seed: int) -> None:
-        self.seed = seed
+    def __init__(
+        self, rows: CalibrationRows | None, seed: int, sample: Array | None = None
+    ) -> None:
+        self.seed, self.sample = seed, sample
+        self._tails: NDArray[np.float64] | None = None
         self._rows, self._are_complete = rows, False
         self._estimate: LogNormalizer | None = None
         self._is_estimated, self._is_new = False, False
@@ -87,7 +98,8 @@ class Calibration:
     def with_folds(self, folds: Folds) -> Calibration:
         """Return this calibration, of which nothing is known, with folds of q0."""
         assert self._rows is not None
-        return Calibration(replace(self._rows, folds=folds), self.seed)
+        rows = replace(self._rows, folds=folds)
+        return Calibration(rows, self.seed, self.sample)
 
     @property
     def is_complete(self) -> bool:
@@ -115,6 +127,15 @@ class Calibration:
                 self._detector = model.fit_outlier_scores(rows, self.seed)
                 self._forget_rows()
             return self._detector
+
+    def tails(
+        self, tails_of: Callable[[Array], NDArray[np.float64]]
+    ) -> NDArray[np.float64] | None:
+        """Return how strange each entry of the sample is; None where there is none."""
+        with self._lock:
+            if self._tails is None and self.sample is not None:
+                self._tails = tails_of(self.sample)
+            return self._tails
 
     def take_new_estimate(self) -> LogNormalizer | None:
         """Return an estimate that was made since the last call, else None."""
@@ -145,14 +166,18 @@ class Calibration:
             "seed": self.seed,
             "log_normalizer": self._estimate and asdict(self._estimate),
             "detector": self._detector.to_arrays(),
-        }
+        } | ({} if self.sample is None else {"sample": self.sample})
 
     @classmethod
     def known(
-        cls, estimate: LogNormalizer | None, detector: Any, seed: int = 0
+        cls,
+        estimate: LogNormalizer | None,
+        detector: Any,
+        seed: int = 0,
+        sample: Array | None = None,
     ) -> Calibration:
         """Return a calibration of which nothing is left to compute."""
-        calibration = cls(None, seed)
+        calibration = cls(None, seed, sample)
         calibration._estimate, calibration._detector = estimate, detector
         calibration._is_estimated = True
         return calibration
@@ -163,7 +188,8 @@ class Calibration:
         detector = OutlierDetector.from_arrays(arrays["detector"], device)
         packed = arrays["log_normalizer"]
         estimate = None if packed is None else LogNormalizer(**packed)
-        return cls.known(estimate, detector, arrays["seed"])
+        sample = arrays.get("sample")  # earlier states have none
+        return cls.known(estimate, detector, arrays["seed"], sample)
 
 
 @contextmanager

@@ -31,6 +31,10 @@ from skebm.utils import draw_seed
 #: Where later passes of `partial_fit` stand in a run: all terms count, none is fading.
 LATER_PASSES = (0.5, 0.5)
 
+#: Outlier scores that keep rows of the table; with others none may stay.
+KEEPING_ROWS = ("auto", "nearest_neighbor", "ranked_neighbors", "local_density")
+#: Rows that then stay for `explain`, too.
+N_EXPLAINED = 256
 #: Draws of the estimate of log Z in the middle of a fit.
 N_MID_FIT_DRAWS = 4096
 
@@ -151,7 +155,9 @@ def check_goes_on(
 def _calibration(
     task: Task, rng: np.random.RandomState, *, trains_reference: bool = False
 ) -> Calibration:
-    return Calibration(task.rows.kept(rng, trains_reference), draw_seed(rng))
+    rows, seed = task.rows.kept(rng, trains_reference), draw_seed(rng)
+    keeps = task.specification.ood_score in KEEPING_ROWS
+    return Calibration(rows, seed, rows.sample(N_EXPLAINED) if keeps else None)
 
 
 def _fitted(

@@ -24,6 +24,7 @@ from skebm.models._calibration import Calibration, CalibrationRows
 from skebm.models._completions import mean_over_completions
 from skebm.models._conditioning import Filled, LogTilt, Marginals
 from skebm.models._energies import marginal_energies
+from skebm.models._explanation import Explanation, explain
 from skebm.models._outcome import Outcome
 from skebm.models._specification import Specification
 from skebm.models._state import from_arrays, to_arrays
@@ -187,6 +188,19 @@ class FittedModel:
         filled = self.complete(X[missing], N_SCORED)
         scores[missing] = score(filled.table).reshape(-1, N_SCORED).mean(axis=1)
         return scores, filled
+
+    def explain(self, X: Array) -> Explanation:
+        """Return how strange each entry of rows X is, given the others."""
+        return explain(self, X)
+
+    def sample_tails(self) -> NDArray[np.float64] | None:
+        """Return how strange each entry of the rows kept is; None where none are."""
+
+        def tails(z: Array) -> NDArray[np.float64]:
+            X = np.where(np.isnan(z), np.nan, self.encoder.decode(z))
+            return self.explain(X).tail
+
+        return self.calibration.tails(tails)
 
     # ----------------------------------------------------------------- draws
 

@@ -204,15 +204,21 @@ class Cells:
         return self._place(z, found, place)
 
     def log_mass(
-        self, log_density: Callable[[Tensor], Tensor]
+        self,
+        log_density: Callable[[Tensor], Tensor],
+        n_nodes: int | None = None,
     ) -> Callable[[Tensor], Tensor]:
-        """Return the function that integrates exp(log_density) over a row's cell."""
+        """Return the function that integrates exp(log_density) over a row's cell.
+
+        By about ``n_nodes`` nodes in place of 64, where fewer are enough.
+        """
+        rule = self._rule if n_nodes is None else _rule(len(self.columns), n_nodes)
 
         def integrated(z: Tensor) -> Tensor:
             _, found = self._find(z)
             share, log_unit = found[-2:]
             total = torch.full_like(share[:, 0], -math.inf)
-            for quantiles, log_weight in zip(*self._rule, strict=True):
+            for quantiles, log_weight in zip(*rule, strict=True):
                 place = torch.from_numpy(quantiles).to(z.device)
                 points, log_noise = self._place(z, found, place)
                 term = log_density(points).double() - log_noise + log_weight
@@ -269,13 +275,15 @@ def _padded(
     return np.r_[table, np.full(n_more, filler)]
 
 
-def _rule(n_columns: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _rule(
+    n_columns: int, n_nodes: int = N_NODES
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return nodes in the unit cube, (n_nodes, n_columns), and their log weights."""
     if n_columns > 3:
         net = torch.quasirandom.SobolEngine(n_columns, scramble=True, seed=0)
-        points = net.draw(N_NODES, dtype=torch.float64).numpy()
-        return points, np.full(N_NODES, -math.log(N_NODES))
-    points, weights = leggauss(round(N_NODES ** (1 / n_columns)))
+        points = net.draw(n_nodes, dtype=torch.float64).numpy()
+        return points, np.full(n_nodes, -math.log(n_nodes))
+    points, weights = leggauss(round(n_nodes ** (1 / n_columns)))
     grid = np.meshgrid(*[points] * n_columns)
     log_weights = np.meshgrid(*[np.log(weights / 2)] * n_columns)
     return (

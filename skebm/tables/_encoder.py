@@ -314,13 +314,23 @@ class TableEncoder:
         """Return the values nearest to X that the columns can take; NaN stays NaN."""
         return X if self.values is None else self.values.nearest(X)
 
+    def intervals_of(self, column: int) -> Intervals | None:
+        """Return the intervals of a column; None where it has none."""
+        for kind in self.kinds:
+            intervals = kind.intervals() if column in kind.columns else []
+            if intervals:
+                return intervals[kind.columns.tolist().index(column)]
+        return None
+
     def log_mass(
-        self, log_density: Callable[[Tensor], Tensor]
+        self,
+        log_density: Callable[[Tensor], Tensor],
+        n_nodes: int | None = None,
     ) -> Callable[[Tensor], Tensor]:
         """Return the function that integrates exp(log_density) over a row's cell."""
         if self.cells is None:
             return log_density
-        return self.cells.log_mass(log_density)
+        return self.cells.log_mass(log_density, n_nodes)
 
     def to_arrays(self) -> dict[str, Any]:
         """Return the kinds' arrays by the names of the kinds in `COLUMN_KINDS`."""

@@ -1,0 +1,130 @@
+"""Explanations of rows as a data frame, with a sentence for each entry."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from skebm.evaluation import conformal_p_values
+from skebm.tables._seen import see
+
+#: Largest number of rows that a sentence names.
+MOST_ROWS = 1e6
+
+
+def explained_frame(X, table, found, p_values, reader, names):
+    """Return the explanation of rows as a frame, one line for each entry.
+
+    Parameters
+    ----------
+    X : array-like
+        The rows as they came.
+    table : ndarray of shape (n, n_features)
+        The rows as numbers and category indices.
+    found : Explanation
+        What the model expects.
+    p_values : ndarray of shape (n, n_features)
+        How strange each entry is beside those of other rows.
+    reader : TableReader
+        Knows the categories.
+    names : array-like or None
+        Names of the columns.
+    """
+    n, d = table.shape
+    labels = see(X).format.labels
+    rows = pd.RangeIndex(n) if labels is None else labels
+    columns = pd.Index(range(d) if names is None else list(names))
+    # Codes, not products: labels of rows may repeat.
+    at = np.repeat(np.arange(n), d), np.tile(np.arange(d), n)
+    index = pd.MultiIndex.from_arrays(
+        [rows.take(at[0]), columns.take(at[1])], names=["row", "column"]
+    )
+    values, expected = decoded(table, reader), decoded(found.expected, reader)
+    frame = pd.DataFrame(
+        {
+            "value": values,
+            "log_p": found.log_p.ravel(),
+            "tail_probability": found.tail.ravel(),
+            "p_value": p_values.ravel(),
+            "expected": expected,
+            "lower": found.lower.ravel(),
+            "upper": found.upper.ravel(),
+        },
+        index=index,
+    )
+    shares = found.share.ravel()
+    frame["sentence"] = [
+        sentence(column, *parts)
+        for column, *parts in zip(
+            index.get_level_values(1),
+            frame["value"],
+            frame["tail_probability"],
+            frame["expected"],
+            frame["lower"],
+            frame["upper"],
+            shares,
+            strict=True,
+        )
+    ]
+    return frame
+
+
+def entry_p_values(tails, others):
+    """Return conformal p-values of entries beside those of other rows, by column.
+
+    Parameters
+    ----------
+    tails : ndarray of shape (n, n_features)
+        How strange entries are: small where they are; NaN where missing.
+    others : ndarray of shape (m, n_features) or None
+        Those of other rows; None returns ``tails`` themselves.
+    """
+    if others is None:
+        return tails
+    p_values = np.full(tails.shape, np.nan)
+    for j in range(tails.shape[1]):
+        known = ~np.isnan(tails[:, j])
+        beside = others[~np.isnan(others[:, j]), j]
+        p_values[known, j] = conformal_p_values(tails[known, j], beside)
+    return p_values
+
+
+def decoded(table, reader):
+    """Return the entries of a table, row by row, with categories as they are."""
+    if reader.columns is None:
+        return table.ravel()
+    frame = reader.columns.decode(np.where(np.isnan(table), 0, table))
+    columns = [frame.iloc[:, j].to_numpy(dtype=object) for j in range(table.shape[1])]
+    values = np.empty(table.shape, dtype=object)
+    for j, column in enumerate(columns):
+        values[:, j] = column
+    values[np.isnan(table)] = np.nan
+    return values.ravel()
+
+
+def sentence(column, value, tail, expected, lower, upper, share):
+    """Return one line on an entry, such as "pressure 12; given the rest 3 to 5"."""
+    column = f"column {column}" if isinstance(column, int) else str(column)
+    if np.isnan(tail):
+        return f"{column}: missing" if pd.isna(value) else f"{column}: not known"
+    if not np.isnan(share):
+        rest = f"{shown(expected)} ({100 * share:.0f} %)"
+    elif lower == upper:
+        rest = f"always {shown(lower)}"
+    else:
+        rest = f"{shown(lower)} to {shown(upper)}"
+    return f"{column} {shown(value)}; given the rest {rest}: {one_in(tail)}"
+
+
+def one_in(tail):
+    """Return a probability as a number of rows, of two digits."""
+    if tail * MOST_ROWS <= 1:
+        return "fewer than one row in a million"
+    n_rows = float(f"{1 / tail:.2g}")
+    return "as usual" if n_rows < 10 else f"one row in {n_rows:.0f}"
+
+
+def shown(value):
+    """Return a value in four digits, or a category as it is."""
+    is_number = isinstance(value, float | np.floating)
+    return f"{value:.4g}" if is_number else str(value)

@@ -1,0 +1,1 @@
+"""Which entry of a row is strange: densities of one column given the others."""
