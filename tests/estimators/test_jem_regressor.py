@@ -22,6 +22,7 @@ from skebm.estimators import _jem_regressor
 from skebm.exceptions import TrainingWarning
 from skebm.models import FittedModel
 from skebm.networks import MLP
+from skebm.semi_supervised import _regression_experts
 from skebm.training import GradientRun
 
 SLOPE, NOISE = np.array([1.0, -0.5]), 0.4
@@ -46,6 +47,14 @@ def draw(n, seed=0):
     rng = np.random.RandomState(seed)
     X = rng.multivariate_normal(np.zeros(2), COVARIANCE, n)
     return X, X @ SLOPE + NOISE * rng.normal(size=n)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_trees():
+    """Grow a fifth of the trees, which is enough here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_regression_experts, "N_TREES", 20)
+        yield
 
 
 @pytest.fixture(scope="module")
