@@ -273,8 +273,8 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         X : array-like of shape (n_samples, n_features)
             Rows; NaN where an entry is missing. Rows of NaN alone are left out.
         y : array-like of shape (n_samples,)
-            Labels: numbers or strings; the marker, None, NaN or pd.NA where unlabelled.
-            Arrays of strings hold the marker as a string ("-1").
+            Labels: numbers or strings; the marker, None, NaN, pd.NA or masked where
+            unlabelled. Arrays of strings hold the marker as a string ("-1").
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows.
 

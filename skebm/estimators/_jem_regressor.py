@@ -22,6 +22,8 @@ from skebm.estimators._number_labels import (
     of_table,
     pick_by_scores,
     read_numbers_of_y,
+    split_rows,
+    warn_of_repeats,
 )
 from skebm.estimators._published import check_changed
 from skebm.estimators._regression_plan import plan_regression
@@ -37,6 +39,8 @@ from skebm.utils._sklearn import Interval, StrOptions, with_callbacks
 
 #: Rows drawn for each one that is asked for with a given y, and at least so many.
 DRAWS_A_ROW, MIN_DRAWS = 20, 2000
+#: Draws of given rows that are held at once.
+MAX_DRAWS = 2**16
 
 
 class JEMRegressor(RegressorMixin, BaseEBM):
@@ -204,7 +208,7 @@ class JEMRegressor(RegressorMixin, BaseEBM):
         X : array-like of shape (n_samples, n_features)
             Rows; NaN where an entry is missing. Rows of NaN alone are left out.
         y : array-like of shape (n_samples,)
-            Numbers; NaN, None or pd.NA where unknown.
+            Numbers; NaN, None, pd.NA or masked where unknown.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows.
 
@@ -394,14 +398,8 @@ class JEMRegressor(RegressorMixin, BaseEBM):
             raise ValueError(
                 f"The 'y' parameter must be a finite number or None. Got {y!r}."
             )
-        n_draws = max(MIN_DRAWS, DRAWS_A_ROW * n_samples)
-        table = self._draw(n_draws, rng, given)
-        label = np.full(len(table), float(y))
-        scores = self._of_table(
-            table, lambda density, rows: density.log_prob(label[rows])
-        )
-        kept = pick_by_scores(scores.reshape(-1, n_draws), n_samples, rng)
-        return self._reader.write(table[kept], like), np.full(len(kept), float(y))
+        table = self._draw_with(float(y), n_samples, rng, given)
+        return self._reader.write(table, like), np.full(len(table), float(y))
 
     def score(self, X, y, sample_weight=None):
         """Return R2 over the labelled rows; NaN where fewer than two are.
@@ -437,6 +435,23 @@ class JEMRegressor(RegressorMixin, BaseEBM):
 
     def _of_table(self, table, function):
         return of_table(self._labels, self._fitted, table, function)
+
+    def _draw_with(self, y, n_samples, rng, given):
+        """Draw rows that go with y, for some given rows at a time."""
+        n_draws, tables, effective = max(MIN_DRAWS, DRAWS_A_ROW * n_samples), [], []
+        for part in split_rows(given, max(1, MAX_DRAWS // n_draws)):
+            table = self._draw(n_draws, rng, part)
+            label = np.full(len(table), y)
+            scores = self._of_table(
+                table,
+                lambda density, rows, label=label: density.log_prob(label[rows]),
+            )
+            scores = scores.reshape(-1, n_draws)
+            kept, worth = pick_by_scores(scores, n_samples, rng)
+            tables.append(table[kept])
+            effective.append(worth.min())
+        warn_of_repeats(min(effective), n_samples)
+        return np.concatenate(tables)
 
     # ---------------------------------------------------------------- training
 

@@ -16,7 +16,7 @@ MIN_LABELS = 2
 def read_numbers_of_y(y, X):
     """Return y as float64, NaN where a row of X has no label.
 
-    None, NaN and pd.NA mean that a label is unknown.
+    None, NaN, pd.NA and a mask mean that a label is unknown.
 
     Raises
     ------
@@ -81,22 +81,36 @@ def of_table(labels, fitted, table, function):
     return result
 
 
+def split_rows(given, n_rows):
+    """Return given rows in parts of up to n_rows; one part, None, of None."""
+    if given is None:
+        return [None]
+    return [given[start : start + n_rows] for start in range(0, len(given), n_rows)]
+
+
 def pick_by_scores(log_weights, n_samples, rng):
-    """Return n_samples indices of the flat entries of each row, by their weights."""
+    """Return n_samples indices of the flat entries of each row, by their weights.
+
+    Also return how many entries the weights of each row are worth.
+    """
     weights = np.exp(log_weights - log_weights.max(axis=1, keepdims=True))
     weights /= weights.sum(axis=1, keepdims=True)
-    effective = 1 / (weights**2).sum(axis=1)
-    if effective.min() < n_samples:
-        warn_user(
-            f"Few draws go with this y: they are worth {effective.min():.1f} rows, and "
-            f"n_samples={n_samples} rows of them repeat.",
-            TrainingWarning,
-        )
     cumulated = weights.cumsum(axis=1)
     start = np.arange(len(weights)) * weights.shape[1]
     uniform = rng.uniform(size=(len(weights), n_samples)) * cumulated[:, -1:]
     picked = [np.searchsorted(*pair) for pair in zip(cumulated, uniform, strict=True)]
-    return (np.stack(picked) + start[:, None]).ravel()
+    found = (np.stack(picked) + start[:, None]).ravel()
+    return found, 1 / (weights**2).sum(axis=1)
+
+
+def warn_of_repeats(effective, n_samples):
+    """Warn where the draws for a label are worth fewer rows than are asked for."""
+    if effective < n_samples:
+        warn_user(
+            f"Few draws go with this y: they are worth {effective:.1f} rows, and "
+            f"n_samples={n_samples} rows of them repeat.",
+            TrainingWarning,
+        )
 
 
 def check_experts(experts, known):

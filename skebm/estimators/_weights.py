@@ -20,6 +20,8 @@ def check_weights(sample_weight, X):
     if sample_weight is None:
         return None
     try:
+        if isinstance(sample_weight, np.ma.MaskedArray):
+            sample_weight = np.ma.filled(sample_weight.astype(np.float64), np.nan)
         given = np.asarray(sample_weight)
         if given.dtype.kind not in "biufO":
             raise TypeError(f"an array of dtype {given.dtype}")

@@ -19,6 +19,8 @@ LENGTHS = (0.3, 1.0, 2.0)
 LOG_WEIGHT, LOG_WEIGHT_DEVIATION = np.log(0.3), 2.0
 #: Rows that weights are learnt by, and rows of the process.
 MAX_TUNED, MAX_ROWS = 300, 1000
+#: Rows that are predicted at once.
+CHUNK_ROWS = 1024
 JITTER = 1e-6
 MAX_STEPS = 40
 
@@ -129,6 +131,13 @@ class GaussianProcess:
 
     def predict(self, x: Array) -> tuple[Array, Array]:
         """Return mean and deviation of the labels of rows, noise included."""
+        starts = range(0, max(len(x), 1), CHUNK_ROWS)
+        parts = [self._predict(x[start : start + CHUNK_ROWS]) for start in starts]
+        mean, deviation = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return mean, deviation
+
+    def _predict(self, x: Array) -> tuple[Array, Array]:
+        """Return mean and deviation of the labels of few rows."""
         matrices = kernels(x, self.x, self.names, self.length)
         cross = np.tensordot(self.weights[:-1], matrices, 1)
         white = solve_triangular(self.factor, cross.T, lower=True)

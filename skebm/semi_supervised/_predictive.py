@@ -8,14 +8,24 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaln, logsumexp, stdtr
+from scipy.special import gammaln, logsumexp, stdtr, stdtrit
 
 Array = NDArray[Any]
 
-#: Halvings of the bracket of a quantile, and widenings before them.
-N_HALVINGS, N_WIDENINGS = 60, 60
-#: Points about each centre among which the mode is sought, and rounds of refinement.
-N_MODE_POINTS, N_MODE_ROUNDS = 9, 6
+#: Most steps to a quantile, and the step in least scales that is the last one.
+MAX_STEPS, QUANTILE_STEP = 100, 1e-10
+#: Densest centres about which the mode is sought, points about each, and rounds of
+#: refinement.
+N_MODE_CENTERS, N_MODE_POINTS, N_MODE_ROUNDS = 32, 9, 6
+#: Densities of parts that are computed at once.
+CHUNK_VALUES = 2**20
+
+
+def log_student(z: Array, degrees: Any) -> Array:
+    """Return the log density of Student's t, of scale one."""
+    unit = gammaln((degrees + 1) / 2) - gammaln(degrees / 2)
+    unit = unit - 0.5 * np.log(np.pi * degrees)
+    return unit - (degrees + 1) / 2 * np.log1p(z**2 / degrees)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,15 +88,9 @@ class PredictiveMixture:
         y = np.asarray(y, dtype=float)
         with np.errstate(divide="ignore"):
             log_weights = np.log(self.weights)
-        z = (y[..., None] - self._for(y, self.locations)) / self._for(y, self.scales)
-        nu = self._for(y, self.degrees)
-        log_unit = (
-            gammaln((nu + 1) / 2)
-            - gammaln(nu / 2)
-            - 0.5 * np.log(np.pi * nu)
-            - np.log(self._for(y, self.scales))
-        )
-        log_t = log_unit - (nu + 1) / 2 * np.log1p(z**2 / nu)
+        scales = self._for(y, self.scales)
+        z = (y[..., None] - self._for(y, self.locations)) / scales
+        log_t = log_student(z, self._for(y, self.degrees)) - np.log(scales)
         return logsumexp(log_t + self._for(y, log_weights), axis=-1)
 
     def cdf(self, y: Array) -> Array:
@@ -105,24 +109,31 @@ class PredictiveMixture:
         return np.sqrt((self.weights * (variance + spread)).sum(axis=1))
 
     def quantile(self, probability: float) -> Array:
-        """Return the quantiles, shape (n,), by bisection."""
-        low = (self.locations - self.scales).min(axis=1)
-        high = (self.locations + self.scales).max(axis=1)
-        width = high - low
-        for _ in range(N_WIDENINGS):
-            too_high, too_low = (
-                self.cdf(low) > probability,
-                self.cdf(high) < probability,
-            )
-            if not (too_high.any() or too_low.any()):
+        """Return the quantiles, shape (n,), by Newton's steps within a bracket."""
+        degrees, place = np.unique(self.degrees, return_inverse=True)
+        unit = stdtrit(degrees, probability)[place.reshape(self.degrees.shape)]
+        of_parts = self.locations + self.scales * unit
+        low, high = of_parts.min(axis=1), of_parts.max(axis=1)
+        found, step = (low + high) / 2, high - low
+        least = QUANTILE_STEP * self.scales.min(axis=1)
+        active = np.flatnonzero(step > least)
+        for _ in range(MAX_STEPS):
+            if not len(active):
                 break
-            low, high = low - width * too_high, high + width * too_low
-            width = 2 * width
-        for _ in range(N_HALVINGS):
-            middle = (low + high) / 2
-            below = self.cdf(middle) < probability
-            low, high = np.where(below, middle, low), np.where(below, high, middle)
-        return (low + high) / 2
+            some, y = self.rows(active), found[active]
+            excess = some.cdf(y) - probability
+            low[active] = np.where(excess < 0, y, low[active])
+            high[active] = np.where(excess < 0, high[active], y)
+            with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+                newton = y - excess / np.exp(some.log_prob(y))
+            # Halve the bracket where Newton's step leaves it or does not get shorter.
+            middle = (low[active] + high[active]) / 2
+            inside = (low[active] <= newton) & (newton <= high[active])
+            shorter = np.abs(newton - y) < np.abs(step[active]) / 2
+            new = np.where(inside & shorter, newton, middle)
+            found[active], step[active] = new, new - y
+            active = active[(np.abs(new - y) > least[active]) & (new != y)]
+        return found
 
     def point(self, name: str) -> Array:
         """Return the "mean", "median" or "mode" of each row."""
@@ -134,10 +145,28 @@ class PredictiveMixture:
         return by_name[name]()
 
     def mode(self) -> Array:
-        """Return the highest points of the densities, shape (n,)."""
+        """Return the highest points of the densities, shape (n,).
+
+        They are sought about the densest centres of parts.
+        """
+        n_parts = self.weights.shape[1]
+        n_points = max(n_parts, N_MODE_POINTS * min(n_parts, N_MODE_CENTERS))
+        n_rows = max(1, CHUNK_VALUES // (n_parts * n_points))
+        starts = range(0, len(self), n_rows)
+        chunks = [self.rows(slice(start, start + n_rows)) for start in starts]
+        return np.concatenate([chunk._modes() for chunk in chunks] or [np.empty(0)])
+
+    def _modes(self) -> Array:
+        """Return the modes of few rows."""
         steps = np.linspace(-1, 1, N_MODE_POINTS)
-        points = self.locations[:, :, None] + self.scales[:, :, None] * steps
-        best, width = self._best(points.reshape(len(self), -1)), self.scales.max(axis=1)
+        centers, scales = self.locations, self.scales
+        if centers.shape[1] > N_MODE_CENTERS:
+            order = np.argsort(-self.log_prob(centers), axis=1, kind="stable")
+            densest = order[:, :N_MODE_CENTERS]
+            centers = np.take_along_axis(centers, densest, axis=1)
+            scales = np.take_along_axis(scales, densest, axis=1)
+        points = centers[:, :, None] + scales[:, :, None] * steps
+        best, width = self._best(points.reshape(len(self), -1)), scales.max(axis=1)
         for _ in range(N_MODE_ROUNDS):
             width = 2 * width / (N_MODE_POINTS - 1)
             best = self._best(best[:, None] + width[:, None] * steps)

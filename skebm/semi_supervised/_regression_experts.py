@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaln, ndtri
+from scipy.special import ndtri
 from sklearn.ensemble import (
     ExtraTreesRegressor,
     GradientBoostingRegressor,
@@ -18,7 +18,7 @@ from sklearn.ensemble import (
 from sklearn.linear_model import RidgeCV
 
 from skebm.semi_supervised._gaussian_process import GaussianProcess
-from skebm.semi_supervised._predictive import PredictiveMixture
+from skebm.semi_supervised._predictive import PredictiveMixture, log_student
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -26,6 +26,8 @@ Indices = NDArray[np.int64]
 N_TREES = 100
 #: Labels above which boosted trees bin their features.
 MANY_LABELS = 1000
+#: Most labels that a tree of a forest draws, which bounds its size.
+MAX_RESAMPLED = 10_000
 #: Least labels that linear models and trees are fitted to; below they are constant.
 MIN_LABELS = 3
 #: Normal scores end here, in standard deviations.
@@ -121,15 +123,22 @@ def _fit_linear(x: Array, y: Array, weight: Array, seed: int) -> Any:
 
 
 def _fit_forest(x: Array, y: Array, weight: Array, seed: int) -> Any:
-    trees = RandomForestRegressor(N_TREES, oob_score=True, random_state=seed)
+    trees = RandomForestRegressor(
+        N_TREES, max_samples=_n_resampled(y), random_state=seed
+    )
     return trees.fit(x, y, weight)
 
 
 def _fit_extra_trees(x: Array, y: Array, weight: Array, seed: int) -> Any:
     trees = ExtraTreesRegressor(
-        N_TREES, bootstrap=True, oob_score=True, random_state=seed
+        N_TREES, bootstrap=True, max_samples=_n_resampled(y), random_state=seed
     )
     return trees.fit(x, y, weight)
+
+
+def _n_resampled(y: Array) -> int | None:
+    """Return how many labels each tree of a forest draws; None as many as there are."""
+    return MAX_RESAMPLED if len(y) > MAX_RESAMPLED else None
 
 
 def _fit_boosted(x: Array, y: Array, weight: Array, seed: int) -> Any:
@@ -210,17 +219,23 @@ def cross_fit(
 
     Each tree of a forest has labels that it did not see, and a Gaussian process whose
     weights many labels chose leaves each label out in closed form. Other learners are
-    fitted anew without each fold.
+    fitted anew without each fold, as are forests whose every tree saw some label, for
+    its great weight.
     """
     held = folds >= 0
     if name in BAGGED and not isinstance(fitted, float):
-        return fitted.oob_prediction_[held], np.ones(held.sum())
+        center = _out_of_bag(fitted, views[LEARNERS[name][0]], held)[held]
+        if not np.isnan(center).any():
+            return center, np.ones(held.sum())
+    center, width = np.empty((2, len(y)))
     if is_process(name) and len(y) > FEW_LABELS:
         n = len(fitted.x)
-        center, width = ask_learner(name, fitted, views)
         center[:n], width[:n] = fitted.left_out(y[:n])
+        new = held & (np.arange(len(y)) >= n)
+        if new.any():
+            rows = {view: x[new] for view, x in views.items()}
+            center[new], width[new] = ask_learner(name, fitted, rows)
         return center[held], width[held]
-    center, width = np.empty((2, len(y)))
     for fold in range(folds.max() + 1):
         out = folds == fold
         some = {view: x[~out] for view, x in views.items()}
@@ -228,6 +243,21 @@ def cross_fit(
         learner = fit_learner(name, some, y[~out], weight[~out], seed)
         center[out], width[out] = ask_learner(name, learner, rest)
     return center[held], width[held]
+
+
+def _out_of_bag(forest: Any, x: Array, held: NDArray[np.bool_]) -> Array:
+    """Return means over the trees that did not see a row; NaN where all did."""
+    total, count = np.zeros((2, len(x)))
+    for tree, sampled in zip(
+        forest.estimators_, forest.estimators_samples_, strict=True
+    ):
+        new = held.copy()
+        new[sampled] = False
+        if new.any():
+            total[new] += tree.predict(x[new])
+            count[new] += 1
+    with np.errstate(invalid="ignore"):
+        return total / count
 
 
 def fit_residuals(residuals: Array, weight: Array) -> tuple[float, float]:
@@ -241,7 +271,7 @@ def fit_residuals(residuals: Array, weight: Array) -> tuple[float, float]:
             )
             square = np.average(shares * residuals**2, weights=weight)
         scale = np.sqrt(max(square, MIN_SCALE**2))
-        score = weight @ _log_t(residuals / scale, degrees) - len(weight) * np.log(
+        score = weight @ log_student(residuals / scale, degrees) - len(weight) * np.log(
             scale
         )
         best = max(best, (float(score), float(scale), degrees))
@@ -255,12 +285,6 @@ def log_normal(residuals: Array, weight: Array) -> Array:
     square = residuals**2 @ weight / weight.sum()
     square = np.maximum(square, MIN_SCALE**2)[:, None]
     return -0.5 * (residuals**2 / square + np.log(square))
-
-
-def _log_t(z: Array, degrees: float) -> Array:
-    unit = gammaln((degrees + 1) / 2) - gammaln(degrees / 2)
-    unit -= 0.5 * np.log(np.pi * degrees)
-    return unit - (degrees + 1) / 2 * np.log1p(z**2 / degrees)
 
 
 def stack(log_likelihood: Array, weight: Array) -> Array:
@@ -378,7 +402,7 @@ class LabelRegression:
         scales, degrees = np.array(fits).T
         units = units * scales[:, None]
         pairs = zip(residuals / units, degrees, strict=True)
-        by_density = np.stack([_log_t(*pair) for pair in pairs]) - np.log(units)
+        by_density = np.stack([log_student(*pair) for pair in pairs]) - np.log(units)
         # Half by squared errors, which outlying labels rule, half by the densities.
         by_error = log_normal(residuals, weight_held)
         weights = stack(by_error, weight_held) / 2 + stack(by_density, weight_held) / 2

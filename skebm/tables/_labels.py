@@ -25,7 +25,8 @@ def split_marker(y: Any, unlabeled: Any) -> tuple[NDArray[Any], NDArray[np.bool_
     Parameters
     ----------
     y : array-like of shape (n,)
-        Labels; numbers, strings, objects, nullable or categorical.
+        Labels; numbers, strings, objects, nullable or categorical. Masked ones are
+        missing.
     unlabeled : object
         The marker. None, NaN and pd.NA mark unlabelled rows too. With
         ``unlabeled=None`` no row is unlabelled and missing labels raise ValueError.
@@ -60,6 +61,10 @@ def _as_column(y: Any) -> Any:
     """Return y as a Series, an array of pandas or a one-dimensional array of NumPy."""
     if isinstance(y, (pd.Series, pd.api.extensions.ExtensionArray)):
         return y
+    if isinstance(y, np.ma.MaskedArray):  # what lies under a mask is no label
+        values = np.ma.getdata(y).astype(object)
+        values[np.ma.getmaskarray(y)] = None
+        y = values
     for listed in ("to_list", "to_pylist"):  # a column of polars, of pyarrow
         if not isinstance(y, pd.Index) and hasattr(y, listed):
             y = getattr(y, listed)()

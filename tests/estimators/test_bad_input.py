@@ -337,6 +337,7 @@ def test_bad_y(y, message):
         (-np.ones(N_ROWS), "Negative values"),
         (np.full(N_ROWS, np.nan), "sample_weight contains NaN"),
         (np.nan, "sample_weight contains NaN"),
+        (np.ma.array(np.ones(N_ROWS), mask=np.eye(N_ROWS)[0]), "contains NaN"),
         (np.inf, "sample_weight contains infinity"),
         (np.ones(N_ROWS) + 1j, "'sample_weight'.*real number.*complex128"),
         ("balanced", "'sample_weight'.*real number"),

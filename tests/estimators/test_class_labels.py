@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
 
 from skebm import JEMClassifier
 from skebm.estimators._class_labels import learn_classes
@@ -115,3 +116,15 @@ def test_an_empty_label_is_told_unless_it_was_named():
         assert learn_classes(words, "", None, None).tolist() == ["a", "b"]
         known = learn_classes(words, -1, ["", "a", "b"], None)  # named as classes
         assert learn_classes(words, -1, None, known).tolist() == ["", "a", "b"]
+
+
+@pytest.mark.parametrize("empty_row", [False, True])
+def test_masked_labels_are_unlabelled_rows(few_labels, empty_row):
+    X, _, y_few = few_labels
+    X = np.where((np.arange(len(X)) == 0)[:, None] & empty_row, np.nan, X)
+    face = make_classifier().set_params(max_iter=1)
+    masked = np.ma.array(np.where(y_few < 0, 7, y_few), mask=y_few < 0)
+    model, expected = clone(face).fit(X, masked), clone(face).fit(X, y_few)
+    assert model.classes_.tolist() == expected.classes_.tolist()
+    np.testing.assert_array_equal(model.transduction_, expected.transduction_)
+    assert model.score(X, masked) == expected.score(X, y_few)

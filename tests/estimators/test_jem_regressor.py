@@ -18,8 +18,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from skebm import JEMRegressor
+from skebm.estimators import _jem_regressor
 from skebm.exceptions import TrainingWarning
+from skebm.models import FittedModel
 from skebm.networks import MLP
+from skebm.semi_supervised import _regression_experts
 from skebm.training import GradientRun
 
 SLOPE, NOISE = np.array([1.0, -0.5]), 0.4
@@ -44,6 +47,14 @@ def draw(n, seed=0):
     rng = np.random.RandomState(seed)
     X = rng.multivariate_normal(np.zeros(2), COVARIANCE, n)
     return X, X @ SLOPE + NOISE * rng.normal(size=n)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_trees():
+    """Grow a fifth of the trees, which is enough here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_regression_experts, "N_TREES", 20)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +150,23 @@ def test_draws_of_rows_that_go_with_a_label(model):
         model.sample(y=np.nan)
 
 
+def test_rows_that_go_with_a_label_are_drawn_for_some_given_rows_at_a_time(
+    model, monkeypatch
+):
+    complete, sizes = FittedModel.complete, []
+    monkeypatch.setattr(_jem_regressor, "MAX_DRAWS", 4000)
+    monkeypatch.setattr(
+        FittedModel,
+        "complete",
+        lambda self, X, *args: sizes.append(len(X)) or complete(self, X, *args),
+    )
+    given = [[1.0, np.nan], [2.0, np.nan], [0.5, 0.5], [0.5, 0.5], [0.0, np.nan]]
+    X, y = model.sample(2, random_state=0, y=1.0, given=given)
+    assert sizes == [2, 2, 1]
+    assert X[:, 0].tolist() == [1, 1, 2, 2, 0.5, 0.5, 0.5, 0.5, 0, 0]
+    assert (y == 1).all() and len(y) == 10
+
+
 # ------------------------------------------------------------------------- units
 
 
@@ -187,6 +215,7 @@ def test_labels_of_every_kind(rows):
         [None if np.isnan(v) else v for v in y_few],
         series.astype("Float64"),
         series.astype(object).where(series.notna(), pd.NA),
+        np.ma.array(np.nan_to_num(y_few, nan=-999), mask=np.isnan(y_few)),
     ):
         model = make().fit(X, labels)
         np.testing.assert_array_equal(model.predict(X), expected.predict(X))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
+from skebm.semi_supervised import _gaussian_process
 from skebm.semi_supervised._gaussian_process import (
     JITTER,
     GaussianProcess,
@@ -92,3 +93,19 @@ def test_stored_as_arrays(process, labels):
     np.testing.assert_array_equal(
         again.predict(labels[0])[0], process.predict(labels[0])[0]
     )
+
+
+def test_many_rows_are_predicted_some_at_a_time(process, labels, monkeypatch):
+    x, sizes = labels[0], []
+    mean, deviation = process.predict(x)
+    monkeypatch.setattr(_gaussian_process, "CHUNK_ROWS", 10)
+    monkeypatch.setattr(
+        _gaussian_process,
+        "kernels",
+        lambda a, *rest: sizes.append(len(a)) or kernels(a, *rest),
+    )
+    found = process.predict(x)
+    assert sizes == [10, 10, 5]
+    np.testing.assert_allclose(found[0], mean)
+    np.testing.assert_allclose(found[1], deviation)
+    assert process.predict(x[:0])[0].shape == (0,)

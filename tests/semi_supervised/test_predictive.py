@@ -1,11 +1,13 @@
 """Mixtures of Student's t as predictive densities."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy.integrate import quad
 from scipy.stats import t as student
 
-from skebm.semi_supervised import PredictiveMixture
+from skebm.semi_supervised import PredictiveMixture, _predictive
 
 
 @pytest.fixture
@@ -83,3 +85,42 @@ def test_moving_and_mixing(mixture):
     expected = 0.25 * mixture.rows([0]).cdf(y[:1]) + 0.75 * mixture.rows([1]).cdf(y[:1])
     np.testing.assert_allclose(mixed.cdf(y[[0, 2]])[:1], expected)
     np.testing.assert_allclose(mixed.mean()[1], mixture.mean()[2])
+
+
+# -------------------------------------------------- many parts, of rows with gaps
+
+
+def of_completions(n_rows, n_parts=384):
+    """Return mixtures of two heaps of parts, most of them of little weight."""
+    rng = np.random.RandomState(0)
+    shape = n_rows, n_parts
+    locations = rng.normal(size=shape) * 0.5 + 4 * (rng.uniform(size=shape) < 0.3)
+    weights = rng.dirichlet(np.full(n_parts, 0.1), n_rows)
+    scales = rng.choice([0.03, 0.3, 1.0], shape)
+    return PredictiveMixture(weights, locations, scales, rng.choice([4.0, 30.0], shape))
+
+
+def test_modes_of_many_parts_are_highest_and_take_little_memory():
+    mixture = of_completions(8)
+    tracemalloc.start()
+    found = mixture.mode()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100e6
+    np.testing.assert_array_equal(mixture.rows([5]).mode(), found[5:6])
+    some = mixture.rows(slice(2))
+    best = some.log_prob(np.tile(np.linspace(-3, 7, 2001), (2, 1))).max(axis=1)
+    assert (some.log_prob(found[:2]) > best - 1e-3).all()
+
+
+def test_quantiles_of_many_parts_take_few_steps(monkeypatch):
+    mixture, asked, stdtr = of_completions(8), [], _predictive.stdtr
+    monkeypatch.setattr(
+        _predictive, "stdtr", lambda nu, z: asked.append(z.size) or stdtr(nu, z)
+    )
+    for probability in (0.001, 0.5, 0.9):
+        asked.clear()
+        found = mixture.quantile(probability)
+        assert sum(asked) < 25 * mixture.weights.size
+        np.testing.assert_allclose(mixture.cdf(found), probability, rtol=1e-8)
+        np.testing.assert_array_equal(mixture.rows([3]).quantile(probability), found[3])

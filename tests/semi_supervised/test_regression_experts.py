@@ -1,19 +1,37 @@
 """p(y|x) of few labels."""
 
+import warnings
+
 import numpy as np
 import pytest
 from scipy.stats import norm, rankdata
 
-from skebm.semi_supervised import LEARNERS, LabelRegression
+from skebm.semi_supervised import (
+    LEARNERS,
+    LabelRegression,
+    _gaussian_process,
+    _regression_experts,
+)
+from skebm.semi_supervised._gaussian_process import GaussianProcess
 from skebm.semi_supervised._regression_experts import (
     Views,
     assign_folds,
+    cross_fit,
+    fit_learner,
     fit_residuals,
     stack,
 )
 
 TREES = ("extra trees", "boosted trees")
 FAST = ("linear", "Gaussian process")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_trees():
+    """Grow a fifth of the trees, which is enough here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_regression_experts, "N_TREES", 20)
+        yield
 
 
 def make(n_labels, seed=0, n=200, noise=0.5):
@@ -156,7 +174,7 @@ def test_unlabelled_rows_do_not_harm():
     errors = {}
     for n in (30, 2000):
         error = []
-        for seed in range(4):
+        for seed in range(2):
             x, y, known = make(20, seed, n=2000)
             rng = np.random.RandomState(0)
             names = ("linear", "Gaussian process of ranks")
@@ -173,3 +191,48 @@ def test_a_weight_of_nearly_zero_is_none():
     weight = np.where(np.arange(30) < 10, 1e-9, 1.0)
     density = fit(x, y, known, weight=weight).predictive(x[30:])
     assert np.mean((density.mean() - y[30:]) ** 2) < 0.5
+
+
+@pytest.mark.parametrize("name", ["forest", "extra trees"])
+def test_a_label_that_every_tree_saw_is_left_out_by_folds(name):
+    x, y, _ = make(30, n=30)
+    weight = np.where(np.arange(30) == 0, 1e6, 1.0)
+    views, folds = {"numbers": x}, assign_folds(30)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        forest = fit_learner(name, views, y, weight, 0)
+        center, _ = cross_fit(name, views, y, weight, forest, folds, 0)
+    others = folds != folds[0]
+    rest = {"numbers": x[others]}
+    without = fit_learner(name, rest, y[others], weight[others], 0)
+    assert center[0] == pytest.approx(without.predict(x[:1])[0])
+    np.testing.assert_allclose(center[1:2], y[0])
+
+
+def test_trees_that_did_not_see_a_label_predict_it():
+    x, y, _ = make(40, n=40)
+    views, weight = {"numbers": x}, np.ones(40)
+    forest = fit_learner("forest", views, y, weight, 0)
+    center, _ = cross_fit("forest", views, y, weight, forest, assign_folds(40), 0)
+    scored = forest.set_params(oob_score=True).fit(x, y, weight)
+    np.testing.assert_array_equal(center, scored.oob_prediction_)
+
+
+def test_a_process_is_asked_about_held_out_labels_it_has_not(monkeypatch):
+    monkeypatch.setattr(_gaussian_process, "MAX_ROWS", 120)
+    x, y, _ = make(2500, n=2500)
+    views, name = {"numbers": x}, "Gaussian process"
+    process = fit_learner(name, views, y, np.ones(2500), 0)
+    expected, asked = process.predict(x[120:1000]), []
+    predict = GaussianProcess.predict
+    monkeypatch.setattr(
+        GaussianProcess,
+        "predict",
+        lambda self, x: asked.append(len(x)) or predict(self, x),
+    )
+    found = cross_fit(name, views, y, np.ones(2500), process, assign_folds(2500), 0)
+    assert asked == [880]
+    for own, values, new in zip(
+        process.left_out(y[:120]), found, expected, strict=True
+    ):
+        np.testing.assert_array_equal(values, np.r_[own, new])

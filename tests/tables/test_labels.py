@@ -59,6 +59,21 @@ TYPES = {
         -1,
         ["a", "b", "c"],
     ),
+    "masked": (
+        np.ma.array([3, 7, 5, 3, -1, 9], mask=[0, 1, 0, 0, 0, 0]),
+        -1,
+        [3, 5, 9],
+    ),
+    "masked floats": (
+        np.ma.array([3.0, 7, 5, 3, np.nan, 9], mask=[0, 1, 0, 0, 0, 0]),
+        -1,
+        [3, 5, 9],
+    ),
+    "masked strings": (
+        np.ma.array(["a", "z", "b", "a", "z", "c"], mask=[0, 1, 0, 0, 1, 0]),
+        -1,
+        ["a", "b", "c"],
+    ),
     "series with its own index": (
         pd.Series([3, -1, 5, 3, -1, 9], index=list("zyxwvu")),
         -1,
