@@ -14,6 +14,8 @@ from skebm.evaluation.drift._pool import Array, Pool
 MAX_CATEGORIES = 30
 #: Polynomials of the ranks of a column of numbers: place, spread, skewness, tails.
 DEGREE = 4
+#: A feature that varies less is constant, up to rounding.
+LEAST_DEVIATION = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,10 +46,10 @@ class ColumnFeatures:
             meanings = [f"share of {pool.categories[j][k]!r}" for k in shown]
         else:
             single = np.delete(raw, np.arange(2, DEGREE), axis=1)
-            meanings = ["mean", "standard deviation"]
+            meanings = ["median", "standard deviation"]
         if single.shape[1] > len(meanings):
             meanings.append("share missing")
-        varies = single.std(axis=0) > 1e-9
+        varies = single.std(axis=0) > LEAST_DEVIATION
         single = single[:, varies]
         single = (single - single.mean(axis=0)) / single.std(axis=0)
         meanings = [m for m, keep in zip(meanings, varies, strict=True) if keep]
@@ -68,6 +70,7 @@ def coordinates(pool: Pool, *, with_ranks: bool = False) -> Array:
             raw = np.hstack([scores, raw if with_ranks else raw[:, DEGREE:]])
         parts.append(raw)
     points = np.concatenate(parts, axis=1)
+    points = points[:, points.std(axis=0) > LEAST_DEVIATION]
     return np.asarray(points - points.mean(axis=0))
 
 
@@ -107,10 +110,12 @@ def _uncorrelated(features: Array) -> Array:
     for feature in features.T:
         rest = feature - feature.mean()
         length = float(np.linalg.norm(rest))
+        if length <= LEAST_DEVIATION * np.sqrt(len(rest)):
+            continue
         for _ in range(2):  # once more: rounding
             for other in found:
                 rest = rest - float(other @ rest) * other
-        if np.linalg.norm(rest) > 1e-6 * max(length, 1e-300):
+        if np.linalg.norm(rest) > 1e-6 * length:
             found.append(rest / np.linalg.norm(rest))
     length = np.sqrt(len(features))
     return np.column_stack(found) * length if found else features[:, :0]

@@ -20,10 +20,10 @@ JUMPING = 0.01
 class DriftMonitor:
     r"""Watch batches of rows for drift, with a p-value that holds at any time.
 
-    Each batch is compared with all rows before it, by the statistic of `drift_test`.
-    Its permutation p-value :math:`p_t`, with ties broken at random, is uniform and
-    independent of the earlier ones as long as all rows are exchangeable. Bets against
-    that multiply a capital of 1 by
+    Each batch is compared with rows before it, by the statistic of `drift_test`; of
+    more than ``max_rows`` a random part is kept. Its permutation p-value :math:`p_t`,
+    with ties broken at random, is uniform and independent of the earlier ones as long
+    as all rows are exchangeable. Bets against that multiply a capital of 1 by
 
     .. math:: \kappa p_t^{\kappa - 1}
 
@@ -94,7 +94,8 @@ class DriftMonitor:
         self.batch_p_values: list[float] = []
         self.columns: pd.DataFrame | None = None
         self._rng = own_generator(random_state)
-        self._rows = read("X_old", X_old)
+        self._rows = read("X_old", X_old).copy()
+        Pool.of(self._rows, self._rows, categorical_features)  # raises before a batch
         self._capitals = np.full(len(POWERS), 1 / len(POWERS))
         self._largest = 1.0
 
@@ -109,7 +110,7 @@ class DriftMonitor:
         return 1 / self._largest
 
     def update(self, X: Any) -> float:
-        """Compare a batch with all rows before it, and return the p-value so far.
+        """Compare a batch with rows before it, and return the p-value so far.
 
         Parameters
         ----------
@@ -127,11 +128,29 @@ class DriftMonitor:
         p = smoothed_p_value(permuted.combined, self._rng)
         self.columns = columns_frame(pool, drawn, permuted)
         self.batch_p_values.append(p)
-        self._capitals = bet(self._capitals, p)
+        if np.ptp(permuted.combined) > 0:  # else rows are alike, and p is luck
+            self._capitals = bet(self._capitals, p)
         self._largest = max(self._largest, self.capital)
-        both = [self._rows.astype(object), new.astype(object)]
-        self._rows = pd.concat(both, ignore_index=True).infer_objects()
+        self._rows = self._keep(joined(self._rows, new))
         return self.p_value
+
+    def _keep(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Return at most ``max_rows`` of the rows, drawn whatever batch they are of.
+
+        So they stay exchangeable, and memory is bounded.
+        """
+        if len(rows) <= self.max_rows:
+            return rows
+        kept = self._rng.permutation(len(rows))[: self.max_rows]
+        return rows.iloc[np.sort(kept)].reset_index(drop=True)
+
+
+def joined(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of two frames; columns of two types become objects first."""
+    if not (old.dtypes == new.dtypes).all():
+        both = [old.astype(object), new.astype(object)]
+        return pd.concat(both, ignore_index=True).infer_objects()
+    return pd.concat([old, new], ignore_index=True)
 
 
 def smoothed_p_value(statistics: Array, rng: np.random.RandomState) -> float:

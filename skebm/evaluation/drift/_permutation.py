@@ -8,9 +8,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.linalg import eigh
 from scipy.spatial.distance import cdist
-from scipy.stats import chi2, gamma
+from scipy.special import gammaln
+from scipy.stats import gamma
 
-from skebm.evaluation.drift._features import ColumnFeatures, coordinates
+from skebm.evaluation.drift._features import (
+    LEAST_DEVIATION,
+    ColumnFeatures,
+    coordinates,
+)
 from skebm.evaluation.drift._pool import Array, Pool
 
 #: Permutations whose statistics are computed at once.
@@ -61,14 +66,15 @@ def pairs(points: Array) -> Quadratic:
     They are the covariances, and by the ranks also the dependence of any form.
     """
     values, vectors = np.linalg.eigh(points.T @ points)
-    kept = np.flatnonzero(values > LINEAR_DAMPING * values[-1])[-MAX_COMPONENTS:]
+    least = LINEAR_DAMPING * values.max(initial=0.0)
+    kept = np.flatnonzero(values > least)[-MAX_COMPONENTS:]
     scores = points @ (vectors[:, kept] / np.sqrt(values[kept] / len(points)))
     scores = scores.clip(-COMPONENT_RANGE, COMPONENT_RANGE)
     first, second = np.triu_indices(scores.shape[1])
     products = scores[:, first] * scores[:, second]
     products -= products.mean(axis=0)
     spread = products.std(axis=0)
-    varies = spread > 1e-9
+    varies = spread > LEAST_DEVIATION
     features = products[:, varies] / spread[varies]
     return Quadratic(features, np.ones(features.shape[1]))
 
@@ -87,6 +93,7 @@ def kernels(points: Array, rng: np.random.RandomState) -> tuple[Quadratic, Quadr
     kept = values > 1e-7 * values[-1]
     features = kernel @ (vectors[:, kept] / np.sqrt(values[kept]))
     features -= features.mean(axis=0)
+    features = features[:, features.std(axis=0) > LEAST_DEVIATION]
     plain = Quadratic(features, np.ones(features.shape[1]))
     values, vectors = np.linalg.eigh(features.T @ features)
     return plain, _damped(features, values, vectors, KERNEL_DAMPING)
@@ -120,8 +127,8 @@ class ColumnScores:
                 continue
             squares = ((column.all.T @ contrasts) ** 2).sum(axis=0)
             best = ((column.single.T @ contrasts) ** 2).max(axis=0, initial=0.0)
-            by_one = -chi2.logsf(best, 1) - np.log(max(m, 1))
-            np.maximum(-chi2.logsf(squares, k), by_one, out=score)
+            by_one = -_log_tail(best / 2, 0.5) - np.log(max(m, 1))
+            np.maximum(-_log_tail(squares / 2, k / 2), by_one, out=score)
         return scores
 
 
@@ -239,4 +246,16 @@ def _log_p(statistics: Array) -> Array:
     if variance <= (ROUNDING * mean) ** 2:
         return np.zeros(len(statistics))
     shape = mean**2 / variance
-    return np.asarray(gamma.logsf(statistics, shape, scale=variance / mean))
+    return _log_tail(statistics * mean / variance, shape)
+
+
+def _log_tail(x: Array, shape: float) -> Array:
+    """Return log P(X > x) of a gamma distribution; of chi-squared ones by halves.
+
+    Where the probability is no float any more, by the tail's leading term.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_p = np.asarray(gamma.logsf(x, shape))
+        leading = (shape - 1) * np.log(x) - x - gammaln(shape)
+        leading -= np.log1p(-(shape - 1) / x)
+    return np.where(np.isfinite(log_p), log_p, leading)

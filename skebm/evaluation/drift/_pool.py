@@ -63,8 +63,13 @@ class Pool:
         for j in np.flatnonzero(mask).tolist():
             column = pd.concat([old.iloc[:, j].astype(object), new.iloc[:, j]])
             indices, found = pd.factorize(column.to_numpy(dtype=object))
-            values[:, j] = np.where(indices < 0, np.nan, indices)
-            categories[j] = list(found)
+            # By name: the order of appearance would know whose rows are whose.
+            order = sorted(range(len(found)), key=lambda k: _name(found[k]))
+            place = np.argsort(order) if order else np.empty(0, dtype=int)
+            known = indices >= 0
+            values[:, j] = np.nan
+            values[known, j] = place[indices[known]]
+            categories[j] = [found[k] for k in order]
         for name, X, rows in (
             ("X_old", old, slice(len(old))),
             ("X_new", new, slice(len(old), None)),
@@ -99,6 +104,10 @@ class Pool:
         """Return the pool of some rows, in order."""
         n_old = int(np.sum(rows < self.n_old))
         return replace(self, values=self.values[rows], n_old=n_old)
+
+
+def _name(value: Any) -> tuple[str, str]:
+    return type(value).__name__, repr(value)
 
 
 def read(name: str, X: Any) -> pd.DataFrame:

@@ -250,7 +250,12 @@ def _summary(pool: Pool, j: int, what: str, rows: NDArray[np.bool_]) -> float:
     if what.startswith("share of ") and j in pool.categories:
         names = [f"share of {value!r}" for value in pool.categories[j]]
         return float((x == names.index(what)).mean())
-    return float(known.std() if what == "standard deviation" else known.mean())
+    if what == "median":
+        return float(np.median(known))
+    if what != "standard deviation":
+        return float("nan")
+    largest = np.abs(known).max() or 1.0  # whose square may be no float
+    return float(largest * (known / largest).std())
 
 
 def check_options(n_permutations: int, n_splits: int, max_rows: int) -> None:

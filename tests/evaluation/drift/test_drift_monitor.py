@@ -67,3 +67,22 @@ def test_batches_of_other_columns_are_refused():
         monitor.update(np.zeros((4, 3)))
     with pytest.raises(ValueError, match="'n_permutations'"):
         DriftMonitor(np.zeros((4, 2)), n_permutations=0)
+
+
+def test_one_row_repeated_is_no_drift_however_often():
+    monitor = DriftMonitor(np.ones((50, 2)), n_permutations=99, random_state=0)
+    p_values = [monitor.update(np.ones((20, 2))) for _ in range(6)]
+    assert p_values == [1.0] * 6
+
+
+def test_rows_are_copied_bounded_and_checked_at_once():
+    rng = np.random.RandomState(0)
+    old = pd.DataFrame({"x": rng.normal(size=60)})
+    monitor = DriftMonitor(old, n_permutations=19, max_rows=80, random_state=0)
+    old["x"] = 5.0
+    for _ in range(5):
+        p_value = monitor.update(pd.DataFrame({"x": rng.normal(size=30)}))
+    assert p_value > 0.05
+    assert len(monitor._rows) == 80
+    with pytest.raises(ValueError, match="X_old contains infinity"):
+        DriftMonitor(np.full((5, 2), np.inf))

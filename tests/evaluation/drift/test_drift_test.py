@@ -114,7 +114,7 @@ def moved_spread(X, rng):
 @pytest.mark.parametrize(
     ("change", "column", "what"),
     [
-        (moved_mean, "age", "mean"),
+        (moved_mean, "age", "median"),
         (moved_share, "job", "share of 'smith'"),
         (moved_gaps, "pay", "share missing"),
         (moved_spread, "age", "standard deviation"),
@@ -254,3 +254,39 @@ def test_one_new_row_of_a_few():
     report = drift_test(np.zeros((3, 1)), [[5.0]], n_permutations=99, random_state=0)
     assert 0.1 < report.p_value < 0.5
     np.testing.assert_array_equal(report.weights, np.ones(3))
+
+
+def test_a_strong_drift_has_the_least_p_value_and_a_finite_statistic():
+    """Its chi-squared tails are no floats any more."""
+    rng = np.random.RandomState(0)
+    old, new = rng.normal(size=(2, 3000, 3))
+    report = drift_test(
+        old, new + np.array([1.0, 3.0, 0.0]), n_permutations=99, n_splits=0
+    )
+    assert report.p_value == pytest.approx(0.01)
+    assert np.isfinite(report.statistic)
+    assert np.isfinite(report.columns["statistic"]).all()
+    assert report.columns.index[:2].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("row", [[1.0, 1.0], [0.1, 7.3]])
+def test_one_row_repeated_has_not_drifted(row):
+    old, new = np.tile(row, (30, 1)), np.tile(row, (20, 1))
+    report = drift_test(old, new, n_permutations=199, n_splits=0)
+    assert report.p_value == 1
+    assert set(report.parts.values()) == {1}
+
+
+def test_numbers_of_any_size_are_summed_up():
+    rng = np.random.RandomState(0)
+    old, new = rng.normal(size=(2, 40, 1)) * 1e200
+    report = drift_test(old, 3 * new, n_permutations=19, n_splits=0)
+    assert np.isfinite(report.columns[["old", "new"]].astype(float)).all(axis=None)
+
+
+def test_the_order_of_categories_does_not_know_whose_rows_are_whose():
+    """Of many equally frequent ones only the first have features of their own."""
+    old = pd.DataFrame({"word": [f"w{k}" for k in range(60)]})
+    new = old[::-1].reset_index(drop=True)
+    there, back = Pool.of(old, new, "from_dtype"), Pool.of(new, old, "from_dtype")
+    assert there.categories == back.categories
