@@ -85,7 +85,8 @@ def entry_p_values(tails, others):
     for j in range(tails.shape[1]):
         known = ~np.isnan(tails[:, j])
         beside = others[~np.isnan(others[:, j]), j]
-        p_values[known, j] = conformal_p_values(tails[known, j], beside)
+        if known.any() and len(beside):
+            p_values[known, j] = conformal_p_values(tails[known, j], beside)
     return p_values
 
 

@@ -172,3 +172,13 @@ def test_outside_the_box_entries_are_impossible_and_the_others_not_known():
     numbers = found.loc[(0, 1)].drop(["value", "sentence"])
     assert numbers.isna().all()
     assert found.loc[(0, 1), "sentence"] == "column 1: not known"
+
+
+def test_a_column_without_any_entry_is_not_compared():
+    rng = np.random.RandomState(0)
+    X = rng.normal(size=(80, 2))
+    options = QUICK | {"ood_score": "nearest_neighbor", "normalizer": "importance"}
+    model = EBMDensityEstimator(**options).fit(X)
+    found = model.explain([[np.nan, 9.0]])
+    assert np.isnan(found["p_value"].iloc[0])
+    assert found["p_value"].iloc[1] < 0.1
