@@ -6,11 +6,12 @@ from numbers import Integral
 
 import numpy as np
 from scipy import sparse
-from sklearn.utils import _safe_indexing, check_random_state
+from sklearn.utils import _safe_indexing
 
 from skebm.estimators._reader import TableReader
 from skebm.estimators._weights import check_weights
 from skebm.tables._checks import columns_text
+from skebm.utils._random import private_random_state
 
 __all__ = [
     "TableReader",
@@ -79,16 +80,6 @@ def refuse_missing(estimator, X):
         f"Input X contains NaN in {where}, where {type(estimator).__name__} "
         f"needs whole rows. Fill it in first, for example by {remedy}."
     )
-
-
-def private_random_state(random_state):
-    """Return a NumPy random state; for None one that the operating system seeds.
-
-    Not the global one, whose state must not change.
-    """
-    if random_state is None:
-        return np.random.RandomState()
-    return check_random_state(random_state)
 
 
 def check_n_samples(n_samples):

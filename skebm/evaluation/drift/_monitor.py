@@ -9,7 +9,8 @@ import pandas as pd
 
 from skebm.evaluation.drift._permutation import ROUNDING, Permuted
 from skebm.evaluation.drift._pool import Array, Pool, like, read
-from skebm.evaluation.drift._report import check_options, columns_frame, own_generator
+from skebm.evaluation.drift._report import check_options, columns_frame
+from skebm.utils._random import private_random_state
 
 #: Powers of the bets; 1 is no bet.
 POWERS = np.array([0.1, 0.3, 0.5, 0.7, 1.0])
@@ -93,7 +94,7 @@ class DriftMonitor:
         self.max_rows = max_rows
         self.batch_p_values: list[float] = []
         self.columns: pd.DataFrame | None = None
-        self._rng = own_generator(random_state)
+        self._rng = private_random_state(random_state)
         self._rows = read("X_old", X_old).copy()
         Pool.of(self._rows, self._rows, categorical_features)  # raises before a batch
         self._capitals = np.full(len(POWERS), 1 / len(POWERS))

@@ -14,6 +14,7 @@ from skebm.evaluation.drift._permutation import Permuted, contrasts, p_value
 from skebm.evaluation.drift._pool import Array, Indices, Pool
 from skebm.evaluation.drift._ratio import log_ratios
 from skebm.utils import is_count
+from skebm.utils._random import private_random_state
 
 #: Adjusted p-values of columns that `repr` counts as moved.
 LEVEL = 0.05
@@ -178,7 +179,7 @@ def drift_test(
     {'age': 0.0, 'pay': 0.66}
     """
     check_options(n_permutations, n_splits, max_rows)
-    rng = own_generator(random_state)
+    rng = private_random_state(random_state)
     pool = Pool.of(X_old, X_new, categorical_features)
     rows = pool.draw(max_rows, rng)
     drawn = pool.take(rows)
@@ -198,15 +199,6 @@ def drift_test(
         weights=weights / weights.mean(),
         learner_weights=learner_weights,
     )
-
-
-def own_generator(
-    random_state: int | np.random.RandomState | None,
-) -> np.random.RandomState:
-    """Return a generator of random numbers: not NumPy's global one."""
-    if isinstance(random_state, np.random.RandomState):
-        return random_state
-    return np.random.RandomState(random_state)
 
 
 def columns_frame(pool: Pool, drawn: Pool, permuted: Permuted) -> pd.DataFrame:
