@@ -20,7 +20,7 @@ N_SCALINGS = 50
 #: Rows up to which the equations are solved directly: its time grows as their cube.
 MAX_DIRECT = 10_000
 #: Where the iterations stop, relative to the right side; and at most how many.
-RESIDUAL, MAX_ITERATIONS = 1e-5, 1000
+RESIDUAL, MAX_ITERATIONS = 1e-4, 1000
 
 
 @dataclass(frozen=True, eq=False)
