@@ -30,7 +30,7 @@ from skebm.semi_supervised._role_weights import (
     prior_weights,
     realizable_weights,
 )
-from skebm.semi_supervised._stability import trust_graph
+from skebm.semi_supervised._stability import measure_stability, trust_graph
 from skebm.semi_supervised._temperature import (
     LOG_TEMPERATURE,
     fit_temperature,
@@ -174,8 +174,12 @@ class Stacking:
         rows = torch.from_numpy(graph.rows)
         x, weight = z[rows], None if weight is None else weight[rows]
         traits = TableTraits.measure(x.numpy(), draw_seed(rng))
-        trust = trust_graph(graph, rng)
-        prior = prior_weights(self.active, traits.supervised, trust)
+        stability = measure_stability(graph, rng)
+        supervised, trust = (
+            traits.supervised(stability),
+            trust_graph(stability, graph.y),
+        )
+        prior = prior_weights(self.active, supervised, trust)
         if held_out is None:
             lessons = self._lessons(x, weight, graph, rng)
             return self._by_prior(lessons, graph.y, prior, traits)
