@@ -95,8 +95,8 @@ def test_one_label_a_class_leaves_prior_weights_and_temperature(lines):
     few = np.where(np.arange(60) < 2, y, -1)
     said, _, taught = learn_and_teach(X, few)
     assert said.temperature == pytest.approx(np.exp(LOG_TEMPERATURE))
-    # The wide column gives stable clusters: the graph is trusted to four fifths. Columns
-    # are few, so the supervised role has the most of the rest; consistency no member.
+    # The wide column gives stable clusters: the graph has four fifths of the trust, and
+    # as columns are few, the supervised role most of the rest; consistency no member.
     assert said.role_weights["consistency"] == 0
     traits = TableTraits(2, 0.0)
     most, least = traits.supervised(stability=0.8), traits.supervised(stability=1.0)
