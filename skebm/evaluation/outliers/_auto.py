@@ -100,6 +100,7 @@ class Auto(OODScore):
         self.of_rows: Tensor | None
         self.register_buffer("usual", usual)
         self.register_buffer("of_rows", of_rows)
+        self._left_out: Tensor | None = None  # known right after `fit`
 
     @classmethod
     def fit(
@@ -131,7 +132,8 @@ class Auto(OODScore):
             score.usual = usual_rows(keeper.rows)
         if not _is_enough(train, held_out):
             left_out = {name: scores[: len(train)] for name, scores in known.items()}
-            score.of_rows = score._mean(scored, train, left_out)[keeper.numbers]
+            score._left_out = score._mean(scored, train, left_out)
+            score.of_rows = score._left_out[keeper.numbers]
         return score
 
     def forward(self, scored: ScoredModel, x: Tensor) -> Tensor:
@@ -144,17 +146,18 @@ class Auto(OODScore):
 
         In a large table, no row is compared with itself, but the mixture has seen it.
         """
-        members = dict(self._members())
-        scores = {name: m.of_fitted_rows(scored, x) for name, m in members.items()}
-        values = self._mean(scored, x, scores)
         if self.of_rows is None:
-            return values
-        keeper = next(m for m in members.values() if isinstance(m, RowsMember))
+            members = self._members()
+            scores = {name: m.of_fitted_rows(scored, x) for name, m in members}
+            return self._mean(scored, x, scores)
+        keeper = next(m for _, m in self._members() if isinstance(m, RowsMember))
         places = places_of(scored.centred(x), keeper.rows)
-        return torch.where(places < 0, values, self.of_rows[places])
+        return torch.where(places < 0, self(scored, x), self.of_rows[places])
 
     def left_out(self, scored: ScoredModel, train: Tensor, held_out: Tensor) -> Tensor:
         """Return the scores of training rows, each as if it had been left out."""
+        if self._left_out is not None:
+            return self._left_out
         scores = {
             name: member.left_out(scored, train, held_out)
             for name, member in self._members()
