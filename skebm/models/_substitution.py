@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 from torch import Tensor
 
-from skebm.models._conditioning import TableModel
+from skebm.networks import EnergyModel
+from skebm.tables import TableEncoder
 
 #: Rows that the net is asked about at once.
 CHUNK_ROWS = 2**12
@@ -26,10 +27,12 @@ class Substitution:
 
     Parameters
     ----------
-    model : TableModel
-        Knows the rows' density.
+    encoder : TableEncoder
+        Between tables and standardised rows.
     j : int
         The column.
+    energy_model : EnergyModel or None, default=None
+        Knows the density of standardised rows; None where it is not asked for.
 
     Attributes
     ----------
@@ -43,9 +46,10 @@ class Substitution:
         Log of the scale of the column.
     """
 
-    def __init__(self, model: TableModel, j: int) -> None:
-        self.j, self._model, self._encoder = j, model, model.encoder
-        encoder = model.encoder
+    def __init__(
+        self, encoder: TableEncoder, j: int, energy_model: EnergyModel | None = None
+    ) -> None:
+        self.j, self._encoder = j, encoder
         self._start, is_single = np.array([-np.inf, np.inf]), np.zeros(1, dtype=bool)
         middle = np.full(1, np.nan)
         intervals = encoder.intervals_of(j)
@@ -64,7 +68,8 @@ class Substitution:
         n_nodes = N_NODES if self.has_line else None
 
         def standardized(z: Tensor) -> Tensor:
-            return model.energy_model.log_prob_unnormalized(z).double()
+            assert energy_model is not None
+            return energy_model.log_prob_unnormalized(z).double()
 
         self._log_mass = encoder.log_mass(standardized, n_nodes)
 
@@ -111,7 +116,7 @@ class Substitution:
         known = np.flatnonzero(~np.isnan(k[:, 0]))
         values = self.values_of(points).cpu().numpy()[known]
         code = (k[known].astype(np.int64) - pair.expected(values)) % len(pair.seen)
-        codes = Substitution(self._model, pair.column).singles.numpy()[code]
+        codes = Substitution(self._encoder, pair.column).singles.numpy()[code]
         z[known, :, :, pair.column] = torch.from_numpy(codes)[:, None].to(z)
 
     def edges(self, X: Array) -> Tensor:
