@@ -22,6 +22,22 @@ N_NODES = 16
 Array = NDArray[Any]
 
 
+def _on_lines(
+    energy_model: EnergyModel, copies: Tensor, j: int
+) -> Callable[[Tensor], Tensor]:
+    """Return log p, up to a factor, of copies of rows with points in column j."""
+    shape = copies.shape[:2]
+    line = energy_model.along(copies.flatten(0, 1), j)
+    n_points = max(1, CHUNK_ROWS // max(1, shape.numel()))
+
+    def log_density(points: Tensor) -> Tensor:
+        t = points[:, None].expand(*shape, -1).flatten(0, 1).to(copies)
+        parts = [line(part).double() for part in t.split(n_points, dim=1)]
+        return torch.cat(parts, dim=1).unflatten(0, shape)
+
+    return log_density
+
+
 class Substitution:
     """Puts values into one column of rows.
 
@@ -72,6 +88,7 @@ class Substitution:
             return energy_model.log_prob_unnormalized(z).double()
 
         self._log_mass = encoder.log_mass(standardized, n_nodes)
+        self._energy_model = energy_model
 
     def single_of(self, points: Tensor) -> Tensor:
         """Return the index of the single value at each point; -1 where none is."""
@@ -96,6 +113,8 @@ class Substitution:
         X : ndarray of shape (n, n_features)
             The rows as they were, in the units of the table.
         """
+        if self._encoder.cells is None and self._energy_model is not None:
+            return _on_lines(self._energy_model, copies, self.j)
 
         def log_density(points: Tensor) -> Tensor:
             shape = len(copies), copies.shape[1], points.shape[1]

@@ -13,11 +13,13 @@ from skebm.networks._capabilities import (
     as_ensemble,
     as_feature_network,
     closed_form_of,
+    critic_along,
     is_ensemble,
     is_normalized,
     n_members_of,
 )
 from skebm.references import Density
+from skebm.references._base import Line, substituted
 
 
 class FeatureClassifier(Protocol):
@@ -190,3 +192,18 @@ class EnergyModel(nn.Module):
         if self.is_normalized:
             return self.network(x)[:, 0]
         return self.reference.log_prob(x) - self.energy(x)
+
+    def along(self, x: Tensor, j: int) -> Line:
+        """Return log q0(x) - E(x) of rows as a function of values in column j.
+
+        What does not depend on the column is computed once, where net and reference
+        can tell it apart.
+        """
+        latent_column, critic = self.reference.latent_column(j), None
+        has_critic = not (self.is_normalized or self.is_ensemble)
+        if has_critic and latent_column is not None:
+            critic = critic_along(self.network, self.reference.to_latent(x), j)
+        if critic is None or latent_column is None:
+            return substituted(self.log_prob_unnormalized, x, j)
+        log_prob, weight = self.reference.along(x, j), self.entropy_weight
+        return lambda points: log_prob(points) + critic(latent_column(points)) / weight
