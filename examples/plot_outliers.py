@@ -11,7 +11,7 @@ tumour strange.
 # %%
 # The table
 # ---------
-# Eight columns of scikit-learn's table. 200 benign rows are to learn from; the other
+# Eight columns of scikit-learn's table. 250 benign rows are to learn from; the other
 # benign ones, and 30 malignant ones, are new.
 from pathlib import Path
 
@@ -31,7 +31,7 @@ table = table.filter(like="mean ").rename(columns=lambda name: name[5:])
 table = table.drop(columns=["perimeter", "area"])  # the radius over again
 benign = table[is_benign == 1].sample(frac=1, random_state=0)
 malignant = table[is_benign == 0].sample(30, random_state=0)
-train, fresh = benign[:200], benign[200:]
+train, fresh = benign[:250], benign[250:]
 new = pd.concat([fresh, malignant])
 is_normal = np.arange(len(new)) < len(fresh)
 
