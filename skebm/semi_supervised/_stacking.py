@@ -30,9 +30,9 @@ from skebm.semi_supervised._role_weights import (
     prior_weights,
     realizable_weights,
 )
-from skebm.semi_supervised._stability import trust_graph
+from skebm.semi_supervised._stability import measure_stability, trust_graph
 from skebm.semi_supervised._temperature import (
-    LOG_TEMPERATURE,
+    LOG_TEMPERATURE_OF_FEWEST,
     fit_temperature,
     scale_by_own_temperature,
 )
@@ -124,7 +124,7 @@ class Stacking:
     weights are those of model averaging, :math:`\pi'`, by a power b = 0.3 of the
     likelihood; these are worth a = 50 labels where many labels stack the roles. Each
     p_r is first taken to the power of 1 / T, with the T that maximises its likelihood
-    under a normal prior of mean 0.5, deviation 0.4 on log T; for the weights alone: in
+    under a normal prior of mean 0.2, deviation 0.4 on log T; for the weights alone: in
     the end the mean of the p_r as they are gets a temperature likewise. Where a hundred
     labels or more show that no role has more than a fourteenth of the classes' entropy
     as information, the supervised role is alone.
@@ -174,8 +174,12 @@ class Stacking:
         rows = torch.from_numpy(graph.rows)
         x, weight = z[rows], None if weight is None else weight[rows]
         traits = TableTraits.measure(x.numpy(), draw_seed(rng))
-        trust = trust_graph(graph, rng)
-        prior = prior_weights(self.active, traits.supervised, trust)
+        stability = measure_stability(graph, rng)
+        supervised, trust = (
+            traits.supervised(stability),
+            trust_graph(stability, graph.y),
+        )
+        prior = prior_weights(self.active, supervised, trust)
         if held_out is None:
             lessons = self._lessons(x, weight, graph, rng)
             return self._by_prior(lessons, graph.y, prior, traits)
@@ -220,7 +224,7 @@ class Stacking:
     ) -> StackingWeights:
         """Return the prior weights, where no label can be held out."""
         weights = realizable_weights(prior, self.training.n_members)
-        stacked = StackingWeights(weights, float(np.exp(LOG_TEMPERATURE)))
+        stacked = StackingWeights(weights, float(np.exp(LOG_TEMPERATURE_OF_FEWEST)))
         if lessons is None or len(np.unique(y[y >= 0])) < 2:
             return stacked
         by_name = with_clusters(FEWEST_PRIOR, traits)
