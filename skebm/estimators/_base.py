@@ -141,7 +141,10 @@ class BaseEBM(StoredEstimator):
     def n_calibration_(self):
         """Number of rows that `p_values` compares with, where none are given."""
         check_is_fitted(self, "network_")
-        return len(self._left_out.values)
+        try:
+            return len(self._left_out.values)
+        except ValueError as error:
+            raise AttributeError(str(error)) from error
 
     @property
     def ood_report_(self):

@@ -13,7 +13,7 @@ from typing import Protocol, cast
 from torch import Tensor, nn
 
 from skebm.references import Density
-from skebm.references._base import Line
+from skebm.references._base import Line, keeps_up
 
 
 class EnsembleNetwork(Protocol):
@@ -84,7 +84,7 @@ def critic_along(network: nn.Module, z: Tensor, j: int) -> Line | None:
     column (n, n_points) to the outputs (n, n_points, n_outputs).
     """
     along = getattr(network, "along", None)
-    if along is None:
+    if along is None or not keeps_up(type(network), "along", "forward"):
         return None
     outputs = along(z, j)
 

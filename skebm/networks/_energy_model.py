@@ -19,7 +19,7 @@ from skebm.networks._capabilities import (
     n_members_of,
 )
 from skebm.references import Density
-from skebm.references._base import Line, substituted
+from skebm.references._base import Line, keeps_up, substituted
 
 
 class FeatureClassifier(Protocol):
@@ -200,10 +200,16 @@ class EnergyModel(nn.Module):
         can tell it apart.
         """
         latent_column, critic = self.reference.latent_column(j), None
-        has_critic = not (self.is_normalized or self.is_ensemble)
-        if has_critic and latent_column is not None:
+        kind = type(self.reference)
+        is_known = keeps_up(kind, "latent_column", "to_latent")
+        is_known &= not (self.is_normalized or self.is_ensemble)
+        if is_known and latent_column is not None:
             critic = critic_along(self.network, self.reference.to_latent(x), j)
         if critic is None or latent_column is None:
             return substituted(self.log_prob_unnormalized, x, j)
-        log_prob, weight = self.reference.along(x, j), self.entropy_weight
+        reference, weight = self.reference, self.entropy_weight
+        if keeps_up(kind, "along", "log_prob"):
+            log_prob = reference.along(x, j)
+        else:
+            log_prob = substituted(reference.log_prob, x, j)
         return lambda points: log_prob(points) + critic(latent_column(points)) / weight

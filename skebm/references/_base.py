@@ -35,6 +35,15 @@ Folds = tuple[tuple[Tensor, "Density"], ...]
 Line = Callable[[Tensor], Tensor]
 
 
+def keeps_up(kind: type, name: str, basis: str) -> bool:
+    """Return whether no subclass has overridden ``basis`` without ``name``."""
+    owners = [
+        next(i for i, base in enumerate(kind.__mro__) if method in vars(base))
+        for method in (name, basis)
+    ]
+    return owners[0] <= owners[1]
+
+
 def substituted(log_density: Callable[[Tensor], Tensor], x: Tensor, j: int) -> Line:
     """Return a log density of rows x as a function of values in place of column j."""
 
@@ -162,8 +171,8 @@ class Density(nn.Module, ABC):
 
         None where other columns of `to_latent` depend on it as well.
         """
-        has_own = type(self).to_latent is not Density.to_latent
-        return None if has_own else lambda points: points
+        is_same = type(self).to_latent is Density.to_latent
+        return (lambda points: points) if is_same else None
 
     def to_latent(self, x: Tensor) -> Tensor:
         """Return rows in the latent space that a net sees, about normal by column."""

@@ -66,6 +66,42 @@ def test_it_is_the_density_of_rows_with_other_values(rows, references, net, refe
         assert error.abs().max() < 1e-5
 
 
+class Doubled(MLP):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+class Shifted(GaussianMixtureDensity):
+    def log_prob(self, x):
+        return super().log_prob(x - 1)
+
+
+class Bent(CopulaMixtureDensity):
+    def to_latent(self, x):
+        return x + x.flip(1)
+
+
+@pytest.mark.parametrize("kind", [Doubled, Shifted, Bent])
+def test_a_subclass_that_overrides_the_whole_is_asked_for_the_whole(
+    rows, references, kind
+):
+    with torch.random.fork_rng():
+        network = (kind if kind is Doubled else MLP)(3, 1, hidden_features=(4,))
+        for parameter in network.parameters():
+            torch.nn.init.normal_(parameter, std=0.5)
+    reference = references["gmm"]
+    if kind is Shifted:
+        reference = Shifted(**reference.arrays())
+    if kind is Bent:
+        reference = Bent(**references["copula"].arrays())
+    model = EnergyModel(network, reference)
+    points = torch.linspace(-2, 2, 5).expand(4, -1)
+    with torch.no_grad():
+        found = model.along(rows[:4], 1)(points)
+        expected = substituted(model.log_prob_unnormalized, rows[:4], 1)(points)
+    assert (found - expected).abs().max() < 1e-4
+
+
 def test_far_values_lose_no_digits(references):
     """The row's own value has no part in what is computed once."""
     x = torch.tensor([[1e12, 0.5, 0.2]])

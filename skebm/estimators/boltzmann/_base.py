@@ -232,7 +232,10 @@ class RBMEstimator(StoredEstimator):
     @property
     def n_calibration_(self):
         """Number of rows that `p_values` compares with, where none are given."""
-        return len(self._left_out.values)
+        try:
+            return len(self._left_out.values)
+        except ValueError as error:
+            raise AttributeError(str(error)) from error
 
     @property
     def _left_out(self):

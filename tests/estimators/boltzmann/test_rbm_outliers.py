@@ -185,6 +185,7 @@ def test_without_rows_that_were_left_out_p_values_need_some(bits, classifier):
     for refused in (model, classifier):
         with pytest.raises(ValueError, match="calibration="):
             refused.p_values(bits)
+        assert not hasattr(refused, "n_calibration_")
     again = pickle.loads(pickle.dumps(model))
     with pytest.raises(ValueError, match="calibration="):
         again.p_values(bits)
