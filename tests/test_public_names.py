@@ -191,6 +191,7 @@ PUBLIC_NAMES = {
 MEMBERS = {
     "skebm.references.Density": [
         "adapt",
+        "along",
         "arrays",
         "as_mixture",
         "beside",
@@ -204,6 +205,7 @@ MEMBERS = {
         "has_transitions",
         "in_latent_space",
         "is_discrete",
+        "latent_column",
         "left_out_log_prob",
         "log_prob",
         "narrowest_scale",
@@ -261,6 +263,7 @@ MEMBERS = {
         "temperature",
     ],
     "skebm.networks.EnergyModel": [
+        "along",
         "class_logits",
         "closed_form",
         "critic",
