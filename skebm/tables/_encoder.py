@@ -242,6 +242,21 @@ class TableEncoder:
             z[chunk] = self._encode(X[chunk], dtype)
         return z
 
+    def encode_tensor(self, x: Tensor) -> Tensor:
+        """Return rows (n, n_features) standardised, as torch can differentiate them.
+
+        Where an interval stands for a value, the derivative is that of the line.
+        """
+        values = x.detach()
+        z = torch.from_numpy(self.encode(values.cpu().numpy())).to(x.device)
+        slope = torch.from_numpy(1 / self.scale).to(x.device).expand(x.shape).clone()
+        for kind in self.kinds:
+            if kind.bends:
+                points = z[:, kind.columns].cpu().double().numpy()
+                t = torch.from_numpy(kind.location + kind.scale * points)
+                slope[:, kind.columns] *= kind.log_slope(t).exp().to(x.device)
+        return z + ((x - values) * slope).to(z.dtype)
+
     def without_codes(self, X: Array) -> Array:
         """Return X, with NaN in place of the values that stand for missing entries."""
         return without_codes(X, self.codes)
