@@ -74,14 +74,12 @@ class Balls:
         else:
             length = u.norm(dim=1, keepdim=True).clamp(min=1e-300)
             u = u * (self.radius / length).clamp(max=1.0)
-        unit = torch.where(self.unit > 0, self.unit, torch.inf)
-        u = u.minimum((self.high - self.rows) / unit)
-        return u.maximum((self.low - self.rows) / unit)
+        u = u.minimum(self._scaled(self.high - self.rows))
+        return u.maximum(self._scaled(self.low - self.rows))
 
     def moves_to(self, points: Tensor) -> Tensor:
         """Return the moves to points, as far as they are allowed."""
-        unit = torch.where(self.unit > 0, self.unit, torch.inf)
-        return self.project((points - self.rows) / unit)
+        return self.project(self._scaled(points - self.rows))
 
     def steepest(self, gradient: Tensor) -> Tensor:
         """Return the move of norm one along which a function rises most."""
@@ -96,3 +94,8 @@ class Balls:
         u = torch.randn(self.rows.shape, generator=generator, dtype=torch.float64)
         u = u * (self.unit > 0)
         return self.project(self.radius * self.steepest(u))
+
+    def _scaled(self, moves: Tensor) -> Tensor:
+        """Return moves in the unit of each column; 0 where columns stay."""
+        unit = torch.where(self.unit > 0, self.unit, 1.0)
+        return torch.where(self.unit > 0, moves / unit, 0.0)

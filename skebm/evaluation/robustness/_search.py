@@ -106,7 +106,11 @@ def _margins(
     scores, rows = victim.scores(table), np.arange(len(y))
     own = scores[rows, y].copy()
     scores[rows, y] = -np.inf
-    return own - scores.max(axis=1), victim.predict(table) != y
+    margins = own - scores.max(axis=1)
+    wrong = margins <= 0
+    if wrong.any():
+        wrong[wrong] = victim.predict(table[wrong]) != y[wrong]
+    return margins, wrong
 
 
 def _n_changed(progress: float, n_free: int) -> int:

@@ -53,9 +53,10 @@ class Victim:
         seen = see(X)
         check_numbers(seen.values, AS_NUMBERS)
         if seen.is_frame:
-            table = seen.values.to_numpy(dtype=np.float64, na_value=np.nan)
+            numbers = seen.values.to_numpy(dtype=np.float64, na_value=np.nan)
+            table = numbers.copy()  # torch takes no arrays that can't be written
         else:
-            table = np.asarray(_dense(seen.values), dtype=np.float64)
+            table = np.array(_dense(seen.values), dtype=np.float64)
         bad: NDArray[np.bool_] = np.isfinite(table).min(axis=0, initial=True) < 1
         if bad.any():
             names = seen.values.columns if seen.is_frame else None
