@@ -23,16 +23,14 @@ from skebm.estimators._number_labels import (
     pick_by_scores,
     read_numbers_of_y,
     split_rows,
+    warn_of_level,
+    warn_of_marker,
     warn_of_repeats,
 )
 from skebm.estimators._published import check_changed
 from skebm.estimators._regression_plan import plan_regression
 from skebm.estimators._weights import check_weights
-from skebm.models import (
-    FittedModel,
-    LabelDensity,
-    fit,
-)
+from skebm.models import FittedModel, LabelDensity, fit
 from skebm.semi_supervised import LEARNERS
 from skebm.utils import is_number
 from skebm.utils._sklearn import Interval, StrOptions, with_callbacks
@@ -285,7 +283,9 @@ class JEMRegressor(RegressorMixin, BaseEBM):
         They are central intervals of p(y|x), of such a level that the share of labels
         that were left out in `fit` and lie in theirs is `level`, with the correction of
         conformal prediction for their number n: the rank :math:`\lceil (n + 1)
-        \mathrm{level} \rceil`.
+        \mathrm{level} \rceil`. Labels of complete rows are left out for complete rows,
+        and those of rows with gaps are for others with gaps, where at least ten rows
+        of the kind have one.
 
         Parameters
         ----------
@@ -299,19 +299,26 @@ class JEMRegressor(RegressorMixin, BaseEBM):
         -------
         interval : ndarray of shape (n_samples, 2)
             Lower and upper ends.
+
+        Warns
+        -----
+        skebm.exceptions.TrainingWarning
+            Where the left-out labels are too few for the level.
         """
         check_is_fitted(self, "network_")
         if not is_number(level, 0, 1) or level in (0, 1):
             raise ValueError(
                 f"The 'level' parameter must be between 0 and 1. Got {level!r}."
             )
-        half = self._labels.regression.calibrated(level) / 2
+        table = self._read(X, allow_nan=True, handle_unknown="missing")
+        warn_of_level(level, len(self._labels.regression.levels))
+        half = self._labels.interval_levels(level, table) / 2
 
         def function(density, rows):
-            del rows
-            return np.stack([density.quantile(0.5 + s * half) for s in (-1, 1)], 1)
+            ends = 0.5 - half[rows], 0.5 + half[rows]
+            return np.stack([density.quantile(end) for end in ends], axis=1)
 
-        return self._ask(X, function)
+        return self._of_table(table, function)
 
     def predict_log_density(self, X, y):
         """Return log p(y|x), in nats and the units of y; NaN where y is.
@@ -470,6 +477,7 @@ class JEMRegressor(RegressorMixin, BaseEBM):
             allow_nan=True,
         )
         labels = read_numbers_of_y(y, read.table)
+        warn_of_marker(labels)
         return keep_labeled(read, labels, sample_weight, min_rows=2), labels
 
     def _learn_labels(self, fitted, z, y, weight, seed):

@@ -58,6 +58,27 @@ def check_enough(labels):
         )
 
 
+def warn_of_marker(labels):
+    """Warn where most labels are -1, which marks unlabelled rows of classifiers."""
+    n_known, n_marked = (~np.isnan(labels)).sum(), (labels == -1).sum()
+    if 2 * n_marked > n_known:
+        warn_user(
+            f"y is -1 in {n_marked} of {n_known} rows, and -1 is a number here. NaN "
+            "means that a label is unknown.",
+            TrainingWarning,
+        )
+
+
+def warn_of_level(level, n_labels):
+    """Warn where so few labels were left out that none can show a level."""
+    if n_labels < level * (n_labels + 1):
+        warn_user(
+            f"{n_labels} labels can't show that intervals hold a share of {level:g} of "
+            "new ones: these are the model's own.",
+            TrainingWarning,
+        )
+
+
 def of_table(labels, fitted, table, function):
     """Return a function of the p(y|x) of rows of a table, and of their indices.
 

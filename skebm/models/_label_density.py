@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -14,10 +14,19 @@ from torch import Tensor
 from skebm.models._class_features import class_features
 from skebm.models._completions import mean_over_completions, weighted_completions
 from skebm.models._fitted import FittedModel
-from skebm.semi_supervised import LabelRegression, PredictiveMixture
+from skebm.semi_supervised import (
+    LabelRegression,
+    Labels,
+    PredictiveMixture,
+    conformal_level,
+)
 
 #: Rows whose features show how columns are distributed.
 MAX_SEEN = 10_000
+#: Least labelled rows with gaps whose intervals are judged apart.
+MIN_WITH_GAPS = 10
+#: Parts in which these are left out.
+N_GAP_FOLDS = 3
 #: Complete rows that are asked about at once.
 CHUNK_ROWS = 4096
 
@@ -37,9 +46,13 @@ class LabelDensity:
     ----------
     regression : LabelRegression
         p(y|x) of features: categories as indicators.
+    gap_levels : ndarray of shape (n,)
+        Sorted levels of the central intervals of p(y|x_O) that just contain the label
+        of each labelled row with gaps; empty where few have any.
     """
 
     regression: LabelRegression
+    gap_levels: Array = field(default_factory=lambda: np.empty(0), repr=False)
 
     @classmethod
     def learn(
@@ -76,11 +89,15 @@ class LabelDensity:
         weight = None if weight is None else weight[labeled]
         features = _filled_features(fitted, z[labeled])
         seen = class_features(fitted.encoder, torch.from_numpy(z[shown]))
-        return cls(
-            LabelRegression.fit(
-                seen.numpy().astype(float), features, y[labeled], weight, rng, names
-            )
-        )
+        is_complete = np.isin(labeled, complete)
+        labels = Labels(features, y[labeled], weight)
+        rows = seen.numpy().astype(float)
+        learnt = cls(LabelRegression.fit(rows, labels, rng, names, is_complete))
+        with_gaps = np.flatnonzero(~is_complete)
+        if len(with_gaps) < MIN_WITH_GAPS:
+            return learnt
+        levels = learnt._gap_levels(fitted, z[labeled], labels, with_gaps)
+        return replace(learnt, gap_levels=levels)
 
     def of_rows(
         self, fitted: FittedModel, z: Array
@@ -102,18 +119,43 @@ class LabelDensity:
                 mixed = of_each.mixed(part.weights[some].cpu().numpy())
                 yield incomplete[part.rows[some]], mixed
 
+    def interval_levels(self, level: float, z: Array) -> Array:
+        """Return the level of each row's interval that holds a share of new labels.
+
+        Rows with gaps have their own: their labels hang on what is missing as well.
+        """
+        levels = np.full(len(z), self.regression.calibrated(level))
+        if len(self.gap_levels):
+            levels[np.isnan(z).any(axis=1)] = conformal_level(self.gap_levels, level)
+        return levels
+
+    def _gap_levels(
+        self, fitted: FittedModel, z: Array, labels: Labels, rows: Array
+    ) -> Array:
+        """Return the sorted levels of labelled rows with gaps, each left out once."""
+        levels = []
+        for fold in range(N_GAP_FOLDS):
+            out = rows[fold::N_GAP_FOLDS]
+            rest = np.delete(np.arange(len(z)), out)
+            density = type(self)(self.regression.refitted(labels.some(rest)))
+            for some, found in density.of_rows(fitted, z[out]):
+                levels.append(np.abs(2 * found.cdf(labels.y[out[some]]) - 1))
+        return np.sort(np.concatenate(levels))
+
     def _predictive(self, fitted: FittedModel, z: Tensor) -> PredictiveMixture:
         features = class_features(fitted.encoder, z)
         return self.regression.predictive(features.numpy().astype(float))
 
     def to_arrays(self) -> dict[str, Any]:
         """Return the density as arrays, trees and linear models."""
-        return self.regression.to_arrays()
+        return self.regression.to_arrays() | {"gap_levels": self.gap_levels}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Any]) -> Self:
         """Return the density that `to_arrays` described."""
-        return cls(LabelRegression.from_arrays(arrays))
+        arrays = dict(arrays)
+        gap_levels = arrays.pop("gap_levels", np.empty(0))
+        return cls(LabelRegression.from_arrays(arrays), gap_levels)
 
 
 def _filled_features(fitted: FittedModel, z: Array) -> Array:

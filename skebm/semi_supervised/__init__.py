@@ -1,6 +1,7 @@
 """Graphs, class priors and stacking weights, learnt from labels and unlabelled rows."""
 
 from skebm.semi_supervised._graph import LabelGraph
+from skebm.semi_supervised._label_learners import LEARNERS, Labels
 from skebm.semi_supervised._plan import (
     LabeledTable,
     SemiSupervision,
@@ -8,7 +9,7 @@ from skebm.semi_supervised._plan import (
     labeled_per_step,
 )
 from skebm.semi_supervised._predictive import PredictiveMixture
-from skebm.semi_supervised._regression_experts import LEARNERS, LabelRegression
+from skebm.semi_supervised._regression_experts import LabelRegression, conformal_level
 from skebm.semi_supervised._stacking import NetTraining
 
 __all__ = [
@@ -16,9 +17,11 @@ __all__ = [
     "LabelGraph",
     "LabelRegression",
     "LabeledTable",
+    "Labels",
     "NetTraining",
     "PredictiveMixture",
     "SemiSupervision",
     "TermWeights",
+    "conformal_level",
     "labeled_per_step",
 ]

@@ -108,8 +108,17 @@ class PredictiveMixture:
         spread = (self.locations - self.mean()[:, None]) ** 2
         return np.sqrt((self.weights * (variance + spread)).sum(axis=1))
 
-    def quantile(self, probability: float) -> Array:
-        """Return the quantiles, shape (n,), by Newton's steps within a bracket."""
+    def quantile(self, probability: float | Array) -> Array:
+        """Return the quantiles, shape (n,), of one probability or of one a row."""
+        found = np.empty(len(self))
+        probability = np.broadcast_to(probability, len(self))
+        for one in np.unique(probability):
+            rows = probability == one
+            found[rows] = self.rows(rows)._quantile(float(one))
+        return found
+
+    def _quantile(self, probability: float) -> Array:
+        """Return the quantiles by Newton's steps within a bracket."""
         degrees, place = np.unique(self.degrees, return_inverse=True)
         unit = stdtrit(degrees, probability)[place.reshape(self.degrees.shape)]
         of_parts = self.locations + self.scales * unit

@@ -22,7 +22,7 @@ from skebm.estimators import _jem_regressor
 from skebm.exceptions import TrainingWarning
 from skebm.models import FittedModel
 from skebm.networks import MLP
-from skebm.semi_supervised import _regression_experts
+from skebm.semi_supervised import _label_learners
 from skebm.training import GradientRun
 
 SLOPE, NOISE = np.array([1.0, -0.5]), 0.4
@@ -53,7 +53,7 @@ def draw(n, seed=0):
 def _few_trees():
     """Grow a fifth of the trees, which is enough here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_regression_experts, "N_TREES", 20)
+        patch.setattr(_label_learners, "N_TREES", 20)
         yield
 
 
@@ -379,3 +379,40 @@ def test_the_density_of_rows_has_its_own_methods(model, rows):
     assert 0.9 < np.mean(model.ood_scores(X) >= model.offset_) <= 1
     filled = model.impute([[1.0, np.nan]])
     assert filled[0, 1] == pytest.approx(0.6, abs=0.15)
+
+
+def test_gaps_in_labelled_rows_do_not_widen_the_intervals_of_complete_ones():
+    X, y = draw(500)
+    y_few = np.where(np.arange(500) < 100, y, np.nan)
+    whole = make().fit(X, y_few)
+    holed = X.copy()
+    holed[np.random.RandomState(1).uniform(size=500) < 0.6, 0] = np.nan
+    model = make().fit(holed, y_few)
+    complete, known = ~np.isnan(holed).any(axis=1), ~np.isnan(y_few)
+    width = np.diff(model.predict_interval(X[complete])).mean()
+    assert width < 1.5 * np.diff(whole.predict_interval(X[complete])).mean()
+    gaps = ~complete & ~known
+    low, high = model.predict_interval(holed[gaps]).T
+    assert np.mean((low < y[gaps]) & (y[gaps] < high)) > 0.8
+    assert (high - low).mean() > 1.5 * width
+    again = pickle.loads(pickle.dumps(model))
+    np.testing.assert_array_equal(
+        again.predict_interval(holed), model.predict_interval(holed)
+    )
+
+
+def test_labels_too_few_for_the_level_of_an_interval_warn():
+    X, y = draw(60)
+    model = make().fit(X, np.where(np.arange(60) < 5, y, np.nan))
+    with pytest.warns(TrainingWarning, match="5 labels can't show"):
+        model.predict_interval(X[:2], level=0.9)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.predict_interval(X[:2], level=0.8)
+
+
+def test_the_classifiers_marker_warns():
+    X, y = draw(60)
+    y_few = np.where(np.arange(60) < 20, y, -1)
+    with pytest.warns(TrainingWarning, match="-1 in 40 of 60 rows"):
+        make().fit(X, y_few)

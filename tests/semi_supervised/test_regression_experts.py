@@ -9,18 +9,18 @@ from scipy.stats import norm, rankdata
 from skebm.semi_supervised import (
     LEARNERS,
     LabelRegression,
+    Labels,
     _gaussian_process,
-    _regression_experts,
+    _label_learners,
 )
 from skebm.semi_supervised._gaussian_process import GaussianProcess
-from skebm.semi_supervised._regression_experts import (
+from skebm.semi_supervised._label_learners import (
     Views,
     assign_folds,
     cross_fit,
     fit_learner,
-    fit_residuals,
-    stack,
 )
+from skebm.semi_supervised._regression_experts import fit_residuals, stack
 
 TREES = ("extra trees", "boosted trees")
 FAST = ("linear", "Gaussian process")
@@ -30,7 +30,7 @@ FAST = ("linear", "Gaussian process")
 def _few_trees():
     """Grow a fifth of the trees, which is enough here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_regression_experts, "N_TREES", 20)
+        patch.setattr(_label_learners, "N_TREES", 20)
         yield
 
 
@@ -43,7 +43,7 @@ def make(n_labels, seed=0, n=200, noise=0.5):
 
 def fit(x, y, known, names=FAST, weight=None, seed=0):
     rng = np.random.RandomState(seed)
-    return LabelRegression.fit(x, x[known], y[known], weight, rng, names)
+    return LabelRegression.fit(x, Labels(x[known], y[known], weight), rng, names)
 
 
 def test_views_are_moments_and_normal_scores_of_all_rows():
@@ -86,9 +86,32 @@ def test_stacking_finds_the_better_learner_and_even_weights_of_equal_ones():
 
 @pytest.mark.parametrize("n", [2, 3, 20, 150, 2500])
 def test_folds(n):
-    folds = assign_folds(n)
+    folds = assign_folds(np.ones(n, dtype=bool))
     assert folds.max() + 1 == {2: 2, 3: 3, 20: 10, 150: 5, 2500: 1}[n]
     assert (folds >= 0).all() == (n <= 2000)
+
+
+def test_rows_with_gaps_are_held_out_only_where_few_are_complete():
+    complete = np.arange(30) % 2 == 0
+    folds = assign_folds(complete)
+    assert (folds[~complete] == -1).all()
+    np.testing.assert_array_equal(folds[complete], assign_folds(np.ones(15, bool)))
+    assert (assign_folds(np.arange(30) < 9) >= 0).all()
+    assert (assign_folds(np.arange(3) < 1) >= 0).all()
+
+
+def test_learners_fitted_anew_know_the_other_labels_alone():
+    x, y, known = make(30)
+    regression = fit(x, y, known, (*FAST, "forest"))
+    rows = np.flatnonzero(known)
+    again = regression.refitted(Labels(x[rows], y[rows]))
+    some = regression.refitted(Labels(x[rows[:15]], y[rows[:15]]))
+    moved = y + 10 * (np.arange(len(y)) >= 15)
+    other = regression.refitted(Labels(x[rows[:15]], moved[rows[:15]]))
+    mean = regression.predictive(x).mean()
+    np.testing.assert_allclose(again.predictive(x).mean(), mean, atol=0.2)
+    assert np.abs(some.predictive(x).mean() - mean).max() > 0.05
+    np.testing.assert_array_equal(some.predictive(x).mean(), other.predictive(x).mean())
 
 
 @pytest.mark.parametrize("n_labels", [2, 3, 5])
@@ -178,8 +201,8 @@ def test_unlabelled_rows_do_not_harm():
             x, y, known = make(20, seed, n=2000)
             rng = np.random.RandomState(0)
             names = ("linear", "Gaussian process of ranks")
-            some = x[:n], x[known], y[known]
-            regression = LabelRegression.fit(*some, None, rng, names)
+            labels = Labels(x[known], y[known])
+            regression = LabelRegression.fit(x[:n], labels, rng, names)
             error.append(np.mean((regression.predictive(x).mean() - y) ** 2))
         errors[n] = np.mean(error)
     assert errors[2000] < 1.05 * errors[30]
@@ -197,7 +220,7 @@ def test_a_weight_of_nearly_zero_is_none():
 def test_a_label_that_every_tree_saw_is_left_out_by_folds(name):
     x, y, _ = make(30, n=30)
     weight = np.where(np.arange(30) == 0, 1e6, 1.0)
-    views, folds = {"numbers": x}, assign_folds(30)
+    views, folds = {"numbers": x}, assign_folds(np.ones(30, bool))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         forest = fit_learner(name, views, y, weight, 0)
@@ -213,7 +236,9 @@ def test_trees_that_did_not_see_a_label_predict_it():
     x, y, _ = make(40, n=40)
     views, weight = {"numbers": x}, np.ones(40)
     forest = fit_learner("forest", views, y, weight, 0)
-    center, _ = cross_fit("forest", views, y, weight, forest, assign_folds(40), 0)
+    center, _ = cross_fit(
+        "forest", views, y, weight, forest, assign_folds(np.ones(40, bool)), 0
+    )
     scored = forest.set_params(oob_score=True).fit(x, y, weight)
     np.testing.assert_array_equal(center, scored.oob_prediction_)
 
@@ -230,7 +255,9 @@ def test_a_process_is_asked_about_held_out_labels_it_has_not(monkeypatch):
         "predict",
         lambda self, x: asked.append(len(x)) or predict(self, x),
     )
-    found = cross_fit(name, views, y, np.ones(2500), process, assign_folds(2500), 0)
+    found = cross_fit(
+        name, views, y, np.ones(2500), process, assign_folds(np.ones(2500, bool)), 0
+    )
     assert asked == [880]
     for own, values, new in zip(
         process.left_out(y[:120]), found, expected, strict=True
