@@ -57,7 +57,7 @@ def one_head(seed, objective, alpha=1.0, **options):
     )
 
 
-#: Functions of the seed. Weights of the density grow as the labels' weight falls.
+#: Functions of the seed. "labels x 10" gives the labels ten times the published weight.
 METHODS = {
     "default": lambda seed: JEMClassifier(normalizer=None, random_state=seed),
     "supervised twin": lambda seed: one_head(seed, None),
@@ -69,8 +69,14 @@ METHODS = {
     "JEM-NCE, density x 10": lambda seed: one_head(
         seed, "nce", alpha=0.1, reference="gmm"
     ),
-    "JEM-SGLD, density x 10": lambda seed: jem_by_sgld(seed).set_params(
-        classification_weight=0.1
+    "JEM-SGLD, labels x 3": lambda seed: jem_by_sgld(seed).set_params(
+        classification_weight=3.0
+    ),
+    "JEM-SGLD, labels x 10": lambda seed: jem_by_sgld(seed).set_params(
+        classification_weight=10.0
+    ),
+    "JEM-SGLD, labels x 100": lambda seed: jem_by_sgld(seed).set_params(
+        classification_weight=100.0
     ),
     "VAT, no entropy": lambda seed: vat_net(seed).set_params(
         network=ONE_HEAD, reference=None, prediction_entropy_weight=0.0

@@ -113,7 +113,7 @@ class Problem:
         with torch.enable_grad():
             u = u.detach().requires_grad_()
             # Not `moved`: at a bound, rounding would cut the gradient off.
-            logits = self.logits_of(self.balls.rows + self.balls.unit * u).double()
+            logits = self.logits_of(self.balls.rows + self.balls.unit * u)
             loss = self.loss(logits, self.y, self.target)
             (gradient,) = torch.autograd.grad(loss.sum(), u)
         wrong = logits.detach().argmax(dim=1) != self.y

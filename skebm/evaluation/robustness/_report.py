@@ -112,12 +112,11 @@ class Adversary:
             yield "search", self._search
 
     def _climb(self, balls: Balls, y: Indices, rng: RandomState) -> Found:
-        assert self.victim.logits_of is not None
         effort = self.effort
         budget = effort.n_steps, effort.n_restarts, effort.n_targets
         generator = torch.Generator().manual_seed(int(rng.randint(2**31)))
         classes = torch.from_numpy(y)
-        return attack(self.victim.logits_of, balls, classes, *budget, generator)
+        return attack(self.victim.logits, balls, classes, *budget, generator)
 
     def _towards(self, balls: Balls, y: Indices, rng: RandomState) -> Found:
         del rng
@@ -215,7 +214,7 @@ def adversarial_accuracy(
 
     Examples
     --------
-    A line between two classes, half a unit away from one of four rows:
+    A threshold at 0, one unit away from two of four rows:
 
     >>> from sklearn.linear_model import LogisticRegression
     >>> from skebm.evaluation import adversarial_accuracy
@@ -267,7 +266,10 @@ def adversarial_accuracy(
 
 def _checked_radii(radius: Any) -> Array:
     """Return the radii as an array; raise ValueError unless they are at least 0."""
-    radii = np.asarray(radius, dtype=np.float64)
+    try:
+        radii = np.asarray(radius, dtype=np.float64)
+    except (TypeError, ValueError):
+        radii = np.empty(0)
     if radii.ndim > 1 or not radii.size or not np.all((radii >= 0) & (radii < np.inf)):
         raise ValueError(
             "The 'radius' parameter must be a number of at least 0, or a sequence of "

@@ -57,6 +57,8 @@ class Victim:
             table = numbers.copy()  # torch takes no arrays that can't be written
         else:
             table = np.array(_dense(seen.values), dtype=np.float64)
+        if not len(table):
+            raise ValueError("X must hold at least one row. Got none.")
         bad: NDArray[np.bool_] = np.isfinite(table).min(axis=0, initial=True) < 1
         if bad.any():
             names = seen.values.columns if seen.is_frame else None
@@ -113,19 +115,24 @@ class Victim:
             return np.asarray(estimator.predict_proba(self._written(table)))
         return np.eye(n_classes)[self.predict(table)]
 
+    def logits(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the logits of rows on the CPU, float64, wherever the net is."""
+        assert self.logits_of is not None
+        return self.logits_of(x).cpu().double()
+
     def check_logits(self, table: Array, predicted: Indices) -> None:
         """Raise ValueError where logits of rows and predictions disagree."""
         if self.logits_of is None:
             return
         with torch.no_grad():
-            logits = self.logits_of(torch.from_numpy(table))
+            logits = self.logits(torch.from_numpy(table))
         n_classes = len(self.estimator.classes_)
         if tuple(logits.shape) != (len(table), n_classes):
             raise ValueError(
                 f"The 'logits' parameter must return {n_classes} logits for each row. "
                 f"Got shape {tuple(logits.shape)} for {len(table)} rows."
             )
-        differ = np.mean(logits.argmax(dim=1).cpu().numpy() != predicted)
+        differ = np.mean(logits.argmax(dim=1).numpy() != predicted)
         if differ > MAX_DISAGREEMENT:
             raise ValueError(
                 "The 'logits' parameter must tell the classes that predict tells, of "

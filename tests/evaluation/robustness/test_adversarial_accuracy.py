@@ -1,5 +1,7 @@
 """Accuracy under attack, against closed forms."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +12,20 @@ from sklearn.tree import DecisionTreeClassifier
 
 from skebm import JEMClassifier
 from skebm.evaluation import adversarial_accuracy
+from skebm.networks import MLP
 
+#: Options of a classifier that is fitted in no time.
+SMALL = {
+    "objective": None,
+    "network": partial(MLP, hidden_features=(16,)),
+    "reference": "gaussian",
+    "normalizer": None,
+    "stacking": False,
+    "graph_weight": 0,
+    "vat_weight": 0,
+    "learning_rate": 0.02,
+    "random_state": 0,
+}
 RADII = [0.0, 0.05, 0.2, 0.5, 1.0]
 DUAL = {"inf": 1, "2": 2}
 
@@ -231,9 +246,7 @@ def classifier():
     y = np.arange(90) % 3
     X = rng.normal(size=(90, 3)) + 2 * np.eye(3)[y]
     X = np.c_[10 * X + 100, np.full(90, 7.0)]
-    options = {"objective": None, "reference": "gaussian", "stacking": False}
-    model = JEMClassifier(max_iter=3, normalizer=None, random_state=0, **options)
-    return model.fit(X, y), X, y
+    return JEMClassifier(max_iter=60, **SMALL).fit(X, y), X, y
 
 
 def test_logits_of_a_tensor_are_those_of_the_probabilities(classifier):
@@ -262,7 +275,7 @@ def test_logits_of_a_tensor_have_the_derivatives_of_differences(classifier):
 def test_our_classifier_falls_by_gradients(classifier):
     model, X, y = classifier
     found = adversarial_accuracy(
-        model, X, y, radius=[0.0, 0.3, 1.5], unit="std", n_queries=0, random_state=0
+        model, X, y, radius=[0.0, 0.3, 1.5], unit="std", n_steps=20, n_queries=0
     )
     assert found.accuracy[0] == pytest.approx(model.score(X, y))
     assert found.accuracy[0] > found.accuracy[1] > found.accuracy[2]
@@ -275,9 +288,7 @@ def test_the_derivative_of_a_bent_column_is_that_of_its_map():
     X = rows(200, 2)
     X[:3, 0] = 1e4, -3e4, 2e4
     y = (X[:, 1] > 0).astype(int)
-    options = {"objective": None, "reference": "gaussian", "stacking": False}
-    model = JEMClassifier(max_iter=1, normalizer=None, random_state=0, **options)
-    model.fit(X, y)
+    model = JEMClassifier(max_iter=5, **SMALL).fit(X, y)
     x = torch.from_numpy(X[:3].copy()).requires_grad_()
     (slope,) = torch.autograd.grad(model.torch_logits(x)[:, 0].sum(), x)
     step = np.array([50.0, 0.0])
@@ -298,15 +309,7 @@ def test_categories_are_refused(classifier):
         adversarial_accuracy(Linear(2, 2), X, [0, 1, 0, 1], radius=0.1)
     y = np.arange(40) % 2
     table = np.c_[rows(40, 1), y]
-    model = JEMClassifier(
-        objective=None,
-        stacking=False,
-        normalizer=None,
-        reference="gaussian",
-        max_iter=1,
-        categorical_features=[1],
-        random_state=0,
-    ).fit(table, y)
+    model = JEMClassifier(max_iter=1, categorical_features=[1], **SMALL).fit(table, y)
     with pytest.raises(ValueError, match="column 1 of categories"):
         adversarial_accuracy(model, table, y, radius=0.1)
     with pytest.raises(TypeError, match="must be a torch tensor"):
@@ -322,6 +325,7 @@ def test_categories_are_refused(classifier):
         ({"radius": -0.1}, "'radius' parameter must be a number of at least 0"),
         ({"radius": [[0.1]]}, "'radius' parameter"),
         ({"radius": []}, "'radius' parameter"),
+        ({"radius": "wide"}, "'radius' parameter"),
         ({"unit": "iqr"}, "'unit' parameter must be 'std'"),
         ({"unit": [1.0, 2.0]}, "each of the 4 columns"),
         ({"unit": -1.0}, "'unit' parameter"),
@@ -350,5 +354,7 @@ def test_wrong_tables_and_labels_are_named():
         adversarial_accuracy(model, holed, y, radius=0.1)
     with pytest.raises(ValueError, match=r"labels of \[0, 1\]. Got -1; leave rows"):
         adversarial_accuracy(model, X, np.where(y == 0, -1, y), radius=0.1)
+    with pytest.raises(ValueError, match="at least one row"):
+        adversarial_accuracy(model, X[:0], y[:0], radius=0.1)
     with pytest.raises(ValueError, match="one label for each of the 10 rows"):
         adversarial_accuracy(model, X, y[:5], radius=0.1)
