@@ -426,8 +426,7 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         """
         check_is_fitted(self, "network_")
         check_movable(self, X)
-        z = self._fitted.encoder.encode_tensor(X.to(self._fitted.device))
-        return self._fitted.energy_model.class_logits(z) / self.temperature_
+        return self._fitted.tensor_logits(X) / self.temperature_
 
     @property
     def class_shares_interval_(self):
