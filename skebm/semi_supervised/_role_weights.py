@@ -15,6 +15,9 @@ Indices = NDArray[np.int64]
 
 #: Prior weights of the roles: the supervised one twice as much as any other.
 PRIOR = {role: 0.2 for role in ROLES} | {"supervised": 0.4}
+#: Prior weights where the graph is trusted fully, and how far then they count.
+ON_GRAPH = {role: 0.0 for role in ROLES} | {"graph": 0.5, "graph and consistency": 0.5}
+FULL_TRUST = 0.8
 #: Power of the likelihood of the held-out labels that multiplies the prior weights, and
 #: worth of these weights in held-out labels.
 EVIDENCE_POWER, PRIOR_STRENGTH = 0.3, 50.0
@@ -24,10 +27,20 @@ ENOUGH_LABELS = 100
 LITTLE_INFORMATION = 0.07
 
 
-def prior_weights(active: Sequence[str]) -> dict[str, float]:
-    """Return the weights of the active roles without any held-out label."""
-    total = sum(PRIOR[role] for role in active)
-    return {role: PRIOR[role] / total if role in active else 0.0 for role in ROLES}
+def prior_weights(active: Sequence[str], trust: float = 0.0) -> dict[str, float]:
+    """Return the weights of the active roles without any held-out label.
+
+    Parameters
+    ----------
+    active : sequence of str
+        Roles that there are.
+    trust : float, default=0.0
+        In the graph, from 0 to 1; see `trust_graph`.
+    """
+    share = FULL_TRUST * trust
+    prior = {role: (1 - share) * PRIOR[role] + share * ON_GRAPH[role] for role in ROLES}
+    total = sum(prior[role] for role in active)
+    return {role: prior[role] / total if role in active else 0.0 for role in ROLES}
 
 
 def fit_weights(

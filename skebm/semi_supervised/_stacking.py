@@ -30,6 +30,7 @@ from skebm.semi_supervised._role_weights import (
     prior_weights,
     realizable_weights,
 )
+from skebm.semi_supervised._stability import trust_graph
 from skebm.semi_supervised._temperature import (
     LOG_TEMPERATURE,
     fit_temperature,
@@ -170,8 +171,9 @@ class Stacking:
         held_out = HeldOutLabels.choose(graph.y, len(graph.class_priors), rng)
         rows = torch.from_numpy(graph.rows)
         x, weight = z[rows], None if weight is None else weight[rows]
+        prior = prior_weights(self.active, trust_graph(graph, rng))
         if held_out is None:
-            return self._by_prior(self._lessons(x, weight, graph, rng), graph.y)
+            return self._by_prior(self._lessons(x, weight, graph, rng), graph.y, prior)
         model = self._train(x, weight, graph, held_out, rng)
         predicted = _predict_held_out(model, x, held_out)
         everywhere = _predict_all(model, x, held_out.n_folds)
@@ -186,7 +188,7 @@ class Stacking:
             everywhere = reweight_classes(everywhere, np.array(estimated), ratio)
         by_experts = None if lessons is None else lessons.predict_held_out(held_out)
         stacked, mean = self._combine(
-            predicted, by_experts, held_out.labels, sample_weight
+            predicted, by_experts, held_out.labels, sample_weight, prior
         )
         if lessons is None or stacked.expertise is None:
             return stacked
@@ -204,11 +206,11 @@ class Stacking:
         )
         return replace(stacked, taught=taught, class_shares=shares)
 
-    def _by_prior(self, lessons: Lessons | None, y: Indices) -> StackingWeights:
+    def _by_prior(
+        self, lessons: Lessons | None, y: Indices, prior: Mapping[str, float]
+    ) -> StackingWeights:
         """Return the prior weights, where no label can be held out."""
-        weights = realizable_weights(
-            prior_weights(self.active), self.training.n_members
-        )
+        weights = realizable_weights(prior, self.training.n_members)
         stacked = StackingWeights(weights, float(np.exp(LOG_TEMPERATURE)))
         if lessons is None or len(np.unique(y[y >= 0])) < 2:
             return stacked
@@ -307,6 +309,7 @@ class Stacking:
         by_experts: Array | None,
         labels: Indices,
         sample_weight: Array,
+        prior: Mapping[str, float],
     ) -> tuple[StackingWeights, Array]:
         """Return weights and temperature by predictions (n_roles, n, n_classes).
 
@@ -327,8 +330,8 @@ class Stacking:
             predicted[place] = mixed
             scaled = predicted
         likelihoods = scaled[:, np.arange(len(labels)), labels]
-        prior = np.array([prior_weights(self.active)[role] for role in self.active])
-        found = fit_weights(likelihoods, prior, n_classes, sample_weight)
+        by_prior = np.array([prior[role] for role in self.active])
+        found = fit_weights(likelihoods, by_prior, n_classes, sample_weight)
         if is_uninformative(likelihoods, labels, sample_weight, n_classes):
             found = np.array([float(role == "supervised") for role in self.active])
         by_role = dict(zip(self.active, found.tolist(), strict=True))
