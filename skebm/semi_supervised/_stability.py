@@ -10,8 +10,8 @@ from skebm.semi_supervised._graph import LabelGraph
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
-#: Times that labels are drawn anew.
-N_DRAWS = 8
+#: Times that labels are drawn anew; in large graphs, whose draws differ less, fewer.
+N_DRAWS, N_DRAWS_IF_LARGE, LARGE = 8, 2, 10_000
 #: Stabilities between which the trust in the graph rises from none to full. With one
 #: label a class, they are from 21 tables and 60 outlier tables.
 LEAST, MOST = 0.5, 0.8
@@ -60,7 +60,7 @@ def measure_stability(graph: LabelGraph, rng: np.random.RandomState) -> float:
     found = _hard_labels(graph, graph.y)
     counts = np.bincount(graph.y[graph.y >= 0], minlength=n_classes)
     agreements = []
-    for _ in range(N_DRAWS):
+    for _ in range(N_DRAWS if len(graph.y) <= LARGE else N_DRAWS_IF_LARGE):
         other = np.full(len(graph.y), -1)
         for k in np.flatnonzero(counts):
             rows = np.flatnonzero(found == k)

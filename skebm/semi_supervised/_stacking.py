@@ -36,6 +36,7 @@ from skebm.semi_supervised._temperature import (
     fit_temperature,
     scale_by_own_temperature,
 )
+from skebm.semi_supervised._traits import TableTraits
 from skebm.training import GradientRun, Loop, Schedule, TableBatches
 from skebm.utils import draw_seed, isolated_rng, make_generator
 
@@ -47,7 +48,8 @@ CHUNK_ROWS = 4096
 MAX_STEPS = 400
 ROWS_PER_MEMBER = 64
 AVERAGING = 0.98
-#: Prior weights of the net and of the simple learners in the supervised role.
+#: Prior weights of the net and of the simple learners in the supervised role, beside
+#: which clusters have that of the table's traits.
 EXPERT_PRIOR = {
     "net": 0.1,
     "linear": 0.3,
@@ -171,9 +173,12 @@ class Stacking:
         held_out = HeldOutLabels.choose(graph.y, len(graph.class_priors), rng)
         rows = torch.from_numpy(graph.rows)
         x, weight = z[rows], None if weight is None else weight[rows]
-        prior = prior_weights(self.active, trust_graph(graph, rng))
+        traits = TableTraits.measure(x.numpy(), draw_seed(rng))
+        trust = trust_graph(graph, rng)
+        prior = prior_weights(self.active, traits.supervised, trust)
         if held_out is None:
-            return self._by_prior(self._lessons(x, weight, graph, rng), graph.y, prior)
+            lessons = self._lessons(x, weight, graph, rng)
+            return self._by_prior(lessons, graph.y, prior, traits)
         model = self._train(x, weight, graph, held_out, rng)
         predicted = _predict_held_out(model, x, held_out)
         everywhere = _predict_all(model, x, held_out.n_folds)
@@ -188,7 +193,7 @@ class Stacking:
             everywhere = reweight_classes(everywhere, np.array(estimated), ratio)
         by_experts = None if lessons is None else lessons.predict_held_out(held_out)
         stacked, mean = self._combine(
-            predicted, by_experts, held_out.labels, sample_weight, prior
+            predicted, by_experts, held_out.labels, sample_weight, prior, traits
         )
         if lessons is None or stacked.expertise is None:
             return stacked
@@ -207,16 +212,20 @@ class Stacking:
         return replace(stacked, taught=taught, class_shares=shares)
 
     def _by_prior(
-        self, lessons: Lessons | None, y: Indices, prior: Mapping[str, float]
+        self,
+        lessons: Lessons | None,
+        y: Indices,
+        prior: Mapping[str, float],
+        traits: TableTraits,
     ) -> StackingWeights:
         """Return the prior weights, where no label can be held out."""
         weights = realizable_weights(prior, self.training.n_members)
         stacked = StackingWeights(weights, float(np.exp(LOG_TEMPERATURE)))
         if lessons is None or len(np.unique(y[y >= 0])) < 2:
             return stacked
-        expertise = Expertise(
-            FEWEST_PRIOR, dict.fromkeys(FEWEST_PRIOR, 1.0), int((y >= 0).sum())
-        )
+        by_name = with_clusters(FEWEST_PRIOR, traits)
+        n_labels = int((y >= 0).sum())
+        expertise = Expertise(by_name, dict.fromkeys(by_name, 1.0), n_labels)
         taught = expertise.mix(lessons.predict(y, np.arange(len(y))))
         return replace(stacked, expertise=expertise, taught=taught)
 
@@ -310,6 +319,7 @@ class Stacking:
         labels: Indices,
         sample_weight: Array,
         prior: Mapping[str, float],
+        traits: TableTraits,
     ) -> tuple[StackingWeights, Array]:
         """Return weights and temperature by predictions (n_roles, n, n_classes).
 
@@ -324,7 +334,8 @@ class Stacking:
         expertise, nets = None, predicted[place]
         if by_experts is not None:
             parts = np.stack([nets, *by_experts])
-            expertise, mixed = mix_experts(parts, labels, sample_weight)
+            by_name = with_clusters(EXPERT_PRIOR, traits)
+            expertise, mixed = mix_experts(parts, labels, sample_weight, by_name)
             # What is taught is calibrated: the roles are judged by what they say.
             predicted = predicted.copy()
             predicted[place] = mixed
@@ -341,27 +352,39 @@ class Stacking:
         return StackingWeights(weights, temperature, expertise), mean
 
 
+def with_clusters(prior: Mapping[str, float], traits: TableTraits) -> dict[str, float]:
+    """Return prior weights with that of clusters, of sum one."""
+    total = 1 + traits.clusters
+    by_name = {name: weight / total for name, weight in prior.items()}
+    return by_name | {"clusters": traits.clusters / total}
+
+
 def mix_experts(
-    predicted: Array, labels: Indices, sample_weight: Array
+    predicted: Array,
+    labels: Indices,
+    sample_weight: Array,
+    prior_of: Mapping[str, float],
 ) -> tuple[Expertise, Array]:
     """Return the weights of nets and simple learners, and their mixture.
 
     Parameters
     ----------
     predicted : ndarray of shape (n_parts, n, n_classes)
-        Class probabilities of held-out rows, in the order of `EXPERT_PRIOR`.
+        Class probabilities of held-out rows.
     labels, sample_weight : ndarray of shape (n,)
         Class indices and weights of these rows.
+    prior_of : mapping of str to float
+        Prior weights of the parts by name, in their order.
     """
     log_prob = np.log(predicted + 1e-12)
     temperatures = [fit_temperature(p, labels, sample_weight) for p in log_prob]
     scaled = softmax(log_prob / np.reshape(temperatures, (-1, 1, 1)), axis=2)
     likelihoods = scaled[:, np.arange(len(labels)), labels]
-    prior = np.array(list(EXPERT_PRIOR.values()))
+    prior = np.array(list(prior_of.values()))
     weights = fit_weights(likelihoods, prior, predicted.shape[2], sample_weight)
     expertise = Expertise(
-        dict(zip(EXPERT_PRIOR, weights.tolist(), strict=True)),
-        dict(zip(EXPERT_PRIOR, temperatures, strict=True)),
+        dict(zip(prior_of, weights.tolist(), strict=True)),
+        dict(zip(prior_of, temperatures, strict=True)),
         len(labels),
     )
     return expertise, np.tensordot(weights, scaled, 1)

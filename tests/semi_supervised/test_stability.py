@@ -36,9 +36,9 @@ def test_trust_falls_as_labels_can_tell(labels, trust):
 
 
 def test_trust_moves_prior_weights_to_the_graph():
-    assert prior_weights(ROLES, 0.0) == prior_weights(ROLES)
-    trusted = prior_weights(ROLES, 1.0)
+    assert prior_weights(ROLES, trust=0.0) == prior_weights(ROLES)
+    trusted = prior_weights(ROLES, trust=1.0)
     assert sum(trusted.values()) == pytest.approx(1)
     assert trusted["supervised"] == pytest.approx(0.2 * 0.4)
     assert trusted["graph"] == pytest.approx(0.2 * 0.2 + 0.8 * 0.5)
-    assert prior_weights(["supervised"], 1.0)["supervised"] == 1
+    assert prior_weights(["supervised"], trust=1.0)["supervised"] == 1
