@@ -78,6 +78,9 @@ METHODS = {
     "JEM-SGLD, labels x 100": lambda seed: jem_by_sgld(seed).set_params(
         classification_weight=100.0
     ),
+    "JEM-SGLD, labels x 10, VAT": lambda seed: jem_by_sgld(seed).set_params(
+        classification_weight=10.0, vat_weight=10.0, vat_radius=2.0
+    ),
     "VAT, no entropy": lambda seed: vat_net(seed).set_params(
         network=ONE_HEAD, reference=None, prediction_entropy_weight=0.0
     ),
@@ -182,10 +185,10 @@ def options():
     options.add_argument("--rows", type=int, default=1000)
     options.add_argument("--test", type=int, default=2000)
     options.add_argument("--steps", type=int, help="instead of the default's 1200")
-    options.add_argument("--attacked", type=int, default=200)
-    options.add_argument("--attack-steps", type=int, default=30)
-    options.add_argument("--targets", type=int, default=3)
-    options.add_argument("--queries", type=int, default=30)
+    options.add_argument("--attacked", type=int, default=100)
+    options.add_argument("--attack-steps", type=int, default=50)
+    options.add_argument("--targets", type=int, default=9)
+    options.add_argument("--queries", type=int, default=100)
     return options
 
 
