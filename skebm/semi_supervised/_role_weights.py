@@ -40,7 +40,7 @@ def prior_weights(
         Prior weight of the supervised role, where all are active; the others share the
         rest alike.
     trust : float, default=0.0
-        In the graph, from 0 to 1; see `trust_graph`.
+        In the graph, from 0 to 1; by `trust_graph`.
     """
     alike = dict.fromkeys(ROLES, (1 - supervised) / (len(ROLES) - 1))
     alike["supervised"] = supervised

@@ -19,27 +19,25 @@ LEAST, MOST = 0.5, 0.8
 ENOUGH_A_CLASS = 3
 
 
-def trust_graph(graph: LabelGraph, rng: np.random.RandomState) -> float:
-    """Return how far the graph is trusted beyond the labels: 0 to 1.
+def trust_graph(stability: float, y: Indices) -> float:
+    """Return how far a graph is trusted beyond its labels: 0 to 1.
 
     Labels that are too few to be held out cannot tell. Where classes are clusters, the
-    soft labels change little if others of their rows had been labelled, by
-    `measure_stability`. The trust falls to zero at three labels a class.
+    soft labels change little if others of their rows had been labelled. The trust falls
+    to zero at three labels a class.
 
     Parameters
     ----------
-    graph : LabelGraph
-        With its labels.
-    rng : RandomState
-        Draws labels; nothing is drawn where labels are enough.
+    stability : float
+        Of the graph's soft labels, by `measure_stability`.
+    y : ndarray of int of shape (n,)
+        Class indices, -1 where unlabelled.
     """
-    labels = graph.y[graph.y >= 0]
+    labels = y[y >= 0]
     n_classes = len(np.unique(labels))
     few = min(ENOUGH_A_CLASS - len(labels) / max(n_classes, 1), ENOUGH_A_CLASS - 1)
-    if graph.edges is None or few <= 0:
-        return 0.0
-    rise = (measure_stability(graph, rng) - LEAST) / (MOST - LEAST)
-    return float(np.clip(rise, 0, 1)) * few / (ENOUGH_A_CLASS - 1)
+    rise = np.clip((stability - LEAST) / (MOST - LEAST), 0, 1)
+    return float(rise) * max(few, 0.0) / (ENOUGH_A_CLASS - 1)
 
 
 def measure_stability(graph: LabelGraph, rng: np.random.RandomState) -> float:
@@ -52,10 +50,12 @@ def measure_stability(graph: LabelGraph, rng: np.random.RandomState) -> float:
     Parameters
     ----------
     graph : LabelGraph
-        With edges.
+        Without edges it is 0.
     rng : RandomState
         Draws the rows.
     """
+    if graph.edges is None:
+        return 0.0
     n_classes = len(graph.class_priors)
     found = _hard_labels(graph, graph.y)
     counts = np.bincount(graph.y[graph.y >= 0], minlength=n_classes)

@@ -30,9 +30,9 @@ from skebm.semi_supervised._role_weights import (
     prior_weights,
     realizable_weights,
 )
-from skebm.semi_supervised._stability import trust_graph
+from skebm.semi_supervised._stability import measure_stability, trust_graph
 from skebm.semi_supervised._temperature import (
-    LOG_TEMPERATURE,
+    LOG_TEMPERATURE_OF_FEWEST,
     fit_temperature,
     scale_by_own_temperature,
 )
@@ -57,8 +57,14 @@ EXPERT_PRIOR = {
     "extra trees": 0.2,
     "boosted trees": 0.15,
 }
-#: The same of learners where no label can be held out: boosted trees need more labels.
-FEWEST_PRIOR = {"linear": 1 / 3, "forest": 1 / 3, "extra trees": 1 / 3}
+#: The same where no label can be held out: nets and boosted trees need more labels, and
+#: unlabelled rows say more.
+FEWEST_PRIOR = {
+    "linear": 1 / 6,
+    "forest": 1 / 6,
+    "extra trees": 1 / 6,
+    "clusters": 1 / 2,
+}
 #: Largest factor between the class priors of labelled and of unlabelled rows.
 MAX_RATIO = 5.0
 
@@ -124,7 +130,7 @@ class Stacking:
     weights are those of model averaging, :math:`\pi'`, by a power b = 0.3 of the
     likelihood; these are worth a = 50 labels where many labels stack the roles. Each
     p_r is first taken to the power of 1 / T, with the T that maximises its likelihood
-    under a normal prior of mean 0.5, deviation 0.4 on log T; for the weights alone: in
+    under a normal prior of mean 0.2, deviation 0.4 on log T; for the weights alone: in
     the end the mean of the p_r as they are gets a temperature likewise. Where a hundred
     labels or more show that no role has more than a fourteenth of the classes' entropy
     as information, the supervised role is alone.
@@ -174,11 +180,15 @@ class Stacking:
         rows = torch.from_numpy(graph.rows)
         x, weight = z[rows], None if weight is None else weight[rows]
         traits = TableTraits.measure(x.numpy(), draw_seed(rng))
-        trust = trust_graph(graph, rng)
-        prior = prior_weights(self.active, traits.supervised, trust)
+        stability = measure_stability(graph, rng)
+        supervised, trust = (
+            traits.supervised(stability),
+            trust_graph(stability, graph.y),
+        )
+        prior = prior_weights(self.active, supervised, trust)
         if held_out is None:
             lessons = self._lessons(x, weight, graph, rng)
-            return self._by_prior(lessons, graph.y, prior, traits)
+            return self._by_prior(lessons, graph.y, prior)
         model = self._train(x, weight, graph, held_out, rng)
         predicted = _predict_held_out(model, x, held_out)
         everywhere = _predict_all(model, x, held_out.n_folds)
@@ -216,16 +226,15 @@ class Stacking:
         lessons: Lessons | None,
         y: Indices,
         prior: Mapping[str, float],
-        traits: TableTraits,
     ) -> StackingWeights:
         """Return the prior weights, where no label can be held out."""
         weights = realizable_weights(prior, self.training.n_members)
-        stacked = StackingWeights(weights, float(np.exp(LOG_TEMPERATURE)))
+        stacked = StackingWeights(weights, float(np.exp(LOG_TEMPERATURE_OF_FEWEST)))
         if lessons is None or len(np.unique(y[y >= 0])) < 2:
             return stacked
-        by_name = with_clusters(FEWEST_PRIOR, traits)
-        n_labels = int((y >= 0).sum())
-        expertise = Expertise(by_name, dict.fromkeys(by_name, 1.0), n_labels)
+        expertise = Expertise(
+            FEWEST_PRIOR, dict.fromkeys(FEWEST_PRIOR, 1.0), int((y >= 0).sum())
+        )
         taught = expertise.mix(lessons.predict(y, np.arange(len(y))))
         return replace(stacked, expertise=expertise, taught=taught)
 
@@ -334,7 +343,7 @@ class Stacking:
         expertise, nets = None, predicted[place]
         if by_experts is not None:
             parts = np.stack([nets, *by_experts])
-            by_name = with_clusters(EXPERT_PRIOR, traits)
+            by_name = expert_prior(traits)
             expertise, mixed = mix_experts(parts, labels, sample_weight, by_name)
             # What is taught is calibrated: the roles are judged by what they say.
             predicted = predicted.copy()
@@ -352,10 +361,10 @@ class Stacking:
         return StackingWeights(weights, temperature, expertise), mean
 
 
-def with_clusters(prior: Mapping[str, float], traits: TableTraits) -> dict[str, float]:
-    """Return prior weights with that of clusters, of sum one."""
+def expert_prior(traits: TableTraits) -> dict[str, float]:
+    """Return the prior weights of the net and the learners in a table, of sum one."""
     total = 1 + traits.clusters
-    by_name = {name: weight / total for name, weight in prior.items()}
+    by_name = {name: weight / total for name, weight in EXPERT_PRIOR.items()}
     return by_name | {"clusters": traits.clusters / total}
 
 

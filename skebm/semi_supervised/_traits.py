@@ -18,6 +18,9 @@ MAX_ROWS, N_HALVINGS, N_NEIGHBORS = 1000, 2, 5
 MANY_COLUMNS, ENOUGH_EXPLAINED = 30, 0.35
 #: Explained share below which neighbours say nothing.
 UNEXPLAINED = 0.15
+#: Stabilities of the graph's labels between which it suits a table in any case, and how
+#: well then.
+UNSTABLE, STABLE, STABLE_SUITS = 0.8, 0.95, 0.5
 #: Weight of the supervised role between tables that a graph suits and all others.
 LEAST_SUPERVISED, MOST_SUPERVISED = 0.1, 0.85
 #: Prior weight of clusters, beside one of all other learners, and where neighbours of
@@ -68,11 +71,17 @@ class TableTraits:
             expit(8 * (self.explained - ENOUGH_EXPLAINED))
         )
 
-    @property
-    def supervised(self) -> float:
-        """Prior weight of the supervised role."""
-        span = MOST_SUPERVISED - LEAST_SUPERVISED
-        return MOST_SUPERVISED - span * self.suits_graph
+    def supervised(self, stability: float) -> float:
+        """Return the prior weight of the supervised role.
+
+        Parameters
+        ----------
+        stability : float
+            Of the graph's soft labels, by `measure_stability`.
+        """
+        rise = np.clip((stability - UNSTABLE) / (STABLE - UNSTABLE), 0, 1)
+        suits = max(self.suits_graph, STABLE_SUITS * float(rise))
+        return MOST_SUPERVISED - (MOST_SUPERVISED - LEAST_SUPERVISED) * suits
 
     @property
     def clusters(self) -> float:

@@ -1,5 +1,7 @@
 """Trust in a graph whose labels are too few to be held out."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -20,19 +22,21 @@ def make(labels_a_class, separation, n_columns=2):
 
 def test_classes_that_are_clusters_keep_their_labels_and_noise_does_not():
     rng = np.random.RandomState(0)
-    assert measure_stability(make(1, 20.0), rng) == pytest.approx(1)
-    assert trust_graph(make(1, 20.0), rng) == pytest.approx(1)
-    noise = make(1, 0.0, n_columns=30)
-    assert measure_stability(noise, rng) < 0.5
-    assert trust_graph(noise, rng) == 0
+    clusters, noise = make(1, 20.0), make(1, 0.0, n_columns=30)
+    stability = measure_stability(clusters, rng)
+    assert stability == pytest.approx(1)
+    assert trust_graph(stability, clusters.y) == pytest.approx(1)
+    stability = measure_stability(noise, rng)
+    assert stability < 0.5
+    assert trust_graph(stability, noise.y) == 0
+    assert measure_stability(replace(clusters, edges=None), rng) == 0
 
 
 @pytest.mark.parametrize(("labels", "trust"), [(1, 1.0), (2, 0.5), (3, 0.0), (9, 0.0)])
 def test_trust_falls_as_labels_can_tell(labels, trust):
-    rng = np.random.RandomState(0)
-    assert trust_graph(make(labels, 20.0), rng) == pytest.approx(trust)
-    if not trust:  # nothing was drawn
-        assert rng.rand() == np.random.RandomState(0).rand()
+    y = np.repeat([0, 1, -1], [labels, labels, 20])
+    assert trust_graph(1.0, y) == pytest.approx(trust)
+    assert trust_graph(0.65, y) == pytest.approx(trust / 2)
 
 
 def test_trust_moves_prior_weights_to_the_graph():

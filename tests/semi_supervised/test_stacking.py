@@ -19,12 +19,11 @@ from skebm.semi_supervised._role_weights import (
     realizable_weights,
 )
 from skebm.semi_supervised._stacking import (
-    EXPERT_PRIOR,
     FEWEST_PRIOR,
+    expert_prior,
     reweight_classes,
     uses_estimated_priors,
     weigh_labels,
-    with_clusters,
 )
 from skebm.semi_supervised._temperature import scale_by_own_temperature
 from skebm.semi_supervised._traits import TableTraits
@@ -87,15 +86,15 @@ def test_an_informative_but_overconfident_role_outweighs_an_uninformative_one():
     assert after > 0.55
 
 
-@pytest.mark.parametrize("prior", [EXPERT_PRIOR, FEWEST_PRIOR])
-def test_each_simple_learner_has_a_prior_weight(prior):
+def test_each_simple_learner_has_a_prior_weight():
     traits = TableTraits(241, 0.0)
-    weights = with_clusters(prior, traits)
-    if prior is EXPERT_PRIOR:
-        assert list(weights) == ["net", *EXPERTS]
+    weights = expert_prior(traits)
+    assert list(weights) == ["net", *EXPERTS]
     assert sum(weights.values()) == pytest.approx(1)
     ratio = weights["clusters"] / (1 - weights["clusters"])
     assert ratio == pytest.approx(traits.clusters)
+    assert sum(FEWEST_PRIOR.values()) == pytest.approx(1)
+    assert set(FEWEST_PRIOR) < set(EXPERTS)
 
 
 def test_equal_roles_keep_the_prior():

@@ -36,14 +36,22 @@ def test_nearest_rows_explain_all_but_the_noise():
     signal = np.mean(1 - 0.25 / (x.var(axis=0) + 0.25))
     assert traits.explained == pytest.approx(signal, abs=0.02)
     assert traits.suits_graph > 0.8
-    assert traits.supervised < LEAST_SUPERVISED + 0.2
+    assert traits.supervised(0.0) < LEAST_SUPERVISED + 0.2
 
 
 def test_few_columns_suit_supervised_learners():
     traits = TableTraits.measure(of_line(5, 0.0), 0)
     assert traits.explained > 0.9
-    assert traits.supervised > MOST_SUPERVISED - 0.05
+    assert traits.supervised(0.5) > MOST_SUPERVISED - 0.05
     assert traits.clusters == pytest.approx(CLUSTERS, abs=1e-3)
+
+
+def test_stable_labels_suit_the_graph_in_any_table():
+    span = MOST_SUPERVISED - LEAST_SUPERVISED
+    few, many = TableTraits(5, 0.5), TableTraits(300, 0.9)
+    assert few.supervised(0.99) == pytest.approx(MOST_SUPERVISED - span / 2)
+    assert few.supervised(0.79) > MOST_SUPERVISED - 0.05 > few.supervised(0.9)
+    assert many.supervised(0.99) == many.supervised(0.0)
 
 
 @pytest.mark.parametrize("shape", [(1500, 1), (4, 6), (20, 2)])
