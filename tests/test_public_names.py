@@ -193,6 +193,7 @@ PUBLIC_NAMES = {
 MEMBERS = {
     "skebm.references.Density": [
         "adapt",
+        "along",
         "arrays",
         "as_mixture",
         "beside",
@@ -206,6 +207,7 @@ MEMBERS = {
         "has_transitions",
         "in_latent_space",
         "is_discrete",
+        "latent_column",
         "left_out_log_prob",
         "log_prob",
         "narrowest_scale",
@@ -263,6 +265,7 @@ MEMBERS = {
         "temperature",
     ],
     "skebm.networks.EnergyModel": [
+        "along",
         "class_logits",
         "closed_form",
         "critic",

@@ -323,6 +323,8 @@ class FittedModel:
             trains_reference,
             folds,
             self.encoder.log_mass,
+            self.encoder.centred,
+            self.encoder.category_columns,
         )
 
     def _folds(self, rows: CalibrationRows) -> Folds:

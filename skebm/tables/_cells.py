@@ -190,6 +190,11 @@ class Cells:
         _, found = self._find(z)
         return self._place(z, found, uniform_like(points, generator))[0]
 
+    def centred(self, z: Tensor) -> Tensor:
+        """Move points to the midpoints of their intervals that have noise."""
+        _, found = self._find(z)
+        return self._place(z, found, torch.tensor(0.5, device=z.device))[0]
+
     def spread(self, z: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
         """Return rows moved within their cells, and the noise's log density there.
 

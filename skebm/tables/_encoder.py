@@ -350,6 +350,16 @@ class TableEncoder:
                 return intervals[kind.columns.tolist().index(column)]
         return None
 
+    @property
+    def category_columns(self) -> tuple[int, ...]:
+        """The columns of categories."""
+        kinds = (kind for kind in self.kinds if isinstance(kind, CategoryIndices))
+        return tuple(sorted(j for kind in kinds for j in kind.columns.tolist()))
+
+    def centred(self, z: Tensor) -> Tensor:
+        """Move standardised rows to the midpoints of their cells, as `encode` does."""
+        return z if self.cells is None else self.cells.centred(z)
+
     def log_mass(
         self,
         log_density: Callable[[Tensor], Tensor],

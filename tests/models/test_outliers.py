@@ -132,7 +132,7 @@ def test_automatic_contamination_is_a_fence(face, rows):
             n_components=2, contamination="auto", n_iter=2, random_state=0
         ).fit(patterns)
         # Of few values: those of the rows as if left out.
-        scores = model._fitted.calibration.detector(model._fitted).log_prob
+        scores = model._fitted.calibration_scores.values
         assert abs(scores.mean() - model.score_samples(patterns).mean()) < 0.5
     low, high = np.quantile(scores, [0.25, 0.75])
     # Not exactly: rows are scored as if left out.
@@ -408,4 +408,30 @@ def test_a_rare_category_between_frequent_ones_is_told_by_its_mass():
     model = EBMDensityEstimator(ood_score="mixture_density", **options)
     model.fit(table(words))
     rare, usual = (model.ood_scores(table(w)) for w in (["b"] * 50, words[2:302]))
+    assert np.mean(rare[:, None] < usual) > 0.95
+
+
+def test_fit_predict_finds_gross_outliers_in_few_rows():
+    rng = np.random.RandomState(1)
+    X = rng.normal(size=(60, 3))
+    X[:3] = rng.normal(size=(3, 3)) * 9
+    found = make(ood_score="auto", max_iter=1, normalizer=None).fit_predict(X) == -1
+    assert found[:3].all() and found[3:].sum() <= 3
+
+
+def test_auto_in_a_table_with_categories():
+    """The share called out is as meant, and rare categories are called out."""
+    rng = np.random.RandomState(0)
+
+    def table(words):
+        kind = pd.Categorical(words, categories=list("abcd"))
+        return pd.DataFrame({"kind": kind, "x": rng.normal(size=len(words))})
+
+    words = rng.choice(list("abcd"), 1000, p=[0.5, 0.01, 0.3, 0.19])
+    model = make(ood_score="auto", max_iter=1, normalizer=None)
+    model.set_params(contamination=0.1)
+    model.fit(table(words[:300]))
+    share = (model.predict(table(words[300:])) == -1).mean()
+    assert abs(share - 0.1) < 3 * np.sqrt(0.1 * 0.9 / 300)
+    rare, usual = (model.ood_scores(table([w] * 100)) for w in "bc")
     assert np.mean(rare[:, None] < usual) > 0.95

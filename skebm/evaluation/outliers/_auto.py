@@ -9,7 +9,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from skebm.evaluation.outliers._member import Member, RowsMember
+from skebm.evaluation.outliers._copies import are_among, usual_rows
+from skebm.evaluation.outliers._member import Member, RowsMember, places_of
 from skebm.evaluation.outliers._mixture import MixtureDensity
 from skebm.evaluation.outliers._neighbors import NearestNeighbor
 from skebm.evaluation.outliers._ranked_neighbors import LocalDensity, RankedNeighbors
@@ -22,7 +23,7 @@ from skebm.evaluation.outliers._score import (
 )
 from skebm.evaluation.outliers._surprisal import Surprisal
 from skebm.evaluation.outliers._tails import Tails
-from skebm.evaluation.outliers._violations import VIOLATIONS
+from skebm.evaluation.outliers._violations import VIOLATIONS, violate
 from skebm.utils import make_generator
 
 #: The members by name, each with its class and its weight where all tell equally well.
@@ -33,6 +34,10 @@ MEMBERS: dict[str, tuple[type[Member], float]] = {
     "local_density": (LocalDensity, 2.0),
     "tails": (Tails, 2.0),
 }
+#: Arrays of the score itself; earlier states lack the last two.
+OWN = ("weights", "areas", "usual", "of_rows")
+#: Arrays that the members that keep rows have in common.
+SHARED = ("rows", "categories")
 #: The violations that weights depend on; the others are reported only.
 WEIGHING = ("extrapolated", "jittered")
 #: How much a weight grows, in its log, with the area under the ROC curve.
@@ -53,6 +58,10 @@ class Auto(OODScore):
     and from those with noise in half of their columns. No labels are needed. The rows
     are those that thresholds are made of: held out, or else left out of each score.
 
+    In a table of numbers, the rows that are at least 1 % of it, and more than five, all
+    have the score 0, the highest: none of them is an outlier, and which is the more
+    frequent says nothing.
+
     Parameters
     ----------
     members : dict of Member
@@ -63,6 +72,10 @@ class Auto(OODScore):
         w, which sum to one.
     areas : Tensor of shape (n_members, n_violations)
         The area under the ROC curve for each kind of `VIOLATIONS`.
+    usual : Tensor of shape (n_usual, n_features), default=None
+        The rows that a table of numbers repeats often.
+    of_rows : Tensor of shape (n_rows,), default=None
+        The scores of the rows that members keep, each as if it had been left out.
     """
 
     is_free = False
@@ -73,6 +86,8 @@ class Auto(OODScore):
         surprisals: dict[str, Surprisal],
         weights: Tensor,
         areas: Tensor,
+        usual: Tensor | None = None,
+        of_rows: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.members = nn.ModuleDict(dict(members))
@@ -81,6 +96,11 @@ class Auto(OODScore):
         self.areas: Tensor
         self.register_buffer("weights", weights)
         self.register_buffer("areas", areas)
+        self.usual: Tensor | None
+        self.of_rows: Tensor | None
+        self.register_buffer("usual", usual)
+        self.register_buffer("of_rows", of_rows)
+        self._left_out: Tensor | None = None  # known right after `fit`
 
     @classmethod
     def fit(
@@ -106,35 +126,57 @@ class Auto(OODScore):
         told = areas[:, [of_kind.index(kind) for kind in WEIGHING]].mean(dim=1)
         prior = torch.tensor([prior for _, prior in MEMBERS.values()]).to(areas)
         weights = (SHARPNESS * told + prior.log()).softmax(dim=0)
-        return cls(members, surprisals, weights, areas)
+        score = cls(members, surprisals, weights, areas)
+        keeper = next(m for m in members.values() if isinstance(m, RowsMember))
+        if not scored.categories:
+            score.usual = usual_rows(keeper.rows)
+        if not _is_enough(train, held_out):
+            left_out = {name: scores[: len(train)] for name, scores in known.items()}
+            score._left_out = score._mean(scored, train, left_out)
+            score.of_rows = score._left_out[keeper.numbers]
+        return score
 
     def forward(self, scored: ScoredModel, x: Tensor) -> Tensor:
         """Return minus the weighted mean surprise."""
-        return self._mean({n: member(scored, x) for n, member in self._members()})
+        scores = {name: member(scored, x) for name, member in self._members()}
+        return self._mean(scored, x, scores)
 
     def of_fitted_rows(self, scored: ScoredModel, x: Tensor) -> Tensor:
-        """Return the scores of rows of `fit`; no row is compared with itself."""
-        return self._mean(
-            {n: member.of_fitted_rows(scored, x) for n, member in self._members()}
-        )
+        """Return the scores of rows of `fit`, each as if it had been left out.
+
+        In a large table, no row is compared with itself, but the mixture has seen it.
+        """
+        if self.of_rows is None:
+            members = self._members()
+            scores = {name: m.of_fitted_rows(scored, x) for name, m in members}
+            return self._mean(scored, x, scores)
+        keeper = next(m for _, m in self._members() if isinstance(m, RowsMember))
+        places = places_of(scored.centred(x), keeper.rows)
+        return torch.where(places < 0, self(scored, x), self.of_rows[places])
 
     def left_out(self, scored: ScoredModel, train: Tensor, held_out: Tensor) -> Tensor:
         """Return the scores of training rows, each as if it had been left out."""
-        return self._mean(
-            {
-                name: member.left_out(scored, train, held_out)
-                for name, member in self._members()
-            }
-        )
+        if self._left_out is not None:
+            return self._left_out
+        scores = {
+            name: member.left_out(scored, train, held_out)
+            for name, member in self._members()
+        }
+        return self._mean(scored, train, scores)
 
     def _members(self) -> Iterator[tuple[str, Member]]:
         for name, member in self.members.items():
             assert isinstance(member, Member)
             yield name, member
 
-    def _mean(self, scores: dict[str, Tensor]) -> Tensor:
+    def _mean(
+        self, scored: ScoredModel, x: Tensor, scores: dict[str, Tensor]
+    ) -> Tensor:
         surprise = [self.surprisals[name](values) for name, values in scores.items()]
-        return -(torch.stack(surprise, dim=1) @ self.weights)
+        values = -(torch.stack(surprise, dim=1) @ self.weights)
+        if self.usual is None or not len(self.usual):
+            return values
+        return values.masked_fill(are_among(scored.centred(x), self.usual), 0.0)
 
     def report(self) -> dict[str, dict[str, float]]:
         """Return the weight of each member, and its area for each violation."""
@@ -148,11 +190,11 @@ class Auto(OODScore):
 
     def arrays(self) -> dict[str, Tensor]:
         """Return the arrays of the parts, prefixed by their names; rows only once."""
-        named: dict[str, Tensor] = {"weights": self.weights, "areas": self.areas}
+        named = {key: array for key in OWN if (array := getattr(self, key)) is not None}
         for name, member in self._members():
             own = member.arrays()
-            if isinstance(member, RowsMember):
-                named["rows"] = own.pop("rows")
+            for shared in [key for key in SHARED if key in own]:
+                named[shared] = own.pop(shared)
             named |= {f"members.{name}.{key}": value for key, value in own.items()}
             curve = self.surprisals[name].state_dict()
             named |= {f"surprisals.{name}.{key}": curve[key] for key in curve}
@@ -172,10 +214,11 @@ class Auto(OODScore):
         ):
             kind, own = MEMBERS[name][0], under(f"members.{name}.")
             if issubclass(kind, RowsMember):
-                own["rows"] = arrays["rows"]
+                own |= {key: arrays[key] for key in SHARED if key in arrays}
             members[name] = kind.from_arrays(own)
             surprisals[name] = Surprisal(**under(f"surprisals.{name}."))
-        return cls(members, surprisals, arrays["weights"], arrays["areas"])
+        own = {key: arrays[key] for key in OWN if key in arrays}
+        return cls(members, surprisals, **own)
 
 
 def _known(
@@ -203,6 +246,9 @@ def _areas(
     generator: torch.Generator,
 ) -> Tensor:
     """Return the areas under the ROC curve, of shape (n_members, n_violations)."""
+    centred = scored.centred(train)
+    held_out = centred if held_out is train else scored.centred(held_out)
+    train = centred
     rows, base = train, torch.arange(len(train), device=train.device)
     if held_out is not train:
         new = torch.full((len(held_out),), -1, device=train.device)
@@ -211,7 +257,8 @@ def _areas(
             rows, base = held_out, new
     order = torch.randperm(len(rows), generator=generator, device=generator.device)
     chosen = order[:N_VIOLATED].to(train.device)
-    wrong = [make(rows[chosen], train, generator) for make in VIOLATIONS.values()]
+    given = rows[chosen], train, generator, scored.categories
+    wrong = [violate(make, *given) for make in VIOLATIONS.values()]
     areas = [
         area_under_roc(known[name][chosen], member.without(scored, x, base[chosen]))
         for name, member in members.items()

@@ -8,6 +8,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
+from skebm.evaluation.outliers._category_points import CategoryPoints
 from skebm.evaluation.outliers._score import OODScore, ScoredModel
 
 #: Most training rows that a score keeps; of more it keeps a random part.
@@ -48,13 +49,19 @@ class RowsMember(Member):
     Parameters
     ----------
     rows : Tensor of shape (n, n_features)
-        The rows that are kept.
+        The rows that are kept, at the midpoints of their cells.
+    categories : Tensor of int64, default=None
+        The columns of categories; None where there are none.
     """
 
-    def __init__(self, rows: Tensor) -> None:
+    def __init__(self, rows: Tensor, categories: Tensor | None = None) -> None:
         super().__init__()
         self.rows: Tensor
+        self.categories: Tensor | None
         self.register_buffer("rows", rows)
+        self.register_buffer("categories", categories)
+        columns = [] if categories is None else categories.tolist()
+        self.category_points = CategoryPoints(rows, columns)
         self._places: Tensor | None = None  # of training rows among those kept, or -1
 
     @classmethod
@@ -67,23 +74,26 @@ class RowsMember(Member):
         max_steps: int,
     ) -> Self:
         """Keep training rows."""
-        del scored, held_out, max_steps
+        del held_out, max_steps
         numbers = torch.arange(len(train), device=train.device)
         if len(train) > MAX_ROWS:
             order = torch.randperm(
                 len(train), generator=generator, device=generator.device
             )
             numbers = order[:MAX_ROWS].sort().values.to(train.device)
-        score = cls.of_rows(train[numbers])
+        categories = None
+        if scored.categories:
+            categories = torch.tensor(scored.categories, device=train.device)
+        score = cls.of_rows(scored.centred(train[numbers]), categories)
         places = torch.full((len(train),), -1, device=train.device)
         places[numbers] = torch.arange(len(numbers), device=train.device)
         score._places = places
         return score
 
     @classmethod
-    def of_rows(cls, rows: Tensor) -> Self:
+    def of_rows(cls, rows: Tensor, categories: Tensor | None = None) -> Self:
         """Return the score that is made of these rows."""
-        return cls(rows)
+        return cls(rows, categories)
 
     @abstractmethod
     def score(self, x: Tensor, own: Tensor) -> Tensor:
@@ -91,20 +101,30 @@ class RowsMember(Member):
 
     def forward(self, scored: ScoredModel, x: Tensor) -> Tensor:
         """Return the scores of rows."""
-        del scored
+        x = scored.centred(x)
         return self.score(x, torch.full((len(x),), -1, device=x.device)).double()
 
     def of_fitted_rows(self, scored: ScoredModel, x: Tensor) -> Tensor:
         """Return the scores of rows of `fit`, each without itself among those kept."""
-        del scored
+        x = scored.centred(x)
         return self.score(x, places_of(x, self.rows)).double()
 
     def without(self, scored: ScoredModel, x: Tensor, base: Tensor) -> Tensor:
         """Return the scores of rows, each as if one training row had been left out."""
-        del scored
         assert self._places is not None
         own = torch.where(base < 0, base, self._places[base])
-        return self.score(x, own).double()
+        return self.score(scored.centred(x), own).double()
+
+    @property
+    def numbers(self) -> Tensor:
+        """The numbers of the training rows that are kept; known right after `fit`."""
+        assert self._places is not None
+        return (self._places >= 0).nonzero()[:, 0]
+
+    def hidden(self, own: Tensor) -> Tensor:
+        """Return the rows that are left out, NaN for none."""
+        rows = self.rows[own.clamp(min=0)]
+        return torch.where((own >= 0)[:, None], rows, torch.nan)
 
 
 def places_of(x: Tensor, rows: Tensor) -> Tensor:

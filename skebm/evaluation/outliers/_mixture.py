@@ -94,21 +94,29 @@ class MixtureDensity(Member):
         # A row's cell is as wide with it as without it.
         width = self(scored, train) - self.mixture.log_prob(train).double()
         if self._is_of_reference:
-            return width + scored.left_out_reference(train, self._part)
-        return width + left_out_log_prob(self.mixture, self._folds, train)
+            values = width + scored.left_out_reference(train, self._part)
+        else:
+            values = width + left_out_log_prob(self.mixture, self._folds, train)
+        for rows, other in self._left_out_folds(scored):
+            values[rows] = scored.log_mass(other.log_prob)(train[rows]).double()
+        return values
 
     def without(self, scored: ScoredModel, x: Tensor, base: Tensor) -> Tensor:
         """Return the scores of rows by the folds that left a training row out.
 
         Where there are none, those by the whole mixture.
         """
-        values, folds = self(scored, x), self._folds
-        if self._is_of_reference:
-            folds = tuple((rows, self._part(other)) for rows, other in scored.folds)
-        for rows, other in folds:
+        values = self(scored, x)
+        for rows, other in self._left_out_folds(scored):
             inside = torch.isin(base, rows)
             values[inside] = scored.log_mass(other.log_prob)(x[inside]).double()
         return values
+
+    def _left_out_folds(self, scored: ScoredModel) -> Folds:
+        """Return mixtures with the numbers of the training rows they left out."""
+        if not self._is_of_reference:
+            return self._folds
+        return tuple((rows, self._part(other)) for rows, other in scored.folds)
 
     @classmethod
     def _part(cls, density: Density) -> Density:

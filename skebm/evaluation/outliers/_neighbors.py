@@ -41,15 +41,21 @@ class NearestNeighbor(RowsMember):
 
     .. math:: s(x) = -\min_i \sum_j |z_j - z_{ij}|
 
-    or, in more than 100 columns, the Euclidean distance, which is quicker.
+    or, in more than 100 columns, the Euclidean distance, which is quicker. A category
+    counts as :math:`1 / \sqrt{p (K - 1)}`, with its share p and K categories.
 
     Parameters
     ----------
     rows : Tensor of shape (n, n_features)
         The training rows; at most 5000.
+    categories : Tensor of int64, default=None
+        The columns of categories.
     """
 
     def score(self, x: Tensor, own: Tensor) -> Tensor:
         """Return minus the distances."""
         norm = 1.0 if x.shape[1] <= MANY_COLUMNS else 2.0
-        return -nearest(x, self.rows, 1, own, norm)[0][:, 0]
+        return -nearest(self._place(x), self._place(self.rows), 1, own, norm)[0][:, 0]
+
+    def _place(self, x: Tensor) -> Tensor:
+        return self.category_points.beside(self.category_points.numbers(x), x)

@@ -21,15 +21,16 @@ LEAST_DISTANCE = 1e-3
 class RankedRows(RowsMember):
     """A score by the neighbours of a row, in normal scores of the columns' ranks."""
 
-    def __init__(self, rows: Tensor) -> None:
-        super().__init__(rows)
-        self.ranks = ColumnRanks(rows)
+    def __init__(self, rows: Tensor, categories: Tensor | None = None) -> None:
+        super().__init__(rows, categories)
+        self.ranks = ColumnRanks(self.category_points.numbers(rows))
         self.points: Tensor
         self.register_buffer("points", self.place(rows, _none(rows)), persistent=False)
 
     def place(self, x: Tensor, own: Tensor) -> Tensor:
         """Return the normal scores of rows, where ``own`` is left out."""
-        return self.ranks.normal_scores(x, own)
+        scores = self.ranks.normal_scores(self.category_points.numbers(x), own)
+        return self.category_points.beside(scores, x)
 
     def neighbors(self, x: Tensor, own: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """Return distances to the k nearest rows and their places."""
@@ -42,12 +43,15 @@ class RankedNeighbors(RankedRows):
     .. math:: s(x) = -\sum_{k=1}^{20} w_k d_k(x), \qquad w_k \propto 1 / k
 
     Distances are Euclidean, after ranks in each column were turned into normal scores;
-    beyond all training rows a column goes on as it is.
+    beyond all training rows a column goes on as it is. Between categories they are
+    those of correspondence analysis: rare ones are far.
 
     Parameters
     ----------
     rows : Tensor of shape (n, n_features)
         The training rows; at most 5000.
+    categories : Tensor of int64, default=None
+        The columns of categories.
     """
 
     def score(self, x: Tensor, own: Tensor) -> Tensor:
@@ -69,6 +73,8 @@ class LocalDensity(RankedRows):
     ----------
     rows : Tensor of shape (n, n_features)
         The training rows; at most 5000.
+    categories : Tensor of int64, default=None
+        The columns of categories.
     spread : Tensor of shape (n,)
         log of the mean distance of each of them to the others.
 
@@ -77,16 +83,18 @@ class LocalDensity(RankedRows):
     Breunig et al. LOF: identifying density-based local outliers. SIGMOD 2000.
     """
 
-    def __init__(self, rows: Tensor, spread: Tensor) -> None:
-        super().__init__(rows)
+    def __init__(
+        self, rows: Tensor, spread: Tensor, categories: Tensor | None = None
+    ) -> None:
+        super().__init__(rows, categories)
         self.spread: Tensor
         self.register_buffer("spread", spread)
         self._others: tuple[Tensor, Tensor] | None = None
 
     @classmethod
-    def of_rows(cls, rows: Tensor) -> Self:
+    def of_rows(cls, rows: Tensor, categories: Tensor | None = None) -> Self:
         """Find the neighbours of the rows themselves."""
-        score = cls(rows, torch.zeros(len(rows)).to(rows))
+        score = cls(rows, torch.zeros(len(rows)).to(rows), categories)
         every = torch.arange(len(rows), device=rows.device)
         # One neighbour more than are needed, for when one of them is left out.
         score._others = nearest(score.points, score.points, score._k + 1, every)

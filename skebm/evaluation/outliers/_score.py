@@ -80,6 +80,10 @@ def _as_it_is(log_density: DensityFunction) -> DensityFunction:
     return log_density
 
 
+def _as_they_are(rows: Tensor) -> Tensor:
+    return rows
+
+
 @dataclass(frozen=True)
 class ScoredModel:
     """A trained model, with its log density and energy of standardised rows.
@@ -100,6 +104,10 @@ class ScoredModel:
     log_mass : callable
         Makes of a log density that of the mass of a row's cell, in a table with
         categories.
+    centred : callable
+        Moves rows to the midpoints of their cells: rows of equal entries are equal.
+    categories : tuple of int
+        Columns of categories.
     """
 
     model: EnergyModel
@@ -108,6 +116,8 @@ class ScoredModel:
     trains_reference: bool = False
     folds: Folds = ()
     log_mass: Callable[[DensityFunction], DensityFunction] = _as_it_is
+    centred: Callable[[Tensor], Tensor] = _as_they_are
+    categories: tuple[int, ...] = ()
 
     def left_out_reference(
         self, train: Tensor, part: Callable[[Density], Density] = _whole

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Self
 
 import torch
@@ -12,6 +13,8 @@ N_KNOTS, N_LOWEST = 512, 128
 LOWEST = -1e30
 #: Least scale beyond the lowest score, and the same as a part of all scores' range.
 MIN_SCALE, PART_OF_RANGE = 1e-6, 1e-3
+#: Doublings of the tail's exponential distribution beyond which scores are wild.
+DOUBLINGS = 2.0
 
 
 class Surprisal(nn.Module):
@@ -20,21 +23,32 @@ class Surprisal(nn.Module):
     .. math:: u(s) = -\log \frac{\tfrac12 (\#\{s_i < s\} + \#\{s_i \le s\}) +
               \tfrac12}{n + 1}
 
-    linear between the scores :math:`s_i`. Below all of them
+    linear between the scores :math:`s_i`. Below :math:`s_0`
 
-    .. math:: \log\left(1 + \frac{\min_i s_i - s}{q_{1/4} - \min_i s_i}\right)
+    .. math:: \log\left(1 + \frac{s_0 - s}{q_{1/4} - s_0}\right), \qquad
+              s_0 = \max\left(\min_i s_i,\;
+              q_{1/4} - 2 (q_{1/4} - q_{1/8}) \log_2 n\right)
 
-    is added, with the lower quartile q.
+    is added, with quantiles q. So the scale is that of the lowest score, unless it is
+    wild: twice as far as the lowest of n with an exponential tail.
 
     Parameters
     ----------
     knots, heights : Tensor of shape (m,)
         Scores, ascending, and u there; float64.
     scale : Tensor of shape ()
-        The scale beyond the lowest score.
+        The scale beyond the start.
+    start : Tensor of shape (), default=None
+        :math:`s_0`; None takes the lowest score.
     """
 
-    def __init__(self, knots: Tensor, heights: Tensor, scale: Tensor) -> None:
+    def __init__(
+        self,
+        knots: Tensor,
+        heights: Tensor,
+        scale: Tensor,
+        start: Tensor | None = None,
+    ) -> None:
         super().__init__()
         self.knots: Tensor
         self.heights: Tensor
@@ -42,6 +56,8 @@ class Surprisal(nn.Module):
         self.register_buffer("knots", knots)
         self.register_buffer("heights", heights)
         self.register_buffer("scale", scale)
+        self.start: Tensor
+        self.register_buffer("start", knots[0] if start is None else start)
 
     @classmethod
     def of(cls, scores: Tensor) -> Self:
@@ -56,9 +72,13 @@ class Surprisal(nn.Module):
             others = torch.linspace(N_LOWEST, last, N_KNOTS - N_LOWEST).long()
             kept = torch.cat([torch.arange(N_LOWEST), others]).to(knots.device)
             knots, heights = knots[kept], heights[kept]
-        depth = ordered[n_rows // 4] - ordered[0]
-        depth = depth.clamp(min=PART_OF_RANGE * float(ordered[-1] - ordered[0]))
-        return cls(knots, heights, depth.clamp(min=MIN_SCALE))
+        quarter, start = ordered[n_rows // 4], ordered[0]
+        doubling = quarter - ordered[n_rows // 8]
+        if doubling > 0:
+            reach = DOUBLINGS * math.log2(max(2, n_rows)) * doubling
+            start = torch.maximum(start, quarter - reach)
+        scale = (quarter - start).clamp(min=PART_OF_RANGE * float(ordered[-1] - start))
+        return cls(knots, heights, scale.clamp(min=MIN_SCALE), start)
 
     def forward(self, scores: Tensor) -> Tensor:
         """Return the surprise of scores, float64."""
@@ -69,7 +89,7 @@ class Surprisal(nn.Module):
         width = (self.knots[right] - self.knots[left]).clamp(min=torch.finfo().tiny)
         part = ((scores - self.knots[left]) / width).clamp(0, 1)
         inside = self.heights[left] + part * (self.heights[right] - self.heights[left])
-        beyond = (self.knots[0] - scores).clamp(min=0) / self.scale
+        beyond = (self.start - scores).clamp(min=0) / self.scale
         return inside + beyond.log1p()
 
 

@@ -57,6 +57,30 @@ VIOLATIONS: dict[str, Violation] = {
 }
 
 
+def violate(
+    make: Violation,
+    x: Tensor,
+    train: Tensor,
+    generator: torch.Generator,
+    categories: tuple[int, ...] = (),
+) -> Tensor:
+    """Return rows made wrong; their categories stay, or change to any other.
+
+    Where a category would be moved along the line, it becomes one of those of the
+    rows, all with the same chance.
+    """
+    wrong = make(x, train, generator)
+    if make in (shuffled, replaced):
+        return wrong
+    for j in categories:
+        levels = train[:, j].unique()
+        number = (_uniform(x[:, j], generator) * len(levels)).long()
+        other = levels[number.clamp(max=len(levels) - 1)]
+        moves = (wrong[:, j] != x[:, j]) & (make is jittered)
+        wrong[:, j] = torch.where(moves, other, x[:, j])
+    return wrong
+
+
 def _uniform(like: Tensor, generator: torch.Generator) -> Tensor:
     return torch.rand(
         like.shape, generator=generator, device=like.device, dtype=like.dtype

@@ -68,6 +68,21 @@ def test_the_curve_is_the_same_in_other_units():
     torch.testing.assert_close(found, Surprisal.of(scores)(new))
 
 
+def test_a_wild_row_of_the_table_leaves_the_scale_as_it_is():
+    """A lowest score that is wild stretches the scale to twice an exponential tail."""
+    clean = draws(500)[:, 0].double().sort().values
+    wild = torch.cat([clean[:1] - 1e6, clean[1:]])
+    new = clean[:1] - torch.tensor([0.5, 3.0, 1000.0])
+    usual, found = (Surprisal.of(scores)(new) for scores in (clean, wild))
+    assert (found.diff() > 0).all() and found[0] > -math.log(3 / 501)
+    assert found[2] - found[0] > 3
+    torch.testing.assert_close(found, usual, atol=2.5, rtol=0)
+    quarter, eighth = clean[125], clean[62]
+    start = quarter - 2 * math.log2(500) * (quarter - eighth)
+    torch.testing.assert_close(Surprisal.of(wild).start, start)
+    assert Surprisal.of(clean).start == clean[0]
+
+
 def test_areas_count_ties_as_halves():
     normal = torch.tensor([1.0, 2.0, 2.0, 3.0])
     assert area_under_roc(normal, torch.tensor([0.0])) == 1
@@ -144,6 +159,42 @@ def test_new_rows_fall_below_the_threshold_as_often_as_meant(n_held_out):
     for share in (0.05, 0.2):
         below = float((new < known.quantile(share)).double().mean())
         assert abs(below - share) < 3 * math.sqrt(share * (1 - share) / len(known))
+
+
+def test_copies_of_the_rows_that_a_table_repeats_score_highest():
+    """How much the one row is more frequent than the other says nothing."""
+    train = draws(200)
+    train[:80], train[80:86] = train[80].clone(), train[86].clone()
+    score, scored = fit(train)
+    new = draws(100, 1)
+    assert (score(scored, train[[0, 80, 86]]) == 0).all()
+    assert (score(scored, new) < 0).all()
+    assert (score.left_out(scored, train, train)[:87] == 0).all()
+    train[80:82] = draws(2, 3)  # five copies are no longer more than five
+    score, scored = fit(train)
+    found = score(scored, train[[0, 86]])
+    assert found[0] == 0 and found[1] < 0
+
+
+def test_rows_of_fit_score_as_if_left_out():
+    train = torch.cat([draws(60), 20 * draws(3, 1)])
+    score, scored = fit(train)
+    order = torch.randperm(len(train), generator=make_generator(1))
+    left_out = score.left_out(scored, train, train)
+    found = score.of_fitted_rows(scored, torch.cat([train[order], draws(9, 2)]))
+    torch.testing.assert_close(found[:63], left_out[order])
+    torch.testing.assert_close(found[63:], score(scored, draws(9, 2)))
+
+
+def test_earlier_states_score_as_they_did():
+    """They lack the rows that repeat and the scores of the rows of fit."""
+    train = draws(60)
+    score, scored = fit(train)
+    lacking = {"usual", "of_rows"} | {f"surprisals.{name}.start" for name in MEMBERS}
+    arrays = {k: a for k, a in score.arrays().items() if k not in lacking}
+    assert len(arrays) + len(lacking) == len(score.arrays())
+    again, new = Auto.from_arrays(arrays), draws(20, 1)
+    torch.testing.assert_close(again(scored, new), score(scored, new))
 
 
 def test_its_arrays_hold_the_rows_once():

@@ -15,6 +15,8 @@ from skebm.networks import MLP, EnergyModel
 from skebm.references import GaussianMixtureReference
 from skebm.utils import make_generator
 
+#: No model: for scores that ask none.
+PLAIN = ScoredModel(None, None, None)
 BY_ROWS = [name for name, (kind, _) in MEMBERS.items() if issubclass(kind, RowsMember)]
 #: Of these the score of a row left out is that of a fit to the others, exactly.
 EXACT = ["nearest_neighbor", "tails"]
@@ -115,25 +117,25 @@ def test_far_rows_and_constant_columns_are_finite_and_far_rows_lowest(name):
 @pytest.mark.parametrize("n_rows", [1, 2, 3, 21])
 def test_few_rows_have_scores(name, n_rows):
     train = draws(n_rows)
-    member = fit(name, None, train)
-    assert torch.isfinite(member(None, draws(5, 1))).all()
-    assert not member.left_out(None, train, train).isnan().any()
+    member = fit(name, PLAIN, train)
+    assert torch.isfinite(member(PLAIN, draws(5, 1))).all()
+    assert not member.left_out(PLAIN, train, train).isnan().any()
 
 
 @pytest.mark.parametrize("name", BY_ROWS)
 def test_of_many_rows_a_part_is_kept(name):
     train = draws(MAX_ROWS + 500)
-    member = fit(name, None, train)
+    member = fit(name, PLAIN, train)
     assert len(member.rows) == MAX_ROWS
-    twin = fit(name, None, train)
+    twin = fit(name, PLAIN, train)
     torch.testing.assert_close(twin.rows, member.rows)
     kept = member._places >= 0
     torch.testing.assert_close(train[kept], member.rows[member._places[kept]])
     some = train[::50]
     base = torch.arange(0, len(train), 50)
     new = ~kept[base]
-    found = member.without(None, some, base)
-    torch.testing.assert_close(found[new], member(None, some)[new])
+    found = member.without(PLAIN, some, base)
+    torch.testing.assert_close(found[new], member(PLAIN, some)[new])
 
 
 def test_the_nearest_neighbor_is_scikit_learns(table):
@@ -146,8 +148,8 @@ def test_the_nearest_neighbor_is_scikit_learns(table):
 
 def test_tails_count_the_rows_beyond_a_value():
     train = torch.arange(9.0)[:, None]
-    member = fit("tails", None, train)
-    found = member(None, torch.tensor([[4.0], [0.0], [-0.5], [10.0]]))
+    member = fit("tails", PLAIN, train)
+    found = member(PLAIN, torch.tensor([[4.0], [0.0], [-0.5], [10.0]]))
     one, far = math.log(1 / 10), math.log(1 / 10) - 2
     expected = [math.log(6 / 10), math.log(2 / 10), one - 0.5, far]
     expected = 1.01 * torch.tensor(expected, dtype=torch.float64)
@@ -171,9 +173,9 @@ def test_normal_scores_are_normal_and_go_on_beyond_the_rows():
 def test_local_density_sees_a_row_between_a_tight_and_a_wide_cluster():
     """One standard deviation off a tight cluster is more than off a wide one."""
     tight, wide = 0.05 * draws(200) - 5, draws(200, 1) + 5
-    member = fit("local_density", None, torch.cat([tight, wide]))
+    member = fit("local_density", PLAIN, torch.cat([tight, wide]))
     new = torch.tensor([[-4.4, -5, -5], [5.6, 5, 5]])
-    beside_tight, beside_wide = member(None, new)
+    beside_tight, beside_wide = member(PLAIN, new)
     assert beside_tight < beside_wide - 0.1
 
 
