@@ -1,4 +1,4 @@
-"""MNIST, all 60 000 training rows, ten labels per class: error by training time.
+"""MNIST, all 60 000 training rows, few labels per class: error by training time.
 
 JEMClassifier has its defaults, and other values of ``max_iter`` if ``--epochs`` gives
 them; all pixels have one scale; the error in percent is on the 10 000 test rows. log Z
@@ -21,7 +21,6 @@ from skebm import JEMClassifier
 
 NAME = "mnist_few_labels"
 N_ROWS = 60_000
-N_LABELS = 10
 
 
 def measure(task, max_iter, seed):
@@ -45,6 +44,7 @@ def main():
     options = parser(__doc__, seeds=1)
     options.add_argument("--data", type=Path, help="folder of tables")
     options.add_argument("--epochs", nargs="+", default=["auto"])
+    options.add_argument("--labels", type=int, default=10)
     args = options.parse_args()
     torch.set_num_threads(args.threads)
     if args.data is None:
@@ -52,13 +52,13 @@ def main():
         return
     rows = []
     for seed in range(args.seeds):
-        task = make_task(args.data, "mnist", N_LABELS, seed, N_ROWS)
+        task = make_task(args.data, "mnist", args.labels, seed, N_ROWS)
         for epochs in args.epochs:
             max_iter = epochs if epochs == "auto" else int(epochs)
-            rows.append(
-                {"seed": seed, "budget": epochs} | measure(task, max_iter, seed)
-            )
-            report(NAME, earlier_rows(NAME, rows, ("seed", "budget")) + rows)
+            row = {"seed": seed, "labels": args.labels, "budget": epochs}
+            rows.append(row | measure(task, max_iter, seed))
+            key = ("seed", "labels", "budget")
+            report(NAME, earlier_rows(NAME, rows, key) + rows)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ PUBLIC_NAMES = {
         "NORMALIZERS",
         "OOD_SCORES",
         "AbstractNormalizer",
+        "AdversarialReport",
         "AnnealedImportanceSampling",
         "AutoNormalizer",
         "BlurredDensity",
@@ -49,6 +50,7 @@ PUBLIC_NAMES = {
         "Quadrature",
         "RBMAnnealing",
         "ScoredModel",
+        "adversarial_accuracy",
         "annealed_samples",
         "benjamini_hochberg",
         "can_enumerate",
@@ -191,6 +193,7 @@ PUBLIC_NAMES = {
 MEMBERS = {
     "skebm.references.Density": [
         "adapt",
+        "along",
         "arrays",
         "as_mixture",
         "beside",
@@ -204,6 +207,7 @@ MEMBERS = {
         "has_transitions",
         "in_latent_space",
         "is_discrete",
+        "latent_column",
         "left_out_log_prob",
         "log_prob",
         "narrowest_scale",
@@ -261,6 +265,7 @@ MEMBERS = {
         "temperature",
     ],
     "skebm.networks.EnergyModel": [
+        "along",
         "class_logits",
         "closed_form",
         "critic",

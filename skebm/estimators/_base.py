@@ -11,6 +11,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 
 from skebm.estimators._callbacks import FitProgress
+from skebm.estimators._compared import scores_of
 from skebm.estimators._explained import entry_p_values, explained_frame
 from skebm.estimators._given import (
     of_parameter,
@@ -29,8 +30,7 @@ from skebm.estimators._published import (
     warn_untrusted,
 )
 from skebm.estimators._stored import StoredEstimator
-from skebm.evaluation import OOD_SCORES, conditional_p_values, conformal_p_values
-from skebm.evaluation.outliers._detector import warn_if_unresolved
+from skebm.evaluation import OOD_SCORES
 from skebm.exceptions import NormalizerWarning, TrainingWarning
 from skebm.models import MAX_R_HAT, FittedModel
 from skebm.objectives import Objective
@@ -136,6 +136,15 @@ class BaseEBM(StoredEstimator):
         threshold = self._fitted.detector.threshold(self.ood_score, self.contamination)
         self._warn_if_untrusted()
         return threshold
+
+    @property
+    def n_calibration_(self):
+        """Number of rows that `p_values` compares with, where none are given."""
+        check_is_fitted(self, "network_")
+        try:
+            return len(self._left_out.values)
+        except ValueError as error:
+            raise AttributeError(str(error)) from error
 
     @property
     def ood_report_(self):
@@ -288,19 +297,8 @@ class BaseEBM(StoredEstimator):
         check_is_fitted(self, "network_")
         check_changed(self, "contamination")
         scores = self.ood_scores(X)
-        if calibration is not None:
-            with of_parameter("calibration"):
-                rows = self._read(calibration, allow_nan=True)
-            others = self._outlier_scores(rows)
-            warn_if_unresolved(self.contamination, len(others))
-            p_values = conformal_p_values(scores, others)
-        else:
-            detector = self._fitted.detector
-            p_values = detector.p_values(self.ood_score, scores, self.contamination)
-            others = detector.calibration[self.ood_score]
-        if delta is None:
-            return p_values
-        return conditional_p_values(p_values, len(others), delta)
+        others = self._left_out if calibration is None else scores_of(self, calibration)
+        return others.p_values(scores, self.contamination, delta)
 
     def impute(self, X, strategy="mean", random_state=None):
         """Fill missing entries from their conditional distribution given the others.
@@ -391,7 +389,7 @@ class BaseEBM(StoredEstimator):
             others = self._fitted.explain(rows).tail
         names = getattr(self, "feature_names_in_", None)
         p_values = entry_p_values(found.tail, others)
-        return explained_frame(X, table, found, p_values, self._reader, names)
+        return explained_frame(X, table, found, p_values, self._reader.decode, names)
 
     # ------------------------------------------------------------------ asking
 
@@ -399,6 +397,12 @@ class BaseEBM(StoredEstimator):
         """Return rows as numbers and category indices."""
         check_is_fitted(self, "network_")
         return self._reader.read(self, X, **options)
+
+    @property
+    def _left_out(self):
+        """The scores of rows that the model was not trained on."""
+        check_changed(self, "ood_score")
+        return self._fitted.detector.left_out(self.ood_score)
 
     def _outlier_scores(self, table, of_fit=False):
         check_changed(self, "ood_score")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import torch
 from scipy.special import log_softmax
 from sklearn.base import ClassifierMixin
 from sklearn.metrics import accuracy_score
@@ -15,6 +16,7 @@ from sklearn.utils.validation import _num_samples
 from skebm.estimators._published import Read
 from skebm.estimators._weights import check_weights
 from skebm.tables import UNLABELED, encode_known, encode_labels
+from skebm.tables._checks import columns_text
 from skebm.tables._labels import warn_of_empty_words
 from skebm.utils import is_number, sklearn_callers
 
@@ -150,6 +152,23 @@ def check_labels(y, X):
         raise ValueError(
             f"y must have one label for each of the {n_rows} rows of X. Got "
             f"inconsistent numbers of samples: {n_labels} labels."
+        )
+
+
+def check_movable(estimator, X):
+    """Raise an error unless X is a tensor of the columns of `fit`, all numbers."""
+    if not isinstance(X, torch.Tensor):
+        raise TypeError(f"X must be a torch tensor. Got {type(X).__name__}.")
+    if X.ndim != 2 or X.shape[1] != estimator.n_features_in_:
+        raise ValueError(
+            f"X must have the shape (n_samples, {estimator.n_features_in_}). Got "
+            f"{tuple(X.shape)}."
+        )
+    if estimator.is_categorical_ is not None:
+        names = getattr(estimator, "feature_names_in_", None)
+        raise ValueError(
+            "The logits have no derivative in categories. Got "
+            f"{columns_text(names, estimator.is_categorical_)} of categories."
         )
 
 

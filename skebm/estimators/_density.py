@@ -150,6 +150,8 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         Threshold of `predict` on `ood_scores`, for each ``contamination`` and
         ``ood_score``: by the held-out rows and, where these are fewer than 300, by the
         training rows, each scored as if it had been left out.
+    n_calibration_ : int
+        Rows that `p_values` compares with, where none are given.
     ood_report_ : dict of dict
         Of ``ood_score="auto"``: for each score that it is a mean of, its "weight", and
         the area under the ROC curve by which it tells rows from the same rows

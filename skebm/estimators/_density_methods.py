@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from sklearn.base import DensityMixin
+from sklearn.utils.validation import _num_samples
 
 from skebm.estimators._published import warn_unnormalized
-from skebm.evaluation import benjamini_hochberg
+from skebm.evaluation import benjamini_hochberg, conditional_p_values
+from skebm.exceptions import CalibrationWarning
+from skebm.utils import warn_user
 
 
 class DensityMethods(DensityMixin):
     """Mean log density, outliers by a threshold.
 
-    An estimator has `score_samples`, `ood_scores`, `offset_` and `log_normalizer_`.
+    An estimator has `score_samples`, `ood_scores`, `offset_`, `log_normalizer_`,
+    `p_values` and `n_calibration_`.
     """
 
     def score(self, X, y=None):
@@ -63,7 +69,8 @@ class DensityMethods(DensityMixin):
             the share of false alarms among the rows of X that are called out, in
             expectation, by the method of Benjamini and Hochberg on `p_values`: what is
             -1 then depends on the other rows of X. With few calibration rows for so
-            many rows of X, none may be called out; see
+            many rows of X, none may be called out, and a
+            `skebm.exceptions.CalibrationWarning` says so; see
             `skebm.evaluation.benjamini_hochberg`.
         calibration : array-like of shape (n, n_features), default=None
             With ``alpha``: normal rows that `fit` has not seen, with which the bound is
@@ -91,13 +98,16 @@ class DensityMethods(DensityMixin):
                     "alpha=. Got alpha=None."
                 )
             return np.where(self.decision_function(X) >= 0, 1, -1)
-        if not hasattr(self, "p_values"):
-            raise ValueError(
-                f"predict(alpha=) needs p-values, which {type(self).__name__} does not "
-                "have. Take alpha=None."
-            )
         p_values = self.p_values(X, calibration=calibration, delta=delta)
-        return np.where(benjamini_hochberg(p_values, alpha), -1, 1)
+        is_outlier = benjamini_hochberg(p_values, alpha)
+        if not is_outlier.any():
+            n = (
+                self.n_calibration_
+                if calibration is None
+                else _num_samples(calibration)
+            )
+            warn_if_none_can(alpha, len(p_values), n, delta)
+        return np.where(is_outlier, -1, 1)
 
     def fit_predict(self, X, y=None, **fit_params):
         """Fit to the rows of X, and tell those in distribution (+1) from outliers (-1).
@@ -118,3 +128,24 @@ class DensityMethods(DensityMixin):
             new rows, and these rows were trained on.
         """
         return self.fit(X, y, **fit_params).predict(X)
+
+
+def warn_if_none_can(alpha, n_rows, n_calibration, delta=None):
+    """Warn where only half of the rows together could be called outliers.
+
+    The least p-value of so many calibration rows then is above half of ``alpha``, or
+    above ``alpha`` where there is one row.
+    """
+    least = 1 / (n_calibration + 1)
+    if delta is not None:
+        least = conditional_p_values([least], n_calibration, delta)[0]
+    n_needed = math.ceil(n_rows * least / alpha)
+    if n_needed <= max(1, n_rows // 2):
+        return
+    together = "" if n_needed > n_rows else f" unless {n_needed} of {n_rows} are"
+    warn_user(
+        f"No row can be called an outlier at alpha={alpha}{together}: by "
+        f"{n_calibration} calibration rows no p-value is below {least:.2g}. Pass more "
+        "rows as calibration=, or a larger alpha.",
+        CalibrationWarning,
+    )

@@ -12,7 +12,7 @@ from skebm.tables._seen import see
 MOST_ROWS = 1e6
 
 
-def explained_frame(X, table, found, p_values, reader, names):
+def explained_frame(X, table, found, p_values, decode, names):
     """Return the explanation of rows as a frame, one line for each entry.
 
     Parameters
@@ -25,8 +25,8 @@ def explained_frame(X, table, found, p_values, reader, names):
         What the model expects.
     p_values : ndarray of shape (n, n_features)
         How strange each entry is beside those of other rows.
-    reader : TableReader
-        Knows the categories.
+    decode : callable or None
+        Takes a table to a frame with categories; None where there are none.
     names : array-like or None
         Names of the columns.
     """
@@ -39,7 +39,7 @@ def explained_frame(X, table, found, p_values, reader, names):
     index = pd.MultiIndex.from_arrays(
         [rows.take(at[0]), columns.take(at[1])], names=["row", "column"]
     )
-    values, expected = decoded(table, reader), decoded(found.expected, reader)
+    values, expected = (decoded(part, decode) for part in (table, found.expected))
     frame = pd.DataFrame(
         {
             "value": values,
@@ -90,15 +90,14 @@ def entry_p_values(tails, others):
     return p_values
 
 
-def decoded(table, reader):
+def decoded(table, decode):
     """Return the entries of a table, row by row, with categories as they are."""
-    if reader.columns is None:
+    if decode is None:
         return table.ravel()
-    frame = reader.columns.decode(np.where(np.isnan(table), 0, table))
-    columns = [frame.iloc[:, j].to_numpy(dtype=object) for j in range(table.shape[1])]
+    frame = decode(np.where(np.isnan(table), 0, table))
     values = np.empty(table.shape, dtype=object)
-    for j, column in enumerate(columns):
-        values[:, j] = column
+    for j in range(table.shape[1]):
+        values[:, j] = frame.iloc[:, j].to_numpy(dtype=object)
     values[np.isnan(table)] = np.nan
     return values.ravel()
 

@@ -15,6 +15,7 @@ from skebm.estimators._base import BaseEBM, with_gradients
 from skebm.estimators._class_labels import (
     ClassLabelsMixin,
     check_labels,
+    check_movable,
     known_indices,
     learn_classes,
     requested_indices,
@@ -409,6 +410,23 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
             n = rows.sum() if given is None else n_samples
             X[rows] = self._draw(n, rng, given, self._class_tilt(k))
         return self._reader.write(X, like), self.classes_[indices]
+
+    def torch_logits(self, X):
+        """Return logits of p(y|x) of rows, as torch can differentiate them in X.
+
+        Parameters
+        ----------
+        X : Tensor of shape (n_samples, n_features)
+            Complete rows of numbers, in the units of the X of `fit`.
+
+        Returns
+        -------
+        logits : Tensor of shape (n_samples, n_classes)
+            float32; p(y|x) is their softmax.
+        """
+        check_is_fitted(self, "network_")
+        check_movable(self, X)
+        return self._fitted.tensor_logits(X) / self.temperature_
 
     @property
     def class_shares_interval_(self):

@@ -45,6 +45,11 @@ class TableReader:
     by_dtype: bool = True
     sentinels: str | None = None
 
+    @property
+    def decode(self):
+        """What makes frames with categories of tables; None without categories."""
+        return None if self.columns is None else self.columns.decode
+
     @classmethod
     def learn(
         cls,

@@ -1,4 +1,4 @@
-"""Evaluation of models and tables: log Z, conditionals, outliers, drift, metrics."""
+"""Evaluation of models and tables: log Z, conditionals, outliers, drift, attacks."""
 
 from skebm.evaluation._false_discovery import (
     benjamini_hochberg,
@@ -33,12 +33,17 @@ from skebm.evaluation.outliers._detector import conformal_p_values
 from skebm.evaluation.outliers._mixture import BlurredDensity, MixtureDensity
 from skebm.evaluation.outliers._noise_contrast import NoiseContrast
 from skebm.evaluation.outliers._score import OODScore, ScoredModel
+from skebm.evaluation.robustness._report import (
+    AdversarialReport,
+    adversarial_accuracy,
+)
 
 __all__ = [
     "NORMALIZED",
     "NORMALIZERS",
     "OOD_SCORES",
     "AbstractNormalizer",
+    "AdversarialReport",
     "AnnealedImportanceSampling",
     "AutoNormalizer",
     "BlurredDensity",
@@ -56,6 +61,7 @@ __all__ = [
     "Quadrature",
     "RBMAnnealing",
     "ScoredModel",
+    "adversarial_accuracy",
     "annealed_samples",
     "benjamini_hochberg",
     "can_enumerate",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from skebm.evaluation.explanations._line import Conditionals, conditionals
+from skebm.evaluation.explanations._line import (
+    Conditionals,
+    LogDensity,
+    conditionals,
+)
 from skebm.models._completions import weighted_completions
 from skebm.models._conditioning import TableModel
 from skebm.models._substitution import Substitution
@@ -63,18 +67,23 @@ class Explanation:
     upper: NDArray[np.float64]
     share: NDArray[np.float64]
 
+    @classmethod
+    def empty(cls, shape: tuple[int, ...]) -> Explanation:
+        """Return an explanation to write into, of NaN."""
+        return cls(*(np.full(shape, np.nan) for _ in fields(cls)))
+
 
 @torch.no_grad()
 def explain(model: TableModel, X: Array) -> Explanation:
     """Return how strange each entry of rows X is, given the other observed ones."""
     encoder = model.encoder
     X = encoder.without_codes(X)
-    found = Explanation(*(np.full(X.shape, np.nan) for _ in range(6)))
+    found = Explanation.empty(X.shape)
     z = torch.from_numpy(encoder.encode(X)).to(model.device)
     draws = model.energy_model.reference.sample(
         N_DRAWS, make_generator(0, model.device)
     )
-    constant = _constants(encoder.kinds)
+    constant = constants_of(encoder.kinds)
     for j in range(X.shape[1]):
         known = ~np.isnan(X[:, j])
         known &= ~z[:, j].isnan().cpu().numpy()
@@ -84,17 +93,20 @@ def explain(model: TableModel, X: Array) -> Explanation:
                 known &= ~np.isnan(X[:, pair.by])
         rows = np.flatnonzero(known)
         if j in constant:
-            _explain_constant(found, rows, j, constant[j], z[rows, j].cpu().numpy())
+            explain_constant(found, rows, j, constant[j], z[rows, j].cpu().numpy())
             continue
-        column = Substitution(model, j)
+        column = Substitution(encoder, j, model.energy_model)
         start = _first_points(draws[:, j].double())
         for part, copies in _copies(model, z, rows, j):
             own = z[part, j].double()
-            _explain_column(found, column, part, X[part], copies, own, start)
+            log_density = column.log_density_of(copies, X[part])
+            points = _with_edges(start, column, X[part], own)
+            like = copies[:, 0]
+            explain_column(found, column, part, log_density, own, points, like)
     return found
 
 
-def _constants(kinds: Any) -> dict[int, float]:
+def constants_of(kinds: Any) -> dict[int, float]:
     """Return the columns that have one value, and the value."""
     pairs = [(k.columns, k.values) for k in kinds if isinstance(k, Constants)]
     return {
@@ -104,7 +116,7 @@ def _constants(kinds: Any) -> dict[int, float]:
     }
 
 
-def _explain_constant(
+def explain_constant(
     found: Explanation, rows: Array, j: int, value: float, z: Array
 ) -> None:
     """Write the explanation of a column that had one value."""
@@ -156,27 +168,50 @@ def _copies(
             yield part, copied
 
 
-def _explain_column(
+def _with_edges(start: Tensor, column: Substitution, X: Array, own: Tensor) -> Tensor:
+    """Return first points for each row, with those beside the edges of gaps."""
+    points = [start.expand(len(own), -1)]
+    edges = [column.edges(X).to(own), column.gaps.to(own).expand(len(own), -1)]
+    points += [edge + side * EDGE for edge in edges for side in (-1, 1)]
+    return torch.cat(points, 1)
+
+
+def explain_column(
     found: Explanation,
     column: Substitution,
     rows: Array,
-    X: Array,
-    copies: Tensor,
+    log_density: LogDensity,
     own: Tensor,
     start: Tensor,
+    like: Tensor,
 ) -> None:
-    """Write the explanation of one column of some rows."""
+    """Write the explanation of one column of some rows.
+
+    Parameters
+    ----------
+    found : Explanation
+        Where to write.
+    column : Substitution
+        The column.
+    rows : ndarray of int of shape (n,)
+        Numbers of the rows.
+    log_density : callable
+        Takes standardised points (n, n_points) of the column to log p, up to a factor,
+        of copies of the rows, (n, n_copies, n_points).
+    own : Tensor of shape (n,)
+        The rows' own points.
+    start : Tensor of shape (n, n_start)
+        First points of the line.
+    like : Tensor of shape (n, n_features)
+        Standardised rows, which may say what a point of the column means.
+    """
     j = column.j
-    log_density = column.log_density_of(copies, X)
     singles = column.singles.to(own)
     at = singles.expand(len(own), -1)
     log_masses = log_density(at) - column.log_scale
     line = None
     if column.has_line:
-        points = [start.expand(len(own), -1), own[:, None]]
-        edges = [column.edges(X).to(own), column.gaps.to(own).expand(len(own), -1)]
-        points += [edge + side * EDGE for edge in edges for side in (-1, 1)]
-        start = torch.cat(points, 1)
+        start = torch.cat([start, own[:, None]], 1)
         line = lambda t: column.outside_gaps(t, log_density(t))  # noqa: E731
     given = conditionals(line, start, singles, log_masses)
     level, is_single = _own_level(given, own, column)
@@ -185,7 +220,7 @@ def _explain_column(
     found.tail[rows, j] = given.tail(level).cpu().numpy()
     if not column.has_line:
         best = given.log_share.argmax(1)
-        found.expected[rows, j] = column.values_in_rows(copies[:, 0], singles[best])
+        found.expected[rows, j] = column.values_in_rows(like, singles[best])
         share = given.log_share.exp().amax(1)
         found.share[rows, j] = share.cpu().numpy()
         return

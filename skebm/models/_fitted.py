@@ -136,7 +136,10 @@ class FittedModel:
         Of a row with missing entries they are T log p(y|x_O), with
 
         .. math:: p(y | x_O) = E_{p(x_M | x_O)}[p(y | x_O, x_M)]
+
+        A constant that moves, of which the net has learnt nothing, changes no class.
         """
+        z = self.encoder.hold_constants(z)
         logits_of, missing = self.energy_model.class_logits, np.isnan(z).any(axis=1)
         if not missing.any():
             return self._by_batches(logits_of, z)
@@ -151,6 +154,11 @@ class FittedModel:
             mean = mean_over_completions(self, z[missing], probability, logits.shape[1])
         logits[missing] = temperature * np.log(mean)
         return logits
+
+    def tensor_logits(self, X: Tensor) -> Tensor:
+        """Return logits g of complete rows of a table, differentiable by torch."""
+        z = self.encoder.encode_tensor(X.to(self.device))
+        return self.energy_model.class_logits(self.encoder.hold_constants(z))
 
     def log_prob(self, z: Array) -> Marginals:
         """Return log p of rows, in nats and the units of X; NaN is marginalised."""

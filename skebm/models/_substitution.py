@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 from torch import Tensor
 
-from skebm.models._conditioning import TableModel
+from skebm.networks import EnergyModel
+from skebm.tables import TableEncoder
 
 #: Rows that the net is asked about at once.
 CHUNK_ROWS = 2**12
@@ -21,15 +22,33 @@ N_NODES = 16
 Array = NDArray[Any]
 
 
+def _on_lines(
+    energy_model: EnergyModel, copies: Tensor, j: int
+) -> Callable[[Tensor], Tensor]:
+    """Return log p, up to a factor, of copies of rows with points in column j."""
+    shape = copies.shape[:2]
+    line = energy_model.along(copies.flatten(0, 1), j)
+    n_points = max(1, CHUNK_ROWS // max(1, shape.numel()))
+
+    def log_density(points: Tensor) -> Tensor:
+        t = points[:, None].expand(*shape, -1).flatten(0, 1).to(copies)
+        parts = [line(part).double() for part in t.split(n_points, dim=1)]
+        return torch.cat(parts, dim=1).unflatten(0, shape)
+
+    return log_density
+
+
 class Substitution:
     """Puts values into one column of rows.
 
     Parameters
     ----------
-    model : TableModel
-        Knows the rows' density.
+    encoder : TableEncoder
+        Between tables and standardised rows.
     j : int
         The column.
+    energy_model : EnergyModel or None, default=None
+        Knows the density of standardised rows; None where it is not asked for.
 
     Attributes
     ----------
@@ -43,9 +62,10 @@ class Substitution:
         Log of the scale of the column.
     """
 
-    def __init__(self, model: TableModel, j: int) -> None:
-        self.j, self._model, self._encoder = j, model, model.encoder
-        encoder = model.encoder
+    def __init__(
+        self, encoder: TableEncoder, j: int, energy_model: EnergyModel | None = None
+    ) -> None:
+        self.j, self._encoder = j, encoder
         self._start, is_single = np.array([-np.inf, np.inf]), np.zeros(1, dtype=bool)
         middle = np.full(1, np.nan)
         intervals = encoder.intervals_of(j)
@@ -64,9 +84,11 @@ class Substitution:
         n_nodes = N_NODES if self.has_line else None
 
         def standardized(z: Tensor) -> Tensor:
-            return model.energy_model.log_prob_unnormalized(z).double()
+            assert energy_model is not None
+            return energy_model.log_prob_unnormalized(z).double()
 
         self._log_mass = encoder.log_mass(standardized, n_nodes)
+        self._energy_model = energy_model
 
     def single_of(self, points: Tensor) -> Tensor:
         """Return the index of the single value at each point; -1 where none is."""
@@ -91,6 +113,8 @@ class Substitution:
         X : ndarray of shape (n, n_features)
             The rows as they were, in the units of the table.
         """
+        if self._encoder.cells is None and self._energy_model is not None:
+            return _on_lines(self._energy_model, copies, self.j)
 
         def log_density(points: Tensor) -> Tensor:
             shape = len(copies), copies.shape[1], points.shape[1]
@@ -111,7 +135,7 @@ class Substitution:
         known = np.flatnonzero(~np.isnan(k[:, 0]))
         values = self.values_of(points).cpu().numpy()[known]
         code = (k[known].astype(np.int64) - pair.expected(values)) % len(pair.seen)
-        codes = Substitution(self._model, pair.column).singles.numpy()[code]
+        codes = Substitution(self._encoder, pair.column).singles.numpy()[code]
         z[known, :, :, pair.column] = torch.from_numpy(codes)[:, None].to(z)
 
     def edges(self, X: Array) -> Tensor:

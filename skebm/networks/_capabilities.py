@@ -13,6 +13,7 @@ from typing import Protocol, cast
 from torch import Tensor, nn
 
 from skebm.references import Density
+from skebm.references._base import Line, keeps_up
 
 
 class EnsembleNetwork(Protocol):
@@ -74,6 +75,24 @@ def has_elementwise_layers(network: object) -> bool:
     Only then is all else between the rows and the last layer linear in the rows.
     """
     return bool(getattr(network, "has_elementwise_layers", False))
+
+
+def critic_along(network: nn.Module, z: Tensor, j: int) -> Line | None:
+    """Return the logsumexp of a net's outputs as a function of column j of rows.
+
+    None where the net has no ``along(z, j)``, which returns what takes values of the
+    column (n, n_points) to the outputs (n, n_points, n_outputs).
+    """
+    along = getattr(network, "along", None)
+    if along is None or not keeps_up(type(network), "along", "forward"):
+        return None
+    outputs = along(z, j)
+
+    def output(points: Tensor) -> Tensor:
+        values = outputs(points)
+        return values[..., 0] if values.shape[2] == 1 else values.logsumexp(dim=2)
+
+    return output
 
 
 def closed_form_of(network: object) -> Density | None:

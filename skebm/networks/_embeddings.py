@@ -3,11 +3,32 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from skebm.utils import check_argument, is_count, is_positive
+
+#: Takes values of one column of rows, (n, n_points), to outputs (n, n_points, k).
+Outputs = Callable[[Tensor], Tensor]
+#: The numbers of those outputs of an embedding that depend on a column, and themselves.
+Change = tuple[Tensor, Outputs]
+
+
+def _numbers(start: int, end: int, like: Tensor) -> Tensor:
+    return torch.arange(start, end, device=like.device)
+
+
+def _joined(parts: Sequence[tuple[int, Change]]) -> Change:
+    """Return the changes of parts whose outputs begin at the given numbers."""
+    numbers = torch.cat([start + change[0] for start, change in parts])
+    return numbers, lambda t: torch.cat([change[1](t) for _, change in parts], dim=2)
+
+
+def column_alone(x: Tensor, j: int) -> Change:
+    """Return the change of the columns as they are."""
+    return _numbers(j, j + 1, x), lambda points: points[..., None]
 
 
 def _check_count(owner: nn.Module, name: str, value: object) -> None:
@@ -80,6 +101,17 @@ class PeriodicEmbedding(nn.Module):
         embedded = torch.einsum("njf,jfe->nje", waves, self.weight) + self.bias
         return nn.functional.silu(embedded).flatten(1)
 
+    def along(self, x: Tensor, j: int) -> Change:
+        """Return which outputs depend on column j, as a function of its values."""
+        size = self.bias.shape[1]
+
+        def outputs(points: Tensor) -> Tensor:
+            phase = 2 * math.pi * self.frequencies[j] * points[..., None]
+            waves = torch.cat([torch.sin(phase), torch.cos(phase)], dim=-1)
+            return nn.functional.silu(waves @ self.weight[j] + self.bias[j])
+
+        return _numbers(j * size, (j + 1) * size, x), outputs
+
 
 class FourierEmbedding(nn.Module):
     r"""Columns joined with sine waves along learnt directions.
@@ -125,6 +157,21 @@ class FourierEmbedding(nn.Module):
         phase = x @ self.directions
         return torch.cat([x, torch.sin(phase), torch.cos(phase)], dim=1)
 
+    def along(self, x: Tensor, j: int) -> Change:
+        """Return which outputs depend on column j, as a function of its values."""
+        others = x.clone()
+        others[:, j] = 0.0
+        rest, step = (others @ self.directions)[:, None], self.directions[j]
+        own = _numbers(j, j + 1, x)
+        waves = _numbers(x.shape[1], self.out_features, x)
+
+        def outputs(points: Tensor) -> Tensor:
+            t = points[..., None]
+            phase = rest + t * step
+            return torch.cat([t, torch.sin(phase), torch.cos(phase)], dim=2)
+
+        return torch.cat([own, waves]), outputs
+
 
 class WaveEmbedding(nn.Module):
     r"""`PeriodicEmbedding` and `FourierEmbedding` joined with zoomed columns.
@@ -165,6 +212,14 @@ class WaveEmbedding(nn.Module):
         zoomed = zoom(x, self.resolution)
         return torch.cat([self.periodic(x), self.fourier(x), zoomed], dim=1)
 
+    def along(self, x: Tensor, j: int) -> Change:
+        """Return which outputs depend on column j, as a function of its values."""
+        start, last = self.periodic.out_features, self.out_features - x.shape[1]
+        own, _ = column_alone(x, j)
+        zoomed = own, lambda t: zoom(t[..., None], self.resolution)
+        periodic, fourier = self.periodic.along(x, j), self.fourier.along(x, j)
+        return _joined([(0, periodic), (start, fourier), (last, zoomed)])
+
 
 class ColumnEmbedding(nn.Module):
     r"""`PeriodicEmbedding` joined with the columns and their zoomed values.
@@ -200,6 +255,14 @@ class ColumnEmbedding(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map x of shape (n, n_features) to (n, out_features)."""
         return torch.cat([self.periodic(x), x, zoom(x, self.resolution)], dim=1)
+
+    def along(self, x: Tensor, j: int) -> Change:
+        """Return which outputs depend on column j, as a function of its values."""
+        start, column = self.periodic.out_features, column_alone(x, j)
+        zoomed = column[0], lambda t: zoom(t[..., None], self.resolution)
+        parts = (self.periodic.along(x, j), column, zoomed)
+        starts = (0, start, start + x.shape[1])
+        return _joined(list(zip(starts, parts, strict=True)))
 
 
 def zoom(x: Tensor, resolution: float) -> Tensor:

@@ -13,11 +13,13 @@ from skebm.networks._capabilities import (
     as_ensemble,
     as_feature_network,
     closed_form_of,
+    critic_along,
     is_ensemble,
     is_normalized,
     n_members_of,
 )
 from skebm.references import Density
+from skebm.references._base import Line, keeps_up, substituted
 
 
 class FeatureClassifier(Protocol):
@@ -190,3 +192,24 @@ class EnergyModel(nn.Module):
         if self.is_normalized:
             return self.network(x)[:, 0]
         return self.reference.log_prob(x) - self.energy(x)
+
+    def along(self, x: Tensor, j: int) -> Line:
+        """Return log q0(x) - E(x) of rows as a function of values in column j.
+
+        What does not depend on the column is computed once, where net and reference
+        can tell it apart.
+        """
+        latent_column, critic = self.reference.latent_column(j), None
+        kind = type(self.reference)
+        is_known = keeps_up(kind, "latent_column", "to_latent")
+        is_known &= not (self.is_normalized or self.is_ensemble)
+        if is_known and latent_column is not None:
+            critic = critic_along(self.network, self.reference.to_latent(x), j)
+        if critic is None or latent_column is None:
+            return substituted(self.log_prob_unnormalized, x, j)
+        reference, weight = self.reference, self.entropy_weight
+        if keeps_up(kind, "along", "log_prob"):
+            log_prob = reference.along(x, j)
+        else:
+            log_prob = substituted(reference.log_prob, x, j)
+        return lambda points: log_prob(points) + critic(latent_column(points)) / weight

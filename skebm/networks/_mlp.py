@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm as with_spectral_norm
@@ -11,8 +11,10 @@ from torch.nn.utils.parametrizations import spectral_norm as with_spectral_norm
 from skebm.networks._embeddings import (
     ColumnEmbedding,
     FourierEmbedding,
+    Outputs,
     PeriodicEmbedding,
     WaveEmbedding,
+    column_alone,
 )
 from skebm.utils import check_argument, check_flag, check_sizes, is_count
 
@@ -132,6 +134,28 @@ class MLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map x of shape (n, n_features) to (n, n_outputs)."""
         return self.layers(self.embedding(x))
+
+    def along(self, x: Tensor, j: int) -> Outputs:
+        """Return the outputs of rows as a function of values in place of column j.
+
+        Of the first layer only the part that depends on the column is computed anew.
+        """
+        others = x.clone()
+        others[:, j] = 0.0
+        is_plain = isinstance(self.embedding, nn.Identity)
+        embedding = None if is_plain else cast(Embedding, self.embedding)
+        change = column_alone if embedding is None else embedding.along
+        numbers, outputs = change(others, j)
+        first = cast(nn.Linear, self.layers[0])
+        weight = first.weight[:, numbers].mT
+        own = others[:, j : j + 1]
+        rest = first(self.embedding(others)) - outputs(own)[:, 0] @ weight
+
+        def values(points: Tensor) -> Tensor:
+            hidden = rest[:, None] + outputs(points) @ weight
+            return self.layers[1:](hidden.flatten(0, 1)).unflatten(0, points.shape)
+
+        return values
 
 
 class ResidualMLP(nn.Module):

@@ -31,6 +31,30 @@ RENAMED = {
 Folds = tuple[tuple[Tensor, "Density"], ...]
 
 
+#: Takes values of one column of rows, (n, n_points), to log densities of that shape.
+Line = Callable[[Tensor], Tensor]
+
+
+def keeps_up(kind: type, name: str, basis: str) -> bool:
+    """Return whether no subclass has overridden ``basis`` without ``name``."""
+    owners = [
+        next(i for i, base in enumerate(kind.__mro__) if method in vars(base))
+        for method in (name, basis)
+    ]
+    return owners[0] <= owners[1]
+
+
+def substituted(log_density: Callable[[Tensor], Tensor], x: Tensor, j: int) -> Line:
+    """Return a log density of rows x as a function of values in place of column j."""
+
+    def line(points: Tensor) -> Tensor:
+        rows = x[:, None].repeat(1, points.shape[1], 1)
+        rows[..., j] = points
+        return log_density(rows.flatten(0, 1)).reshape(points.shape)
+
+    return line
+
+
 class Density(nn.Module, ABC):
     """A normalised density q0 that is defined by a few tensors.
 
@@ -92,6 +116,18 @@ class Density(nn.Module, ABC):
         """
         return self.sample(n_samples, generator)
 
+    def along(self, x: Tensor, j: int) -> Line:
+        """Return log q0 of rows as a function of values in place of column j.
+
+        Parameters
+        ----------
+        x : Tensor of shape (n, n_features)
+            The rows.
+        j : int
+            The column.
+        """
+        return substituted(self.log_prob, x, j)
+
     def partition(self, observed: Tensor) -> tuple[Density, Conditional]:
         """Return the marginal of some columns and the conditional of the others.
 
@@ -129,6 +165,14 @@ class Density(nn.Module, ABC):
             The only source of randomness.
         """
         raise NotImplementedError(f"{type(self).__name__} has no transitions.")
+
+    def latent_column(self, j: int) -> Callable[[Tensor], Tensor] | None:
+        """Return the map of column j, of values of any shape, to that of `to_latent`.
+
+        None where other columns of `to_latent` depend on it as well.
+        """
+        is_same = type(self).to_latent is Density.to_latent
+        return (lambda points: points) if is_same else None
 
     def to_latent(self, x: Tensor) -> Tensor:
         """Return rows in the latent space that a net sees, about normal by column."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
@@ -11,7 +12,7 @@ from scipy.special import logsumexp
 from torch import Tensor
 
 from skebm.references._apart import apart_reference
-from skebm.references._base import Conditional, Density, Reference
+from skebm.references._base import Conditional, Density, Line, Reference
 from skebm.references._marginals import MarginalMaps, fit_marginals, tied_columns
 from skebm.references._mixture import GaussianMixtureDensity
 from skebm.references._stacked import StackedDensity
@@ -70,6 +71,20 @@ class MappedMixtureDensity(Density):
         """Return log q0(x) in nats, shape (n,)."""
         z, log_slope = self.maps(x)
         return self.mixture.log_prob(z) + log_slope
+
+    def along(self, x: Tensor, j: int) -> Line:
+        """Return log q0 of rows as a function of column j; the others stay mapped."""
+        z, log_slope = self.maps(x)
+        own = self.maps.of_columns(torch.tensor([j], device=x.device))
+        rest = log_slope - own(x[:, j : j + 1])[1]
+        mixture = self.mixture.along(z, j)
+
+        def line(points: Tensor) -> Tensor:
+            mapped, slope = own(points.reshape(-1, 1))
+            shape = points.shape
+            return mixture(mapped.reshape(shape)) + slope.reshape(shape) + rest[:, None]
+
+        return line
 
     def left_out_log_prob(self, x: Tensor) -> Tensor:
         """Return log q0 of rows as if left out of the mixture; the maps are kept."""
@@ -150,6 +165,11 @@ class CopulaMixtureDensity(StackedDensity):
     def to_latent(self, x: Tensor) -> Tensor:
         """Return the mapped rows."""
         return self.maps(x)[0]
+
+    def latent_column(self, j: int) -> Callable[[Tensor], Tensor]:
+        """Return the map of column j, of values of any shape."""
+        own = self.maps.of_columns(torch.tensor([j], device=self.maps.knots.device))
+        return lambda points: own(points.reshape(-1, 1))[0].reshape(points.shape)
 
     def from_latent(self, z: Tensor) -> Tensor:
         """Return the rows that are mapped to z."""

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from skebm.references._base import Conditional, Density, Reference
+from skebm.references._base import Conditional, Density, Line, Reference
 from skebm.references._leave_one_out import left_out_log_prob
 from skebm.utils import VARIANCE_FLOOR, column_units, normal_like, pick
 
@@ -109,6 +109,31 @@ class GaussianMixtureDensity(Density):
         white = torch.addmm(-self.shift, x, self.projection)
         squares = white.unflatten(1, self.means.shape[::-1]).square().sum(dim=1)
         return self.constant - 0.5 * squares
+
+    def along(self, x: Tensor, j: int) -> Line:
+        r"""Return log q0 of rows as a function of column j, in closed form.
+
+        .. math:: \log \sum_k \exp(r_k - \tfrac12 c_k (t - m_k)^2)
+
+        with the mean and the precision of the column given the others.
+        """
+        size = self.means.shape[::-1]
+        others = x.double().clone()
+        others[:, j] = 0.0
+        projection = self.projection.double()
+        white = (others @ projection - self.shift.double()).unflatten(1, size)
+        slope = projection[j].unflatten(0, size)
+        precision = slope.square().sum(dim=0)
+        mean = -(white * slope).sum(dim=1) / precision
+        nearest = white + mean[:, None] * slope
+        rest = self.constant.double() - 0.5 * nearest.square().sum(dim=1)
+
+        def line(points: Tensor) -> Tensor:
+            squares = (points.double()[..., None] - mean[:, None]).square()
+            log_joint = rest[:, None] - 0.5 * precision * squares
+            return log_joint.logsumexp(dim=2).to(points)
+
+        return line
 
     def partition(self, observed: Tensor) -> tuple[Density, Conditional]:
         r"""Return the marginal of some columns and the conditional of the others.

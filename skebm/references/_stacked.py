@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from skebm.references._base import Density
+from skebm.references._base import Density, Line
 from skebm.utils import uniform_like
 
 
@@ -60,6 +60,11 @@ class StackedDensity(Density):
     def log_prob(self, x: Tensor) -> Tensor:
         """Return log q0(x) in nats, shape (n,)."""
         return self.stack(*(part.log_prob(x) for part in self.parts))
+
+    def along(self, x: Tensor, j: int) -> Line:
+        """Return log q0 of rows as a function of column j, by those of the parts."""
+        lines = [part.along(x, j) for part in self.parts]
+        return lambda points: self.stack(*(line(points) for line in lines))
 
     def left_out_log_prob(self, x: Tensor) -> Tensor:
         """Return log q0 of the rows it was fitted to, each left out of both parts."""

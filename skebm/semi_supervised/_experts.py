@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -16,7 +17,9 @@ from sklearn.ensemble import (
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
+from skebm.semi_supervised._clusters import ClusterClassifier, Clusters
 from skebm.semi_supervised._held_out_labels import HeldOutLabels
+from skebm.semi_supervised._views import Views
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -30,19 +33,23 @@ BOOSTED_LEAF_ROWS = 5
 #: Boosted trees of all classes together: there is one a class and round.
 N_BOOSTED = 300
 MAX_ROUNDS = 50
-#: C of the linear model, a tenth of scikit-learn's default: labels are few.
-INVERSE_RIDGE = 0.1
+#: C of the linear model, less than scikit-learn's default: labels are few.
+INVERSE_RIDGE = 0.3
 #: Features of the linear model end here, in standard deviations: a wild value among few
 #: labels would turn it.
 LINEAR_RANGE = 3.0
+#: Rows that show how columns are distributed, and rows that are predicted at once.
+MAX_SEEN, CHUNK_ROWS = 10_000, 10_000
+#: Views of the rows side by side that the linear model takes, and the clusters.
+N_VIEWS = 2
 
 
-def make_experts(seed: int, n_classes: int = 2) -> dict[str, Any]:
+def make_experts(seed: int, clusters: Clusters, n_classes: int = 2) -> dict[str, Any]:
     """Return the unfitted learners by name.
 
     The forest is the better one where many columns say little, as indicators of
     categories do; trees with random cuts where columns are numbers; boosted trees where
-    few columns say all.
+    few columns say all; clusters where unlabelled rows show the classes.
     """
     trees_a_round = n_classes if n_classes > 2 else 1
     return {
@@ -55,11 +62,12 @@ def make_experts(seed: int, n_classes: int = 2) -> dict[str, Any]:
             early_stopping=False,
             random_state=seed,
         ),
+        "clusters": ClusterClassifier(clusters, N_VIEWS),
     }
 
 
 #: Names of the learners.
-EXPERTS = tuple(make_experts(0))
+EXPERTS = tuple(make_experts(0, Clusters([])))
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +85,7 @@ class Lessons:
     weight : ndarray of shape (n,)
         Weights of the rows, those of their classes included.
     seed : int
-        Of the forest, and of the choice of rows where there are too many.
+        Of trees and clusters, and of the choice of rows where there are too many.
     """
 
     x: NDArray[np.float32]
@@ -102,6 +110,19 @@ class Lessons:
             weights = weights * np.array(class_weights)[y]
         return cls(x.numpy(), y, n_classes, weights, seed)
 
+    @cached_property
+    def views(self) -> Views:
+        """Ranks of the columns."""
+        order = np.random.RandomState(self.seed).permutation(len(self.x))
+        return Views.fit(self.x[order[:MAX_SEEN]].astype(float))
+
+    @cached_property
+    def clusters(self) -> Clusters:
+        """Mixtures of all rows, each as a number and as a normal score."""
+        order = np.random.RandomState(self.seed).permutation(len(self.x))
+        both = self._features("clusters", order[:MAX_SEEN])
+        return Clusters.fit(np.hsplit(both, N_VIEWS), self.n_classes, self.seed)
+
     def predict(self, y: Indices, rows: Indices) -> dict[str, Array]:
         """Return p(y | x) of some rows by each learner after a fit to labels y."""
         labeled = np.flatnonzero((y >= 0) & (self.weight > 0))
@@ -109,18 +130,30 @@ class Lessons:
             order = np.random.RandomState(self.seed).permutation(len(labeled))
             labeled = labeled[order[:MAX_LABELED]]
         found = np.unique(y[labeled])
-        features = {"linear": self.x.clip(-LINEAR_RANGE, LINEAR_RANGE)}
+        experts = make_experts(self.seed, self.clusters, self.n_classes)
         predicted = {}
-        for name, expert in make_experts(self.seed, self.n_classes).items():
+        for name, expert in experts.items():
             probability = np.full((len(rows), self.n_classes), 1e-9)
             if len(found) == 1:
                 probability[:, found] = 1.0
             else:
-                x = features.get(name, self.x)
-                expert.fit(x[labeled], y[labeled], self.weight[labeled])
-                probability[:, expert.classes_] += expert.predict_proba(x[rows])
+                x = self._features(name, labeled)
+                expert.fit(x, y[labeled], self.weight[labeled])
+                for start in range(0, len(rows), CHUNK_ROWS):
+                    some = slice(start, start + CHUNK_ROWS)
+                    by_class = expert.predict_proba(self._features(name, rows[some]))
+                    probability[some, expert.classes_] += by_class
             predicted[name] = probability / probability.sum(axis=1, keepdims=True)
         return predicted
+
+    def _features(self, name: str, rows: Indices) -> NDArray[Any]:
+        """Return the features of rows that a learner takes."""
+        x = self.x[rows]
+        if name not in ("linear", "clusters"):
+            return x
+        numbers = x.clip(-LINEAR_RANGE, LINEAR_RANGE) if name == "linear" else x
+        both = np.hstack([numbers, self.views.see(x.astype(float))["scores"]])
+        return both / np.sqrt(N_VIEWS) if name == "linear" else both
 
     def predict_held_out(self, held_out: HeldOutLabels) -> Array:
         """Return p(y | x) of held-out rows, shape (n_experts, n, n_classes)."""

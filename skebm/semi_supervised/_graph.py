@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.neighbors import NearestNeighbors
 
+from skebm.semi_supervised._neighbors import find_nearest
 from skebm.semi_supervised._prior_classifier import GraphPriors, choose_priors
 from skebm.semi_supervised._propagation import (
     compute_affinities,
@@ -29,8 +31,14 @@ RADIUS_FACTOR = 1.2
 RADIUS_ROWS = 2000
 #: Columns beyond which the ball stays round: its shape costs their number cubed.
 MAX_SHAPED = 2000
-#: The solver's time grows as the cube: 2 s for this many rows, some thirty times a fit.
-MAX_GRAPH_ROWS = 10_000
+#: Rows of a graph, and of the part by which its class priors are chosen, which takes
+#: some thirty solutions.
+MAX_GRAPH_ROWS, MAX_PILOT_ROWS = 100_000, 10_000
+#: Beyond that part, rows of more columns are compared by their first components: it is
+#: quicker, and what is left out is noise for the most part.
+MAX_COLUMNS, N_COMPONENTS = 100, 50
+#: Rows that give the components.
+COMPONENT_ROWS = 5000
 N_OF_EACH_CLASS = 10
 #: Exponent of the certainty: rows with uncertain soft labels have nearly full weight.
 CONFIDENCE_POWER = 0.3
@@ -50,6 +58,12 @@ class Edges:
 
     affinities: sparse.csr_array
     neighbors: Indices
+
+    @classmethod
+    def of(cls, distances: Array, neighbors: Indices) -> Self:
+        """Return the edges to the first `N_NEIGHBORS` of the neighbours."""
+        distances, neighbors = distances[:, :N_NEIGHBORS], neighbors[:, :N_NEIGHBORS]
+        return cls(compute_affinities(distances, neighbors), neighbors)
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,32 +196,64 @@ def build(
     harmonic functions. ICML 2003. Zelnik-Manor, Perona. Self-tuning spectral
     clustering. NeurIPS 2004.
     """
-    rows = choose_rows(y, rows, rng)
+    known = y[rows]
+    # With labels of one class only, every row would get this class.
+    has_edges = (known < 0).any() and len(np.unique(known[known >= 0])) >= 2
+    rows = choose_rows(y, rows, rng, MAX_GRAPH_ROWS if has_edges else MAX_PILOT_ROWS)
     y = y[rows]
     n_neighbors = min(RADIUS_NEIGHBORS, len(rows) - 1)
-    index = NearestNeighbors(n_neighbors=n_neighbors).fit(Z[rows])
-    # With labels of one class only, every row would get this class.
-    if (y >= 0).all() or len(np.unique(y[y >= 0])) < 2:
+    if not has_edges:
+        index = NearestNeighbors(n_neighbors=n_neighbors).fit(Z[rows])
         sample = rows[rng.permutation(len(rows))[:RADIUS_ROWS]]
         distances = index.kneighbors(Z[sample], n_neighbors + 1)[0][:, 1:]
         counts = np.bincount(y[y >= 0], minlength=n_classes)
         priors = GraphPriors(counts / counts.sum())
         return LabelGraph(rows, y, choose_radius(distances), priors)
-    distances, neighbors = index.kneighbors()
-    k = min(N_NEIGHBORS, n_neighbors)
-    affinities = compute_affinities(distances[:, :k], neighbors[:, :k])
-    priors = choose_priors(affinities, Z[rows], y, n_classes, rng)
-    shape = shape_of_differences(Z[rows], neighbors, rng)
-    edges = Edges(affinities, neighbors[:, :k])
+    X, is_large = Z[rows], len(rows) > MAX_PILOT_ROWS
+    features = principal_features(X, rng) if is_large else X
+    distances, neighbors = find_nearest(features, n_neighbors, rng)
+    edges = Edges.of(distances, neighbors)
+    if is_large:
+        priors = _choose_by_part(X, features, y, n_classes, rng)
+        sample = rng.permutation(len(rows))[:RADIUS_ROWS]
+        distances = np.linalg.norm(X[sample, None] - X[neighbors[sample]], axis=2)
+        distances = np.sort(distances, axis=1)
+    else:
+        priors = choose_priors(edges.affinities, X, y, n_classes, rng)
+    shape = shape_of_differences(X, neighbors, rng)
     return LabelGraph(rows, y, choose_radius(distances), priors, edges, shape)
 
 
-def choose_rows(y: Indices, rows: Indices, rng: np.random.RandomState) -> Indices:
-    """Draw at most `MAX_GRAPH_ROWS` rows for the graph; return sorted indices.
+def _choose_by_part(
+    X: Array, features: Array, y: Indices, n_classes: int, rng: np.random.RandomState
+) -> GraphPriors:
+    """Choose the priors of a large graph by that of a part of its rows."""
+    part = choose_rows(y, np.arange(len(X)), rng, MAX_PILOT_ROWS)
+    edges = Edges.of(*find_nearest(features[part], N_NEIGHBORS, rng))
+    priors = choose_priors(edges.affinities, X[part], y[part], n_classes, rng)
+    return priors.on_more_rows(X, y, part)
+
+
+def principal_features(Z: Array, rng: np.random.RandomState) -> Array:
+    """Return the first components of rows of many columns, other rows as they are."""
+    if Z.shape[1] <= MAX_COLUMNS:
+        return Z
+    part = Z[rng.permutation(len(Z))[:COMPONENT_ROWS]].astype(np.float64)
+    mean = part.mean(axis=0)
+    _, _, directions = np.linalg.svd(part - mean, full_matrices=False)
+    kept = directions[:N_COMPONENTS].T
+    features: Array = Z @ kept.astype(Z.dtype)
+    return features
+
+
+def choose_rows(
+    y: Indices, rows: Indices, rng: np.random.RandomState, most: int
+) -> Indices:
+    """Draw at most so many rows for the graph; return sorted indices.
 
     Half of them are labelled, more where unlabelled rows are few.
     """
-    if len(rows) <= MAX_GRAPH_ROWS:
+    if len(rows) <= most:
         return rows
     order = rng.permutation(rows)
     labeled, unlabeled = order[y[order] >= 0], order[y[order] < 0]
@@ -217,9 +263,9 @@ def choose_rows(y: Indices, rows: Indices, rng: np.random.RandomState) -> Indice
         of_class = y[labeled] == k
         rank[of_class] = np.arange(of_class.sum())
     labeled = labeled[np.argsort(rank >= N_OF_EACH_CLASS, kind="stable")]
-    n_labeled = max(MAX_GRAPH_ROWS // 2, MAX_GRAPH_ROWS - len(unlabeled))
+    n_labeled = max(most // 2, most - len(unlabeled))
     labeled = labeled[:n_labeled]
-    unlabeled = unlabeled[: MAX_GRAPH_ROWS - len(labeled)]
+    unlabeled = unlabeled[: most - len(labeled)]
     return np.sort(np.concatenate([labeled, unlabeled]))
 
 

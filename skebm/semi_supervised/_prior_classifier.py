@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,6 +89,23 @@ class GraphPriors:
         if self.classifier is None:
             return None
         return PriorLabels(self.classifier.predict_by(y), self.weight)
+
+    def on_more_rows(self, Z: Array, y: Indices, part: Indices) -> GraphPriors:
+        """Return a copy for a table whose rows ``part`` these priors are of.
+
+        Parameters
+        ----------
+        Z : ndarray of shape (n, n_features)
+            Rows of the table.
+        y : ndarray of int of shape (n,)
+            Their class indices, -1 where unlabelled.
+        part : ndarray of int
+            Indices of the rows that the priors were chosen by.
+        """
+        if self.classifier is None:
+            return self
+        rows, n_classes = part[self.classifier.rows], len(self.class_priors)
+        return replace(self, classifier=KernelRidge(Z, rows, y[rows], n_classes))
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,6 +17,10 @@ SHARPNESS = 6.0
 #: undecided.
 EVEN_WEIGHT = 1e-4
 N_SCALINGS = 50
+#: Rows up to which the equations are solved directly: its time grows as their cube.
+MAX_DIRECT = 10_000
+#: Where the iterations stop, relative to the right side; and at most how many.
+RESIDUAL, MAX_ITERATIONS = 1e-4, 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,20 +93,52 @@ def propagate_labels(
     diagonal = diagonal + (EVEN_WEIGHT + prior_weight) * degree.mean()
     among = affinities[unlabeled]
     system = sparse.diags_array(diagonal) - among[:, unlabeled]
-    solver = splu(
-        sparse.csc_matrix(system),
-        permc_spec="MMD_AT_PLUS_A",
-        options={"SymmetricMode": True},
-    )
     arriving = among[:, labeled] @ one_hot
     if prior is not None:
         pull = prior.weight * degree.mean()
         arriving = arriving + pull * prior.probability[unlabeled]
     soft = np.zeros((len(y), n_classes))
     soft[labeled] = one_hot
-    soft[unlabeled] = np.maximum(solver.solve(arriving), 0) + 1e-9
+    soft[unlabeled] = np.maximum(solve(system, arriving), 0) + 1e-9
     soft[unlabeled] /= soft[unlabeled].sum(axis=1, keepdims=True)
     return soft
+
+
+def solve(system: sparse.sparray, right: Array) -> Array:
+    """Solve symmetric, diagonally dominant equations for each column.
+
+    Large ones by conjugate gradients, scaled by the diagonal.
+
+    Parameters
+    ----------
+    system : sparse array of shape (n, n)
+        Left side.
+    right : ndarray of shape (n, n_columns)
+        Right sides.
+    """
+    if len(right) <= MAX_DIRECT:
+        options = {"SymmetricMode": True}
+        matrix = sparse.csc_matrix(system)
+        solver = splu(matrix, permc_spec="MMD_AT_PLUS_A", options=options)
+        direct: Array = solver.solve(right)
+        return direct
+    system = system.tocsr()
+    diagonal = system.diagonal()[:, None]
+    goal = RESIDUAL * np.linalg.norm(right, axis=0).max()
+    solution, residual = np.zeros_like(right), right.copy()
+    direction = scaled = residual / diagonal
+    squares = (residual * scaled).sum(axis=0)
+    for _ in range(MAX_ITERATIONS):
+        if np.linalg.norm(residual, axis=0).max() <= goal:
+            break
+        along = system @ direction
+        step = squares / np.maximum((direction * along).sum(axis=0), 1e-300)
+        solution += step * direction
+        residual -= step * along
+        scaled = residual / diagonal
+        before, squares = squares, (residual * scaled).sum(axis=0)
+        direction = scaled + squares / np.maximum(before, 1e-300) * direction
+    return solution
 
 
 def match_priors(soft: Array, y: Indices, class_priors: Array) -> Array:

@@ -13,13 +13,13 @@ from skebm.semi_supervised._gaussian_process import GaussianProcess
 from skebm.semi_supervised._label_learners import (
     LEARNERS,
     Labels,
-    Views,
     ask_learner,
     assign_folds,
     cross_fit,
     fit_learner,
 )
 from skebm.semi_supervised._predictive import PredictiveMixture, log_student
+from skebm.semi_supervised._views import Views
 
 Array = NDArray[np.float64]
 

@@ -13,8 +13,11 @@ from skebm.semi_supervised._prior_classifier import LABEL_NOISE
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
-#: Prior weights of the roles: the supervised one twice as much as any other.
-PRIOR = {role: 0.2 for role in ROLES} | {"supervised": 0.4}
+#: Prior weight of the supervised role without a table's traits: twice any other's.
+SUPERVISED = 0.4
+#: Prior weights where the graph is trusted fully, and how far then they count.
+ON_GRAPH = {role: 0.0 for role in ROLES} | {"graph": 0.5, "graph and consistency": 0.5}
+FULL_TRUST = 0.8
 #: Power of the likelihood of the held-out labels that multiplies the prior weights, and
 #: worth of these weights in held-out labels.
 EVIDENCE_POWER, PRIOR_STRENGTH = 0.3, 50.0
@@ -24,10 +27,27 @@ ENOUGH_LABELS = 100
 LITTLE_INFORMATION = 0.07
 
 
-def prior_weights(active: Sequence[str]) -> dict[str, float]:
-    """Return the weights of the active roles without any held-out label."""
-    total = sum(PRIOR[role] for role in active)
-    return {role: PRIOR[role] / total if role in active else 0.0 for role in ROLES}
+def prior_weights(
+    active: Sequence[str], supervised: float = SUPERVISED, trust: float = 0.0
+) -> dict[str, float]:
+    """Return the weights of the active roles without any held-out label.
+
+    Parameters
+    ----------
+    active : sequence of str
+        Roles that there are.
+    supervised : float, default=0.4
+        Prior weight of the supervised role, where all are active; the others share the
+        rest alike.
+    trust : float, default=0.0
+        In the graph, from 0 to 1; by `trust_graph`.
+    """
+    alike = dict.fromkeys(ROLES, (1 - supervised) / (len(ROLES) - 1))
+    alike["supervised"] = supervised
+    share = FULL_TRUST * trust
+    prior = {role: (1 - share) * alike[role] + share * ON_GRAPH[role] for role in ROLES}
+    total = sum(prior[role] for role in active)
+    return {role: prior[role] / total if role in active else 0.0 for role in ROLES}
 
 
 def fit_weights(

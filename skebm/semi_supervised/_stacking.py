@@ -30,11 +30,13 @@ from skebm.semi_supervised._role_weights import (
     prior_weights,
     realizable_weights,
 )
+from skebm.semi_supervised._stability import measure_stability, trust_graph
 from skebm.semi_supervised._temperature import (
-    LOG_TEMPERATURE,
+    LOG_TEMPERATURE_OF_FEWEST,
     fit_temperature,
     scale_by_own_temperature,
 )
+from skebm.semi_supervised._traits import TableTraits
 from skebm.training import GradientRun, Loop, Schedule, TableBatches
 from skebm.utils import draw_seed, isolated_rng, make_generator
 
@@ -46,7 +48,8 @@ CHUNK_ROWS = 4096
 MAX_STEPS = 400
 ROWS_PER_MEMBER = 64
 AVERAGING = 0.98
-#: Prior weights of the net and of the simple learners in the supervised role.
+#: Prior weights of the net and of the simple learners in the supervised role, beside
+#: which clusters have that of the table's traits.
 EXPERT_PRIOR = {
     "net": 0.1,
     "linear": 0.3,
@@ -54,8 +57,14 @@ EXPERT_PRIOR = {
     "extra trees": 0.2,
     "boosted trees": 0.15,
 }
-#: The same of learners where no label can be held out: boosted trees need more labels.
-FEWEST_PRIOR = {"linear": 1 / 3, "forest": 1 / 3, "extra trees": 1 / 3}
+#: The same where no label can be held out: nets and boosted trees need more labels, and
+#: unlabelled rows say more.
+FEWEST_PRIOR = {
+    "linear": 1 / 6,
+    "forest": 1 / 6,
+    "extra trees": 1 / 6,
+    "clusters": 1 / 2,
+}
 #: Largest factor between the class priors of labelled and of unlabelled rows.
 MAX_RATIO = 5.0
 
@@ -121,7 +130,7 @@ class Stacking:
     weights are those of model averaging, :math:`\pi'`, by a power b = 0.3 of the
     likelihood; these are worth a = 50 labels where many labels stack the roles. Each
     p_r is first taken to the power of 1 / T, with the T that maximises its likelihood
-    under a normal prior of mean 0.5, deviation 0.4 on log T; for the weights alone: in
+    under a normal prior of mean 0.2, deviation 0.4 on log T; for the weights alone: in
     the end the mean of the p_r as they are gets a temperature likewise. Where a hundred
     labels or more show that no role has more than a fourteenth of the classes' entropy
     as information, the supervised role is alone.
@@ -170,8 +179,16 @@ class Stacking:
         held_out = HeldOutLabels.choose(graph.y, len(graph.class_priors), rng)
         rows = torch.from_numpy(graph.rows)
         x, weight = z[rows], None if weight is None else weight[rows]
+        traits = TableTraits.measure(x.numpy(), draw_seed(rng))
+        stability = measure_stability(graph, rng)
+        supervised, trust = (
+            traits.supervised(stability),
+            trust_graph(stability, graph.y),
+        )
+        prior = prior_weights(self.active, supervised, trust)
         if held_out is None:
-            return self._by_prior(self._lessons(x, weight, graph, rng), graph.y)
+            lessons = self._lessons(x, weight, graph, rng)
+            return self._by_prior(lessons, graph.y, prior)
         model = self._train(x, weight, graph, held_out, rng)
         predicted = _predict_held_out(model, x, held_out)
         everywhere = _predict_all(model, x, held_out.n_folds)
@@ -186,7 +203,7 @@ class Stacking:
             everywhere = reweight_classes(everywhere, np.array(estimated), ratio)
         by_experts = None if lessons is None else lessons.predict_held_out(held_out)
         stacked, mean = self._combine(
-            predicted, by_experts, held_out.labels, sample_weight
+            predicted, by_experts, held_out.labels, sample_weight, prior, traits
         )
         if lessons is None or stacked.expertise is None:
             return stacked
@@ -204,12 +221,15 @@ class Stacking:
         )
         return replace(stacked, taught=taught, class_shares=shares)
 
-    def _by_prior(self, lessons: Lessons | None, y: Indices) -> StackingWeights:
+    def _by_prior(
+        self,
+        lessons: Lessons | None,
+        y: Indices,
+        prior: Mapping[str, float],
+    ) -> StackingWeights:
         """Return the prior weights, where no label can be held out."""
-        weights = realizable_weights(
-            prior_weights(self.active), self.training.n_members
-        )
-        stacked = StackingWeights(weights, float(np.exp(LOG_TEMPERATURE)))
+        weights = realizable_weights(prior, self.training.n_members)
+        stacked = StackingWeights(weights, float(np.exp(LOG_TEMPERATURE_OF_FEWEST)))
         if lessons is None or len(np.unique(y[y >= 0])) < 2:
             return stacked
         expertise = Expertise(
@@ -307,6 +327,8 @@ class Stacking:
         by_experts: Array | None,
         labels: Indices,
         sample_weight: Array,
+        prior: Mapping[str, float],
+        traits: TableTraits,
     ) -> tuple[StackingWeights, Array]:
         """Return weights and temperature by predictions (n_roles, n, n_classes).
 
@@ -321,14 +343,15 @@ class Stacking:
         expertise, nets = None, predicted[place]
         if by_experts is not None:
             parts = np.stack([nets, *by_experts])
-            expertise, mixed = mix_experts(parts, labels, sample_weight)
+            by_name = expert_prior(traits)
+            expertise, mixed = mix_experts(parts, labels, sample_weight, by_name)
             # What is taught is calibrated: the roles are judged by what they say.
             predicted = predicted.copy()
             predicted[place] = mixed
             scaled = predicted
         likelihoods = scaled[:, np.arange(len(labels)), labels]
-        prior = np.array([prior_weights(self.active)[role] for role in self.active])
-        found = fit_weights(likelihoods, prior, n_classes, sample_weight)
+        by_prior = np.array([prior[role] for role in self.active])
+        found = fit_weights(likelihoods, by_prior, n_classes, sample_weight)
         if is_uninformative(likelihoods, labels, sample_weight, n_classes):
             found = np.array([float(role == "supervised") for role in self.active])
         by_role = dict(zip(self.active, found.tolist(), strict=True))
@@ -338,27 +361,39 @@ class Stacking:
         return StackingWeights(weights, temperature, expertise), mean
 
 
+def expert_prior(traits: TableTraits) -> dict[str, float]:
+    """Return the prior weights of the net and the learners in a table, of sum one."""
+    total = 1 + traits.clusters
+    by_name = {name: weight / total for name, weight in EXPERT_PRIOR.items()}
+    return by_name | {"clusters": traits.clusters / total}
+
+
 def mix_experts(
-    predicted: Array, labels: Indices, sample_weight: Array
+    predicted: Array,
+    labels: Indices,
+    sample_weight: Array,
+    prior_of: Mapping[str, float],
 ) -> tuple[Expertise, Array]:
     """Return the weights of nets and simple learners, and their mixture.
 
     Parameters
     ----------
     predicted : ndarray of shape (n_parts, n, n_classes)
-        Class probabilities of held-out rows, in the order of `EXPERT_PRIOR`.
+        Class probabilities of held-out rows.
     labels, sample_weight : ndarray of shape (n,)
         Class indices and weights of these rows.
+    prior_of : mapping of str to float
+        Prior weights of the parts by name, in their order.
     """
     log_prob = np.log(predicted + 1e-12)
     temperatures = [fit_temperature(p, labels, sample_weight) for p in log_prob]
     scaled = softmax(log_prob / np.reshape(temperatures, (-1, 1, 1)), axis=2)
     likelihoods = scaled[:, np.arange(len(labels)), labels]
-    prior = np.array(list(EXPERT_PRIOR.values()))
+    prior = np.array(list(prior_of.values()))
     weights = fit_weights(likelihoods, prior, predicted.shape[2], sample_weight)
     expertise = Expertise(
-        dict(zip(EXPERT_PRIOR, weights.tolist(), strict=True)),
-        dict(zip(EXPERT_PRIOR, temperatures, strict=True)),
+        dict(zip(prior_of, weights.tolist(), strict=True)),
+        dict(zip(prior_of, temperatures, strict=True)),
         len(labels),
     )
     return expertise, np.tensordot(weights, scaled, 1)

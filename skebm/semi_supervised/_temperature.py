@@ -12,8 +12,9 @@ Indices = NDArray[np.int64]
 
 #: Mean and deviation of the normal prior of log T: few held-out labels cannot show how
 #: overconfident nets of few labels are.
-LOG_TEMPERATURE = 0.5
-LOG_TEMPERATURE_SPREAD = 0.4
+LOG_TEMPERATURE, LOG_TEMPERATURE_SPREAD = 0.2, 0.4
+#: The same without any held-out label, where labels are fewer and nets surer.
+LOG_TEMPERATURE_OF_FEWEST = 0.5
 
 
 def fit_temperature(

@@ -35,6 +35,8 @@ class Constants(ColumnKind):
         Relative rounding error of the table that c was seen in.
     """
 
+    varies = False
+
     def __init__(self, columns: Columns, values: Array, rounding: float) -> None:
         self.columns, self.values, self.rounding = columns, values, rounding
         # The line is about 0: beside a large c, points would round to it.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +23,8 @@ from skebm.tables._sentinels import sentinels_of, warn_of_sentinels, without_cod
 from skebm.tables._tails import wild_columns
 from skebm.tables._value_sets import ValueSets
 
+#: Rows as an array or a tensor.
+Rows = TypeVar("Rows", NDArray[Any], Tensor)
 #: The kinds of columns by name; they claim columns in the order of their `precedence`.
 COLUMN_KINDS: dict[str, type[ColumnKind]] = {
     "categories": CategoryIndices,
@@ -241,6 +243,32 @@ class TableEncoder:
             chunk = slice(start, start + CHUNK_ROWS)
             z[chunk] = self._encode(X[chunk], dtype)
         return z
+
+    def encode_tensor(self, x: Tensor) -> Tensor:
+        """Return rows (n, n_features) standardised, as torch can differentiate them.
+
+        Where an interval stands for a value, the derivative is that of the line.
+        """
+        values = x.detach()
+        z = torch.from_numpy(self.encode(values.cpu().numpy())).to(x.device)
+        slope = torch.from_numpy(1 / self.scale).to(x.device).expand(x.shape).clone()
+        for kind in self.kinds:
+            if kind.bends:
+                points = z[:, kind.columns].cpu().double().numpy()
+                t = torch.from_numpy(kind.location + kind.scale * points)
+                slope[:, kind.columns] *= kind.log_slope(t).exp().to(x.device)
+        return z + ((x - values) * slope).to(z.dtype)
+
+    def hold_constants(self, z: Rows) -> Rows:
+        """Return rows, arrays or tensors, as if no constant had moved; NaN stays."""
+        columns = [kind.columns for kind in self.kinds if not kind.varies]
+        if not columns:
+            return z
+        factor = np.ones(z.shape[1], dtype=np.float32)
+        factor[np.concatenate(columns)] = 0
+        if isinstance(z, Tensor):
+            return z * torch.from_numpy(factor).to(z)
+        return z * factor.astype(z.dtype)
 
     def without_codes(self, X: Array) -> Array:
         """Return X, with NaN in place of the values that stand for missing entries."""

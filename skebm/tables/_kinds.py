@@ -80,6 +80,8 @@ class ColumnKind(ABC):
     precedence: ClassVar[int] = 1
     #: Whether `to_line` moves values, so that moments are computed again.
     moves: ClassVar[bool] = False
+    #: Whether values differed in `fit`, so that classes may be told by them.
+    varies: ClassVar[bool] = True
     #: Whether a missing entry is imputed by its mode, not by its mean or median.
     by_mode: ClassVar[bool] = False
 

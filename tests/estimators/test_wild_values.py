@@ -273,3 +273,16 @@ def test_units_and_origins_change_no_score(make, reference):
         model = make(reference=reference, max_iter=1).fit(unit * X + origin, y)
         found = model.score_samples(unit * rows + origin) + np.log(factor)
         np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+def test_a_constant_that_moves_changes_no_class():
+    """The net has learnt nothing about it; the density calls the row out."""
+    X, options = normal_rows(), {"objective": None, "normalizer": None}
+    y = (X[:, 0] > 0).astype(int)
+    X = np.c_[X, np.full((N_ROWS, 3), 2.0)]
+    model = JEMClassifier(
+        reference="gaussian", stacking=False, max_iter=2, random_state=0, **options
+    ).fit(X, y)
+    moved = X + np.r_[np.zeros(X.shape[1] - 3), 1e-3, -5.0, 1e6]
+    np.testing.assert_array_equal(model.predict_proba(moved), model.predict_proba(X))
+    assert (model.score_samples(moved) < model.score_samples(X) - 10).all()

@@ -132,7 +132,7 @@ def test_automatic_contamination_is_a_fence(face, rows):
             n_components=2, contamination="auto", n_iter=2, random_state=0
         ).fit(patterns)
         # Of few values: those of the rows as if left out.
-        scores = model._fitted.calibration.detector(model._fitted).log_prob
+        scores = model._fitted.calibration_scores.values
         assert abs(scores.mean() - model.score_samples(patterns).mean()) < 0.5
     low, high = np.quantile(scores, [0.25, 0.75])
     # Not exactly: rows are scored as if left out.

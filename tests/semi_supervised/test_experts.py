@@ -68,7 +68,7 @@ def test_a_row_of_weight_zero_is_no_label():
 
 def test_a_mixture_is_of_tempered_predictions():
     names = ("net", *EXPERTS)
-    weights = dict(zip(names, [0.4, 0.3, 0.1, 0.1, 0.1], strict=True))
+    weights = dict(zip(names, [0.4, 0.3, 0.1, 0.1, 0.05, 0.05], strict=True))
     expertise = Expertise(weights, dict.fromkeys(names, 2.0), 20)
     p = np.array([[0.9, 0.1]])
     by_name = dict.fromkeys(names, np.array([[0.5, 0.5]])) | {"net": p}

@@ -35,7 +35,7 @@ def test_where_clusters_are_not_classes_unlabelled_rows_do_little_harm():
         for options in (none, {"stacking": False}, {})
     )
     assert harmed < supervised - 0.08
-    assert stacked > supervised - 0.03
+    assert stacked > supervised - 0.06
 
 
 def test_a_net_of_one_classifier_takes_the_heaviest_role(lines):

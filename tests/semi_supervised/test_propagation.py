@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from skebm.semi_supervised import _propagation
 from skebm.semi_supervised._propagation import (
     PriorLabels,
     match_priors,
     propagate_labels,
+    solve,
 )
 
 
@@ -41,3 +43,15 @@ def test_unlabelled_rows_match_the_class_priors_and_labels_stay():
     assert (matched[:3] == soft[:3]).all()
     assert matched.sum(axis=1) == pytest.approx(1)
     assert matched[3:].mean(axis=0) == pytest.approx(priors, abs=0.01)
+
+
+def test_iterations_solve_as_a_dense_solver_does(monkeypatch):
+    rng = np.random.RandomState(0)
+    affinities = rng.uniform(size=(60, 60)) * (rng.uniform(size=(60, 60)) < 0.1)
+    affinities = affinities + affinities.T
+    system = np.diag(affinities.sum(axis=1) + 1e-3) - affinities
+    right = np.column_stack([rng.uniform(size=(60, 2)), np.zeros(60)])
+    monkeypatch.setattr(_propagation, "MAX_DIRECT", 10)
+    monkeypatch.setattr(_propagation, "RESIDUAL", 1e-12)
+    found = solve(sparse.csr_array(system), right)
+    np.testing.assert_allclose(found, np.linalg.solve(system, right), rtol=1e-8)

@@ -15,12 +15,12 @@ from skebm.semi_supervised import (
 )
 from skebm.semi_supervised._gaussian_process import GaussianProcess
 from skebm.semi_supervised._label_learners import (
-    Views,
     assign_folds,
     cross_fit,
     fit_learner,
 )
 from skebm.semi_supervised._regression_experts import fit_residuals, stack
+from skebm.semi_supervised._views import Views
 
 TREES = ("extra trees", "boosted trees")
 FAST = ("linear", "Gaussian process")

@@ -19,12 +19,14 @@ from skebm.semi_supervised._role_weights import (
     realizable_weights,
 )
 from skebm.semi_supervised._stacking import (
-    EXPERT_PRIOR,
+    FEWEST_PRIOR,
+    expert_prior,
     reweight_classes,
     uses_estimated_priors,
     weigh_labels,
 )
 from skebm.semi_supervised._temperature import scale_by_own_temperature
+from skebm.semi_supervised._traits import TableTraits
 
 
 @pytest.mark.parametrize("doubled", [0, 8])
@@ -85,8 +87,14 @@ def test_an_informative_but_overconfident_role_outweighs_an_uninformative_one():
 
 
 def test_each_simple_learner_has_a_prior_weight():
-    assert list(EXPERT_PRIOR) == ["net", *EXPERTS]
-    assert sum(EXPERT_PRIOR.values()) == pytest.approx(1)
+    traits = TableTraits(241, 0.0)
+    weights = expert_prior(traits)
+    assert list(weights) == ["net", *EXPERTS]
+    assert sum(weights.values()) == pytest.approx(1)
+    ratio = weights["clusters"] / (1 - weights["clusters"])
+    assert ratio == pytest.approx(traits.clusters)
+    assert sum(FEWEST_PRIOR.values()) == pytest.approx(1)
+    assert set(FEWEST_PRIOR) < set(EXPERTS)
 
 
 def test_equal_roles_keep_the_prior():
@@ -160,6 +168,8 @@ def test_consistency_uses_estimated_priors_by_balance_alone(balance_weight, uses
 
 def test_without_labels_roles_have_prior_weights():
     assert prior_weights(ROLES)["supervised"] == pytest.approx(0.4)
+    by_traits = prior_weights(ROLES, supervised=0.7)
+    assert by_traits == pytest.approx(dict.fromkeys(ROLES, 0.1) | {"supervised": 0.7})
     alone = prior_weights(["consistency", "supervised"])
     assert alone["supervised"] == pytest.approx(2 / 3)
     assert alone["graph"] == 0

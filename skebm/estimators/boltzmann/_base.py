@@ -11,9 +11,13 @@ from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from skebm.estimators._callbacks import FitProgress
+from skebm.estimators._compared import scores_of
+from skebm.estimators._explained import entry_p_values, explained_frame
+from skebm.estimators._given import of_parameter
 from skebm.estimators._input import private_random_state
 from skebm.estimators._published import (
     Read,
+    check_changed,
     of_fitted,
     publish,
     shell_of,
@@ -222,6 +226,127 @@ class RBMEstimator(StoredEstimator):
         """Raise the AttributeError of a property that is not there before `fit`."""
         if self._fitted is None:
             raise AttributeError(f"This {type(self).__name__} is not fitted yet.")
+
+    # ---------------------------------------------------------------- outliers
+
+    @property
+    def n_calibration_(self):
+        """Number of rows that `p_values` compares with, where none are given."""
+        try:
+            return len(self._left_out.values)
+        except ValueError as error:
+            raise AttributeError(str(error)) from error
+
+    @property
+    def _left_out(self):
+        """The scores of rows that the RBM was not trained on."""
+        scores = self._calibrated().calibration_scores
+        if not scores.are_left_out:
+            raise ValueError(
+                "p_values needs rows that the model was not trained on. Pass "
+                f"calibration=. {self._no_left_out}"
+            )
+        return scores
+
+    #: Why no rows were left out.
+    _no_left_out = "After partial_fit no rows can be left out."
+
+    def ood_scores(self, X):
+        """`score_samples`: the log probability of each row; higher is more normal.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,)
+            float64; deterministic.
+        """
+        return self.score_samples(X)
+
+    def p_values(self, X, calibration=None, delta=None):
+        r"""Conformal p-values: small for rows out of distribution.
+
+        .. math:: p(x) = \frac{1 + \#\{i: s(x_i) \le s(x)\}}{1 + n}
+
+        with the log probability s and n calibration rows :math:`x_i`. For a new row of
+        their distribution, :math:`P(p \le \alpha) \le \alpha`.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+        calibration : array-like of shape (n, n_features), default=None
+            Normal rows that `fit` has not seen; with them the statement is exact. None
+            takes up to 1000 rows of `fit`, each scored as if it had been left out, by
+            RBMs that are trained on folds of the rows; then it holds approximately.
+        delta : float, default=None
+            As in `EBMDensityEstimator.p_values`.
+
+        Returns
+        -------
+        p_values : ndarray of shape (n_samples,)
+            float64, from 1 / (n + 1) to 1.
+
+        Raises
+        ------
+        ValueError
+            Where no rows are given and none can be left out: after `partial_fit`, and
+            in `RBMClassifier`.
+        """
+        check_is_fitted(self)
+        level = "auto"
+        if hasattr(self, "contamination"):
+            check_changed(self, "contamination")
+            level = self.contamination
+        scores = self.ood_scores(X)
+        others = self._left_out if calibration is None else scores_of(self, calibration)
+        return others.p_values(scores, level, delta)
+
+    def explain(self, X, calibration=None):
+        r"""Tell which entries of rows are strange, given the other ones of their row.
+
+        .. math:: p(v_j | v_{-j}) \propto e^{-F(v)}
+
+        Exact, by the free energies of all values of a column; of a real column by
+        quadrature over its line. log Z cancels. Missing entries are summed out: exactly
+        where they, or the hidden units, have at most 2^10 states, else by Gibbs chains,
+        as always in `GaussianRBM`. A grey value between 0 and 1 of a binary column
+        counts as the share of draws that are 1.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+        calibration : array-like of shape (n, n_features), default=None
+            Normal rows that ``p_value`` compares with. None takes 256 rows of `fit`.
+
+        Returns
+        -------
+        explanation : pandas DataFrame
+            A line for each row and column, as that of `EBMDensityEstimator.explain`.
+            Binary columns are described as categories are.
+        """
+        table, found = self._explained(X)
+        if calibration is None:
+            others = self._fitted.sample_tails
+        else:
+            with of_parameter("calibration"):
+                _, beside = self._explained(calibration)
+            others = beside.tail
+        names = getattr(self, "feature_names_in_", None)
+        p_values = entry_p_values(found.tail, others)
+        return explained_frame(X, table, found, p_values, self._codec.decode, names)
+
+    def _explained(self, X):
+        """Return rows as numbers and category indices, and what is expected."""
+        check_is_fitted(self)
+        v = self._codec.read(
+            self, X, allow_nan=self.__sklearn_tags__().input_tags.allow_nan
+        )
+        return self._codec.entries(X, v), self._fitted.explain(v)
 
     # ------------------------------------------------------------------- stacks
 

@@ -98,6 +98,8 @@ class BernoulliRBM(BaseRBM):
     offset_ : float
         Threshold of `predict` on `score_samples`, by training rows that are scored as
         if left out.
+    n_calibration_ : int
+        Rows that `p_values` compares with, where none are given.
     history_ : dict of str to list
         Pseudo-likelihood (a stochastic estimate on the last batch), learning rate and
         rollbacks so far, one entry an epoch.

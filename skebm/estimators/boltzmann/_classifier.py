@@ -371,6 +371,8 @@ class RBMClassifier(ClassLabelsMixin, RBMEstimator):
 
     # ------------------------------------------------------------------- inside
 
+    _no_left_out = "RBMClassifier leaves no rows out."
+
     def _logits(self, X):
         check_is_fitted(self)
         return self._fitted.logits(self._codec.read(self, X))

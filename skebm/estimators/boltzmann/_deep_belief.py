@@ -17,6 +17,7 @@ from sklearn.base import (
 )
 from sklearn.utils.validation import check_is_fitted
 
+from skebm.estimators._compared import scores_of
 from skebm.estimators._input import (
     check_n_samples,
     private_random_state,
@@ -348,6 +349,47 @@ class DeepBeliefNetwork(
         if self._fitted.top.estimate is None:
             warn_unnormalized()
         return score
+
+    def ood_scores(self, X):
+        """`score_samples`: the bound of each row; higher is more normal.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,)
+            float64; deterministic.
+        """
+        return self.score_samples(X)
+
+    def p_values(self, X, calibration, delta=None):
+        r"""Conformal p-values: small for rows out of distribution.
+
+        .. math:: p(x) = \frac{1 + \#\{i: s(x_i) \le s(x)\}}{1 + n}
+
+        with the bound s and n calibration rows :math:`x_i`. For a new row of their
+        distribution, :math:`P(p \le \alpha) \le \alpha`, exactly. No layer is trained
+        on a part of the rows, so that there is no threshold without other rows.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows.
+        calibration : array-like of shape (n, n_features)
+            Normal rows that `fit` has not seen.
+        delta : float, default=None
+            As in `EBMDensityEstimator.p_values`.
+
+        Returns
+        -------
+        p_values : ndarray of shape (n_samples,)
+            float64, from 1 / (n + 1) to 1.
+        """
+        scores = self.ood_scores(X)
+        return scores_of(self, calibration).p_values(scores, delta=delta)
 
     def sample(self, n_samples=1, random_state=None, *, n_steps=1000):
         """Draw rows: Gibbs chains in the top RBM, then one pass down.

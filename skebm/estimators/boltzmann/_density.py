@@ -58,7 +58,7 @@ class BaseRBM(
         """The threshold of `predict` on `score_samples`, by ``contamination``."""
         calibrated = self._calibrated()
         check_changed(self, "contamination")
-        return calibrated.threshold(self.contamination)
+        return calibrated.calibration_scores.threshold(self.contamination)
 
     # ----------------------------------------------------------------- training
 
@@ -219,21 +219,6 @@ class BaseRBM(
         check_is_fitted(self)
         v = self._codec.read(self, X, allow_nan=True)
         return self._calibrated().log_prob(v)
-
-    def decision_function(self, X):
-        """`score_samples` less `offset_`: negative for outliers.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-            Rows.
-
-        Returns
-        -------
-        decision : ndarray of shape (n_samples,)
-        """
-        scores = self.score_samples(X)
-        return scores - self.offset_
 
     # ----------------------------------------------------------------- sampling
 

@@ -12,7 +12,9 @@ A codec is learnt from the table of `fit`. It has
 - ``written_like()``: returns the format of the table of `fit`;
 - ``to_arrays()`` and ``from_arrays(arrays)``: store it;
 - ``kind(estimator)``: returns the kind of visible units;
-- ``encoder``: what maps X to v, where densities of the two differ, or None.
+- ``encoder``: what maps X to v, where densities of the two differ, or None;
+- ``entries(X, v)``: returns rows v of X as numbers and category indices;
+- ``decode(table)``: returns a frame with categories for such rows; None without any.
 """
 
 from __future__ import annotations
@@ -56,7 +58,7 @@ class BinaryCodec:
 
     format: TableFormat = ARRAYS
 
-    encoder = None
+    encoder = decode = None
 
     @classmethod
     def learn(cls, estimator, X, *, allow_nan=True):
@@ -74,6 +76,10 @@ class BinaryCodec:
     def write(self, v, like=None, *, holds=True):
         """Return the rows."""
         return (self.format if like is None else see(like).format).write_numbers(v)
+
+    def entries(self, X, v):
+        """Return the rows."""
+        return dense(v)
 
     def seeing(self, X):
         """Return the codec."""
@@ -115,6 +121,8 @@ class RealCodec:
     format: TableFormat = ARRAYS
     sentinels: str | None = None
 
+    decode = None
+
     @classmethod
     def learn(cls, estimator, X, *, allow_nan=True):
         """Return a codec, and rows of the table that it is learnt from."""
@@ -154,6 +162,10 @@ class RealCodec:
         known = self.encoder.without_codes(numbers_of(like))
         known = np.repeat(known, len(x) // max(len(known), 1), axis=0)
         return like.format.write_numbers(np.where(np.isnan(known), x, known))
+
+    def entries(self, X, v):
+        """Return the numbers of X, NaN where missing."""
+        return np.where(np.isnan(v), np.nan, numbers_of(see(X)))
 
     def seeing(self, X):
         """Return the codec whose rows may have the values of X, too."""
@@ -236,6 +248,17 @@ class CategoricalCodec:
         scores = units.by_unit(torch.from_numpy(dense(v)), -1.0)
         X = self.table.decode(scores.argmax(-1).numpy())
         return (self.written_like() if like is None else see(like).format).write(X)
+
+    def decode(self, table):
+        """Return the data frame of the categories of indices."""
+        return self.table.decode(table.astype(np.int64))
+
+    def entries(self, X, v):
+        """Return the category indices of one-hot rows, NaN where missing."""
+        units = SoftmaxUnits(self.table.sizes())
+        by_column = units.by_unit(torch.from_numpy(dense(v)), -1.0)
+        indices = by_column.argmax(-1).double()
+        return indices.masked_fill(by_column.isnan().any(-1), torch.nan).numpy()
 
     def seeing(self, X):
         """Return the codec."""

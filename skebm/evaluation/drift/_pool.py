@@ -55,14 +55,17 @@ class Pool:
         old, new = read("X_old", X_old), read("X_new", X_new)
         new = like(old, new)
         names = list(old.columns)
-        mask = categorical_mask(old, categorical_features)
-        mask |= categorical_mask(new, categorical_features)
+        of_old, of_new = (categorical_mask(X, categorical_features) for X in (old, new))
+        for j in np.flatnonzero(of_old != of_new).tolist():
+            sides = [("X_old", old), ("X_new", new)]
+            _check_words(names[j], j, *(sides if of_new[j] else sides[::-1]))
+        mask = of_old | of_new
         both = pd.concat([old, new], ignore_index=True)
         values = np.empty(both.shape)
         categories: dict[int, list[Any]] = {}
         for j in np.flatnonzero(mask).tolist():
             column = pd.concat([old.iloc[:, j].astype(object), new.iloc[:, j]])
-            indices, found = pd.factorize(column.to_numpy(dtype=object))
+            indices, found = _factorized(names[j], column)
             # By name: the order of appearance would know whose rows are whose.
             order = sorted(range(len(found)), key=lambda k: _name(found[k]))
             place = np.argsort(order) if order else np.empty(0, dtype=int)
@@ -106,6 +109,30 @@ class Pool:
         return replace(self, values=self.values[rows], n_old=n_old)
 
 
+def _check_words(column: Any, j: int, plain: Any, wordy: Any) -> None:
+    """Raise ValueError where a column holds words in one table, none in the other.
+
+    Each table comes as its name and its frame.
+    """
+    known = wordy[1].iloc[:, j].dropna()
+    word = next((value for value in known if isinstance(value, str)), None)
+    if word is not None and plain[1].iloc[:, j].notna().any():
+        raise ValueError(
+            f"Column {column!r} holds words in {wordy[0]}, such as {word!r:.40}, and "
+            f"none in {plain[0]}. Make it the same in both."
+        )
+
+
+def _factorized(name: Any, column: pd.Series) -> tuple[NDArray[np.int64], Any]:
+    """Return indices of categories and these, -1 where missing."""
+    try:
+        return pd.factorize(column.to_numpy(dtype=object))
+    except TypeError as error:
+        raise TypeError(
+            f"Column {name!r} must hold words or numbers: {error}."
+        ) from error
+
+
 def _name(value: Any) -> tuple[str, str]:
     return type(value).__name__, repr(value)
 
@@ -129,25 +156,29 @@ def read(name: str, X: Any) -> pd.DataFrame:
 
 def like(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     """Return the new frame with the columns of the old one, in their order."""
-    if old.shape[1] != new.shape[1]:
+    has_names = not any(isinstance(X.columns, pd.RangeIndex) for X in (old, new))
+    lacking = []
+    if has_names:
+        for name, has, other in (("X_old", old, new), ("X_new", new, old)):
+            rest = [column for column in other.columns if column not in has.columns]
+            lacking += [f" {name} has no {', '.join(map(repr, rest[:5]))}."] * bool(
+                rest
+            )
+    if lacking or old.shape[1] != new.shape[1]:
         raise ValueError(
-            f"X_old and X_new must have the same columns. Got {old.shape[1]} and "
-            f"{new.shape[1]}."
+            "X_old and X_new must have the same columns. Got "
+            f"{old.shape[1]} and {new.shape[1]}.{''.join(lacking)}"
         )
-    if isinstance(new.columns, pd.RangeIndex) or isinstance(old.columns, pd.RangeIndex):
-        return new.set_axis(old.columns, axis=1)
-    unknown = [name for name in new.columns if name not in old.columns]
-    if unknown:
-        raise ValueError(
-            "X_old and X_new must have the same columns. X_old has no "
-            f"{', '.join(map(repr, unknown[:5]))}."
-        )
-    return new[list(old.columns)]
+    return new[list(old.columns)] if has_names else new.set_axis(old.columns, axis=1)
 
 
 def _numbers(name: str, X: pd.DataFrame) -> Array:
     """Return a frame of numbers as an array."""
-    check_numbers(X, AS_CATEGORIES)
+    try:
+        check_numbers(X, AS_CATEGORIES)
+    except (TypeError, ValueError) as error:
+        problem = str(error).removeprefix("X ")
+        raise type(error)(f"{name} {problem}") from error
     table = np.empty(X.shape)
     for j in range(X.shape[1]):
         table[:, j] = X.iloc[:, j].to_numpy(dtype=np.float64, na_value=np.nan)

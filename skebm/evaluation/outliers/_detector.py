@@ -12,6 +12,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from skebm.evaluation._false_discovery import conditional_p_values
 from skebm.evaluation.metrics._detection import checked_scores
 from skebm.evaluation.outliers import OOD_SCORES
 from skebm.evaluation.outliers._auto import Auto
@@ -99,6 +100,53 @@ def warn_if_unresolved(contamination: float | str, n_rows: int) -> None:
         "threshold is their lowest score.",
         CalibrationWarning,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class CalibrationScores:
+    """Scores of rows that new rows are compared with.
+
+    Attributes
+    ----------
+    values : ndarray of shape (n,)
+        The scores, float64.
+    are_left_out : bool, default=True
+        Whether they are as if the model had not been trained on the rows.
+    """
+
+    values: NDArray[np.float64]
+    are_left_out: bool = True
+
+    def threshold(self, contamination: float | str) -> float:
+        """Return the score below which a row is an outlier.
+
+        A `CalibrationWarning` says if the share is too small for the number of rows.
+        """
+        warn_if_unresolved(contamination, len(self.values))
+        return threshold(self.values, contamination)
+
+    def p_values(
+        self,
+        scores: ArrayLike,
+        level: float | str = "auto",
+        delta: float | None = None,
+    ) -> NDArray[np.float64]:
+        """Return conformal p-values of scores.
+
+        Parameters
+        ----------
+        scores : array-like of shape (m,)
+            Higher is more normal.
+        level : float or "auto"
+            A `CalibrationWarning` says if it is too small for the number of rows.
+        delta : float or None
+            Asks for those of `conditional_p_values`.
+        """
+        warn_if_unresolved(level, len(self.values))
+        p_values = conformal_p_values(scores, self.values)
+        if delta is None:
+            return p_values
+        return conditional_p_values(p_values, len(self.values), delta)
 
 
 def scores_to_fit(ood_score: str) -> list[str]:
@@ -223,16 +271,10 @@ class OutlierDetector:
             If the contamination is too small for the number of calibration rows.
         """
         self.score(name)
-        scores = self.calibration[name]
-        warn_if_unresolved(contamination, len(scores))
-        return threshold(scores, contamination)
+        return CalibrationScores(self.calibration[name]).threshold(contamination)
 
-    def p_values(
-        self, name: str, scores: ArrayLike, level: float | str = "auto"
-    ) -> NDArray[np.float64]:
-        """Return conformal p-values of scores, by those of the calibration rows.
-
-        A `CalibrationWarning` says if the level is too small for their number.
+    def left_out(self, name: str) -> CalibrationScores:
+        """Return the scores of rows as if the model had not been trained on them.
 
         Raises
         ------
@@ -245,8 +287,7 @@ class OutlierDetector:
                 "calibration=, or fit with early_stopping=True."
             )
         self.score(name)
-        warn_if_unresolved(level, len(self.calibration[name]))
-        return conformal_p_values(scores, self.calibration[name])
+        return CalibrationScores(self.calibration[name])
 
     def to_arrays(self) -> dict[str, Any]:
         """Return the detector as nested dicts of NumPy arrays."""

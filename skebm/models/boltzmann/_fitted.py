@@ -21,9 +21,11 @@ from skebm.evaluation import (
     log_marginal_unnormalized,
     pseudo_log_likelihood,
 )
-from skebm.evaluation.outliers._detector import threshold, warn_if_unresolved
+from skebm.evaluation.outliers._detector import CalibrationScores
 from skebm.models._calibration import Calibration, CalibrationRows
+from skebm.models._explanation import Explanation
 from skebm.models.boltzmann import _chains
+from skebm.models.boltzmann._explanation import explain_numbers, explain_values
 from skebm.models.boltzmann._left_out import Refit, left_out_shifts
 from skebm.models.boltzmann._rows import (
     MAX_KEPT_ROWS,
@@ -45,23 +47,8 @@ from skebm.utils import make_generator, resolve_device
 
 Array = NDArray[Any]
 
-
-@dataclass(frozen=True, eq=False)
-class DensityScores:
-    """Log densities of rows of the data, by which outliers are detected.
-
-    Attributes
-    ----------
-    log_prob : ndarray of shape (n,)
-        Log densities of the rows.
-    """
-
-    log_prob: Array
-
-    def threshold(self, contamination: float | str) -> float:
-        """Return the log density below which a row is an outlier."""
-        warn_if_unresolved(contamination, len(self.log_prob))
-        return threshold(self.log_prob, contamination)
+#: Most rows of the data that the entries of new rows are compared with.
+N_COMPARED = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,9 +162,12 @@ class FittedRBM:
         self.calibrate()
         return self.calibration.estimate(self)
 
-    def threshold(self, contamination: float | str) -> float:
-        """Return the log density below which a row is an outlier."""
-        return self.calibration.detector(self).threshold(contamination)
+    @property
+    def calibration_scores(self) -> CalibrationScores:
+        """Log densities of rows of the data, as if left out where that is known."""
+        scores = self.calibration.detector(self)
+        assert isinstance(scores, CalibrationScores)
+        return scores
 
     def complete_rows(self, rows: Array, seed: int) -> Array:
         """Return the rows, or a row of the columns' means where there is none."""
@@ -210,9 +200,14 @@ class FittedRBM:
             )
         return estimate
 
-    def fit_outlier_scores(self, rows: CalibrationRows, seed: int) -> DensityScores:
+    def fit_outlier_scores(self, rows: CalibrationRows, seed: int) -> CalibrationScores:
         """Return the log densities of rows of the data, each as if left out."""
-        return DensityScores(self._log_prob(rows.train) + self._known_shifts)
+        log_prob = self._log_prob(rows.train) + self._known_shifts
+        return CalibrationScores(log_prob, self._are_left_out)
+
+    @property
+    def _are_left_out(self) -> bool:
+        return self.refit is not None or self.shifts is not None
 
     @cached_property
     def _known_shifts(self) -> Array | float:
@@ -254,6 +249,28 @@ class FittedRBM:
         if self.encoder is None:
             return log_density
         return log_density + self.encoder.log_jacobian(torch.from_numpy(v)).numpy()
+
+    def explain(self, v: Any) -> Explanation:
+        """Return how strange each entry of rows is, given the others; NaN is missing.
+
+        Of the columns of the table that the rows are made of.
+        """
+        rbm = self.rbm(np.float64)
+        if self.units.is_quadratic:
+            assert self.encoder is not None
+            base = torch.from_numpy(self.base_bias).to(rbm.weight)
+            return explain_numbers(rbm, base, self.encoder, v)
+        return explain_values(rbm, dense(v))
+
+    @cached_property
+    def sample_tails(self) -> NDArray[np.float64] | None:
+        """How strange each entry of rows of the data is; None where none are kept."""
+        rows = self._described_rows()[:N_COMPARED]
+        return self.explain(rows).tail if len(rows) else None
+
+    def _described_rows(self) -> Array:
+        """Return the recent rows, as rows of the table."""
+        return np.concatenate(self.recent_rows)
 
     def pseudo_likelihood(self, v: Any) -> Array:
         """Return the log pseudo-likelihood of binary rows."""
@@ -348,8 +365,9 @@ class FittedRBM:
         if self.calibration.is_complete:
             estimate = self.calibration.estimate(self)
             stored["log_normalizer"] = estimate and asdict(estimate)
-            stored["log_prob"] = self.calibration.detector(self).log_prob
-        elif self.refit is not None or self.shifts is not None:
+            stored["log_prob"] = self.calibration_scores.values
+            stored["are_left_out"] = self.calibration_scores.are_left_out
+        elif self._are_left_out:
             stored["shifts"] = self._known_shifts
         return stored
 
@@ -366,7 +384,10 @@ class FittedRBM:
         rows, seed = np.concatenate(parts["recent_rows"]), arrays["seed"]
         calibration = Calibration(CalibrationRows(rows, None), seed)
         if "log_prob" in arrays:
-            scores = DensityScores(arrays["log_prob"])
+            are_left_out = arrays.get(
+                "are_left_out", False
+            )  # earlier states do not say
+            scores = CalibrationScores(arrays["log_prob"], are_left_out)
             packed = arrays["log_normalizer"]
             estimate = None if packed is None else LogNormalizer(**packed)
             calibration = Calibration.known(estimate, scores, seed)

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
+from skebm.models._explanation import Explanation
 from skebm.models.boltzmann._begin import RBMOptions, begin, trained_rbm
 from skebm.models.boltzmann._chains import MIN_CHAINS, annealed_chains
+from skebm.models.boltzmann._explanation import explain_values
 from skebm.models.boltzmann._fitted import FittedRBM
 from skebm.models.boltzmann._metrics import LabelLogProb
 from skebm.models.boltzmann._rows import (
@@ -65,6 +67,19 @@ class FittedLabeledRBM(FittedRBM):
     def logits(self, v: Any) -> Array:
         """Return log p(y | v) up to a constant a row, shape (n, n_classes)."""
         return self._by_class(lambda rbm, x: rbm.logits(rbm.pull(x)), v)
+
+    def explain(self, v: Any) -> Explanation:
+        """Return how strange each entry of complete rows is, the class summed out."""
+        labeled = LabeledRBM(self.rbm(np.float64))
+        bias = labeled.joint.hidden_bias, labeled.visible_bias
+
+        def pull(field: Tensor) -> Tensor:
+            return labeled.logits(field).logsumexp(1)
+
+        return explain_values(RBM(labeled.weight, *bias), dense(v), pull)
+
+    def _described_rows(self) -> Array:
+        return self.split(np.concatenate(self.recent_rows))[0]
 
     def _by_class(
         self, function: Callable[[LabeledRBM, Tensor], Tensor], v: Any

@@ -77,6 +77,12 @@ class LabeledUnits:
         label = functional.one_hot(indices >> n_binary, self.n_classes)
         return torch.cat([binary_digits(indices, n_binary), label], 1)
 
+    def values_by_column(self, n_statistics: int) -> list[tuple[Tensor, Tensor]]:
+        """Return the numbers and states of the binary units, then of the class."""
+        n_binary = n_statistics - self.n_classes
+        label = torch.arange(n_binary, n_statistics), torch.eye(self.n_classes)
+        return [*BERNOULLI.values_by_column(n_binary), label]
+
     def to(self, place: torch.device | torch.dtype) -> LabeledUnits:
         """Return these units; they hold no tensors."""
         return self

@@ -62,6 +62,12 @@ class VisibleUnits(Protocol):
     def clamp(self, observed: Tensor) -> Callable[[Tensor], Tensor]:
         """Return a function that conditions draws, or means, of v on v_O."""
 
+    def values_by_column(self, n_statistics: int) -> list[tuple[Tensor, Tensor]]:
+        """Return for each column of a table the numbers of its units and their states.
+
+        The latter has a row for each value of the column. Continuous units have none.
+        """
+
     def to(self, place: torch.device | torch.dtype) -> VisibleUnits:
         """Return units whose tensors are on a device or of a dtype."""
 
@@ -118,6 +124,11 @@ class BernoulliUnits:
     def clamp(self, observed: Tensor) -> Callable[[Tensor], Tensor]:
         """Return a function that sets the observed units."""
         return hold(observed)
+
+    def values_by_column(self, n_statistics: int) -> list[tuple[Tensor, Tensor]]:
+        """Return for each column the number of its unit and its states, 0 and 1."""
+        states = torch.arange(2.0)[:, None]
+        return [(unit, states) for unit in torch.arange(n_statistics).split(1)]
 
     def to(self, place: torch.device | torch.dtype) -> BernoulliUnits:
         """Return these units, which hold no tensors."""

@@ -99,6 +99,10 @@ class GaussianUnits:
             return torch.diag(self.scale**2)
         return (self.axes * self.scale**2) @ self.axes.mT
 
+    def values_by_column(self, n_statistics: int) -> list[tuple[Tensor, Tensor]]:
+        """Return nothing: real units have no list of states."""
+        return []
+
     def log_density(self, observed: Tensor, theta: Tensor) -> Tensor:
         """Return log p(v_O | theta) of one row, NaN where missing, for each theta."""
         seen = ~observed.isnan()
@@ -232,6 +236,11 @@ class SoftmaxUnits:
         """Return the units of some columns, each whole."""
         first = kept[self.columns[:, 0]].tolist()
         return SoftmaxUnits([s for s, k in zip(self.sizes, first, strict=True) if k])
+
+    def values_by_column(self, n_statistics: int) -> list[tuple[Tensor, Tensor]]:
+        """Return for each column the numbers of its units and its one-hot states."""
+        units = torch.arange(n_statistics).split(self.sizes)
+        return [(part, torch.eye(len(part))) for part in units]
 
     def log_density(self, observed: Tensor, theta: Tensor) -> Tensor:
         """Return log p(v_O | theta) of one row, NaN where missing, for each theta."""

@@ -203,8 +203,29 @@ def test_columns_of_frames_go_together_by_name():
     assert set(by_place.columns.index) == {"age", "pay"}
     with pytest.raises(ValueError, match="X_old has no 'age'"):
         drift_test(old[["pay"]], new[["age"]])
-    with pytest.raises(ValueError, match="Got 3 and 2"):
+    with pytest.raises(ValueError, match=r"Got 3 and 2\. X_new has no 'age'"):
         drift_test(old, new[["job", "pay"]])
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (list("wxyz"), r"Column 'age' holds words in X_new, such as 'w', .* X_old"),
+        ([1, "x", 3, 4], "Column 'age' holds words in X_new, such as 'x'"),
+        ([1j] * 4, r"X_new must hold numbers\. Got column 'age'"),
+        (pd.date_range("2020", periods=4), r"X_new must hold .* column 'age'"),
+        ([1, 2, 3, np.inf], "X_new contains infinity in column 'age'"),
+    ],
+)
+def test_errors_name_the_column_and_its_table(column, message):
+    old = pd.DataFrame({"age": [1.0, 2, 3, 4], "job": list("abab")})
+    with pytest.raises(ValueError, match=message):
+        drift_test(old, old.assign(age=column))
+    with pytest.raises(ValueError, match="'age'"):
+        drift_test(old.assign(age=column), old)
+    lists = old.assign(job=[[1]] * 4)
+    with pytest.raises(TypeError, match="Column 'job' must hold words or numbers"):
+        drift_test(lists, lists, categorical_features=["job"])
 
 
 def test_frames_of_other_libraries():

@@ -80,7 +80,7 @@ def test_thresholds_and_p_values_are_those_of_calibration_rows(
     assert fitted.threshold(name, 0.1) == np.quantile(scores, 0.1, method="weibull")
     assert fitted.threshold(name, "auto") == threshold(scores, "auto")
     expected = conformal_p_values(scores[:5], scores)
-    np.testing.assert_array_equal(fitted.p_values(name, scores[:5]), expected)
+    np.testing.assert_array_equal(fitted.left_out(name).p_values(scores[:5]), expected)
 
 
 @pytest.mark.parametrize("n_rows", [19, 45, 60, 1000])
@@ -98,9 +98,9 @@ def test_a_share_finer_than_the_rows_is_told():
     with pytest.warns(CalibrationWarning, match=r"contamination=0.001 .* 0\.011"):
         assert fitted.threshold("log_density", 0.001) == 0.0
     with pytest.warns(CalibrationWarning, match="1 / 91"):
-        assert fitted.p_values("log_density", [-1.0], 0.001) == [1 / 91]
+        assert fitted.left_out("log_density").p_values([-1.0], 0.001) == [1 / 91]
     assert fitted.threshold("log_density", 1 / 91) == 0.0
-    assert fitted.p_values("log_density", [-1.0], 0.02) == [1 / 91]
+    assert fitted.left_out("log_density").p_values([-1.0], 0.02) == [1 / 91]
 
 
 def test_only_the_automatic_score_has_a_report(scored, rows):
@@ -118,7 +118,7 @@ def test_what_was_not_prepared_is_refused(scored, rows):
         with pytest.raises(ValueError, match="ood_score='combined' is not ready"):
             ask("combined")
     with pytest.raises(ValueError, match="early_stopping=True"):
-        fitted.p_values("log_density", [0.0])
+        fitted.left_out("log_density")
 
 
 @pytest.mark.parametrize("name", OOD_SCORES)

@@ -1,0 +1,1 @@
+"""Accuracy of classifiers on rows that an adversary moves."""
