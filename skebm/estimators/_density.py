@@ -326,7 +326,8 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
     def fit_predict(self, X, y=None, **fit_params):
         """Fit to the rows of X, and tell those in distribution (+1) from outliers (-1).
 
-        No row is compared with itself by the scores that keep rows, such as "auto".
+        No row is compared with itself by the scores that keep rows, such as "auto",
+        which scores the rows of small tables as if left out.
 
         Parameters
         ----------
