@@ -142,7 +142,7 @@ class BaseEBM(StoredEstimator):
         """Number of rows that `p_values` compares with, where none are given."""
         check_is_fitted(self, "network_")
         try:
-            return len(self._left_out.values)
+            return len(self._scores_left_out().values)
         except ValueError as error:
             raise AttributeError(str(error)) from error
 
@@ -297,7 +297,8 @@ class BaseEBM(StoredEstimator):
         check_is_fitted(self, "network_")
         check_changed(self, "contamination")
         scores = self.ood_scores(X)
-        others = self._left_out if calibration is None else scores_of(self, calibration)
+        given = calibration is not None
+        others = scores_of(self, calibration) if given else self._scores_left_out()
         return others.p_values(scores, self.contamination, delta)
 
     def impute(self, X, strategy="mean", random_state=None):
@@ -398,9 +399,8 @@ class BaseEBM(StoredEstimator):
         check_is_fitted(self, "network_")
         return self._reader.read(self, X, **options)
 
-    @property
-    def _left_out(self):
-        """The scores of rows that the model was not trained on."""
+    def _scores_left_out(self):
+        """Return the scores of rows that the model was not trained on."""
         check_changed(self, "ood_score")
         return self._fitted.detector.left_out(self.ood_score)
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.neighbors import NearestNeighbors
 
+from skebm.semi_supervised._held_out_labels import HeldOutLabels
 from skebm.semi_supervised._neighbors import find_nearest
 from skebm.semi_supervised._prior_classifier import GraphPriors, choose_priors
 from skebm.semi_supervised._propagation import (
@@ -20,6 +21,7 @@ from skebm.semi_supervised._propagation import (
     match_priors,
     propagate_labels,
 )
+from skebm.semi_supervised._sharpness import fit_sharpness, sharpen
 from skebm.training import RowGraph
 
 Array = NDArray[np.float64]
@@ -84,6 +86,8 @@ class LabelGraph:
         None where no row lacks a label, or fewer than two classes have one.
     shape : ndarray of shape (n_features, n_features) or None, default=None
         Square root of the second moment of the differences between neighbours.
+    sharpness : float, default=1.0
+        Power of the soft labels, by `fit_sharpness`.
     """
 
     rows: Indices
@@ -92,6 +96,7 @@ class LabelGraph:
     priors: GraphPriors
     edges: Edges | None = None
     shape: NDArray[np.float32] | None = None
+    sharpness: float = 1.0
 
     @property
     def class_priors(self) -> Array:
@@ -154,7 +159,20 @@ class LabelGraph:
         priors = self.priors
         n_classes = len(priors.class_priors)
         soft = propagate_labels(self.edges.affinities, y, n_classes, priors.labels(y))
-        return match_priors(soft, y, priors.class_priors)
+        matched = match_priors(soft, y, priors.class_priors)
+        return matched if self.sharpness == 1 else sharpen(matched, self.sharpness)
+
+    def sharpened(self, rng: np.random.RandomState) -> LabelGraph:
+        """Return a copy whose soft labels are as sure as held-out labels allow."""
+        held_out = HeldOutLabels.choose(self.y, len(self.class_priors), rng)
+        if held_out is None:
+            return self
+        soft = np.empty((len(held_out), len(self.class_priors)))
+        for fold in range(held_out.n_folds):
+            place = np.flatnonzero(held_out.folds == fold)
+            known = held_out.hide(self.y, fold)
+            soft[place] = self._soft_labels(known)[held_out.rows[place]]
+        return replace(self, sharpness=fit_sharpness(soft, held_out.labels))
 
 
 def build(
@@ -221,7 +239,8 @@ def build(
     else:
         priors = choose_priors(edges.affinities, X, y, n_classes, rng)
     shape = shape_of_differences(X, neighbors, rng)
-    return LabelGraph(rows, y, choose_radius(distances), priors, edges, shape)
+    graph = LabelGraph(rows, y, choose_radius(distances), priors, edges, shape)
+    return graph.sharpened(rng) if is_large else graph
 
 
 def _choose_by_part(

@@ -216,7 +216,7 @@ def test_stacking_and_early_stopping_take_gaps():
     options = {"stacking": True, "early_stopping": True, "validation_fraction": 0.4}
     model = make(normalizer=None, max_iter=2, **options).fit(with_gaps(X), few)
     assert abs(sum(model.role_weights_.values()) - 1) < 1e-6
-    assert set(model.history_["metric"]) == {"accuracy"} and model.score(X, y) > 0.7
+    assert set(model.history_["metric"]) == {"accuracy"} and model.score(X, y) > 0.6
 
 
 def test_arrays_of_numbers_may_have_gaps_and_named_categories():

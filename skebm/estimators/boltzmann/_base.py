@@ -233,13 +233,12 @@ class RBMEstimator(StoredEstimator):
     def n_calibration_(self):
         """Number of rows that `p_values` compares with, where none are given."""
         try:
-            return len(self._left_out.values)
+            return len(self._scores_left_out().values)
         except ValueError as error:
             raise AttributeError(str(error)) from error
 
-    @property
-    def _left_out(self):
-        """The scores of rows that the RBM was not trained on."""
+    def _scores_left_out(self):
+        """Return the scores of rows that the RBM was not trained on."""
         scores = self._calibrated().calibration_scores
         if not scores.are_left_out:
             raise ValueError(
@@ -302,7 +301,8 @@ class RBMEstimator(StoredEstimator):
             check_changed(self, "contamination")
             level = self.contamination
         scores = self.ood_scores(X)
-        others = self._left_out if calibration is None else scores_of(self, calibration)
+        given = calibration is not None
+        others = scores_of(self, calibration) if given else self._scores_left_out()
         return others.p_values(scores, level, delta)
 
     def explain(self, X, calibration=None):
