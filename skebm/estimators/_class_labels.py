@@ -156,7 +156,7 @@ def check_labels(y, X):
 
 
 def check_movable(estimator, X):
-    """Raise an error unless X is a tensor of the columns of `fit`, all numbers."""
+    """Raise an error unless X is a tensor of the columns of `fit`, finite numbers."""
     if not isinstance(X, torch.Tensor):
         raise TypeError(f"X must be a torch tensor. Got {type(X).__name__}.")
     if X.ndim != 2 or X.shape[1] != estimator.n_features_in_:
@@ -164,11 +164,17 @@ def check_movable(estimator, X):
             f"X must have the shape (n_samples, {estimator.n_features_in_}). Got "
             f"{tuple(X.shape)}."
         )
+    names = getattr(estimator, "feature_names_in_", None)
     if estimator.is_categorical_ is not None:
-        names = getattr(estimator, "feature_names_in_", None)
         raise ValueError(
             "The logits have no derivative in categories. Got "
             f"{columns_text(names, estimator.is_categorical_)} of categories."
+        )
+    bad = ~X.isfinite().all(dim=0)
+    if bad.any():
+        raise ValueError(
+            "X must hold finite numbers, as missing entries have no derivative. Got "
+            f"NaN or infinity in {columns_text(names, bad.cpu().numpy())}."
         )
 
 

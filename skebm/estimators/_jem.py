@@ -423,6 +423,11 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         -------
         logits : Tensor of shape (n_samples, n_classes)
             float32; p(y|x) is their softmax.
+
+        Raises
+        ------
+        ValueError
+            Where X holds NaN or infinity, or `fit` saw categories.
         """
         check_is_fitted(self, "network_")
         check_movable(self, X)

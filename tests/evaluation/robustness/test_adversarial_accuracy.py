@@ -318,6 +318,15 @@ def test_categories_are_refused(classifier):
         model.torch_logits(torch.zeros(3, 5))
 
 
+@pytest.mark.parametrize("entry", [np.nan, np.inf])
+def test_logits_of_rows_that_are_not_finite_are_refused(classifier, entry):
+    model, X, _ = classifier
+    x = torch.from_numpy(X[:5].copy())
+    x[3, 2] = x[4, 0] = entry
+    with pytest.raises(ValueError, match="NaN or infinity in columns 0 and 2"):
+        model.torch_logits(x)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
