@@ -14,7 +14,7 @@ from torch import Tensor
 
 from skebm.evaluation.robustness._ball import NORMS, Balls
 from skebm.evaluation.robustness._gradient import attack
-from skebm.evaluation.robustness._search import search, towards_others
+from skebm.evaluation.robustness._search import search, spread_rows, towards_others
 from skebm.evaluation.robustness._victim import Array, Indices, Victim
 from skebm.utils import is_count
 from skebm.utils._random import private_random_state
@@ -91,16 +91,16 @@ class Adversary:
         The classifier.
     effort : Effort
         How hard it is attacked.
-    table : ndarray of shape (n, n_features)
-        All rows.
-    predicted : ndarray of int of shape (n,)
+    pool : ndarray of shape (m, n_features)
+        Rows that others are moved towards.
+    pool_classes : ndarray of int of shape (m,)
         The classes that it gives them.
     """
 
     victim: Victim
     effort: Effort
-    table: Array
-    predicted: Indices
+    pool: Array
+    pool_classes: Indices
 
     def stages(self) -> Iterator[tuple[str, Stage]]:
         """Yield the names and functions of the attacks, in their order."""
@@ -120,7 +120,7 @@ class Adversary:
 
     def _towards(self, balls: Balls, y: Indices, rng: RandomState) -> Found:
         del rng
-        return towards_others(self.victim, balls, y, self.table, self.predicted)
+        return towards_others(self.victim, balls, y, self.pool, self.pool_classes)
 
     def _search(self, balls: Balls, y: Indices, rng: RandomState) -> Found:
         return search(self.victim, balls, y, self.effort.n_queries, rng)
@@ -181,7 +181,7 @@ def adversarial_accuracy(
     logits : callable, default=None
         From a float64 tensor (n, n_features), in the units of X, to the logits of
         `classes_`, by operations of torch: gradients for other estimators. They must
-        tell the same classes as `predict`.
+        tell the same classes as `predict`, where no two are equal.
     n_steps : int, default=50
         Steps of each ascent; 0 leaves gradients out.
     n_restarts : int, default=1
@@ -191,7 +191,7 @@ def adversarial_accuracy(
     n_queries : int, default=200
         Queries of the random search; 0 leaves moves towards other rows out, too.
     batch_size : int, default=500
-        Rows attacked at a time.
+        Rows attacked, and given to `logits`, at a time.
     random_state : int, RandomState or None, default=None
         Seed of random moves.
 
@@ -233,11 +233,12 @@ def adversarial_accuracy(
     units, (low, high) = _units(unit, table), _bounds(bounds, table)
     rng = private_random_state(random_state)
     predicted = victim.predict(table)
-    victim.check_logits(table, predicted)
+    victim.check_logits(table, predicted, batch_size)
     distance = np.where(predicted == classes, np.inf, 0.0)
     found_by = np.where(predicted == classes, "", "row").astype("<U8")
     adversarial = table.copy()
-    adversary = Adversary(victim, effort, table, predicted)
+    pool = spread_rows(predicted, rng)
+    adversary = Adversary(victim, effort, table[pool], predicted[pool])
     for r in np.unique(radii[radii > 0]).tolist():
         for name, stage in adversary.stages():
             left = np.flatnonzero(np.isinf(distance))

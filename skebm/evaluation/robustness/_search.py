@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -20,6 +21,18 @@ FIRST_SHARE = 0.8
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 #: Share of the queries that draw lengths of moves, too, and not their signs alone.
 INNER_SHARE = 0.3
+
+
+def spread_rows(classes: Indices, rng: np.random.RandomState) -> Indices:
+    """Return places of at most MAX_POOL rows, evenly from the classes.
+
+    All rows where they are few enough; else random ones, of the classes in turn.
+    """
+    if len(classes) <= MAX_POOL:
+        return np.arange(len(classes))
+    order = rng.permutation(len(classes))
+    turn = pd.Series(order).groupby(classes[order]).cumcount().to_numpy()
+    return np.sort(order[turn.argsort(kind="stable")[:MAX_POOL]])
 
 
 def towards_others(
@@ -41,13 +54,13 @@ def towards_others(
         Their predicted classes.
     """
     found, fell = torch.zeros_like(balls.rows), torch.zeros(len(y), dtype=torch.bool)
-    points = torch.from_numpy(pool[:MAX_POOL])
+    points = torch.from_numpy(pool)
     scale = torch.where(balls.unit > 0, 1 / balls.unit, 0.0)
     distance = torch.cdist(balls.rows * scale, points * scale)
-    same = torch.from_numpy(y[:, None] == pool_classes[None, :MAX_POOL])
-    order = distance.masked_fill(same, torch.inf).argsort(dim=1)
+    same = torch.from_numpy(y[:, None] == pool_classes)
+    distance, order = distance.masked_fill(same, torch.inf).sort(dim=1)
     for k in range(min(N_NEIGHBORS, len(points))):
-        left = (~fell).nonzero()[:, 0]
+        left = (~fell & distance[:, k].isfinite()).nonzero()[:, 0]
         if not len(left):
             break
         own = balls.of(left)
@@ -106,11 +119,8 @@ def _margins(
     scores, rows = victim.scores(table), np.arange(len(y))
     own = scores[rows, y].copy()
     scores[rows, y] = -np.inf
-    margins = own - scores.max(axis=1)
-    wrong = margins <= 0
-    if wrong.any():
-        wrong[wrong] = victim.predict(table[wrong]) != y[wrong]
-    return margins, wrong
+    # Not by the sign of the margin: predict may have another threshold.
+    return own - scores.max(axis=1), victim.predict(table) != y
 
 
 def _n_changed(progress: float, n_free: int) -> int:
@@ -133,13 +143,10 @@ def _proposal(
     if balls.norm == "inf":
         return balls.project(u.scatter(1, columns, drawn))
     # In the other norm the columns share the length; the rest makes room for them.
-    drawn = (
-        drawn
-        / math.sqrt(n_changed)
-        * torch.from_numpy(
-            rng.uniform(size=(n_rows, 1)) ** (0.0 if n_changed == n_free else 1.0)
-        )
-    )
+    drawn = drawn / math.sqrt(n_changed)
+    if n_changed < n_free:
+        # At full length they would leave the columns that stay no room.
+        drawn = drawn * torch.from_numpy(rng.uniform(size=(n_rows, 1)))
     rest = u.scatter(1, columns, 0.0)
     room = (balls.radius**2 - drawn.norm(dim=1, keepdim=True) ** 2).clamp(min=0).sqrt()
     length = rest.norm(dim=1, keepdim=True).clamp(min=1e-300)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.tree import DecisionTreeClassifier
 
 from skebm import JEMClassifier
@@ -235,6 +236,86 @@ def test_a_row_that_falls_has_fallen_at_each_larger_radius_in_any_order():
     assert found.accuracy[1] == 1.0
     one = adversarial_accuracy(model, X, y, radius=0.5, random_state=0)
     assert isinstance(one.accuracy, float) and isinstance(one.radius, float)
+
+
+class Spot:
+    """Class 1 within 0.01 of a point, class 0 elsewhere."""
+
+    def __init__(self, *centre):
+        self.centre, self.classes_ = np.array(centre), np.array([0, 1])
+
+    def predict(self, X):
+        return (np.abs(X - self.centre).max(axis=1) < 0.01).astype(int)
+
+
+def test_rows_of_a_large_sorted_table_are_moved_towards_the_rare_class():
+    model = Spot(0.321, -0.123)
+    X = np.r_[np.random.RandomState(0).uniform(1, 2, size=(20_000, 2)), [model.centre]]
+    y = model.predict(X)
+    found = adversarial_accuracy(model, X, y, radius=3.0, n_queries=1, random_state=0)
+    assert y.sum() == 1 and (found.found_by[:-1] == "search").all()
+
+
+def test_rows_are_not_moved_towards_rows_of_their_own_class():
+    """The spot is where the move towards the other row ends."""
+    X, model = np.array([[0.0, 0.0], [2.0, 0.6]]), Spot(1.0, 0.6)
+    found = adversarial_accuracy(
+        model, X, [0, 0], radius=1.0, n_queries=1, random_state=0
+    )
+    assert found.accuracy == 1.0
+
+
+def test_the_search_asks_predict_where_it_is_not_the_largest_score():
+    fitted = LogisticRegression().fit([[-1.0], [0.0], [0.2], [1.0]], [0, 1, 0, 1])
+    model = FixedThresholdClassifier(fitted, threshold=0.1).fit([[-1.0], [1.0]], [0, 1])
+    model.estimator_ = fitted
+    edge = -(np.log(9) + fitted.intercept_[0]) / fitted.coef_[0, 0]
+    middle = -fitted.intercept_[0] / fitted.coef_[0, 0]
+    X = np.linspace(edge - 1.0, edge - 0.1, 10)[:, None]
+    radius = 0.55
+    assert X.max() + radius < middle
+    found = adversarial_accuracy(
+        model, X, np.zeros(10, int), radius=radius, n_queries=20, random_state=0
+    )
+    assert found.accuracy == (edge - X[:, 0] > radius).mean() == 0.5
+
+
+class Threshold:
+    """Class 1 from 0 on, to rounding, where its two logits are equal."""
+
+    classes_ = np.array([0, 1])
+
+    def predict(self, X):
+        return (X[:, 0] >= -1e-8).astype(int)
+
+    def logits(self, x):
+        return torch.cat([-x, x], dim=1)
+
+
+@pytest.mark.parametrize("middle", [0.0, -1e-9])
+def test_rows_between_two_classes_do_not_say_that_logits_are_wrong(middle):
+    X, model = np.linspace(-1, 1, 51)[:, None], Threshold()
+    X[25] = middle
+    y, options = model.predict(X), {"radius": 0.1, "n_steps": 2, "n_queries": 0}
+    found = adversarial_accuracy(model, X, y, logits=model.logits, **options)
+    assert found.accuracy < 1
+    with pytest.raises(ValueError, match=r"other classes for 2\.0% of rows"):
+        adversarial_accuracy(
+            model, X, y, logits=lambda x: model.logits(x - 0.03), **options
+        )
+
+
+def test_logits_are_asked_for_one_batch_at_a_time():
+    X, model, sizes = rows(10), Linear(4, 2), []
+
+    def logits(x):
+        sizes.append(len(x))
+        return model.logits(x)
+
+    adversarial_accuracy(
+        model, X, model.predict(X), radius=0.1, logits=logits, batch_size=4
+    )
+    assert sizes[:3] == [4, 4, 2] and max(sizes) == 4
 
 
 # ------------------------------------------------------------------- our classifier
