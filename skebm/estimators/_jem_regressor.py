@@ -311,7 +311,7 @@ class JEMRegressor(RegressorMixin, BaseEBM):
                 f"The 'level' parameter must be between 0 and 1. Got {level!r}."
             )
         table = self._read(X, allow_nan=True, handle_unknown="missing")
-        warn_of_level(level, len(self._labels.regression.levels))
+        warn_of_level(level, self._labels.n_calibration(table))
         half = self._labels.interval_levels(level, table) / 2
 
         def function(density, rows):
