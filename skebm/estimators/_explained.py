@@ -10,6 +10,8 @@ from skebm.tables._seen import see
 
 #: Largest number of rows that a sentence names.
 MOST_ROWS = 1e6
+#: Rows of which one is still as usual.
+USUAL = 10
 
 
 def explained_frame(X, table, found, p_values, decode, names):
@@ -58,7 +60,7 @@ def explained_frame(X, table, found, p_values, decode, names):
         for column, *parts in zip(
             index.get_level_values(1),
             frame["value"],
-            frame["tail_probability"],
+            rarity(frame["tail_probability"], frame["p_value"]),
             frame["expected"],
             frame["lower"],
             frame["upper"],
@@ -67,6 +69,15 @@ def explained_frame(X, table, found, p_values, decode, names):
         )
     ]
     return frame
+
+
+def rarity(tail, p_value):
+    """Return how rare entries are, for their sentences.
+
+    The model's own probability; where that is usual, the p-value may tell that entries
+    of other rows are still more usual.
+    """
+    return np.where(tail * USUAL < 1, tail, np.fmin(tail, p_value))
 
 
 def entry_p_values(tails, others):
@@ -104,8 +115,9 @@ def decoded(table, decode):
 
 def sentence(column, value, tail, expected, lower, upper, share):
     """Return one line on an entry, such as "pressure 12; given the rest 3 to 5"."""
-    column = f"column {column}" if isinstance(column, int) else str(column)
+    column = f"column {column} =" if isinstance(column, int) else str(column)
     if np.isnan(tail):
+        column = column.removesuffix(" =")
         return f"{column}: missing" if pd.isna(value) else f"{column}: not known"
     if not np.isnan(share):
         rest = f"{shown(expected)} ({100 * share:.0f} %)"
@@ -121,7 +133,7 @@ def one_in(tail):
     if tail * MOST_ROWS <= 1:
         return "fewer than one row in a million"
     n_rows = float(f"{1 / tail:.2g}")
-    return "as usual" if n_rows < 10 else f"one row in {n_rows:.0f}"
+    return "as usual" if n_rows < USUAL else f"one row in {n_rows:.0f}"
 
 
 def shown(value):

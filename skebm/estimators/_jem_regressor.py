@@ -284,8 +284,8 @@ class JEMRegressor(RegressorMixin, BaseEBM):
         that were left out in `fit` and lie in theirs is `level`, with the correction of
         conformal prediction for their number n: the rank :math:`\lceil (n + 1)
         \mathrm{level} \rceil`. Labels of complete rows are left out for complete rows,
-        and those of rows with gaps are for others with gaps, where at least ten rows
-        of the kind have one.
+        and those of rows with gaps are for others with gaps, where at least thirty
+        complete rows, and ten with gaps, have one.
 
         Parameters
         ----------
@@ -311,7 +311,7 @@ class JEMRegressor(RegressorMixin, BaseEBM):
                 f"The 'level' parameter must be between 0 and 1. Got {level!r}."
             )
         table = self._read(X, allow_nan=True, handle_unknown="missing")
-        warn_of_level(level, len(self._labels.regression.levels))
+        warn_of_level(level, self._labels.n_calibration(table))
         half = self._labels.interval_levels(level, table) / 2
 
         def function(density, rows):

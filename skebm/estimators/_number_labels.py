@@ -74,7 +74,8 @@ def warn_of_level(level, n_labels):
     if n_labels < level * (n_labels + 1):
         warn_user(
             f"{n_labels} labels can't show that intervals hold a share of {level:g} of "
-            "new ones: these are the model's own.",
+            "new ones: these are as wide as the model has them, or as the widest one "
+            "that a left-out label needed.",
             TrainingWarning,
         )
 

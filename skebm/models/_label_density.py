@@ -15,6 +15,8 @@ from skebm.models._class_features import class_features
 from skebm.models._completions import mean_over_completions, weighted_completions
 from skebm.models._fitted import FittedModel
 from skebm.semi_supervised import (
+    MAX_CROSS_FITTED,
+    N_HELD_OUT,
     LabelRegression,
     Labels,
     PredictiveMixture,
@@ -96,7 +98,8 @@ class LabelDensity:
         with_gaps = np.flatnonzero(~is_complete)
         if len(with_gaps) < MIN_WITH_GAPS:
             return learnt
-        levels = learnt._gap_levels(fitted, z[labeled], labels, with_gaps)
+        some = rng.permutation(with_gaps)[:N_HELD_OUT]
+        levels = learnt._gap_levels(fitted, z[labeled], labels, some)
         return replace(learnt, gap_levels=levels)
 
     def of_rows(
@@ -129,13 +132,22 @@ class LabelDensity:
             levels[np.isnan(z).any(axis=1)] = conformal_level(self.gap_levels, level)
         return levels
 
+    def n_calibration(self, z: Array) -> int:
+        """Return how many left-out labels the levels of rows come from, at least."""
+        has_gaps = np.isnan(z).any(axis=1)
+        counts = [len(self.regression.levels)] * bool((~has_gaps).any())
+        if has_gaps.any():
+            counts.append(len(self.gap_levels) or len(self.regression.levels))
+        return min(counts)
+
     def _gap_levels(
         self, fitted: FittedModel, z: Array, labels: Labels, rows: Array
     ) -> Array:
         """Return the sorted levels of labelled rows with gaps, each left out once."""
         levels = []
-        for fold in range(N_GAP_FOLDS):
-            out = rows[fold::N_GAP_FOLDS]
+        n_folds = 1 if len(z) > MAX_CROSS_FITTED else N_GAP_FOLDS
+        for fold in range(n_folds):
+            out = rows[fold::n_folds]
             rest = np.delete(np.arange(len(z)), out)
             density = type(self)(self.regression.refitted(labels.some(rest)))
             for some, found in density.of_rows(fitted, z[out]):

@@ -1,7 +1,12 @@
 """Graphs, class priors and stacking weights, learnt from labels and unlabelled rows."""
 
 from skebm.semi_supervised._graph import LabelGraph
-from skebm.semi_supervised._label_learners import LEARNERS, Labels
+from skebm.semi_supervised._label_learners import (
+    LEARNERS,
+    MAX_CROSS_FITTED,
+    N_HELD_OUT,
+    Labels,
+)
 from skebm.semi_supervised._plan import (
     LabeledTable,
     SemiSupervision,
@@ -14,6 +19,8 @@ from skebm.semi_supervised._stacking import NetTraining
 
 __all__ = [
     "LEARNERS",
+    "MAX_CROSS_FITTED",
+    "N_HELD_OUT",
     "LabelGraph",
     "LabelRegression",
     "LabeledTable",

@@ -1,4 +1,4 @@
-"""Classes of clusters: mixtures of all rows, whose parts take the labels in them."""
+"""Classes of clusters: mixtures of many rows, whose parts take the labels in them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Clusters:
 
     @classmethod
     def fit(cls, views: Sequence[Array], n_classes: int, seed: int) -> Self:
-        """Fit mixtures to the rows of each view.
+        """Fit mixtures to at most 2000 rows of each view.
 
         Parameters
         ----------

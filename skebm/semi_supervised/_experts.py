@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -118,13 +119,15 @@ class Lessons:
 
     @cached_property
     def clusters(self) -> Clusters:
-        """Mixtures of all rows, each as a number and as a normal score."""
+        """Mixtures of the rows, each column as a number and as a normal score."""
         order = np.random.RandomState(self.seed).permutation(len(self.x))
         both = self._features("clusters", order[:MAX_SEEN])
         return Clusters.fit(np.hsplit(both, N_VIEWS), self.n_classes, self.seed)
 
-    def predict(self, y: Indices, rows: Indices) -> dict[str, Array]:
-        """Return p(y | x) of some rows by each learner after a fit to labels y."""
+    def predict(
+        self, y: Indices, rows: Indices, names: Sequence[str] = EXPERTS
+    ) -> dict[str, Array]:
+        """Return p(y | x) of some rows by some learners after a fit to labels y."""
         labeled = np.flatnonzero((y >= 0) & (self.weight > 0))
         if len(labeled) > MAX_LABELED:
             order = np.random.RandomState(self.seed).permutation(len(labeled))
@@ -132,13 +135,14 @@ class Lessons:
         found = np.unique(y[labeled])
         experts = make_experts(self.seed, self.clusters, self.n_classes)
         predicted = {}
-        for name, expert in experts.items():
+        for name in names:
+            expert = experts[name]
             probability = np.full((len(rows), self.n_classes), 1e-9)
             if len(found) == 1:
                 probability[:, found] = 1.0
             else:
                 x = self._features(name, labeled)
-                expert.fit(x, y[labeled], self.weight[labeled])
+                _fit(expert, x, y[labeled], self.weight[labeled])
                 for start in range(0, len(rows), CHUNK_ROWS):
                     some = slice(start, start + CHUNK_ROWS)
                     by_class = expert.predict_proba(self._features(name, rows[some]))
@@ -164,6 +168,13 @@ class Lessons:
             by_name = self.predict(known, held_out.rows[place])
             predicted[:, place] = np.stack([by_name[name] for name in EXPERTS])
         return predicted
+
+
+def _fit(expert: Any, x: NDArray[Any], y: Indices, weight: Array) -> None:
+    """Fit a learner; as many classes as labels are no regression."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The number of unique classes is greater")
+        expert.fit(x, y, weight)
 
 
 @dataclass(frozen=True)

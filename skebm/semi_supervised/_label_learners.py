@@ -32,7 +32,7 @@ MIN_LABELS = 3
 N_FOLDS_OF_FEW, N_FOLDS, FEW_LABELS = 10, 5, 100
 #: Least labels of complete rows that are held out alone: the gaps of others widen
 #: errors, which complete rows do not make.
-MIN_COMPLETE = 10
+MIN_COMPLETE = 30
 #: Labels above which a single set of them is held out, and its size.
 MAX_CROSS_FITTED, N_HELD_OUT = 2000, 1000
 

@@ -27,6 +27,8 @@ Indices = NDArray[np.int64]
 PRIOR_WEIGHTS = (0.0, 0.01, 0.1, 1.0)
 RIDGE = 0.01
 RIDGE_SHARPNESS = 8.0
+#: Rows that are predicted at once.
+CHUNK_ROWS = 10_000
 #: Probability that a label is wrong, so that no single row decides.
 LABEL_NOISE = 0.05
 
@@ -49,17 +51,23 @@ class KernelRidge:
     """
 
     def __init__(self, Z: Array, rows: Indices, labels: Indices, n_classes: int):
-        distances = euclidean_distances(Z, Z[rows], squared=True)
-        self.kernel = np.exp(-distances / max(np.median(distances), 1e-12))
+        kernel = euclidean_distances(Z, Z[rows], squared=True)
+        kernel /= -max(np.median(kernel), 1e-12)
+        self.kernel = np.exp(kernel, out=kernel)  # large: no further copy
         self.targets = np.eye(n_classes)[labels] - 1 / n_classes
         self.rows = rows
 
     def predict(self, part: Indices) -> Array:
         """Return class probabilities of all n rows after a fit to ``rows[part]``."""
-        kernel = self.kernel[:, part].astype(np.float64)
-        system = kernel[self.rows[part]] + RIDGE * np.eye(len(part))
+        among = self.kernel[self.rows[part]][:, part].astype(np.float64)
+        system = among + RIDGE * np.eye(len(part))
         weights = np.linalg.solve(system, self.targets[part])
-        return softmax(RIDGE_SHARPNESS * (kernel @ weights), axis=1)
+        n_rows = len(self.kernel)
+        predicted = np.empty((n_rows, weights.shape[1]))
+        for start in range(0, n_rows, CHUNK_ROWS):
+            some = slice(start, start + CHUNK_ROWS)
+            predicted[some] = self.kernel[some][:, part].astype(np.float64) @ weights
+        return softmax(RIDGE_SHARPNESS * predicted, axis=1)
 
     def predict_by(self, y: Indices) -> Array:
         """Return class probabilities of all n rows after a fit to those labelled."""

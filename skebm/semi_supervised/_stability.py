@@ -15,6 +15,8 @@ N_DRAWS, N_DRAWS_IF_LARGE, LARGE = 8, 2, 10_000
 #: Stabilities between which the trust in the graph rises from none to full. With one
 #: label a class, they are from 21 tables and 60 outlier tables.
 LEAST, MOST = 0.5, 0.8
+#: Share of rows that agree by chance beyond which nothing can be told.
+MAX_CHANCE = 0.98
 #: Labels a class from which held-out labels alone say whether the graph is good.
 ENOUGH_A_CLASS = 3
 
@@ -67,8 +69,10 @@ def measure_stability(graph: LabelGraph, rng: np.random.RandomState) -> float:
             other[rng.permutation(rows)[: counts[k]]] = k
         unlabeled = other < 0
         agreements.append((_hard_labels(graph, other) == found)[unlabeled].mean())
-    chance = 1 / max((counts > 0).sum(), 2)
-    return float((np.mean(agreements) - chance) / (1 - chance))
+    chance = float(((np.bincount(found) / len(found)) ** 2).sum())
+    if chance > MAX_CHANCE:
+        return 0.0
+    return (float(np.mean(agreements)) - chance) / (1 - chance)
 
 
 def _hard_labels(graph: LabelGraph, y: Indices) -> Indices:

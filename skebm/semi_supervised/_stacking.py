@@ -235,7 +235,8 @@ class Stacking:
         expertise = Expertise(
             FEWEST_PRIOR, dict.fromkeys(FEWEST_PRIOR, 1.0), int((y >= 0).sum())
         )
-        taught = expertise.mix(lessons.predict(y, np.arange(len(y))))
+        predicted = lessons.predict(y, np.arange(len(y)), tuple(FEWEST_PRIOR))
+        taught = expertise.mix(predicted)
         return replace(stacked, expertise=expertise, taught=taught)
 
     def _trained_shares(self, y: Indices, weight: Tensor | None) -> Array:

@@ -8,6 +8,7 @@ import pytest
 from scipy.stats import norm
 
 from skebm import EBMDensityEstimator, JEMClassifier
+from skebm.estimators._explained import rarity, sentence
 
 QUICK = {
     "reference": "gaussian",
@@ -134,6 +135,13 @@ def test_p_values_are_those_of_rows_of_fit_or_of_given_ones(normal):
     model, X, *_ = normal
     found = model.explain(X[:2])
     assert (found["p_value"] == found["tail_probability"]).all()
+
+
+def test_a_sentence_takes_the_p_value_where_the_model_is_too_wide():
+    tail, p_value = np.array([0.3, 0.3, 1e-7, np.nan]), np.array([0.01, 0.4, 0.004, 1])
+    np.testing.assert_array_equal(rarity(tail, p_value), [0.01, 0.3, 1e-7, 1])
+    found = sentence(3, 0.5, 0.01, 0.0, -1.0, 1.0, np.nan)
+    assert found == "column 3 = 0.5; given the rest -1 to 1: one row in 100"
 
 
 def test_a_sentence_says_what_is_strange(mixed):

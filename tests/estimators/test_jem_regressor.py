@@ -411,6 +411,18 @@ def test_labels_too_few_for_the_level_of_an_interval_warn():
         model.predict_interval(X[:2], level=0.8)
 
 
+def test_few_labels_of_rows_with_gaps_warn_for_such_rows_alone():
+    X, y = draw(120)
+    holed = X.copy()
+    holed[:12, 0] = np.nan
+    model = make().fit(holed, y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.predict_interval(holed[20:], level=0.95)
+    with pytest.warns(TrainingWarning, match="12 labels can't show"):
+        model.predict_interval(holed, level=0.95)
+
+
 def test_the_classifiers_marker_warns():
     X, y = draw(60)
     y_few = np.where(np.arange(60) < 20, y, -1)

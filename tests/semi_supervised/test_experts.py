@@ -1,5 +1,7 @@
 """Simple learners, which teach on unlabelled rows."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -64,6 +66,18 @@ def test_a_row_of_weight_zero_is_no_label():
     hidden = given.predict(fewer, rows)
     for name in EXPERTS:
         np.testing.assert_allclose(weighted[name], hidden[name], atol=1e-6)
+
+
+def test_as_many_classes_as_labels_give_no_warning():
+    rng = np.random.RandomState(0)
+    y = np.where(np.arange(80) < 25, np.arange(80), -1)
+    given, _ = lessons(80, x=rng.normal(size=(80, 3)), y=y, n_classes=25)
+    names = ("linear", "forest", "extra trees", "clusters")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = given.predict(y, np.arange(25), names)
+    assert tuple(found) == names
+    assert (found["forest"].argmax(axis=1) == y[:25]).mean() > 0.5
 
 
 def test_a_mixture_is_of_tempered_predictions():

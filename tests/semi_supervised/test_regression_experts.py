@@ -92,11 +92,11 @@ def test_folds(n):
 
 
 def test_rows_with_gaps_are_held_out_only_where_few_are_complete():
-    complete = np.arange(30) % 2 == 0
+    complete = np.arange(80) % 2 == 0
     folds = assign_folds(complete)
     assert (folds[~complete] == -1).all()
-    np.testing.assert_array_equal(folds[complete], assign_folds(np.ones(15, bool)))
-    assert (assign_folds(np.arange(30) < 9) >= 0).all()
+    np.testing.assert_array_equal(folds[complete], assign_folds(np.ones(40, bool)))
+    assert (assign_folds(np.arange(80) < 29) >= 0).all()
     assert (assign_folds(np.arange(3) < 1) >= 0).all()
 
 

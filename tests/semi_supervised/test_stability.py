@@ -32,6 +32,16 @@ def test_classes_that_are_clusters_keep_their_labels_and_noise_does_not():
     assert measure_stability(replace(clusters, edges=None), rng) == 0
 
 
+@pytest.mark.parametrize("share", [0.5, 0.2, 0.1])
+def test_labels_at_random_are_not_stable_however_uneven(share):
+    rng = np.random.RandomState(0)
+    X = rng.normal(size=(600, 10)).astype(np.float32)
+    y = (rng.uniform(size=600) < share).astype(int)
+    few = np.where(np.arange(600) < 40, y, -1)
+    graph = build(X, few, np.arange(600), 2, rng)
+    assert measure_stability(graph, rng) < 0.8
+
+
 @pytest.mark.parametrize(("labels", "trust"), [(1, 1.0), (2, 0.5), (3, 0.0), (9, 0.0)])
 def test_trust_falls_as_labels_can_tell(labels, trust):
     y = np.repeat([0, 1, -1], [labels, labels, 20])
