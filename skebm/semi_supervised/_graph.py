@@ -42,6 +42,8 @@ MAX_COLUMNS, N_COMPONENTS = 100, 50
 #: Rows that give the components.
 COMPONENT_ROWS = 5000
 N_OF_EACH_CLASS = 10
+#: Rows by which the sharpness is chosen where no label can be held out.
+N_JUDGED = 1000
 #: Exponent of the certainty: rows with uncertain soft labels have nearly full weight.
 CONFIDENCE_POWER = 0.3
 
@@ -163,16 +165,33 @@ class LabelGraph:
         return matched if self.sharpness == 1 else sharpen(matched, self.sharpness)
 
     def sharpened(self, rng: np.random.RandomState) -> LabelGraph:
-        """Return a copy whose soft labels are as sure as held-out labels allow."""
+        """Return a copy whose soft labels are as sure as held-out labels allow.
+
+        Where none can be held out, labels of other rows, of the classes that the soft
+        labels give them, take their place.
+        """
         held_out = HeldOutLabels.choose(self.y, len(self.class_priors), rng)
         if held_out is None:
-            return self
+            found = self._soft_labels(self.y).argmax(axis=1)
+            soft = self._soft_labels(draw_labels(found, self.y, rng))
+            some = rng.permutation(len(found))[:N_JUDGED]
+            return replace(self, sharpness=fit_sharpness(soft[some], found[some]))
         soft = np.empty((len(held_out), len(self.class_priors)))
         for fold in range(held_out.n_folds):
             place = np.flatnonzero(held_out.folds == fold)
             known = held_out.hide(self.y, fold)
             soft[place] = self._soft_labels(known)[held_out.rows[place]]
         return replace(self, sharpness=fit_sharpness(soft, held_out.labels))
+
+
+def draw_labels(found: Indices, y: Indices, rng: np.random.RandomState) -> Indices:
+    """Label as many rows of each found class as have labels in y; -1 elsewhere."""
+    drawn = np.full(len(y), -1)
+    counts = np.bincount(y[y >= 0])
+    for k in np.flatnonzero(counts):
+        rows = np.flatnonzero(found == k)
+        drawn[rng.permutation(rows)[: counts[k]]] = k
+    return drawn
 
 
 def build(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from skebm.semi_supervised._graph import LabelGraph
+from skebm.semi_supervised._graph import LabelGraph, draw_labels
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -58,15 +58,10 @@ def measure_stability(graph: LabelGraph, rng: np.random.RandomState) -> float:
     """
     if graph.edges is None:
         return 0.0
-    n_classes = len(graph.class_priors)
     found = _hard_labels(graph, graph.y)
-    counts = np.bincount(graph.y[graph.y >= 0], minlength=n_classes)
     agreements = []
     for _ in range(N_DRAWS if len(graph.y) <= LARGE else N_DRAWS_IF_LARGE):
-        other = np.full(len(graph.y), -1)
-        for k in np.flatnonzero(counts):
-            rows = np.flatnonzero(found == k)
-            other[rng.permutation(rows)[: counts[k]]] = k
+        other = draw_labels(found, graph.y, rng)
         unlabeled = other < 0
         agreements.append((_hard_labels(graph, other) == found)[unlabeled].mean())
     chance = float(((np.bincount(found) / len(found)) ** 2).sum())

@@ -44,11 +44,12 @@ def test_sharp_labels_keep_their_order_and_sum_to_one():
     np.testing.assert_allclose(sharp[0], soft[0] ** 30 / (soft[0] ** 30).sum())
 
 
-def test_soft_labels_of_a_large_graph_are_sharpened(monkeypatch):
+@pytest.mark.parametrize("n_labels", [2, 20])
+def test_soft_labels_of_a_large_graph_are_sharpened(n_labels, monkeypatch):
     rng = np.random.RandomState(0)
     y = np.arange(600) % 2
     Z = (rng.normal(size=(600, 20)) + y[:, None]).astype(np.float32)
-    few = np.where(np.arange(600) < 20, y, -1)
+    few = np.where(np.arange(600) < n_labels, y, -1)
     monkeypatch.setattr(_graph, "MAX_PILOT_ROWS", 300)
     graph = _graph.build(Z, few, np.arange(600), 2, rng)
     assert graph.sharpness > 1
