@@ -248,7 +248,10 @@ class RBMEstimator(StoredEstimator):
         return scores
 
     #: Why no rows were left out.
-    _no_left_out = "After partial_fit no rows can be left out."
+    _no_left_out = (
+        "No rows can be left out after partial_fit, nor of a state saved by an "
+        "earlier version: fit again."
+    )
 
     def ood_scores(self, X):
         """`score_samples`: the log probability of each row; higher is more normal.
@@ -292,8 +295,8 @@ class RBMEstimator(StoredEstimator):
         Raises
         ------
         ValueError
-            Where no rows are given and none can be left out: after `partial_fit`, and
-            in `RBMClassifier`.
+            Where no rows are given and none can be left out: after `partial_fit`, of a
+            state saved by an earlier version, and in `RBMClassifier`.
         """
         check_is_fitted(self)
         level = "auto"

@@ -49,7 +49,7 @@ def conditional_means(
     h = observed.new_empty(len(v), len(rbm.weight))
     sampled = []
     for i, row in enumerate(observed):
-        if _n_completions(rbm, row) <= MAX_STATES:
+        if n_completions(rbm, row) <= MAX_STATES:
             v[i], h[i] = _over_completions(rbm, row)
         elif n_binary_states(len(rbm.weight)) <= MAX_STATES:
             v[i], h[i] = _over_hiddens(rbm, row)
@@ -85,25 +85,23 @@ def log_marginal_unnormalized(rbm: RBM, observed: Tensor) -> Tensor:
 
 
 def _log_marginal(rbm: RBM, observed: Tensor) -> Tensor:
-    n_completions, n_hidden = (
-        _n_completions(rbm, observed),
-        n_binary_states(len(rbm.weight)),
-    )
-    if min(n_completions, n_hidden) > 2**MAX_ENUMERATED:
+    n_states = n_completions(rbm, observed)
+    n_hidden = n_binary_states(len(rbm.weight))
+    if min(n_states, n_hidden) > 2**MAX_ENUMERATED:
         raise ValueError(
             f"A row has {int(observed.isnan().sum())} missing entries; the density of "
             f"the others can be had where these, or the hidden units, have at most "
             f"2^{MAX_ENUMERATED} states. Fill them in first, for example by impute."
         )
-    if n_completions <= n_hidden:
-        parts = [-rbm(v) for v in _completions(rbm, observed)]
+    if n_states <= n_hidden:
+        parts = [-rbm(v) for v in completions(rbm, observed)]
     else:
         parts = [log_p for _, log_p in _hiddens(rbm, observed)]
     return torch.cat(parts).logsumexp(0)
 
 
 def _over_completions(rbm: RBM, observed: Tensor) -> tuple[Tensor, Tensor]:
-    v = torch.cat(list(_completions(rbm, observed)))
+    v = torch.cat(list(completions(rbm, observed)))
     weight = (-rbm(v)).softmax(0)
     mean = torch.where(observed.isnan(), weight @ v, observed)
     return mean, weight @ rbm.hidden_field(v).sigmoid_()
@@ -117,16 +115,17 @@ def _over_hiddens(rbm: RBM, observed: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(observed.isnan(), weight @ v, observed), weight @ h
 
 
-def _n_completions(rbm: RBM, observed: Tensor) -> float:
+def n_completions(rbm: RBM, observed: Tensor) -> float:
+    """Return how many states the missing units of a row have."""
     missing = observed.isnan()
     return rbm.visible.subset(missing).n_states(int(missing.sum()))
 
 
-def _completions(rbm: RBM, observed: Tensor) -> Iterator[Tensor]:
+def completions(rbm: RBM, observed: Tensor) -> Iterator[Tensor]:
     """Yield the row with all states of its missing units, in chunks."""
     missing = observed.isnan()
     units, n = rbm.visible.subset(missing), int(missing.sum())
-    for states in _state_indices(_n_completions(rbm, observed), rbm):
+    for states in _state_indices(n_completions(rbm, observed), rbm):
         v = observed.repeat(len(states), 1)
         v[:, missing] = units.states(states, n).to(v)
         yield v

@@ -100,7 +100,8 @@ class Auto(OODScore):
         self.of_rows: Tensor | None
         self.register_buffer("usual", usual)
         self.register_buffer("of_rows", of_rows)
-        self._left_out: Tensor | None = None  # known right after `fit`
+        # Right after `fit`: the rows that it got, and the scores of `left_out`.
+        self._left_out: tuple[Tensor, Tensor, Tensor] | None = None
 
     @classmethod
     def fit(
@@ -132,8 +133,9 @@ class Auto(OODScore):
             score.usual = usual_rows(keeper.rows)
         if not _is_enough(train, held_out):
             left_out = {name: scores[: len(train)] for name, scores in known.items()}
-            score._left_out = score._mean(scored, train, left_out)
-            score.of_rows = score._left_out[keeper.numbers]
+            values = score._mean(scored, train, left_out)
+            score._left_out = train, held_out, values
+            score.of_rows = values[keeper.numbers]
         return score
 
     def forward(self, scored: ScoredModel, x: Tensor) -> Tensor:
@@ -156,8 +158,9 @@ class Auto(OODScore):
 
     def left_out(self, scored: ScoredModel, train: Tensor, held_out: Tensor) -> Tensor:
         """Return the scores of training rows, each as if it had been left out."""
-        if self._left_out is not None:
-            return self._left_out
+        known, self._left_out = self._left_out, None
+        if known is not None and known[0] is train and known[1] is held_out:
+            return known[2]
         scores = {
             name: member.left_out(scored, train, held_out)
             for name, member in self._members()

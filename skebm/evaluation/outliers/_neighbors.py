@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor
 
@@ -13,8 +16,36 @@ FARTHEST = 1e30  # in place of what float32 can't hold
 MANY_COLUMNS = 100
 
 
+def euclidean(x: Tensor, rows: Tensor) -> Tensor:
+    """Return Euclidean distances of rows, (len(x), len(rows))."""
+    # By differences in few columns, where rows may be so near that products lose them.
+    by_products = x.shape[1] > MANY_COLUMNS
+    mode = f"{'' if by_products else 'donot_'}use_mm_for_euclid_dist"
+    return torch.cdist(x, rows, compute_mode=mode)
+
+
+def city_block(x: Tensor, rows: Tensor, n_numbers: int) -> Tensor:
+    """Return sums of absolute differences of rows, (len(x), len(rows)).
+
+    From ``n_numbers`` on, columns are coordinates of categories, of which a row has one
+    for each column of the table: the others are zero.
+    """
+    numbers, of_rows = x[:, :n_numbers].contiguous(), rows[:, :n_numbers].contiguous()
+    distances = torch.cdist(numbers, of_rows, p=1.0)
+    if n_numbers == x.shape[1]:
+        return distances
+    # Coordinates are many, but products tell which differ, and equal ones add nothing.
+    own, others = x[:, n_numbers:], rows[:, n_numbers:]
+    distances += own @ (others == 0).to(own).mT
+    return distances.addmm_((own == 0).to(own), others.mT)
+
+
 def nearest(
-    x: Tensor, rows: Tensor, k: int, own: Tensor, norm: float = 2.0
+    x: Tensor,
+    rows: Tensor,
+    k: int,
+    own: Tensor,
+    distances_of: Callable[[Tensor, Tensor], Tensor] = euclidean,
 ) -> tuple[Tensor, Tensor]:
     """Return distances to the k nearest of ``rows``, ascending, and their places.
 
@@ -22,12 +53,9 @@ def nearest(
     returned where ``rows`` are fewer, shape (len(x), min(k, len(rows) - 1)).
     """
     k = max(1, min(k, len(rows) - 1))
-    # By differences in few columns, where rows may be so near that products lose them.
-    by_products = x.shape[1] > MANY_COLUMNS
-    mode = f"{'' if by_products else 'donot_'}use_mm_for_euclid_dist"
     distances, places = [], []
     for part, hidden in zip(x.split(CHUNK_ROWS), own.split(CHUNK_ROWS), strict=True):
-        found = torch.cdist(part, rows, p=norm, compute_mode=mode)
+        found = distances_of(part, rows)
         (hides,) = torch.nonzero(hidden >= 0, as_tuple=True)
         found[hides, hidden[hides]] = torch.inf
         values, where = found.topk(k, largest=False)
@@ -54,8 +82,11 @@ class NearestNeighbor(RowsMember):
 
     def score(self, x: Tensor, own: Tensor) -> Tensor:
         """Return minus the distances."""
-        norm = 1.0 if x.shape[1] <= MANY_COLUMNS else 2.0
-        return -nearest(self._place(x), self._place(self.rows), 1, own, norm)[0][:, 0]
+        by = euclidean
+        if x.shape[1] <= MANY_COLUMNS:
+            n_numbers = self.category_points.numbers(x).shape[1]
+            by = partial(city_block, n_numbers=n_numbers)
+        return -nearest(self._place(x), self._place(self.rows), 1, own, by)[0][:, 0]
 
     def _place(self, x: Tensor) -> Tensor:
         return self.category_points.beside(self.category_points.numbers(x), x)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from skebm.evaluation import conditional_means
+from skebm.evaluation.conditionals._rbm import MAX_STATES, completions, n_completions
 from skebm.evaluation.explanations._line import LogDensity, conditionals
 from skebm.models._explanation import (
     Explanation,
@@ -24,6 +26,7 @@ from skebm.models._substitution import Substitution
 from skebm.models.boltzmann._chains import clamped_chains
 from skebm.models.boltzmann._rows import to_tensor
 from skebm.networks import RBM
+from skebm.networks.boltzmann._rbm import binary_digits, n_binary_states
 from skebm.tables import TableEncoder
 from skebm.utils import make_generator
 
@@ -86,29 +89,85 @@ def explain_values(rbm: RBM, v: Array, pull: Pull = sum_over_hidden) -> Explanat
     pull : callable
         Takes c + W s(v) of rows to the log of the sum over what is hidden.
     """
-    weight, bias = rbm.weight, rbm.visible_bias
     columns = [
-        Column(units.to(weight.device), states.to(weight))
-        for units, states in rbm.visible.values_by_column(len(bias))
+        Column(units.to(rbm.weight.device), states.to(rbm.weight))
+        for units, states in rbm.visible.values_by_column(len(rbm.visible_bias))
     ]
     found = Explanation.empty((len(v), len(columns)))
-    most = max((len(column.states) for column in columns), default=1)
-    n_rows = max(1, CHUNK_ELEMENTS // (len(weight) * most))
-    for start in range(0, len(v), n_rows):
-        x = to_tensor(v[start : start + n_rows], np.float64, weight.device)
-        numbers = np.arange(start, start + len(x))
-        gaps = x.isnan().any(1)
-        field = rbm.hidden_bias + x.nan_to_num() @ weight.mT
-        for j, column in enumerate(columns):
-            units = column.units
-            rest = field - x[:, units].nan_to_num() @ weight[:, units].mT
-            shift = column.states @ weight[:, units].mT
-            log_weight = torch.stack([pull(rest + part) for part in shift], 1)
-            log_weight = log_weight + column.states @ bias[units]
-            if gaps.any():
-                log_weight[gaps] = _given_observed(rbm, x[gaps], column)
-            _write_values(found, numbers, j, log_weight, column.shares(x))
+    counts = _completion_counts(rbm, v)
+    log_weights: Callable[[RBM, Tensor, list[Column]], Iterator[Tensor]]
+    for count in np.unique(counts):
+        numbers = np.flatnonzero(counts == count)
+        if count <= MAX_STATES:
+            n_states = int(count)
+            log_weights = partial(_over_completions, pull=pull)
+        elif n_binary_states(len(rbm.weight)) <= MAX_STATES:
+            n_states, log_weights = 2 ** len(rbm.weight), _over_hiddens
+        else:
+            n_states, log_weights = 1, _over_chains
+        most = max((len(column.states) for column in columns), default=1)
+        size = max(len(rbm.weight) * most, len(rbm.visible_bias)) * n_states
+        step = max(1, CHUNK_ELEMENTS // size)
+        for part in np.split(numbers, range(step, len(numbers), step)):
+            x = to_tensor(v[part], np.float64, rbm.weight.device)
+            for j, log_weight in enumerate(log_weights(rbm, x, columns)):
+                _write_values(found, part, j, log_weight, columns[j].shares(x))
     return found
+
+
+def _completion_counts(rbm: RBM, v: Array) -> NDArray[np.float64]:
+    """Return how many states the missing entries of rows have: 1 of complete rows."""
+    counts = np.ones(len(v))
+    for i in np.flatnonzero(np.isnan(v).any(axis=1)):
+        row = to_tensor(v[i], np.float64, rbm.weight.device)
+        counts[i] = n_completions(rbm, row)
+    return np.where(counts <= MAX_STATES, counts, np.inf)
+
+
+def _over_completions(
+    rbm: RBM, x: Tensor, columns: list[Column], pull: Pull
+) -> Iterator[Tensor]:
+    """Yield for each column log weights of its values, (n, n_states).
+
+    By one sum over the completions of each row, of which all rows have equally many.
+    """
+    weight, bias, gaps = rbm.weight, rbm.visible_bias, x.isnan()
+    copies = x[:, None]
+    if gaps.any():
+        copies = torch.stack([torch.cat(list(completions(rbm, row))) for row in x])
+    drawn = torch.where(gaps[:, None], copies, 0.0) @ bias
+    field = rbm.hidden_bias + copies @ weight.mT
+    for column in columns:
+        units = column.units
+        rest = (field - copies[..., units] @ weight[:, units].mT).flatten(0, 1)
+        shift = column.states @ weight[:, units].mT
+        log_weight = torch.stack([pull(rest + part) for part in shift], 1)
+        log_weight = log_weight + column.states @ bias[units]
+        log_weight = log_weight.unflatten(0, copies.shape[:2])
+        yield (log_weight + drawn[..., None]).logsumexp(1)
+
+
+def _over_hiddens(rbm: RBM, x: Tensor, columns: list[Column]) -> Iterator[Tensor]:
+    """Yield for each column log weights of its values, by a sum over all h.
+
+    Given h columns are independent: a missing one gives the sum over its values.
+    """
+    n_hidden = len(rbm.weight)
+    h = binary_digits(torch.arange(2**n_hidden).to(x.device), n_hidden).to(x)
+    field, known = rbm.visible_field(h), x.nan_to_num()
+    of_values = [field[:, column.units] @ column.states.mT for column in columns]
+    log_sums = torch.stack([values.logsumexp(1) for values in of_values])
+    gaps = torch.stack([x[:, column.units].isnan().any(1) for column in columns], 1)
+    joint = h @ rbm.hidden_bias + known @ field.mT + gaps.to(x) @ log_sums
+    for column, values in zip(columns, of_values, strict=True):
+        rest = joint - known[:, column.units] @ field[:, column.units].mT
+        yield torch.stack([(rest + part).logsumexp(1) for part in values.mT], 1)
+
+
+def _over_chains(rbm: RBM, x: Tensor, columns: list[Column]) -> Iterator[Tensor]:
+    """Yield for each column log probabilities of its values, by Gibbs chains."""
+    for column in columns:
+        yield _given_observed(rbm, x, column)
 
 
 def _given_observed(rbm: RBM, v: Tensor, column: Column) -> Tensor:

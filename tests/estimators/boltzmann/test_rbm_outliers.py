@@ -65,6 +65,26 @@ def test_missing_entries_are_summed_out(machine):
     assert found.loc[(0, 2), "sentence"] == "column 2: missing"
 
 
+@pytest.mark.parametrize("kind", [BernoulliRBM, SoftmaxRBM])
+@pytest.mark.parametrize("n_gaps", [1, 4, 11])
+def test_gaps_are_summed_out_once_for_all_columns(kind, n_gaps, monkeypatch):
+    """Over the missing entries of each row or, where these are many, over h."""
+    import skebm.models.boltzmann._explanation as module
+
+    rng = np.random.RandomState(0)
+    X = (rng.rand(60, 14) < 0.3).astype(float)
+    model = kind(3, n_iter=3, learning_rate=0.1, random_state=0).fit(X)
+    X[np.arange(3)[:, None], rng.rand(3, 14).argsort(axis=1)[:, :n_gaps]] = np.nan
+    monkeypatch.setattr(module, "conditional_means", None)  # once for each column
+    log_p = column_of(model.explain(X[:4]), "log_p", 14)
+    for j in range(14):
+        without = X[:4].copy()
+        without[:, j] = np.nan
+        expected = model.score_samples(X[:4]) - model.score_samples(without)
+        expected[np.isnan(X[:4, j])] = np.nan
+        np.testing.assert_allclose(log_p[:, j], expected, atol=1e-9)
+
+
 def test_a_grey_entry_is_a_mean_over_draws(machine):
     ends = column_of(machine.explain(STATES[[0, 1]]), "log_p", 4)
     grey = machine.explain([[0.25, 0, 0, 0]])
@@ -187,7 +207,7 @@ def test_without_rows_that_were_left_out_p_values_need_some(bits, classifier):
             refused.p_values(bits)
         assert not hasattr(refused, "n_calibration_")
     again = pickle.loads(pickle.dumps(model))
-    with pytest.raises(ValueError, match="calibration="):
+    with pytest.raises(ValueError, match="saved by an earlier version: fit again"):
         again.p_values(bits)
 
 

@@ -254,7 +254,7 @@ def test_softmax_missing_entries_are_summed_out(n_hidden, generator, monkeypatch
     marginal = log_marginal_unnormalized(rbm, observed)
     import skebm.evaluation.conditionals._rbm as module
 
-    monkeypatch.setattr(module, "_n_completions", lambda rbm, row: math.inf)
+    monkeypatch.setattr(module, "n_completions", lambda rbm, row: math.inf)
     monkeypatch.setattr(module, "MAX_STATES", 2**12)
     other_v, other_h = conditional_means(rbm, observed, generator)
     over_hiddens = log_marginal_unnormalized(rbm, observed)

@@ -186,6 +186,21 @@ def test_rows_of_fit_score_as_if_left_out():
     torch.testing.assert_close(found[63:], score(scored, draws(9, 2)))
 
 
+def test_scores_left_out_are_of_the_rows_asked_for():
+    """Those that `fit` found are of its own rows only."""
+    train = draws(60)
+    score, scored = fit(train)
+    expected = score.of_fitted_rows(scored, train)
+    for _ in range(2):
+        found = score.left_out(scored, train, train)
+        torch.testing.assert_close(found, expected)
+    score, scored = fit(train)
+    moved = train[:20] + 0.5
+    found = score.left_out(scored, moved, moved)
+    assert len(found) == 20
+    assert (found - expected[:20]).abs().max() > 0.01
+
+
 def test_earlier_states_score_as_they_did():
     """They lack the rows that repeat and the scores of the rows of fit."""
     train = draws(60)

@@ -10,6 +10,7 @@ from sklearn.neighbors import NearestNeighbors
 from skebm.evaluation import ScoredModel
 from skebm.evaluation.outliers._auto import MEMBERS
 from skebm.evaluation.outliers._member import MAX_ROWS, RowsMember
+from skebm.evaluation.outliers._neighbors import NearestNeighbor
 from skebm.evaluation.outliers._ranks import ColumnRanks
 from skebm.networks import MLP, EnergyModel
 from skebm.references import GaussianMixtureReference
@@ -144,6 +145,27 @@ def test_the_nearest_neighbor_is_scikit_learns(table):
     found = -fit("nearest_neighbor", scored, train)(scored, new[:50])
     distances = torch.from_numpy(expected.kneighbors(new[:50])[0][:, 0])
     torch.testing.assert_close(found, distances.double(), atol=1e-5, rtol=1e-5)
+
+
+def test_categories_add_their_distances_without_a_column_for_each(monkeypatch):
+    """Differences would be taken in as many columns as there are categories."""
+    generator, cdist, widths = make_generator(0), torch.cdist, []
+    codes = torch.randint(60, (300, 3), generator=generator)
+    train = torch.cat([draws(300), codes], dim=1)
+    member = NearestNeighbor.of_rows(train[:200], torch.tensor([3, 4, 5]))
+    points = member.category_points
+    placed = points.beside(points.numbers(train), train)
+    expected = cdist(placed[200:], placed[:200], p=1.0).amin(dim=1)
+
+    def noted(x, *args, **kwargs):
+        widths.append(x.shape[1])
+        return cdist(x, *args, **kwargs)
+
+    monkeypatch.setattr(torch, "cdist", noted)
+    none = torch.full((100,), -1)
+    torch.testing.assert_close(-member.score(train[200:], none), expected)
+    assert (member.score(train[:100], none) == 0).all()
+    assert set(widths) == {3}
 
 
 def test_tails_count_the_rows_beyond_a_value():
