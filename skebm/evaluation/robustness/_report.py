@@ -37,8 +37,9 @@ class AdversarialReport:
         Share of the rows that are right within each radius, of the shape of `radius`:
         an upper bound of the robust accuracy.
     distance : ndarray of shape (n,)
-        Length of the move that changes the class of each row: 0 where the row itself is
-        wrong, infinite where no move was found.
+        Length of the found move that changes the class of each row, at most the radius
+        at which it fell; a shorter one may do. 0 where the row itself is wrong,
+        infinite where no move was found.
     adversarial : ndarray of shape (n, n_features)
         The moved rows; a row for which no move was found as it is.
     found_by : ndarray of str of shape (n,)
@@ -54,6 +55,17 @@ class AdversarialReport:
     adversarial: Array
     found_by: NDArray[np.str_]
     norm: str
+
+    def __repr__(self) -> str:
+        names, counts = np.unique(
+            self.found_by[self.found_by != ""], return_counts=True
+        )
+        found = dict(zip(names.tolist(), counts.tolist(), strict=True))
+        return (
+            f"AdversarialReport(radius={np.asarray(self.radius).tolist()}, "
+            f"accuracy={np.asarray(self.accuracy).round(3).tolist()}, "
+            f"norm={self.norm!r}, found_by={found})"
+        )
 
 
 @dataclass(frozen=True)
@@ -132,7 +144,7 @@ def adversarial_accuracy(
     y: ArrayLike,
     *,
     radius: float | ArrayLike,
-    norm: str = "inf",
+    norm: str | float = "inf",
     unit: float | str | ArrayLike = 1.0,
     bounds: str | tuple[Any, Any] | None = None,
     logits: Callable[[Tensor], Tensor] | None = None,
@@ -170,7 +182,7 @@ def adversarial_accuracy(
     radius : float or array-like of shape (n_radii,)
         r, in the unit of each column.
     norm : {"inf", "2"}, default="inf"
-        p.
+        p; numpy.inf and 2 mean the same.
     unit : float, "std" or array-like of shape (n_features,), default=1.0
         s, the unit of each column. The default takes columns as they are, as is usual
         for pixels. "std" takes the standard deviations of X, for columns of different
@@ -224,6 +236,8 @@ def adversarial_accuracy(
     >>> report.accuracy
     array([1. , 0.5])
     """
+    if isinstance(norm, float | int):
+        norm = f"{norm:g}"
     if norm not in NORMS:
         raise ValueError(f"The 'norm' parameter must be 'inf' or '2'. Got {norm!r}.")
     radii = _checked_radii(radius)

@@ -9,6 +9,8 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, is_classifier
+from sklearn.utils.validation import check_is_fitted
 
 from skebm.tables._checks import check_numbers, columns_text
 from skebm.tables._frames import TableFormat
@@ -68,6 +70,13 @@ class Victim:
             raise ValueError(
                 "X must hold finite numbers, as missing entries can't be moved. Got "
                 f"NaN or infinity in {columns_text(names, bad)}."
+            )
+        if not hasattr(estimator, "classes_"):
+            if isinstance(estimator, BaseEstimator) and is_classifier(estimator):
+                check_is_fitted(estimator)
+            raise ValueError(
+                "The 'estimator' parameter must be a fitted classifier, with classes_. "
+                f"Got {estimator!r:.80}."
             )
         is_torch = hasattr(estimator, "torch_logits") and logits is None
         logits_of = estimator.torch_logits if is_torch else logits

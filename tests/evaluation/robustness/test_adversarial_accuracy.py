@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.linear_model import LogisticRegression
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.tree import DecisionTreeClassifier
 
@@ -448,3 +449,26 @@ def test_wrong_tables_and_labels_are_named():
         adversarial_accuracy(model, X[:0], y[:0], radius=0.1)
     with pytest.raises(ValueError, match="one label for each of the 10 rows"):
         adversarial_accuracy(model, X, y[:5], radius=0.1)
+
+
+def test_norms_may_be_numbers_and_a_report_fits_a_line():
+    X, y = np.array([[-2.0], [-1.0], [1.0], [2.0]]), [0, 0, 1, 1]
+    model = LogisticRegression().fit(X, y)
+    for number, name in ((2, "2"), (np.inf, "inf")):
+        report = adversarial_accuracy(
+            model, X, y, radius=1.5, norm=number, random_state=0
+        )
+        assert report.norm == name
+        assert repr(report).startswith(
+            f"AdversarialReport(radius=1.5, accuracy=0.5, norm={name!r}, found_by={{"
+        )
+    with pytest.raises(ValueError, match="'norm' parameter must be"):
+        adversarial_accuracy(model, X, y, radius=1.0, norm=1)
+
+
+def test_what_is_no_fitted_classifier_is_refused():
+    X, y = np.ones((2, 1)), [0, 1]
+    with pytest.raises(NotFittedError):
+        adversarial_accuracy(LogisticRegression(), X, y, radius=1.0)
+    with pytest.raises(ValueError, match="must be a fitted classifier"):
+        adversarial_accuracy(LinearRegression().fit(X, y), X, y, radius=1.0)
