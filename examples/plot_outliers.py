@@ -74,7 +74,8 @@ order = np.argsort(p_values, kind="stable")
 rank = np.arange(1, len(order) + 1)
 for name, rows in kinds.items():
     shown = rows[order]
-    right.scatter(rank[shown], p_values[order][shown], s=12, color=colors[name])
+    found = p_values[order][shown]
+    right.scatter(rank[shown], found, s=12, color=colors[name], label=name)
 right.plot(rank, 0.1 * rank / len(rank), color="black", label="alpha rank / rows")
 right.set_xlabel("rank of the p-value")
 right.set_ylabel("p-value")

@@ -181,11 +181,8 @@ class Stacking:
         x, weight = z[rows], None if weight is None else weight[rows]
         traits = TableTraits.measure(x.numpy(), draw_seed(rng))
         stability = measure_stability(graph, rng)
-        supervised, trust = (
-            traits.supervised(stability),
-            trust_graph(stability, graph.y),
-        )
-        prior = prior_weights(self.active, supervised, trust)
+        trust = trust_graph(stability, graph.y)
+        prior = prior_weights(self.active, traits.supervised(stability), trust)
         if held_out is None:
             lessons = self._lessons(x, weight, graph, rng)
             return self._by_prior(lessons, graph.y, prior)
