@@ -33,10 +33,14 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import train_test_split
 from sklearn.neighbors import NearestNeighbors
 
-from skebm.semi_supervised._graph import Edges, build, principal_features
-from skebm.semi_supervised._neighbors import find_nearest
-from skebm.semi_supervised._propagation import match_priors, propagate_labels, solve
-from skebm.semi_supervised._stability import measure_stability
+from skebm.semi_supervised.graph._graph import Edges, build, principal_features
+from skebm.semi_supervised.graph._neighbors import find_nearest
+from skebm.semi_supervised.graph._propagation import (
+    match_priors,
+    propagate_labels,
+    solve,
+)
+from skebm.semi_supervised.graph._stability import measure_stability
 
 NAME = "few_labels_graph"
 PARTS = ("methods", "stability", "outliers", "mnist", "neighbors")

@@ -12,11 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skebm.objectives import ROLES, Joint, Objective, Roles, share_out
-from skebm.semi_supervised._class_shares import ClassShares
-from skebm.semi_supervised._experts import Expertise, Lessons
-from skebm.semi_supervised._graph import LabelGraph, build
-from skebm.semi_supervised._role_weights import prior_weights
-from skebm.semi_supervised._stacking import NetTraining, Stacking, StackingWeights
+from skebm.semi_supervised.graph._graph import LabelGraph, build
+from skebm.semi_supervised.labels._class_shares import ClassShares
+from skebm.semi_supervised.learners._experts import Expertise, Lessons
+from skebm.semi_supervised.stacking._role_weights import prior_weights
+from skebm.semi_supervised.stacking._stacking import (
+    NetTraining,
+    Stacking,
+    StackingWeights,
+)
 from skebm.training import RowGraph
 from skebm.utils import draw_seed
 

@@ -22,7 +22,7 @@ from skebm.estimators import _jem_regressor
 from skebm.exceptions import TrainingWarning
 from skebm.models import FittedModel
 from skebm.networks import MLP
-from skebm.semi_supervised import _label_learners
+from skebm.semi_supervised.regression import _label_learners
 from skebm.training import GradientRun
 
 SLOPE, NOISE = np.array([1.0, -0.5]), 0.4

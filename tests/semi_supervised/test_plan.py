@@ -7,16 +7,16 @@ import pytest
 import torch
 
 from skebm.objectives import ROLES
-from skebm.semi_supervised import _stacking, _traits
 from skebm.semi_supervised._plan import (
     LabeledTable,
     SemiSupervision,
     TermWeights,
     labeled_per_step,
 )
-from skebm.semi_supervised._stacking import FEWEST_PRIOR, NetTraining
-from skebm.semi_supervised._temperature import LOG_TEMPERATURE_OF_FEWEST
-from skebm.semi_supervised._traits import TableTraits
+from skebm.semi_supervised.labels._temperature import LOG_TEMPERATURE_OF_FEWEST
+from skebm.semi_supervised.stacking import _stacking, _traits
+from skebm.semi_supervised.stacking._stacking import FEWEST_PRIOR, NetTraining
+from skebm.semi_supervised.stacking._traits import TableTraits
 
 N_MEMBERS = 6
 DEFAULTS = {

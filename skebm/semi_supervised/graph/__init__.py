@@ -1,0 +1,1 @@
+"""Soft labels along a graph of nearest rows, and how far to trust them."""

@@ -1,0 +1,1 @@
+"""What the labels say of all rows: held-out folds, class shares, shift, temperature."""

@@ -1,0 +1,1 @@
+"""Simple classifiers beside the nets: linear models, trees, clusters."""

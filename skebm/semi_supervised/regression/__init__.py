@@ -1,0 +1,1 @@
+"""p(y|x) of a number from few labels."""

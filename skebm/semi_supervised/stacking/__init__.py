@@ -1,0 +1,1 @@
+"""Which parts of the classifier to believe, by held-out labels and the table."""
