@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from numbers import Real
 from typing import ClassVar
 
 import numpy as np
@@ -13,9 +13,9 @@ from skebm.estimators._density_methods import DensityMethods
 from skebm.estimators._input import (
     check_n_samples,
     keep_observed,
-    keep_weighted,
     private_random_state,
 )
+from skebm.estimators._trimmed import keep_rows
 from skebm.models import (
     Specification,
     Task,
@@ -29,7 +29,7 @@ from skebm.models import (
     split_at_random,
 )
 from skebm.tables import TableEncoder
-from skebm.utils._sklearn import StrOptions, with_callbacks
+from skebm.utils._sklearn import Interval, StrOptions, with_callbacks
 
 
 class EBMDensityEstimator(DensityMethods, BaseEBM):
@@ -108,6 +108,13 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         20 for NCE, else 50.
     tol : float, default=0.0
         Least improvement that counts, in nats.
+    trim_fraction : float, default=0.0
+        Share of the rows of `fit`, up to a half, that is left out because they look
+        most like outliers; see ``is_trimmed_``. Set it to the share of outliers that
+        you expect among them, and to 0 if the rows are clean. Distances to neighbours
+        pass over half as many nearest rows. Thresholds and p-values count all rows, so
+        that their shares hold for new rows like those of `fit`. `partial_fit` trims
+        no rows.
     contamination : float or "auto", default=0.05
         Share of new rows, like those of `fit`, that `predict` calls outliers: that of
         false alarms if `fit` sees no outliers, else about that of outliers. "auto" is
@@ -163,6 +170,8 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         Epochs of the last fit.
     is_categorical_ : ndarray of bool of shape (n_features_in_,), or None
         Which columns are categories; None where none is.
+    is_trimmed_ : ndarray of bool of shape (n_samples,), or None
+        Which rows of X were left out as outliers; None where ``trim_fraction=0``.
     best_epoch_ : int
         The epoch whose state was kept. 0: on held-out rows no tilt was better than the
         bare reference, which then is the model.
@@ -202,6 +211,7 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
         "atoms": [StrOptions({"auto"}), None],
         "sentinels": [StrOptions({"warn", "atom", "missing"})],
+        "trim_fraction": [Interval(Real, 0, 0.5, closed="both")],
         **{
             name: [*BaseEBM._parameter_constraints[name], StrOptions({"auto"})]
             for name in ("learning_rate", "n_iter_no_change")
@@ -228,6 +238,7 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         validation_fraction=0.1,
         n_iter_no_change="auto",
         tol=0.0,
+        trim_fraction=0.0,
         contamination=0.05,
         ood_score="auto",
         warm_start=False,
@@ -252,6 +263,7 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         self.validation_fraction = validation_fraction
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
+        self.trim_fraction = trim_fraction
         self.contamination = contamination
         self.ood_score = ood_score
         self.warm_start = warm_start
@@ -281,7 +293,9 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         del y
         self._validate_params()
         before = self._fitted if self.warm_start else None
-        read = self._read_rows(X, sample_weight, before, min_rows=2)
+        read = self._read_rows(
+            X, sample_weight, before, min_rows=2, share=self.trim_fraction
+        )
         before = before and before.seeing(read.table)
         split = split_at_random(self.early_stopping, self.validation_fraction)
         task, encoder, rng = self._plan(read, before, split)
@@ -385,8 +399,8 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         like, given = self._read_given(given)
         return self._reader.write(self._draw(n_samples, rng, given), like)
 
-    def _read_rows(self, X, sample_weight, before, min_rows):
-        """Return the rows that count, with their weights."""
+    def _read_rows(self, X, sample_weight, before, min_rows, share=0.0):
+        """Return the rows that count and are not trimmed, with their weights."""
         read = (self._learn_columns if before is None else self._known_columns)(
             X,
             categorical_features=self.categorical_features,
@@ -395,9 +409,7 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
             min_rows=min_rows,
             allow_nan=True,
         )
-        table, _, weight = keep_weighted(read.table, None, sample_weight, min_rows)
-        table, weight = keep_observed(table, weight, read.names, min_rows)
-        return replace(read, table=table, weight=weight)
+        return keep_rows(read, sample_weight, share, min_rows)
 
     def _plan(self, read, before, split):
         """Return the training to be done, the encoder and a source of randomness."""
@@ -419,6 +431,7 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
             split=split,
             sample_weight=weight,
             tie_scale=tie_scale,
+            trimmed=read.trimmed,
         )
         if before is not None:
             specification = check_goes_on(before, specification, rows.z, read.names)
@@ -442,5 +455,8 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
 
 
 def _learnt(read):
-    """Return the public attribute `is_categorical_`, by name."""
-    return {"is_categorical_": read.reader.is_categorical}
+    """Return the public attributes that tell of columns and rows, by name."""
+    return {
+        "is_categorical_": read.reader.is_categorical,
+        "is_trimmed_": read.is_trimmed,
+    }

@@ -27,12 +27,18 @@ class Read:
         The rows that count.
     weight : ndarray of shape (n,) or None, default=None
         Their weights.
+    trimmed : ndarray of shape (n_trimmed, n_features) or None, default=None
+        Rows that were left out as outliers.
+    is_trimmed : ndarray of bool of shape (n_samples,) or None, default=None
+        Which rows of X they are.
     """
 
     reader: Any
     shell: Any
     table: Any
     weight: Any = field(default=None)
+    trimmed: Any = field(default=None)
+    is_trimmed: Any = field(default=None)
 
     @property
     def names(self):

@@ -48,6 +48,9 @@ class CalibrationRows:
         Numbers of the rows of ``train`` in their table, where that is known.
     folds : tuple of (Tensor of int64, Density)
         Numbers of rows of the table, and the reference fitted to the other ones.
+    trimmed : ndarray of shape (k, n_features) or None
+        Rows that were left out as outliers; as large a share of them as ``train`` and
+        ``held_out`` are of the others.
     """
 
     train: Array
@@ -55,12 +58,26 @@ class CalibrationRows:
     trains_reference: bool = False
     numbers: NDArray[np.int64] | None = None
     folds: Folds = ()
+    trimmed: Array | None = None
 
     def sample(self, n_rows: int) -> Array:
         """Return so many rows, held-out ones first."""
-        parts = [] if self.held_out is None else [self.held_out[:n_rows]]
-        n_left = n_rows - sum(map(len, parts))
+        parts = []
+        if self.trimmed is not None:  # as many as are their share
+            parts.append(self.trimmed[: round(n_rows * self.trimmed_share)])
+            n_rows -= len(parts[0])
+        parts += [] if self.held_out is None else [self.held_out[:n_rows]]
+        n_left = n_rows - (0 if self.held_out is None else len(parts[-1]))
         return np.concatenate([*parts, self.train[:n_left]])
+
+    @property
+    def trimmed_share(self) -> float:
+        """The share of the rows that were left out as outliers."""
+        if self.trimmed is None:
+            return 0.0
+        n_held_out = 0 if self.held_out is None else len(self.held_out)
+        n_trimmed = len(self.trimmed)
+        return n_trimmed / (n_trimmed + len(self.train) + n_held_out)
 
     @property
     def for_estimates(self) -> Array:
@@ -150,8 +167,13 @@ class Calibration:
             train, held_out = self._rows.train, self._rows.held_out
             if held_out is not None:
                 held_out = model.complete_rows(held_out, self.seed)
+            trimmed = self._rows.trimmed
+            if trimmed is not None:
+                trimmed = model.complete_rows(trimmed, self.seed)
             train = model.complete_rows(train, self.seed)
-            self._rows = replace(self._rows, train=train, held_out=held_out)
+            self._rows = replace(
+                self._rows, train=train, held_out=held_out, trimmed=trimmed
+            )
             self._are_complete = True
         return self._rows
 

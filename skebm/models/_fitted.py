@@ -261,8 +261,9 @@ class FittedModel:
 
     def fit_outlier_scores(self, rows: CalibrationRows, seed: int) -> OutlierDetector:
         """Return the outlier scores that are free, and the one that was asked for."""
+        scored = self._scored_model(rows.trains_reference, self._folds(rows))
         return OutlierDetector.fit(
-            self._scored_model(rows.trains_reference, self._folds(rows)),
+            replace(scored, trimmed_share=rows.trimmed_share),
             rows.train,
             rows.held_out,
             scores_to_fit(self.specification.ood_score),
@@ -270,6 +271,7 @@ class FittedModel:
             device=self.device,
             max_steps=self.outcome.n_steps,
             score_rows=self._by_batches,
+            trimmed=rows.trimmed,
         )
 
     # -------------------------------------------------------------- training

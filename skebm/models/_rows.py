@@ -43,6 +43,8 @@ class TrainingRows:
         Neighbours and soft labels of the rows.
     taught : Tensor of shape (n, n_classes) or None
         Class probabilities that supervised members learn; 0 where a row has none.
+    trimmed : Tensor of shape (k, n_features) or None
+        Standardised rows that were left out as outliers.
     """
 
     z: Tensor
@@ -55,6 +57,7 @@ class TrainingRows:
     n_labeled: int = 0
     graph: RowGraph | None = None
     taught: Tensor | None = None
+    trimmed: Tensor | None = None
 
     @classmethod
     def of(
@@ -67,6 +70,7 @@ class TrainingRows:
         y: NDArray[np.int64] | None = None,
         sample_weight: NDArray[np.float64] | None = None,
         tie_scale: NDArray[np.float64] | None = None,
+        trimmed: NDArray[Any] | None = None,
     ) -> Self:
         """Encode the rows of X and split them.
 
@@ -85,6 +89,8 @@ class TrainingRows:
             Class indices and weights.
         tie_scale : ndarray of shape (n_features,) or None
             That of earlier rows; None learns it from the rows trained on.
+        trimmed : ndarray of shape (k, n_features) or None
+            Rows that were left out as outliers, and calibrate only.
         """
         z = torch.from_numpy(encoder.encode(X))
         if encoder.cells is not None:
@@ -95,7 +101,13 @@ class TrainingRows:
         if sample_weight is not None:
             unit = sample_weight / sample_weight.mean()
             weight = torch.as_tensor(unit, dtype=torch.float32)
-        return cls(z, y, weight, train, held_out, encoder.cells, tie_scale)
+        rows = cls(z, y, weight, train, held_out, encoder.cells, tie_scale)
+        if trimmed is None or not len(trimmed):
+            return rows
+        others = torch.from_numpy(encoder.encode(trimmed))
+        if encoder.cells is not None:
+            others = encoder.cells.redraw(others, make_generator(draw_seed(rng)))
+        return replace(rows, trimmed=others)
 
     @property
     def n_features(self) -> int:
@@ -120,12 +132,18 @@ class TrainingRows:
         """Return a sample of the rows, for calibration."""
         train = self._some(self.train, rng)
         held_out = None if self.held_out is None else self._some(self.held_out, rng)
-        return CalibrationRows(
+        kept = CalibrationRows(
             self.z[train].numpy(),
             None if held_out is None else self.z[held_out].numpy(),
             trains_reference,
             train.numpy(),
         )
+        if self.trimmed is None:
+            return kept
+        share = (len(train) + (0 if held_out is None else len(held_out))) / len(self.z)
+        order = torch.from_numpy(rng.permutation(len(self.trimmed)))
+        some = order[: round(share * len(order))]
+        return replace(kept, trimmed=self.trimmed[some].numpy())
 
     def _some(self, rows: Tensor, rng: np.random.RandomState) -> Tensor:
         return rows[torch.from_numpy(rng.permutation(len(rows)))[:MAX_HELD_OUT]]

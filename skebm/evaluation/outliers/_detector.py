@@ -27,6 +27,8 @@ from skebm.utils import make_generator, to_numpy_tree, to_tensor_tree, warn_user
 #: Applies a function of standardised tensors, (n, n_features) -> (n,), to an array.
 ScoreRows = Callable[[Callable[[Tensor], Tensor], NDArray[np.float32]], NDArray[Any]]
 
+#: Least score of a row that was left out as an outlier.
+LOWEST = -1e300
 #: Tukey's fence, in interquartile ranges below the lower quartile.
 FENCE = 1.5
 
@@ -187,6 +189,7 @@ class OutlierDetector:
         device: str | torch.device,
         max_steps: int,
         score_rows: ScoreRows,
+        trimmed: NDArray[np.float32] | None = None,
     ) -> OutlierDetector:
         """Fit the named scores and score the calibration rows, with log Z known.
 
@@ -208,6 +211,9 @@ class OutlierDetector:
             Training steps that a score may take.
         score_rows : callable
             Applies a function of tensors on the device to an array, in batches.
+        trimmed : ndarray of shape (k, n_features) or None
+            Rows that were left out as outliers. As many as are their share calibrate
+            as held-out rows do, since new rows are not trimmed.
         """
         rows = torch.from_numpy(train).to(device)
         others = rows if held_out is None else torch.from_numpy(held_out).to(device)
@@ -222,6 +228,11 @@ class OutlierDetector:
                     parts.append(score.left_out(scored, rows, others).cpu().numpy())
             if held_out is not None:
                 parts.append(score_rows(partial(score, scored), held_out))
+            if trimmed is not None:
+                share = len(others) / (len(train) + len(others)) if is_enough else 1.0
+                some = trimmed[: round(share * len(trimmed))]
+                values = score_rows(partial(score, scored), some)
+                parts.append(values.clip(min=LOWEST))  # where the density is zero
             scores[name] = score
             calibration[name] = np.sort(np.concatenate(parts).astype(np.float64))
         return cls(scores, calibration, held_out is not None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from typing import ClassVar, Self
 
@@ -52,14 +53,23 @@ class RowsMember(Member):
         The rows that are kept, at the midpoints of their cells.
     categories : Tensor of int64, default=None
         The columns of categories; None where there are none.
+    n_passed : Tensor of int64 of shape (), default=None
+        Nearest rows that are passed over, as outliers of one kind may be; None is 0.
     """
 
-    def __init__(self, rows: Tensor, categories: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        rows: Tensor,
+        categories: Tensor | None = None,
+        n_passed: Tensor | None = None,
+    ) -> None:
         super().__init__()
         self.rows: Tensor
         self.categories: Tensor | None
         self.register_buffer("rows", rows)
+        self.n_passed: Tensor | None
         self.register_buffer("categories", categories)
+        self.register_buffer("n_passed", n_passed)
         columns = [] if categories is None else categories.tolist()
         self.category_points = CategoryPoints(rows, columns)
         self._places: Tensor | None = None  # of training rows among those kept, or -1
@@ -84,16 +94,32 @@ class RowsMember(Member):
         categories = None
         if scored.categories:
             categories = torch.tensor(scored.categories, device=train.device)
-        score = cls.of_rows(scored.centred(train[numbers]), categories)
+        n_passed = None
+        if scored.trimmed_share:
+            # About half of the outliers are found, and as many may be left.
+            n_left = math.ceil(scored.trimmed_share / 2 * len(numbers))
+            n_passed = torch.tensor(n_left, device=train.device)
+        rows = scored.centred(train[numbers])
+        score = cls.of_rows(rows, categories, n_passed)
         places = torch.full((len(train),), -1, device=train.device)
         places[numbers] = torch.arange(len(numbers), device=train.device)
         score._places = places
         return score
 
     @classmethod
-    def of_rows(cls, rows: Tensor, categories: Tensor | None = None) -> Self:
+    def of_rows(
+        cls,
+        rows: Tensor,
+        categories: Tensor | None = None,
+        n_passed: Tensor | None = None,
+    ) -> Self:
         """Return the score that is made of these rows."""
-        return cls(rows, categories)
+        return cls(rows, categories, n_passed)
+
+    @property
+    def passed(self) -> int:
+        """The number of nearest rows that are passed over."""
+        return 0 if self.n_passed is None else int(self.n_passed)
 
     @abstractmethod
     def score(self, x: Tensor, own: Tensor) -> Tensor:

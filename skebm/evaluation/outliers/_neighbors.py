@@ -78,6 +78,8 @@ class NearestNeighbor(RowsMember):
         The training rows; at most 5000.
     categories : Tensor of int64, default=None
         The columns of categories.
+    n_passed : Tensor of int64 of shape (), default=None
+        Nearer training rows that are passed over.
     """
 
     def score(self, x: Tensor, own: Tensor) -> Tensor:
@@ -86,7 +88,8 @@ class NearestNeighbor(RowsMember):
         if x.shape[1] <= MANY_COLUMNS:
             n_numbers = self.category_points.numbers(x).shape[1]
             by = partial(city_block, n_numbers=n_numbers)
-        return -nearest(self._place(x), self._place(self.rows), 1, own, by)[0][:, 0]
+        k = 1 + self.passed
+        return -nearest(self._place(x), self._place(self.rows), k, own, by)[0][:, -1]
 
     def _place(self, x: Tensor) -> Tensor:
         return self.category_points.beside(self.category_points.numbers(x), x)

@@ -21,8 +21,13 @@ LEAST_DISTANCE = 1e-3
 class RankedRows(RowsMember):
     """A score by the neighbours of a row, in normal scores of the columns' ranks."""
 
-    def __init__(self, rows: Tensor, categories: Tensor | None = None) -> None:
-        super().__init__(rows, categories)
+    def __init__(
+        self,
+        rows: Tensor,
+        categories: Tensor | None = None,
+        n_passed: Tensor | None = None,
+    ) -> None:
+        super().__init__(rows, categories, n_passed)
         self.ranks = ColumnRanks(self.category_points.numbers(rows))
         self.points: Tensor
         self.register_buffer("points", self.place(rows, _none(rows)), persistent=False)
@@ -52,11 +57,14 @@ class RankedNeighbors(RankedRows):
         The training rows; at most 5000.
     categories : Tensor of int64, default=None
         The columns of categories.
+    n_passed : Tensor of int64 of shape (), default=None
+        Nearest training rows that are passed over, as outliers of one kind may be.
     """
 
     def score(self, x: Tensor, own: Tensor) -> Tensor:
         """Return minus the mean distances."""
-        distances = self.neighbors(x, own, N_NEIGHBORS)[0].double()
+        distances = self.neighbors(x, own, N_NEIGHBORS + self.passed)[0].double()
+        distances = distances[:, min(self.passed, distances.shape[1] - 1) :]
         weight = 1 / torch.arange(1, distances.shape[1] + 1).to(distances)
         return -distances @ (weight / weight.sum())
 
@@ -77,6 +85,8 @@ class LocalDensity(RankedRows):
         The columns of categories.
     spread : Tensor of shape (n,)
         log of the mean distance of each of them to the others.
+    n_passed : Tensor of int64 of shape (), default=None
+        Neighbours beyond 20, as many as outliers of one kind may be.
 
     References
     ----------
@@ -84,17 +94,26 @@ class LocalDensity(RankedRows):
     """
 
     def __init__(
-        self, rows: Tensor, spread: Tensor, categories: Tensor | None = None
+        self,
+        rows: Tensor,
+        spread: Tensor,
+        categories: Tensor | None = None,
+        n_passed: Tensor | None = None,
     ) -> None:
-        super().__init__(rows, categories)
+        super().__init__(rows, categories, n_passed)
         self.spread: Tensor
         self.register_buffer("spread", spread)
         self._others: tuple[Tensor, Tensor] | None = None
 
     @classmethod
-    def of_rows(cls, rows: Tensor, categories: Tensor | None = None) -> Self:
+    def of_rows(
+        cls,
+        rows: Tensor,
+        categories: Tensor | None = None,
+        n_passed: Tensor | None = None,
+    ) -> Self:
         """Find the neighbours of the rows themselves."""
-        score = cls(rows, torch.zeros(len(rows)).to(rows), categories)
+        score = cls(rows, torch.zeros(len(rows)).to(rows), categories, n_passed)
         every = torch.arange(len(rows), device=rows.device)
         # One neighbour more than are needed, for when one of them is left out.
         score._others = nearest(score.points, score.points, score._k + 1, every)
@@ -103,7 +122,7 @@ class LocalDensity(RankedRows):
 
     @property
     def _k(self) -> int:
-        return max(1, min(N_NEIGHBORS, len(self.rows) - 2))
+        return max(1, min(N_NEIGHBORS + self.passed, len(self.rows) - 2))
 
     def _log_mean(self, distances: Tensor) -> Tensor:
         least = LEAST_DISTANCE * math.sqrt(self.rows.shape[1])

@@ -108,6 +108,8 @@ class ScoredModel:
         Moves rows to the midpoints of their cells: rows of equal entries are equal.
     categories : tuple of int
         Columns of categories.
+    trimmed_share : float
+        Share of the rows that were left out of training as outliers.
     """
 
     model: EnergyModel
@@ -118,6 +120,7 @@ class ScoredModel:
     log_mass: Callable[[DensityFunction], DensityFunction] = _as_it_is
     centred: Callable[[Tensor], Tensor] = _as_they_are
     categories: tuple[int, ...] = ()
+    trimmed_share: float = 0.0
 
     def left_out_reference(
         self, train: Tensor, part: Callable[[Density], Density] = _whole

@@ -1,0 +1,171 @@
+"""Which rows of a table to leave out of training, because they look like outliers."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from skebm.evaluation.outliers._category_points import CategoryPoints
+from skebm.evaluation.outliers._neighbors import (
+    MANY_COLUMNS,
+    city_block,
+    euclidean,
+    nearest,
+)
+from skebm.evaluation.outliers._ranks import ColumnRanks
+from skebm.utils import make_generator
+
+#: How often rows are scored again, each time by those that were kept.
+N_ROUNDS = 3
+#: Most rows that others are compared with.
+MAX_ROWS = 5000
+#: Least number of rows that are kept.
+MIN_ROWS = 2
+#: Rows that are scored at once.
+CHUNK_ROWS = 5000
+#: Neighbours beside those that outliers of one kind can be to each other.
+N_FAR, N_LOCAL = 5, 20
+#: Farther values, in standard deviations, count as this far.
+FARTHEST = 1e6
+#: Least distance in the log of distances, of rows that repeat.
+LEAST_DISTANCE = 1e-3
+
+
+def most_outlying(
+    X: NDArray[Any], share: float, is_categorical: NDArray[np.bool_] | None = None
+) -> NDArray[np.bool_]:
+    r"""Return a mask of the share of rows that look most like outliers.
+
+    Rows are ranked by three scores, each of which leaves the row itself out: the
+    distance to a far neighbour, the mean distance to neighbours compared with
+    theirs, and the sum over columns of log tail probabilities. The mean of
+
+    .. math:: -\log \frac{\mathrm{rank}}{n + 1}
+
+    decides. Neighbours are so many that even outliers of one kind have others than each
+    other. Then rows are scored again by those that were kept, as in
+    the concentration steps of Rousseeuw and Van Driessen (Technometrics 41, 1999).
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, n_features)
+        Numbers and indices of categories; NaN where missing, which counts as the
+        median, or as a category.
+    share : float
+        Of the rows; rounded down.
+    is_categorical : ndarray of bool of shape (n_features,) or None
+        The columns of categories; None where there are none.
+    """
+    columns = [] if is_categorical is None else np.flatnonzero(is_categorical).tolist()
+    X = _filled(np.asarray(X, np.float64), columns)
+    trimmed = np.zeros(len(X), dtype=bool)
+    n_trimmed = min(int(share * len(X)), len(X) - MIN_ROWS)
+    if n_trimmed < 1:
+        return trimmed
+    for _ in range(N_ROUNDS):
+        before, order = trimmed, _surprise(X, ~trimmed, share, columns).argsort()
+        trimmed = np.zeros(len(X), dtype=bool)
+        trimmed[order[-n_trimmed:]] = True
+        if (trimmed == before).all():
+            break
+    return trimmed
+
+
+def _filled(X: NDArray[np.float64], columns: list[int]) -> NDArray[np.float64]:
+    """Return rows without missing entries."""
+    missing = np.isnan(X)
+    if not missing.any():
+        return X
+    fill = np.nanmedian(X, axis=0)
+    fill[columns] = np.nanmax(X[:, columns], axis=0) + 1
+    return np.where(missing, fill, X)
+
+
+def _surprise(
+    X: NDArray[np.float64], kept: NDArray[np.bool_], share: float, columns: list[int]
+) -> NDArray[np.float64]:
+    """Return how outlying each row is, by the rows that are kept."""
+    z = torch.from_numpy(_scaled(X, kept, columns))
+    numbers = torch.from_numpy(np.flatnonzero(kept))
+    if len(numbers) > MAX_ROWS:
+        order = torch.randperm(len(numbers), generator=make_generator(0))
+        numbers = numbers[order[:MAX_ROWS]]
+    own = torch.full((len(z),), -1)
+    own[numbers] = torch.arange(len(numbers))
+    by = _Comparison(z[numbers], columns, share)
+    parts = zip(z.split(CHUNK_ROWS), own.split(CHUNK_ROWS), strict=True)
+    scores = torch.cat([by.scores(*part) for part in parts])
+    ordered = scores.T.contiguous().sort(dim=1).values
+    below = torch.searchsorted(ordered, scores.T.contiguous())
+    as_high = (len(z) - below).double()  # the row itself included
+    return -(as_high / (len(z) + 1)).log().mean(dim=0).numpy()
+
+
+def _scaled(
+    X: NDArray[np.float64], kept: NDArray[np.bool_], columns: list[int]
+) -> NDArray[np.float32]:
+    """Return rows in standard deviations from the medians of those that are kept."""
+    with np.errstate(over="ignore"):
+        center, scale = np.median(X[kept], axis=0), X[kept].std(axis=0)
+    scale = np.where((scale > 0) & np.isfinite(scale), scale, 1.0)
+    center[columns], scale[columns] = 0.0, 1.0
+    z = ((X - center) / scale).clip(-FARTHEST, FARTHEST)
+    return z.astype(np.float32)
+
+
+class _Comparison:
+    """The three scores of rows, by the rows that are kept."""
+
+    def __init__(self, rows: Tensor, columns: list[int], share: float) -> None:
+        self.categories = CategoryPoints(rows, columns)
+        self.rows = rows
+        self.ranks = ColumnRanks(self.categories.numbers(rows))
+        self.points = self._place(rows)
+        # All outliers may lie together, and must have others as neighbours, too.
+        self.far = math.ceil(share * len(rows)) + N_FAR
+        self.local = math.ceil(2 * share * len(rows)) + N_LOCAL
+        distances = self._neighbors(rows, torch.arange(len(rows)))[0]
+        self.spread = _log_mean(distances[:, : self.local])
+
+    def scores(self, x: Tensor, own: Tensor) -> Tensor:
+        """Return the scores of x, (m, 3), high for outliers.
+
+        ``own`` is the row that is left out, or -1.
+        """
+        distances, places = self._neighbors(x, own)
+        far = distances[:, min(self.far, distances.shape[1]) - 1]
+        spread = self.spread[places[:, : self.local]].mean(dim=1)
+        local = _log_mean(distances[:, : self.local]) - spread
+        return torch.stack([far.double(), local.double(), self._tails(x, own)], dim=1)
+
+    def _place(self, x: Tensor) -> Tensor:
+        return self.categories.beside(self.categories.numbers(x), x)
+
+    def _neighbors(self, x: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
+        by = euclidean
+        if x.shape[1] <= MANY_COLUMNS:
+            n_numbers = self.categories.numbers(x).shape[1]
+            by = partial(city_block, n_numbers=n_numbers)
+        n_neighbors = max(self.far, self.local)
+        return nearest(self._place(x), self.points, n_neighbors, own, by)
+
+    def _tails(self, x: Tensor, own: Tensor) -> Tensor:
+        """Return the sum over columns of minus the log tail probability."""
+        found = self.ranks.counts(self.categories.numbers(x), own)
+        fewer = found.up_to.minimum(found.n_rows - found.below)
+        hidden = torch.where(
+            (own >= 0)[:, None], self.rows[own.clamp(min=0)], torch.nan
+        )
+        rare = self.categories.tails(x, hidden)
+        share = (1 + torch.cat([fewer, rare], dim=1)).double() / (1 + found.n_rows)
+        return -share.log().sum(dim=1)
+
+
+def _log_mean(distances: Tensor) -> Tensor:
+    return (distances.mean(dim=1) + LEAST_DISTANCE).log()
