@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import numpy as np
 from sklearn.base import DensityMixin
@@ -98,7 +99,10 @@ class DensityMethods(DensityMixin):
                     "alpha=. Got alpha=None."
                 )
             return np.where(self.decision_function(X) >= 0, 1, -1)
-        p_values = self.p_values(X, calibration=calibration, delta=delta)
+        with warnings.catch_warnings():
+            # contamination has no part in this; of alpha a warning follows below.
+            warnings.filterwarnings("ignore", "contamination=", CalibrationWarning)
+            p_values = self.p_values(X, calibration=calibration, delta=delta)
         is_outlier = benjamini_hochberg(p_values, alpha)
         if not is_outlier.any():
             n = (

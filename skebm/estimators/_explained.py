@@ -55,6 +55,8 @@ def explained_frame(X, table, found, p_values, decode, names):
         index=index,
     )
     shares = found.share.ravel()
+    is_far = found.far == 1
+    left_out = [far_others(columns, is_far[i], j) for i, j in zip(*at, strict=True)]
     frame["sentence"] = [
         sentence(column, *parts)
         for column, *parts in zip(
@@ -65,6 +67,7 @@ def explained_frame(X, table, found, p_values, decode, names):
             frame["lower"],
             frame["upper"],
             shares,
+            left_out,
             strict=True,
         )
     ]
@@ -113,7 +116,13 @@ def decoded(table, decode):
     return values.ravel()
 
 
-def sentence(column, value, tail, expected, lower, upper, share):
+def far_others(columns, is_far, j):
+    """Return the names of columns but j whose values are far outside, in words."""
+    names = [str(columns[k]) for k in np.flatnonzero(is_far) if k != j]
+    return ", ".join(names)
+
+
+def sentence(column, value, tail, expected, lower, upper, share, left_out=""):
     """Return one line on an entry, such as "pressure 12; given the rest 3 to 5"."""
     column = f"column {column} =" if isinstance(column, int) else str(column)
     if np.isnan(tail):
@@ -125,7 +134,8 @@ def sentence(column, value, tail, expected, lower, upper, share):
         rest = f"always {shown(lower)}"
     else:
         rest = f"{shown(lower)} to {shown(upper)}"
-    return f"{column} {shown(value)}; given the rest {rest}: {one_in(tail)}"
+    given = f"the rest but {left_out}," if left_out else "the rest"
+    return f"{column} {shown(value)}; given {given} {rest}: {one_in(tail)}"
 
 
 def one_in(tail):

@@ -31,6 +31,8 @@ N_DRAWS = 2000
 LEVELS = (0.0, 0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99, 1.0)
 #: Points beyond the draws, in ranges of these.
 WINGS = (0.25,)
+#: Entries that lie so many ranges of the draws beyond them say nothing of others.
+FAR_RANGES = 3.0
 #: From the edge of a gap to the points on its sides.
 EDGE = 1e-4
 LOWER, UPPER = 0.05, 0.95
@@ -58,6 +60,9 @@ class Explanation:
         Conditional quantiles of 5 and 95 %; NaN for categories.
     share : ndarray
         Probability of the expected category; NaN for numbers.
+    far : ndarray
+        1 where an entry is so far outside that the others are explained without it;
+        else NaN.
     """
 
     log_p: NDArray[np.float64]
@@ -66,6 +71,7 @@ class Explanation:
     lower: NDArray[np.float64]
     upper: NDArray[np.float64]
     share: NDArray[np.float64]
+    far: NDArray[np.float64]
 
     @classmethod
     def empty(cls, shape: tuple[int, ...]) -> Explanation:
@@ -75,7 +81,10 @@ class Explanation:
 
 @torch.no_grad()
 def explain(model: TableModel, X: Array) -> Explanation:
-    """Return how strange each entry of rows X is, given the other observed ones."""
+    """Return how strange each entry of rows X is, given the other observed ones.
+
+    Entries far outside of what the model draws are left out of the given ones.
+    """
     encoder = model.encoder
     X = encoder.without_codes(X)
     found = Explanation.empty(X.shape)
@@ -84,6 +93,8 @@ def explain(model: TableModel, X: Array) -> Explanation:
         N_DRAWS, make_generator(0, model.device)
     )
     constant = constants_of(encoder.kinds)
+    far = _far(model, z, draws)
+    found.far[far.cpu().numpy()] = 1.0
     for j in range(X.shape[1]):
         known = ~np.isnan(X[:, j])
         known &= ~z[:, j].isnan().cpu().numpy()
@@ -97,7 +108,10 @@ def explain(model: TableModel, X: Array) -> Explanation:
             continue
         column = Substitution(encoder, j, model.energy_model)
         start = _first_points(draws[:, j].double())
-        for part, copies in _copies(model, z, rows, j):
+        others = far.clone()
+        others[:, j] = False
+        given = z.masked_fill(others, torch.nan)
+        for part, copies in _copies(model, given, rows, j):
             own = z[part, j].double()
             log_density = column.log_density_of(copies, X[part])
             points = _with_edges(start, column, X[part], own)
@@ -125,6 +139,20 @@ def explain_constant(
     found.tail[rows, j] = is_same
     for part in (found.expected, found.lower, found.upper):
         part[rows, j] = value
+
+
+def _far(model: TableModel, z: Tensor, draws: Tensor) -> Tensor:
+    """Return a mask of numbers that lie far beyond all draws of the reference."""
+    encoder, far = model.encoder, torch.zeros_like(z, dtype=torch.bool)
+    bound = {*encoder.category_columns, *constants_of(encoder.kinds)}
+    bound |= {j for pair in encoder.determined.pairs for j in (pair.by, pair.column)}
+    for j in set(range(z.shape[1])) - bound:
+        column = draws[:, j][draws[:, j].isfinite()]
+        if len(column):
+            low, high = column.min(), column.max()
+            reach = FAR_RANGES * (high - low)
+            far[:, j] = (z[:, j] < low - reach) | (z[:, j] > high + reach)
+    return far
 
 
 def _first_points(draws: Tensor) -> Tensor:
@@ -225,10 +253,11 @@ def explain_column(
         found.share[rows, j] = share.cpu().numpy()
         return
     values_of = column.values_of
-    mean = given.mean(values_of, values_of(singles))
+    mean = column.in_support(given.mean(values_of, values_of(singles)))
     found.expected[rows, j] = mean.cpu().numpy()
     for part, share_below in ((found.lower, LOWER), (found.upper, UPPER)):
-        part[rows, j] = values_of(given.quantile(share_below)).cpu().numpy()
+        bound = column.in_support(values_of(given.quantile(share_below)))
+        part[rows, j] = bound.cpu().numpy()
 
 
 def _own_level(

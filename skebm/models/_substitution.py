@@ -168,6 +168,13 @@ class Substitution:
         values = self._encoder.decode(z.cpu().numpy())[:, self.j]
         return torch.from_numpy(values).to(points).reshape(points.shape)
 
+    def in_support(self, values: Tensor) -> Tensor:
+        """Return values, those beyond the bounds of the column moved to these."""
+        if self._encoder.values is None:
+            return values
+        lower, upper = self._encoder.values.bounds(self.j)
+        return values.clamp(lower, upper)
+
     def values_in_rows(self, z: Tensor, points: Tensor) -> Array:
         """Return the values at one point for each row, which may say what it means."""
         z = z.clone()

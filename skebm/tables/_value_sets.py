@@ -114,6 +114,11 @@ class ValueSets:
         X = np.where(self.least > X, self.least, X)
         return np.where(self.greatest < X, self.greatest, X)
 
+    def bounds(self, j: int) -> tuple[float, float]:
+        """Return the bounds of a column; 0 where its values have one sign."""
+        lower, upper = float(self.lower[j]), float(self.upper[j])
+        return 0.0 if lower == TINY else lower, 0.0 if upper == -TINY else upper
+
     def impossible(self, X: Array) -> NDArray[np.bool_]:
         """Tell the entries that are none of the values that the columns can take.
 

@@ -41,6 +41,8 @@ def normal():
 
 def test_of_a_gaussian_it_is_the_closed_form(normal):
     model, X, mean, covariance = normal
+    # Nothing below zero is expected where no row of fit is.
+    lowest = np.where((X > 0).all(axis=0), 0.0, -np.inf)
     X = X.copy()
     X[0, 0] += 5
     found, precision = model.explain(X), np.linalg.inv(covariance)
@@ -50,7 +52,8 @@ def test_of_a_gaussian_it_is_the_closed_form(normal):
     log_p = norm.logpdf(z) - np.log(deviation)
     np.testing.assert_allclose(column_of(found, "log_p", X), log_p, atol=1e-3)
     for name, quantile in (("expected", 0), ("lower", -1.6449), ("upper", 1.6449)):
-        error = (column_of(found, name, X) - expected) / deviation - quantile
+        value = np.maximum(expected + quantile * deviation, lowest)
+        error = (column_of(found, name, X) - value) / deviation
         assert np.abs(error).max() < 5e-3, name
     tail = column_of(found, "tail_probability", X)
     np.testing.assert_allclose(tail, 2 * norm.sf(np.abs(z)), rtol=0.05, atol=1e-6)
@@ -190,3 +193,35 @@ def test_a_column_without_any_entry_is_not_compared():
     found = model.explain([[np.nan, 9.0]])
     assert np.isnan(found["p_value"].iloc[0])
     assert found["p_value"].iloc[1] < 0.1
+
+
+def test_a_wild_value_says_nothing_of_the_other_columns():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(
+        {"pressure": rng.normal(50, 2, 300), "flow": rng.normal(5, 1, 300)}
+    )
+    X["level"] = X["flow"] + rng.normal(0, 0.3, 300)
+    model = EBMDensityEstimator(**QUICK).fit(X)
+    row = pd.DataFrame({"pressure": [1e6], "flow": [6.0], "level": [6.0]})
+    found = model.explain(row).loc[0]
+    assert found["tail_probability"].idxmin() == "pressure"
+    expected = model.explain(row.assign(pressure=np.nan)).loc[0]
+    numbers = ["log_p", "expected", "lower", "upper"]
+    for column in ("flow", "level"):
+        np.testing.assert_allclose(
+            *(part.loc[column, numbers].astype(float) for part in (found, expected))
+        )
+        assert "; given the rest but pressure, " in found.loc[column, "sentence"]
+    assert "; given the rest " in found.loc["pressure", "sentence"]
+    assert 5 < found.loc["flow", "expected"] < 7
+    wild = model.explain(row.assign(flow=-1e9, level=1e7)).loc[0]
+    assert wild[numbers].notna().all().all()
+
+
+def test_bounds_stay_in_the_support():
+    rng = np.random.default_rng(0)
+    X = np.c_[rng.poisson(0.7, 300), rng.exponential(size=300), rng.normal(size=300)]
+    found = EBMDensityEstimator(**QUICK).fit(X).explain(X[:20])
+    for j in (0, 1):
+        assert (found.xs(j, level=1)[["lower", "expected"]] >= 0).all().all()
+    assert (found.xs(2, level=1)["lower"] < 0).all()
