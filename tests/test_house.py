@@ -277,7 +277,7 @@ def test_tests_are_laid_out_like_the_package():
     """Each folder of tests is one of the package; some hold tests of all of it."""
     for folder in {path.parent for path in TESTS.rglob("test_*.py")}:
         place = folder.relative_to(TESTS)
-        of_all = str(place) in ("golden", "properties")
+        of_all = str(place) in ("golden", "properties", "device")
         assert of_all or (ROOT / place).is_dir(), place
     rooms = {
         path.parent.relative_to(ROOT).parts[0] for path in FILES if path.parent != ROOT

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,7 +113,9 @@ def _of_lists(X: list) -> np.ndarray:
 def _refuse_other_types(X: Any) -> None:
     """Raise TypeError where X is neither an array nor a sequence, with advice."""
     found = f"X must be an array or a data frame. Got {_named(X)}"
-    if isinstance(X, (torch.utils.data.Dataset, torch.utils.data.DataLoader)):
+    batched = torch.utils.data.Dataset, torch.utils.data.DataLoader, Iterator
+    # A reader of Arrow batches is no Iterator by its base classes.
+    if isinstance(X, batched) or hasattr(X, "read_next_batch"):
         raise TypeError(
             f"{found}; pass its rows as one array, or train batch by batch with "
             "partial_fit."

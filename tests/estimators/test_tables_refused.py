@@ -71,6 +71,13 @@ def frame_of(library, data):
     return module.table(data) if library == "pyarrow" else module.DataFrame(data)
 
 
+class Reader:
+    """What pyarrow reads batches of a file by."""
+
+    def read_next_batch(self):
+        raise AssertionError("no batch is read")
+
+
 rows = TensorDataset(torch.from_numpy(X))
 NO_TABLES = {
     "an empty list": ([], ValueError, "X must have rows and columns"),
@@ -79,9 +86,10 @@ NO_TABLES = {
     "words": ("abc", TypeError, "X must be an array or a data frame.*type str"),
     "None": (None, TypeError, "X must be an array or a data frame. Got None"),
     "a number": (3.0, TypeError, "X must be an array or a data frame.*type float"),
-    "an iterator": (iter(X), TypeError, "X must be an array or a data frame"),
+    "an iterator": (iter([X]), TypeError, "iterator.*partial_fit"),
     "a Dataset": (rows, TypeError, "TensorDataset.*partial_fit"),
     "a DataLoader": (DataLoader(rows), TypeError, "DataLoader.*partial_fit"),
+    "an Arrow reader": (Reader(), TypeError, "Reader.*partial_fit"),
     "three dimensions": (X[None], ValueError, r"got 3D array.*shape \(1, 20, 2\)"),
     "one dimension": (X[:, 0], ValueError, r"got 1D array.*Reshape your data"),
     "a column": (pd.Series(X[:, 0]), ValueError, r"got 1D array.*X must have shape"),
