@@ -17,8 +17,9 @@ from skebm.models._task import Task
 MIN_GAIN = -1.0
 #: The same of a classifier, whose labels may pull at the density.
 MIN_CLASSIFIER_GAIN = -20.0
-#: Draws of the estimate of log Z by which a classifier is judged.
-N_DRAWS = 4096
+#: Draws of the estimate of log Z by which a density and a classifier are judged that ask
+#: for it later: more meet a narrow minimum of the energy.
+N_DRAWS, N_CLASSIFIER_DRAWS = 20_000, 4096
 
 
 def check_finite(fitted: FittedModel, task: Task) -> FittedModel:
@@ -54,8 +55,9 @@ def check_gain(fitted: FittedModel, task: Task) -> FittedModel:
     is_density = specification.n_outputs == 1
     if is_density and specification.normalizer is None:
         return fitted
+    is_watched = task.rows.held_out is not None
     try:
-        gain = _gain(fitted, task.rows.z[:MAX_HELD_OUT].numpy(), is_density)
+        gain = _gain(fitted, task.rows.z[:MAX_HELD_OUT].numpy(), is_watched)
     except FloatingPointError as error:
         raise _diverged(fitted, f"where {error}") from error
     except KeyboardInterrupt:
@@ -69,20 +71,25 @@ def check_gain(fitted: FittedModel, task: Task) -> FittedModel:
     return fitted
 
 
-def _gain(fitted: FittedModel, z: NDArray[np.float32], is_density: bool) -> float:
+def _gain(fitted: FittedModel, z: NDArray[np.float32], is_watched: bool) -> float:
     """Return the mean gain of log p over log q0 at the rows, in nats.
 
-    That of a classifier is an upper bound, by few draws: it asks for log Z later.
+    Where log Z can be left to the first question it is an upper bound, by few draws:
+    that of a classifier, and of a density whose held-out rows were watched, unless the
+    draws cannot be trusted.
     """
-    if is_density:
-        log_normalizer = fitted.log_normalizer
-    else:
-        sampling, seed = ImportanceSampling(N_DRAWS), fitted.assembly.seed
+    is_density = fitted.specification.n_outputs == 1
+    log_normalizer = None
+    if is_watched or not is_density:
+        sampling = ImportanceSampling(N_DRAWS if is_density else N_CLASSIFIER_DRAWS)
         estimate = estimate_log_normalizer(
-            fitted.energy_model, sampling, seed, None, fitted.device
+            fitted.energy_model, sampling, fitted.assembly.seed, None, fitted.device
         )
         assert estimate is not None
-        log_normalizer = estimate.log_normalizer
+        if estimate.trusted or not is_density:
+            log_normalizer = estimate.log_normalizer
+    if log_normalizer is None:
+        log_normalizer = fitted.log_normalizer
     assert log_normalizer is not None
     z = fitted.complete_rows(z, fitted.assembly.seed)
     return float(-fitted.net_energy(z).mean() - log_normalizer)

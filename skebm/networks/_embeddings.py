@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,27 @@ def _joined(parts: Sequence[tuple[int, Change]]) -> Change:
     """Return the changes of parts whose outputs begin at the given numbers."""
     numbers = torch.cat([start + change[0] for start, change in parts])
     return numbers, lambda t: torch.cat([change[1](t) for _, change in parts], dim=2)
+
+
+class _SineAndCosine(torch.autograd.Function):
+    """Both at once: each is the other's slope, which autograd would compute again."""
+
+    @staticmethod
+    def forward(ctx: Any, phase: Tensor) -> tuple[Tensor, Tensor]:
+        sine, cosine = phase.sin(), phase.cos()
+        ctx.save_for_backward(sine, cosine)
+        return sine, cosine
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> Tensor:
+        (sine, cosine), (of_sine, of_cosine) = ctx.saved_tensors, slopes
+        return of_sine * cosine - of_cosine * sine
+
+
+def sine_and_cosine(phase: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the sine and the cosine, as often differentiable as they are."""
+    result: tuple[Tensor, Tensor] = _SineAndCosine.apply(phase)
+    return result
 
 
 def column_alone(x: Tensor, j: int) -> Change:
@@ -96,10 +118,12 @@ class PeriodicEmbedding(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x of shape (n, n_features) to (n, n_features * embedding_dim)."""
-        phase = 2 * math.pi * self.frequencies * x.unsqueeze(-1)
-        waves = torch.cat([torch.sin(phase), torch.cos(phase)], dim=-1)
-        embedded = torch.einsum("njf,jfe->nje", waves, self.weight) + self.bias
-        return nn.functional.silu(embedded).flatten(1)
+        frequencies = 2 * math.pi * self.frequencies
+        sine, cosine = sine_and_cosine(x.T.unsqueeze(2) * frequencies.unsqueeze(1))
+        of_sine, of_cosine = self.weight.chunk(2, dim=1)
+        embedded = torch.baddbmm(self.bias.unsqueeze(1), sine, of_sine)
+        embedded = torch.baddbmm(embedded, cosine, of_cosine)
+        return nn.functional.silu(embedded.transpose(0, 1).flatten(1))
 
     def along(self, x: Tensor, j: int) -> Change:
         """Return which outputs depend on column j, as a function of its values."""

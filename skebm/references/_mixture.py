@@ -224,11 +224,14 @@ class GaussianMixtureDensity(Density):
         noise = normal_like(self.means.new_empty(shape), generator)
         if noise.numel() * noise.shape[1] <= MAX_GATHERED:
             return (self.cholesky[component] @ noise.unsqueeze(2))[:, :, 0]
-        x = torch.empty_like(noise)
-        for k in range(len(self.weights)):
-            rows = component == k
-            x[rows] = noise[rows] @ self.cholesky[k].T
-        return x
+        # Rows of a component side by side: one product for each, none for most masks.
+        order = component.argsort()
+        counts = component.bincount(minlength=len(self.weights)).tolist()
+        parts = noise[order].split(counts)
+        drawn = [
+            part @ factor.T for part, factor in zip(parts, self.cholesky, strict=True)
+        ]
+        return torch.empty_like(noise).index_copy_(0, order, torch.cat(drawn))
 
 
 def make_mixture(

@@ -19,6 +19,9 @@ from skebm.training._schedule import EpochSpan
 MAX_RETURNS_TO_BEST = 2
 #: Least age of that older state, as a share of the training.
 SHARE_BETWEEN_OLDER = 0.1
+#: Least age of the state to return to where no monitor asks for the best, likewise: a
+#: copy of nets and optimisers takes as long as a short epoch.
+SHARE_BETWEEN_COPIES = 0.02
 
 OnEpoch = Callable[[int, dict[str, Any]], bool]
 
@@ -119,12 +122,17 @@ class Loop:
     def fit(self, run: Run, batches: Any, max_iter: int) -> None:
         """Train ``run`` for at most ``max_iter`` epochs; it ends in its best state."""
         self._remember(run, self._evaluate(run))
-        self._older, self._older_epoch = (self._best_snapshot,) * 2, 0
+        self._older, self._older_epoch, self._copied_epoch = (
+            (self._best_snapshot,) * 2,
+            0,
+            0,
+        )
         try:
             self._fit_epochs(run, batches, max_iter)
         except KeyboardInterrupt:
             self.interrupted = True
             run.restore(self._best_snapshot)
+            self.best_epoch = self._copied_epoch
         if self.monitor is not None:
             run.restore(self._best_snapshot)
             if self.verbose:
@@ -154,8 +162,11 @@ class Loop:
                 improved = self._improved(evaluation)
                 epochs_without_change = 0 if improved else epochs_without_change + 1
                 if improved:
-                    self._remember(run, evaluation)
                     self.best_epoch = epoch
+                    age = epoch - self._copied_epoch
+                    if self.monitor or age >= SHARE_BETWEEN_COPIES * max_iter:
+                        self._remember(run, evaluation)
+                        self._copied_epoch = epoch
                 if epoch - self._older_epoch >= SHARE_BETWEEN_OLDER * max_iter:
                     self._older = (self._older[1], self._best_snapshot)
                     self._older_epoch = epoch

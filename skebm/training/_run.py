@@ -16,6 +16,7 @@ from torch.optim.swa_utils import AveragedModel
 from skebm.exceptions import NonFiniteChainError
 from skebm.networks import EnergyModel
 from skebm.objectives import Batch, Loss, Objective
+from skebm.training._adam import AdamW
 from skebm.training._batches import TableBatches
 from skebm.training._guard import Problem, find_problem
 from skebm.training._schedule import EpochSpan, Schedule
@@ -58,7 +59,7 @@ class GradientRun:
         self.state.to(self.device)
         self.groups = objective.parameter_groups(model, self.state)
         self.optimizers = {
-            name: torch.optim.AdamW(
+            name: AdamW(
                 group.parameters,
                 lr=1e-3,
                 betas=group.betas,

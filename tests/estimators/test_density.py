@@ -141,8 +141,9 @@ def test_without_a_normalizer_scores_are_unnormalised(rows):
 
 def test_an_estimate_that_cannot_be_trusted_is_told(rows):
     """Ten draws from the reference are too few for any log Z."""
+    model = make(normalizer=ImportanceSampling(10)).fit(rows)
     with pytest.warns(NormalizerWarning, match=r"nats with a standard error of"):
-        model = make(normalizer=ImportanceSampling(10)).fit(rows)
+        model.score_samples(rows)
     assert not model.normalizer_result_.trusted
 
 
@@ -227,7 +228,7 @@ def test_early_stopping_ends_training_and_keeps_the_best_state(rows):
 
 @pytest.mark.parametrize(("verbose", "n_lines"), [(0, 0), (1, 9), (3, 5), (True, 9)])
 def test_verbose_prints_a_line_every_so_many_epochs(rows, verbose, n_lines, capsys):
-    make(max_iter=6, verbose=verbose).fit(rows)
+    make(max_iter=6, verbose=verbose).fit(rows).score(rows)
     printed = capsys.readouterr().out.splitlines()
     assert len(printed) == n_lines
     if printed:
@@ -274,6 +275,8 @@ def test_log_z_is_estimated_at_the_first_question(rows, monkeypatch):
         return estimate(self, *args)
 
     monkeypatch.setattr(FittedModel, "estimate_log_normalizer", counted)
+    make(early_stopping=True).fit(rows)
+    assert not calls
     for each in (model, twin):
         for start in (0, 300):
             each.partial_fit(rows[start : start + 300])
