@@ -17,7 +17,7 @@ from skebm.models._task import Task
 MIN_GAIN = -1.0
 #: The same of a classifier, whose labels may pull at the density.
 MIN_CLASSIFIER_GAIN = -20.0
-#: Draws of the estimate of log Z by which a density and a classifier are judged that ask
+#: Draws of the estimate of log Z by which densities and classifiers are judged that ask
 #: for it later: more meet a narrow minimum of the energy.
 N_DRAWS, N_CLASSIFIER_DRAWS = 20_000, 4096
 
