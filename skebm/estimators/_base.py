@@ -133,7 +133,8 @@ class BaseEBM(StoredEstimator):
         """The threshold of `ood_scores`, by ``contamination`` and ``ood_score``."""
         check_is_fitted(self, "network_")
         check_changed(self, "contamination", "ood_score")
-        threshold = self._fitted.detector.threshold(self.ood_score, self.contamination)
+        detector = self._fitted.detector_with(self.ood_score)
+        threshold = detector.threshold(self.ood_score, self.contamination)
         self._warn_if_untrusted()
         return threshold
 
@@ -150,7 +151,7 @@ class BaseEBM(StoredEstimator):
     def ood_report_(self):
         """The parts of ``ood_score="auto"``: weights, and what each tells from rows."""
         check_is_fitted(self, "network_")
-        return self._fitted.detector.report(self.ood_score)
+        return self._fitted.detector_with(self.ood_score).report(self.ood_score)
 
     def energy(self, X):
         r"""Energy of each row, in nats; low is likely.
@@ -402,7 +403,7 @@ class BaseEBM(StoredEstimator):
     def _scores_left_out(self):
         """Return the scores of rows that the model was not trained on."""
         check_changed(self, "ood_score")
-        return self._fitted.detector.left_out(self.ood_score)
+        return self._fitted.detector_with(self.ood_score).left_out(self.ood_score)
 
     def _outlier_scores(self, table, of_fit=False):
         check_changed(self, "ood_score")

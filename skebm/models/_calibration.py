@@ -28,8 +28,13 @@ class Calibrated(Protocol):
     def estimate_log_normalizer(self, rows: Array, seed: int) -> LogNormalizer | None:
         """Return log Z; ``rows`` are of the data, for chains that start there."""
 
-    def fit_outlier_scores(self, rows: CalibrationRows, seed: int) -> Any:
-        """Return the outlier scores; they ask for log Z where they need it."""
+    def fit_outlier_scores(
+        self, rows: CalibrationRows, seed: int, known: Any, name: str | None
+    ) -> tuple[Any, bool]:
+        """Return the outlier scores beside the known ones, and whether none is left.
+
+        Of a name, that score alone. They ask for log Z where they need it.
+        """
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +115,7 @@ class Calibration:
         self._estimate: LogNormalizer | None = None
         self._is_estimated, self._is_new = False, False
         self._detector: Any = None
+        self._has_all_scores = False
         self._lock = threading.RLock()
 
     def with_folds(self, folds: Folds) -> Calibration:
@@ -121,7 +127,7 @@ class Calibration:
     @property
     def is_complete(self) -> bool:
         """Whether log Z and the outlier scores are both known."""
-        return self._is_estimated and self._detector is not None
+        return self._is_estimated and self._has_all_scores
 
     def estimate(self, model: Calibrated) -> LogNormalizer | None:
         """Return the estimate of log Z; None where the model has no normaliser."""
@@ -135,13 +141,17 @@ class Calibration:
                 self._forget_rows()
             return self._estimate
 
-    def detector(self, model: Calibrated) -> Any:
-        """Return the outlier scores of the model, with those of calibration rows."""
+    def detector(self, model: Calibrated, name: str | None = None) -> Any:
+        """Return the outlier scores of the model, with those of calibration rows.
+
+        All of them; of a name at least that one, without log Z if it needs none.
+        """
         with self._lock, _any_mode():
-            if self._detector is None:
-                self.estimate(model)
+            if not self._has_all_scores:
                 rows = self._complete_rows(model)
-                self._detector = model.fit_outlier_scores(rows, self.seed)
+                self._detector, self._has_all_scores = model.fit_outlier_scores(
+                    rows, self.seed, self._detector, name
+                )
                 self._forget_rows()
             return self._detector
 
@@ -178,12 +188,12 @@ class Calibration:
         return self._rows
 
     def _forget_rows(self) -> None:
-        if self._is_estimated and self._detector is not None:
+        if self.is_complete:
             self._rows = None
 
     def to_arrays(self) -> dict[str, Any]:
         """Return a finished calibration as arrays, numbers and words."""
-        assert self._is_estimated and self._detector is not None
+        assert self.is_complete
         return {
             "seed": self.seed,
             "log_normalizer": self._estimate and asdict(self._estimate),
@@ -201,7 +211,7 @@ class Calibration:
         """Return a calibration of which nothing is left to compute."""
         calibration = cls(None, seed, sample)
         calibration._estimate, calibration._detector = estimate, detector
-        calibration._is_estimated = True
+        calibration._is_estimated = calibration._has_all_scores = True
         return calibration
 
     @classmethod

@@ -110,8 +110,15 @@ class FittedModel:
 
     @property
     def detector(self) -> OutlierDetector:
-        """The outlier scores, fitted at the first question."""
+        """The outlier scores, all fitted at the first question."""
         return self.calibration.detector(self)
+
+    def detector_with(self, name: str) -> OutlierDetector:
+        """Return outlier scores; the named one is fitted at its first question.
+
+        An unknown name has them all fitted, and the detector tells of it.
+        """
+        return self.calibration.detector(self, name)
 
     # ------------------------------------------------------------------ rows
 
@@ -180,7 +187,7 @@ class FittedModel:
         With ``of_fit`` the rows are those of `fit`: none is compared with itself.
         """
         X = self.encoder.without_codes(X)
-        score_of, scored = self.detector.score(name), self._scored_model()
+        score_of, scored = self.detector_with(name).score(name), self._scored_model()
         kind = score_of.of_fitted_rows if of_fit else score_of
 
         def score(table: Array) -> NDArray[np.float64]:
@@ -259,20 +266,40 @@ class FittedModel:
             print(f"{estimate}, {time.perf_counter() - start:.1f} seconds")
         return estimate
 
-    def fit_outlier_scores(self, rows: CalibrationRows, seed: int) -> OutlierDetector:
-        """Return the outlier scores that are free, and the one that was asked for."""
+    def fit_outlier_scores(
+        self,
+        rows: CalibrationRows,
+        seed: int,
+        known: OutlierDetector | None,
+        name: str | None,
+    ) -> tuple[OutlierDetector, bool]:
+        """Return outlier scores beside the known ones, and whether none is left.
+
+        In all they are the free ones and that of the options; of a name that one.
+        """
+        known = OutlierDetector() if known is None else known
+        left = [
+            score
+            for score in scores_to_fit(self.specification.ood_score)
+            if score not in known.scores
+        ]
+        names = [name] if name in {*left, *known.scores} else left
+        names = [score for score in names if score in left]
+        if not names:
+            return known, not left
         scored = self._scored_model(rows.trains_reference, self._folds(rows))
-        return OutlierDetector.fit(
+        detector = OutlierDetector.fit(
             replace(scored, trimmed_share=rows.trimmed_share),
             rows.train,
             rows.held_out,
-            scores_to_fit(self.specification.ood_score),
+            names,
             seed=seed,
             device=self.device,
             max_steps=self.outcome.n_steps,
             score_rows=self._by_batches,
             trimmed=rows.trimmed,
         )
+        return known.beside(detector), len(names) == len(left)
 
     # -------------------------------------------------------------- training
 
@@ -320,7 +347,7 @@ class FittedModel:
     ) -> ScoredModel:
         return ScoredModel(
             self.energy_model,
-            self._log_density(),
+            lambda z: self._log_density()(z),  # most scores do without log Z
             self._energy,
             trains_reference,
             folds,

@@ -40,7 +40,7 @@ def to_arrays(fitted: Any) -> dict[str, Any]:
         "class": type(reference),
         "arrays": to_numpy_tree(reference.arrays()),
     }
-    _ = fitted.detector  # and so log Z
+    _ = fitted.estimate, fitted.detector
     return {
         "specification": fields_of(fitted.specification),
         "assembly": assembly,

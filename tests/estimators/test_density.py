@@ -296,6 +296,29 @@ def test_log_z_is_estimated_at_the_first_question(rows, monkeypatch):
     assert len(calls) == 3
 
 
+def test_outliers_by_the_default_score_ask_for_no_log_z(rows, monkeypatch):
+    """The other scores come later, and are the same whatever was asked first."""
+    first, second = (make(ood_score="auto").fit(rows) for _ in range(2))
+    decision = second.set_params(ood_score="log_density").decision_function(rows)
+
+    def refused(self, *args):
+        raise AssertionError("log Z is estimated")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FittedModel, "estimate_log_normalizer", refused)
+        is_inlier = first.predict(rows)
+        p_values = first.p_values(rows, calibration=rows[:50])
+        assert first.ood_report_
+    assert 0.9 < (is_inlier == 1).mean() < 1
+    first.set_params(ood_score="log_density")
+    np.testing.assert_array_equal(first.decision_function(rows), decision)
+    for each in (first, second):
+        each.set_params(ood_score="auto")
+        np.testing.assert_array_equal(
+            each.p_values(rows, calibration=rows[:50]), p_values
+        )
+
+
 def energy_of_reference_draws(model):
     draws = model.reference_.sample(50_000, torch.Generator().manual_seed(9))
     return model.energy(model._fitted.encoder.decode(draws.numpy()))

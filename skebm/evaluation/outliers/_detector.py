@@ -191,7 +191,7 @@ class OutlierDetector:
         score_rows: ScoreRows,
         trimmed: NDArray[np.float32] | None = None,
     ) -> OutlierDetector:
-        """Fit the named scores and score the calibration rows, with log Z known.
+        """Fit the named scores and score the calibration rows.
 
         Parameters
         ----------
@@ -236,6 +236,14 @@ class OutlierDetector:
             scores[name] = score
             calibration[name] = np.sort(np.concatenate(parts).astype(np.float64))
         return cls(scores, calibration, held_out is not None)
+
+    def beside(self, other: OutlierDetector) -> OutlierDetector:
+        """Return these scores and those of another detector of the same rows."""
+        scores, calibration = (
+            self.scores | other.scores,
+            self.calibration | other.calibration,
+        )
+        return OutlierDetector(scores, calibration, other.is_held_out)
 
     def score(self, name: str) -> OODScore:
         """Return the fitted score of this name.

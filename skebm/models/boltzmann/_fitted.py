@@ -200,10 +200,13 @@ class FittedRBM:
             )
         return estimate
 
-    def fit_outlier_scores(self, rows: CalibrationRows, seed: int) -> CalibrationScores:
+    def fit_outlier_scores(
+        self, rows: CalibrationRows, seed: int, known: None, name: str | None
+    ) -> tuple[CalibrationScores, bool]:
         """Return the log densities of rows of the data, each as if left out."""
+        del seed, known, name
         log_prob = self._log_prob(rows.train) + self._known_shifts
-        return CalibrationScores(log_prob, self._are_left_out)
+        return CalibrationScores(log_prob, self._are_left_out), True
 
     @property
     def _are_left_out(self) -> bool:
