@@ -32,7 +32,7 @@ LEVELS = (0.0, 0.01, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99, 1.0)
 #: Points beyond the draws, in ranges of these.
 WINGS = (0.25,)
 #: Entries that lie so many ranges of the draws beyond them say nothing of others.
-FAR_RANGES = 3.0
+FAR_RANGES = 1.0
 #: From the edge of a gap to the points on its sides.
 EDGE = 1e-4
 LOWER, UPPER = 0.05, 0.95

@@ -18,7 +18,6 @@ from skebm.evaluation.outliers._neighbors import (
     euclidean,
     nearest,
 )
-from skebm.evaluation.outliers._ranks import ColumnRanks
 from skebm.utils import make_generator
 
 #: How often rows are scored again, each time by those that were kept.
@@ -31,10 +30,13 @@ MIN_ROWS = 2
 CHUNK_ROWS = 5000
 #: Neighbours beside those that outliers of one kind can be to each other.
 N_FAR, N_LOCAL = 5, 20
+QUARTILES = torch.tensor([0.25, 0.5, 0.75])
 #: Farther values, in standard deviations, count as this far.
 FARTHEST = 1e6
 #: Least distance in the log of distances, of rows that repeat.
 LEAST_DISTANCE = 1e-3
+#: Least interquartile range of logs of distances.
+LEAST_RANGE = 0.1
 
 
 def most_outlying(
@@ -42,11 +44,11 @@ def most_outlying(
 ) -> NDArray[np.bool_]:
     r"""Return a mask of the share of rows that look most like outliers.
 
-    Rows are ranked by three scores, each of which leaves the row itself out: the
-    distance to a far neighbour, the mean distance to neighbours compared with
-    theirs, and the sum over columns of log tail probabilities. The mean of
+    Two scores tell, each of which leaves the row itself out: the log distance to a far
+    neighbour, and the log of the mean distance to neighbours less that of theirs. The
+    mean of
 
-    .. math:: -\log \frac{\mathrm{rank}}{n + 1}
+    .. math:: (s - \mathrm{median}) / \mathrm{interquartile\ range}
 
     decides. Neighbours are so many that even outliers of one kind have others than each
     other. Then rows are scored again by those that were kept, as in
@@ -101,10 +103,10 @@ def _surprise(
     by = _Comparison(z[numbers], columns, share)
     parts = zip(z.split(CHUNK_ROWS), own.split(CHUNK_ROWS), strict=True)
     scores = torch.cat([by.scores(*part) for part in parts])
-    ordered = scores.T.contiguous().sort(dim=1).values
-    below = torch.searchsorted(ordered, scores.T.contiguous())
-    as_high = (len(z) - below).double()  # the row itself included
-    return -(as_high / (len(z) + 1)).log().mean(dim=0).numpy()
+    # Not by ranks: of far outliers of one kind all are to be the first.
+    low, middle, high = scores.quantile(QUARTILES.to(scores), dim=0)
+    spread = (high - low).clamp(min=LEAST_RANGE)
+    return ((scores - middle) / spread).mean(dim=1).numpy()
 
 
 def _scaled(
@@ -120,12 +122,10 @@ def _scaled(
 
 
 class _Comparison:
-    """The three scores of rows, by the rows that are kept."""
+    """The two scores of rows, by the rows that are kept."""
 
     def __init__(self, rows: Tensor, columns: list[int], share: float) -> None:
         self.categories = CategoryPoints(rows, columns)
-        self.rows = rows
-        self.ranks = ColumnRanks(self.categories.numbers(rows))
         self.points = self._place(rows)
         # All outliers may lie together, and must have others as neighbours, too.
         self.far = math.ceil(share * len(rows)) + N_FAR
@@ -134,15 +134,16 @@ class _Comparison:
         self.spread = _log_mean(distances[:, : self.local])
 
     def scores(self, x: Tensor, own: Tensor) -> Tensor:
-        """Return the scores of x, (m, 3), high for outliers.
+        """Return the scores of x, (m, 2), high for outliers.
 
         ``own`` is the row that is left out, or -1.
         """
         distances, places = self._neighbors(x, own)
-        far = distances[:, min(self.far, distances.shape[1]) - 1]
+        last = min(self.far, distances.shape[1])
+        far = _log_mean(distances[:, last - 1 : last])
         spread = self.spread[places[:, : self.local]].mean(dim=1)
         local = _log_mean(distances[:, : self.local]) - spread
-        return torch.stack([far.double(), local.double(), self._tails(x, own)], dim=1)
+        return torch.stack([far, local], dim=1).double()
 
     def _place(self, x: Tensor) -> Tensor:
         return self.categories.beside(self.categories.numbers(x), x)
@@ -154,17 +155,6 @@ class _Comparison:
             by = partial(city_block, n_numbers=n_numbers)
         n_neighbors = max(self.far, self.local)
         return nearest(self._place(x), self.points, n_neighbors, own, by)
-
-    def _tails(self, x: Tensor, own: Tensor) -> Tensor:
-        """Return the sum over columns of minus the log tail probability."""
-        found = self.ranks.counts(self.categories.numbers(x), own)
-        fewer = found.up_to.minimum(found.n_rows - found.below)
-        hidden = torch.where(
-            (own >= 0)[:, None], self.rows[own.clamp(min=0)], torch.nan
-        )
-        rare = self.categories.tails(x, hidden)
-        share = (1 + torch.cat([fewer, rare], dim=1)).double() / (1 + found.n_rows)
-        return -share.log().sum(dim=1)
 
 
 def _log_mean(distances: Tensor) -> Tensor:

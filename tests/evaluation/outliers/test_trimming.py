@@ -21,6 +21,14 @@ def test_a_dense_cluster_is_found():
     assert (found & is_outlier).sum() >= 14
 
 
+def test_a_far_cluster_in_one_column_is_found_among_rows_with_longer_tails():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(500, 4))
+    X[:, 1] = 2 * X[:, 0] + 0.3 * rng.normal(size=500)
+    X[:25, 1] += 30
+    assert most_outlying(X, 0.05)[:25].all()
+
+
 def test_wild_and_missing_values_hide_nothing():
     X, is_outlier = rows_with_a_cluster()
     normal = np.flatnonzero(~is_outlier)
