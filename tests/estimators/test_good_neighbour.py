@@ -10,6 +10,7 @@ from joblib import Parallel, delayed
 from torch import nn
 
 from skebm import EBMDensityEstimator, JEMClassifier
+from skebm.training._adam import AdamW
 
 IMPORT_CHECK = """
 import numpy as np, torch, sklearn, random
@@ -74,13 +75,13 @@ def test_fits_in_threads_are_those_of_one_thread(network, blobs):
 def test_training_leaves_the_global_generator_alone(blobs, monkeypatch):
     """Only the building of nets holds the generator that all threads share."""
     states = []
-    step = torch.optim.AdamW.step
+    step = AdamW.step
 
     def spied(self, *args, **kwargs):
         states.append(torch.default_generator.get_state().numpy().tobytes())
         return step(self, *args, **kwargs)
 
-    monkeypatch.setattr(torch.optim.AdamW, "step", spied)
+    monkeypatch.setattr(AdamW, "step", spied)
     before = torch.default_generator.get_state().numpy().tobytes()
     for estimator in (EBMDensityEstimator, JEMClassifier):
         model = estimator(reference="gaussian", normalizer=None, max_iter=2)
