@@ -358,7 +358,8 @@ class BaseEBM(StoredEstimator):
 
         by quadrature over the line of a number and by enumeration of categories, for
         any energy; log Z cancels. Missing entries are averaged over, by completions of
-        the row: such a row costs as much as ten.
+        the row, which then costs as much as ten. A number beyond the model's draws by
+        their range or more counts as missing where the other entries are explained.
 
         Parameters
         ----------

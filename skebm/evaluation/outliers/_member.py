@@ -53,23 +53,14 @@ class RowsMember(Member):
         The rows that are kept, at the midpoints of their cells.
     categories : Tensor of int64, default=None
         The columns of categories; None where there are none.
-    n_passed : Tensor of int64 of shape (), default=None
-        Nearest rows that are passed over, as outliers of one kind may be; None is 0.
     """
 
-    def __init__(
-        self,
-        rows: Tensor,
-        categories: Tensor | None = None,
-        n_passed: Tensor | None = None,
-    ) -> None:
+    def __init__(self, rows: Tensor, categories: Tensor | None = None) -> None:
         super().__init__()
         self.rows: Tensor
         self.categories: Tensor | None
         self.register_buffer("rows", rows)
-        self.n_passed: Tensor | None
         self.register_buffer("categories", categories)
-        self.register_buffer("n_passed", n_passed)
         columns = [] if categories is None else categories.tolist()
         self.category_points = CategoryPoints(rows, columns)
         self._places: Tensor | None = None  # of training rows among those kept, or -1
@@ -94,13 +85,8 @@ class RowsMember(Member):
         categories = None
         if scored.categories:
             categories = torch.tensor(scored.categories, device=train.device)
-        n_passed = None
-        if scored.trimmed_share:
-            # About half of the outliers are found, and as many may be left.
-            n_left = math.ceil(scored.trimmed_share / 2 * len(numbers))
-            n_passed = torch.tensor(n_left, device=train.device)
         rows = scored.centred(train[numbers])
-        score = cls.of_rows(rows, categories, n_passed)
+        score = cls.of_rows(rows, categories, scored.trimmed_share)
         places = torch.full((len(train),), -1, device=train.device)
         places[numbers] = torch.arange(len(numbers), device=train.device)
         score._places = places
@@ -108,18 +94,11 @@ class RowsMember(Member):
 
     @classmethod
     def of_rows(
-        cls,
-        rows: Tensor,
-        categories: Tensor | None = None,
-        n_passed: Tensor | None = None,
+        cls, rows: Tensor, categories: Tensor | None, trimmed_share: float = 0.0
     ) -> Self:
-        """Return the score that is made of these rows."""
-        return cls(rows, categories, n_passed)
-
-    @property
-    def passed(self) -> int:
-        """The number of nearest rows that are passed over."""
-        return 0 if self.n_passed is None else int(self.n_passed)
+        """Return the score of these rows, beside which a share was left out."""
+        del trimmed_share
+        return cls(rows, categories)
 
     @abstractmethod
     def score(self, x: Tensor, own: Tensor) -> Tensor:
@@ -151,6 +130,53 @@ class RowsMember(Member):
         """Return the rows that are left out, NaN for none."""
         rows = self.rows[own.clamp(min=0)]
         return torch.where((own >= 0)[:, None], rows, torch.nan)
+
+
+class NeighborsMember(RowsMember):
+    """A score by the nearest of the training rows that it keeps.
+
+    Parameters
+    ----------
+    rows : Tensor of shape (n, n_features)
+        The rows that are kept, at the midpoints of their cells.
+    categories : Tensor of int64, default=None
+        The columns of categories; None where there are none.
+    n_passed : Tensor of int64 of shape (), default=None
+        Nearest rows that are passed over, as outliers of one kind may be; None is 0.
+    """
+
+    def __init__(
+        self,
+        rows: Tensor,
+        categories: Tensor | None = None,
+        n_passed: Tensor | None = None,
+    ) -> None:
+        super().__init__(rows, categories)
+        self.n_passed: Tensor | None
+        self.register_buffer("n_passed", n_passed)
+
+    @classmethod
+    def of_rows(
+        cls, rows: Tensor, categories: Tensor | None, trimmed_share: float = 0.0
+    ) -> Self:
+        """Return the score of these rows, beside which a share was left out."""
+        if not trimmed_share:
+            return cls.passing(rows, categories, None)
+        # About half of the outliers are found, and as many may be left.
+        n_left = math.ceil(trimmed_share / 2 * len(rows))
+        return cls.passing(rows, categories, torch.tensor(n_left, device=rows.device))
+
+    @classmethod
+    def passing(
+        cls, rows: Tensor, categories: Tensor | None, n_passed: Tensor | None
+    ) -> Self:
+        """Return the score that is made of these rows."""
+        return cls(rows, categories, n_passed)
+
+    @property
+    def passed(self) -> int:
+        """The number of nearest rows that are passed over."""
+        return 0 if self.n_passed is None else int(self.n_passed)
 
 
 def places_of(x: Tensor, rows: Tensor) -> Tensor:

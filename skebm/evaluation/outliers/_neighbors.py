@@ -8,7 +8,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from skebm.evaluation.outliers._member import RowsMember
+from skebm.evaluation.outliers._category_points import CategoryPoints
+from skebm.evaluation.outliers._member import NeighborsMember
 from skebm.evaluation.outliers._score import CHUNK_ROWS
 
 FARTHEST = 1e30  # in place of what float32 can't hold
@@ -64,7 +65,23 @@ def nearest(
     return torch.cat(distances), torch.cat(places)
 
 
-class NearestNeighbor(RowsMember):
+def nearest_rows(
+    categories: CategoryPoints, x: Tensor, rows: Tensor, k: int, own: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the distances of x to its k nearest rows, and the places of these.
+
+    Sums of absolute differences; in more than 100 columns Euclidean distances.
+    """
+    by = euclidean
+    if x.shape[1] <= MANY_COLUMNS:
+        by = partial(city_block, n_numbers=categories.numbers(x).shape[1])
+    at, others = (
+        categories.beside(categories.numbers(part), part) for part in (x, rows)
+    )
+    return nearest(at, others, k, own, by)
+
+
+class NearestNeighbor(NeighborsMember):
     r"""Minus the distance to the nearest training row, in standardised columns.
 
     .. math:: s(x) = -\min_i \sum_j |z_j - z_{ij}|
@@ -84,12 +101,5 @@ class NearestNeighbor(RowsMember):
 
     def score(self, x: Tensor, own: Tensor) -> Tensor:
         """Return minus the distances."""
-        by = euclidean
-        if x.shape[1] <= MANY_COLUMNS:
-            n_numbers = self.category_points.numbers(x).shape[1]
-            by = partial(city_block, n_numbers=n_numbers)
         k = 1 + self.passed
-        return -nearest(self._place(x), self._place(self.rows), k, own, by)[0][:, -1]
-
-    def _place(self, x: Tensor) -> Tensor:
-        return self.category_points.beside(self.category_points.numbers(x), x)
+        return -nearest_rows(self.category_points, x, self.rows, k, own)[0][:, -1]

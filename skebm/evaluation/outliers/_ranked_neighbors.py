@@ -8,7 +8,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from skebm.evaluation.outliers._member import RowsMember
+from skebm.evaluation.outliers._member import NeighborsMember
 from skebm.evaluation.outliers._neighbors import nearest
 from skebm.evaluation.outliers._ranks import ColumnRanks
 from skebm.evaluation.outliers._score import CHUNK_ROWS
@@ -18,7 +18,7 @@ N_NEIGHBORS = 20
 LEAST_DISTANCE = 1e-3
 
 
-class RankedRows(RowsMember):
+class RankedRows(NeighborsMember):
     """A score by the neighbours of a row, in normal scores of the columns' ranks."""
 
     def __init__(
@@ -106,11 +106,8 @@ class LocalDensity(RankedRows):
         self._others: tuple[Tensor, Tensor] | None = None
 
     @classmethod
-    def of_rows(
-        cls,
-        rows: Tensor,
-        categories: Tensor | None = None,
-        n_passed: Tensor | None = None,
+    def passing(
+        cls, rows: Tensor, categories: Tensor | None, n_passed: Tensor | None
     ) -> Self:
         """Find the neighbours of the rows themselves."""
         score = cls(rows, torch.zeros(len(rows)).to(rows), categories, n_passed)

@@ -28,8 +28,6 @@ class Tails(RowsMember):
         The training rows; at most 5000.
     categories : Tensor of int64, default=None
         The columns of categories.
-    n_passed : Tensor of int64 of shape (), default=None
-        Not used: there are no neighbours here.
 
     References
     ----------
@@ -37,13 +35,8 @@ class Tails(RowsMember):
     distribution functions. IEEE TKDE 35, 2023.
     """
 
-    def __init__(
-        self,
-        rows: Tensor,
-        categories: Tensor | None = None,
-        n_passed: Tensor | None = None,
-    ) -> None:
-        super().__init__(rows, categories, n_passed)
+    def __init__(self, rows: Tensor, categories: Tensor | None = None) -> None:
+        super().__init__(rows, categories)
         self.ranks = ColumnRanks(self.category_points.numbers(rows))
 
     def score(self, x: Tensor, own: Tensor) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,25 +11,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skebm.evaluation.outliers._category_points import CategoryPoints
-from skebm.evaluation.outliers._neighbors import (
-    MANY_COLUMNS,
-    city_block,
-    euclidean,
-    nearest,
-)
+from skebm.evaluation.outliers._member import MAX_ROWS
+from skebm.evaluation.outliers._neighbors import nearest_rows
 from skebm.utils import make_generator
 
 #: How often rows are scored again, each time by those that were kept.
 N_ROUNDS = 3
-#: Most rows that others are compared with.
-MAX_ROWS = 5000
 #: Least number of rows that are kept.
 MIN_ROWS = 2
+#: A share of rows that is whole but for rounding is whole.
+ROUNDING = 1e-9
 #: Rows that are scored at once.
 CHUNK_ROWS = 5000
 #: Neighbours beside those that outliers of one kind can be to each other.
 N_FAR, N_LOCAL = 5, 20
-QUARTILES = torch.tensor([0.25, 0.5, 0.75])
 #: Farther values, in standard deviations, count as this far.
 FARTHEST = 1e6
 #: Least distance in the log of distances, of rows that repeat.
@@ -50,9 +44,9 @@ def most_outlying(
 
     .. math:: (s - \mathrm{median}) / \mathrm{interquartile\ range}
 
-    decides. Neighbours are so many that even outliers of one kind have others than each
-    other. Then rows are scored again by those that were kept, as in
-    the concentration steps of Rousseeuw and Van Driessen (Technometrics 41, 1999).
+    decides. The neighbours are more than there are outliers, which may lie together.
+    Then rows are scored again by those that were kept, as in the concentration steps of
+    Rousseeuw and Van Driessen (Technometrics 41, 1999).
 
     Parameters
     ----------
@@ -67,7 +61,7 @@ def most_outlying(
     columns = [] if is_categorical is None else np.flatnonzero(is_categorical).tolist()
     X = _filled(np.asarray(X, np.float64), columns)
     trimmed = np.zeros(len(X), dtype=bool)
-    n_trimmed = min(int(share * len(X)), len(X) - MIN_ROWS)
+    n_trimmed = min(int(share * len(X) + ROUNDING), len(X) - MIN_ROWS)
     if n_trimmed < 1:
         return trimmed
     for _ in range(N_ROUNDS):
@@ -102,11 +96,11 @@ def _surprise(
     own[numbers] = torch.arange(len(numbers))
     by = _Comparison(z[numbers], columns, share)
     parts = zip(z.split(CHUNK_ROWS), own.split(CHUNK_ROWS), strict=True)
-    scores = torch.cat([by.scores(*part) for part in parts])
+    scores = torch.cat([by.scores(*part) for part in parts]).numpy()
     # Not by ranks: of far outliers of one kind all are to be the first.
-    low, middle, high = scores.quantile(QUARTILES.to(scores), dim=0)
-    spread = (high - low).clamp(min=LEAST_RANGE)
-    return ((scores - middle) / spread).mean(dim=1).numpy()
+    low, middle, high = np.quantile(scores, (0.25, 0.5, 0.75), axis=0)
+    surprise: NDArray[np.float64] = (scores - middle) / (high - low).clip(LEAST_RANGE)
+    return surprise.mean(axis=1)
 
 
 def _scaled(
@@ -125,8 +119,7 @@ class _Comparison:
     """The two scores of rows, by the rows that are kept."""
 
     def __init__(self, rows: Tensor, columns: list[int], share: float) -> None:
-        self.categories = CategoryPoints(rows, columns)
-        self.points = self._place(rows)
+        self.categories, self.rows = CategoryPoints(rows, columns), rows
         # All outliers may lie together, and must have others as neighbours, too.
         self.far = math.ceil(share * len(rows)) + N_FAR
         self.local = math.ceil(2 * share * len(rows)) + N_LOCAL
@@ -145,16 +138,9 @@ class _Comparison:
         local = _log_mean(distances[:, : self.local]) - spread
         return torch.stack([far, local], dim=1).double()
 
-    def _place(self, x: Tensor) -> Tensor:
-        return self.categories.beside(self.categories.numbers(x), x)
-
     def _neighbors(self, x: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
-        by = euclidean
-        if x.shape[1] <= MANY_COLUMNS:
-            n_numbers = self.categories.numbers(x).shape[1]
-            by = partial(city_block, n_numbers=n_numbers)
         n_neighbors = max(self.far, self.local)
-        return nearest(self._place(x), self.points, n_neighbors, own, by)
+        return nearest_rows(self.categories, x, self.rows, n_neighbors, own)
 
 
 def _log_mean(distances: Tensor) -> Tensor:
