@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 from skebm.estimators._base import BaseEBM, with_gradients
 from skebm.estimators._density_methods import DensityMethods
 from skebm.estimators._input import (
+    agreed_random_state,
     check_n_samples,
     keep_observed,
     private_random_state,
@@ -414,7 +415,7 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
     def _plan(self, read, before, split):
         """Return the training to be done, the encoder and a source of randomness."""
         specification = Specification.of(self, read.table.shape[1], coarse_to_fine=True)
-        rng = private_random_state(self.random_state)
+        rng = agreed_random_state(self.random_state, read.table)
         if before is None:
             linear = specification.reference.has_units
             encoder, tie_scale = self._fit_encoder(read, linear=linear), None

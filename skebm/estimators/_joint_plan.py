@@ -9,9 +9,9 @@ from sklearn.utils import _safe_indexing
 
 from skebm.estimators._class_labels import Labeled, class_weights
 from skebm.estimators._input import (
+    agreed_random_state,
     keep_observed,
     keep_weighted,
-    private_random_state,
 )
 from skebm.evaluation import AutoNormalizer
 from skebm.models import (
@@ -96,7 +96,7 @@ def plan_training(options, read, indices, classes, fitted, known, split_of):
         n_auto_steps=N_AUTO_STEPS,
         auto_normalizer=AutoNormalizer(max_features=MAX_ANNEALED_COLUMNS),
     )
-    rng = private_random_state(options.random_state)
+    rng = agreed_random_state(options.random_state, read.table, indices)
     if fitted is None:
         linear = specification.reference.has_units
         encoder = _fit_encoder(read, sentinels=options.sentinels, linear=linear)

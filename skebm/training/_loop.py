@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from skebm.distributed import ALONE, Processes
 from skebm.exceptions import DivergenceError
 from skebm.training._guard import Problem, StabilityGuard
 from skebm.training._monitor import Evaluation, Monitor
@@ -79,6 +80,9 @@ class Loop:
         Where this training begins and ends, as shares of a whole run.
     verbose : int
         Print a line every ``verbose`` epochs; 0 prints nothing.
+    processes : Processes
+        Those that train together: what the first one finds is decided on, and all
+        begin and end in its state.
 
     Attributes
     ----------
@@ -101,8 +105,10 @@ class Loop:
         on_epoch: OnEpoch | None = None,
         progress: tuple[float, float] = (0.0, 1.0),
         verbose: int = 0,
+        processes: Processes = ALONE,
     ) -> None:
         self.monitor = monitor
+        self.processes = processes
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
         self.on_epoch = on_epoch
@@ -121,6 +127,7 @@ class Loop:
 
     def fit(self, run: Run, batches: Any, max_iter: int) -> None:
         """Train ``run`` for at most ``max_iter`` epochs; it ends in its best state."""
+        self._agree(run)
         self._remember(run, self._evaluate(run))
         self._older, self._older_epoch, self._copied_epoch = (
             (self._best_snapshot,) * 2,
@@ -130,6 +137,8 @@ class Loop:
         try:
             self._fit_epochs(run, batches, max_iter)
         except KeyboardInterrupt:
+            if self.processes.size > 1:
+                raise  # the others are not interrupted at the same step
             self.interrupted = True
             run.restore(self._best_snapshot)
             self.best_epoch = self._copied_epoch
@@ -137,6 +146,7 @@ class Loop:
             run.restore(self._best_snapshot)
             if self.verbose:
                 print(self._verdict())
+        self._agree(run)
         if self.n_epochs and self.guard.n_rollbacks == self.n_epochs:
             raise DivergenceError(
                 f"Training diverged in each of its {self.n_epochs} epochs, the last "
@@ -149,7 +159,7 @@ class Loop:
         for epoch in range(1, max_iter + 1):
             started = time.perf_counter()
             span = EpochSpan(epoch, max_iter, *self.progress)
-            metrics, problem = run.epoch(batches, span)
+            metrics, problem = self.processes.agree(run.epoch(batches, span))
             evaluation = None if problem else self._evaluate(run)
             if evaluation and not np.isfinite(list(evaluation.scores.values())).all():
                 problem = Problem(
@@ -172,6 +182,7 @@ class Loop:
                     self._older_epoch = epoch
             self._record(epoch, entry)
             stop = self.on_epoch is not None and self.on_epoch(epoch, entry)
+            stop = self.processes.agree(stop)
             if stop or epochs_without_change >= self.n_iter_no_change:
                 break
 
@@ -186,7 +197,12 @@ class Loop:
     def _evaluate(self, run: Run) -> Evaluation | None:
         if self.monitor is None:
             return None
-        return self.monitor.evaluate(run.evaluated_model())
+        return self.processes.agree(self.monitor.evaluate(run.evaluated_model()))
+
+    def _agree(self, run: Run) -> None:
+        """Bring the run into the state that it has in the first process."""
+        if self.processes.size > 1:
+            run.restore(self.processes.agree_state(run.snapshot()))
 
     def _improved(self, evaluation: Evaluation | None) -> bool:
         if self.monitor is None or evaluation is None or self.best is None:
