@@ -15,6 +15,7 @@ PUBLIC_NAMES = {
         "BernoulliRBM",
         "DeepBeliefNetwork",
         "EBMDensityEstimator",
+        "EBMImputer",
         "GaussianRBM",
         "JEMClassifier",
         "JEMRegressor",
