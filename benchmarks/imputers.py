@@ -1,14 +1,14 @@
 """Imputers that are fitted to rows with gaps and fill new rows.
 
 A quarter of the entries of training and test rows is missing at random. `EBMImputer`,
-with its defaults, is compared with scikit-learn's `IterativeImputer` (BayesianRidge, and
-trees), `KNNImputer` and `SimpleImputer`. All are fitted to the training rows, and fill
-the test rows.
+with its defaults, is compared with scikit-learn's `IterativeImputer` (BayesianRidge,
+and trees), `KNNImputer` and `SimpleImputer`. All are fitted to the training rows, and
+fill the test rows.
 
-Tables of numbers: the RMSE of the missing entries, in standard deviations of the columns
-of the training rows; the mean absolute error of the same kind, for `EBMImputer` also by
-its conditional medians. The table of numbers and categories is adult, as it came: beside
-the RMSE of its numbers, the share of categories that were filled right. There,
+Tables of numbers: the RMSE of the missing entries, in standard deviations of the
+columns of the training rows; the mean absolute error of the same kind, for `EBMImputer`
+by its conditional medians. The table of numbers and categories is adult, as it came:
+beside the errors of its numbers, the share of categories that were filled right. There,
 `IterativeImputer` with BayesianRidge regresses one-hot columns, of which the greatest
 wins; with trees, it regresses the numbers of categories, and rounds them; `KNNImputer`
 is given the one-hot columns.
@@ -72,6 +72,7 @@ class Coded:
         self.imputer, self.one_hot = imputer, one_hot
 
     def fit(self, X):
+        """Fit the imputer to the numbers that stand for a frame."""
         self.words = list(X.select_dtypes("category"))
         self.numbers = [name for name in X if name not in self.words]
         self.scale = X[self.numbers].std()
@@ -79,6 +80,7 @@ class Coded:
         return self
 
     def transform(self, X):
+        """Return a filled frame."""
         filled = self.imputer.transform(self._coded(X))
         k = len(self.numbers)
         result = {name: filled[:, j] for j, name in enumerate(self.numbers)}
