@@ -12,9 +12,11 @@ from sklearn.base import BaseEstimator
 from skebm.utils._sklearn import CallbackSupportMixin
 
 #: Number of the layout of a stored state: one more whenever the layout changes.
-FORMAT = 1
+FORMAT = 2
 #: By format, what brings a state to the next one. Formats of a major version load.
-UPGRADES: dict[int, Callable[[dict], dict]] = {}
+UPGRADES: dict[int, Callable[[dict], dict]] = {
+    1: dict,  # 2 may lack what only further training needs; nothing else changed
+}
 
 
 class StoredEstimator(CallbackSupportMixin, BaseEstimator):

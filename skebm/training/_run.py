@@ -191,18 +191,36 @@ class GradientRun:
             "rate_factor": self.rate_factor,
         }
 
+    def learnt_state(self) -> dict[str, Any]:
+        """Return the part of `state_dict` that answers need.
+
+        Optimisers are not in it, nor the last weights where these are averaged: a run
+        restored to it goes on from the average, with new optimisers.
+        """
+        state = self.state_dict()
+        del state["optimizers"]
+        if self.averaged is not None:
+            del state["network"]
+        return state
+
     def snapshot(self) -> dict[str, Any]:
         """Return a copy of `state_dict`."""
         return copy.deepcopy(self.state_dict())
 
     def restore(self, snapshot: dict[str, Any]) -> None:
-        """Go back to a snapshot; the snapshot stays usable."""
-        self.model.network.load_state_dict(snapshot["network"])
+        """Go back to a snapshot; the snapshot stays usable.
+
+        A new run may also be restored to a `learnt_state`.
+        """
         if self.averaged is not None and snapshot["averaged"] is not None:
             self.averaged.load_state_dict(snapshot["averaged"])
+        if "network" in snapshot:
+            self.model.network.load_state_dict(snapshot["network"])
+        elif self.averaged is not None:
+            self.model.network.load_state_dict(self.averaged.module.state_dict())
         self.state.load_state_dict(snapshot["objective"])
-        for name, optimizer in self.optimizers.items():
-            optimizer.load_state_dict(copy.deepcopy(snapshot["optimizers"][name]))
+        for name, state in snapshot.get("optimizers", {}).items():
+            self.optimizers[name].load_state_dict(copy.deepcopy(state))
         self.generator.set_state(snapshot["generator"])
         self.rate_factor = snapshot["rate_factor"]
 
