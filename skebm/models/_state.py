@@ -92,7 +92,7 @@ def from_arrays(kind: Callable[..., Model], state: dict[str, Any]) -> Model:
 
 
 def _without_zeros(arrays: dict[str, Any]) -> dict[str, Any]:
-    """Return arrays, in place of stacks of lower triangular matrices their triangles."""
+    """Return arrays, stacks of lower triangular matrices as their triangles."""
     return {
         name: {"triangles": array[..., *np.tril_indices(array.shape[-1])]}
         if _is_triangular(array)
