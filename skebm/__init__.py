@@ -3,7 +3,7 @@
 from importlib.metadata import version
 
 from skebm.estimators._density import EBMDensityEstimator
-from skebm.estimators._ebm_imputer import EBMImputer
+from skebm.estimators._imputer import EBMImputer
 from skebm.estimators._jem import JEMClassifier
 from skebm.estimators._jem_regressor import JEMRegressor
 from skebm.estimators.boltzmann import (

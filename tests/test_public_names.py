@@ -136,6 +136,7 @@ PUBLIC_NAMES = {
         "WakeSleep",
         "share_out",
     ],
+    "skebm.persistence": ["load", "save", "trusted_types"],
     "skebm.references": [
         "REFERENCES",
         "BoxReference",
