@@ -76,7 +76,10 @@ def fit(
         first = train(task, assembly, run, rng, _reporter(task, progress))
         best = coarse_to_fine(task.specification, first, train_from)
     calibration = calibration.with_folds(best.assembly.folds)
-    return _checked(_fitted(task, best, calibration), task)
+    fitted = _checked(_fitted(task, best, calibration), task)
+    if task.checkpoints is not None and not fitted.outcome.interruptions:
+        task.checkpoints.remove()
+    return fitted
 
 
 def go_on(
