@@ -1,4 +1,4 @@
-"""Fits that are killed 20 times, and whether they end in the numbers of one that is not.
+"""Fits that are killed 20 times, and whether they end in the numbers of one go.
 
 A child process fits with ``checkpoint=``; its parent kills it by SIGKILL after a random
 time, and starts the next one, which goes on. After so many kills the last one may end.
@@ -112,7 +112,9 @@ def main():
             rng = np.random.default_rng(seed)
             found = kill_and_resume(make, X, y, arguments.kills, rng)
             names = "seconds_in_one_go", "n_kills", "n_before_the_first_file", "equal"
-            rows.append({"fit": name, "seed": seed} | dict(zip(names, found)))
+            rows.append(
+                {"fit": name, "seed": seed} | dict(zip(names, found, strict=True))
+            )
             print(rows[-1], flush=True)
     report("kill_and_resume", rows, kills=arguments.kills)
 

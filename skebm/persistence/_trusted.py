@@ -6,8 +6,7 @@ import importlib
 import inspect
 import pkgutil
 from functools import cache
-
-import skebm
+from pathlib import Path
 
 #: Classes of scikit-learn that fitted regressors hold: their simple learners.
 OF_SCIKIT_LEARN = frozenset(
@@ -56,7 +55,7 @@ def trusted_types():
 def _own_names():
     """Return the names of all classes that the package defines."""
     names = set()
-    for module in pkgutil.walk_packages(skebm.__path__, "skebm."):
+    for module in pkgutil.walk_packages([Path(__file__).parents[1]], "skebm."):
         for name, kind in vars(importlib.import_module(module.name)).items():
             if inspect.isclass(kind) and kind.__module__ == module.name:
                 names.add(f"{module.name}.{name}")
