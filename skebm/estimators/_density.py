@@ -7,6 +7,7 @@ from os import PathLike
 from typing import ClassVar
 
 import numpy as np
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from skebm.estimators._base import BaseEBM, with_gradients
@@ -17,7 +18,7 @@ from skebm.estimators._input import (
     keep_observed,
     private_random_state,
 )
-from skebm.estimators._trimmed import keep_rows
+from skebm.estimators._trimmed import keep_rows, learnt_of
 from skebm.models import (
     Specification,
     Task,
@@ -34,7 +35,9 @@ from skebm.tables import TableEncoder
 from skebm.utils._sklearn import Interval, StrOptions, with_callbacks
 
 
-class EBMDensityEstimator(DensityMethods, BaseEBM):
+class EBMDensityEstimator(
+    DensityMethods, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEBM
+):
     r"""Density of a table by an energy-based model.
 
     .. math:: p(x) = q_0(x) e^{-E(x)} / Z, \qquad Z = E_{q_0}[e^{-E(x)}]
@@ -142,11 +145,10 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         Print a line every ``verbose`` epochs, one after the reference is fitted and one
         with log Z.
     checkpoint : str, path or None, default=None
-        A folder. `fit` keeps the state of its training there, at most a twentieth of
-        the time. If it is killed, the same `fit` in a new process goes on from there,
-        and on a CPU ends in the same numbers; of other options or rows it raises a
-        ValueError. At its end it removes the files. Fits that go on from an earlier
-        one, by ``warm_start`` or `partial_fit`, do not use it.
+        A folder where `fit` keeps the state of its training. If it is killed, the same
+        `fit` in a new process goes on from there, and on a CPU ends in the same
+        numbers; of other options or rows it raises ValueError. Its end removes the
+        files. Later fits by ``warm_start``, and `partial_fit`, do not use it.
 
     Attributes
     ----------
@@ -311,13 +313,13 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         split = split_at_random(self.early_stopping, self.validation_fraction)
         start = start_of(self, read) if before is None else None
         task, encoder, rng = self._plan(read, before, split, start)
-        progress = self._progress(X, None, task, read, **_learnt(read))
+        progress = self._progress(X, None, task, read, **learnt_of(read))
         if before is None:
             fitted = fit(task, encoder, rng, progress.on_epoch)
         else:
             fitted = go_on(before, task, rng, progress.on_epoch)
         progress.end()
-        return self._publish(fitted, read, **_learnt(read))
+        return self._publish(fitted, read, **learnt_of(read))
 
     @with_gradients
     def partial_fit(self, X, y=None, sample_weight=None):
@@ -347,7 +349,7 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
             fitted = fit_pass(task, encoder, rng)
         else:
             fitted = go_on_pass(before, task, rng)
-        return self._publish(fitted, read, **_learnt(read))
+        return self._publish(fitted, read, **learnt_of(read))
 
     def fit_predict(self, X, y=None, **fit_params):
         """Fit to the rows of X, and tell those in distribution (+1) from outliers (-1).
@@ -411,6 +413,31 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         like, given = self._read_given(given)
         return self._reader.write(self._draw(n_samples, rng, given), like)
 
+    def transform(self, X):
+        """Return the features that the net has learnt: what its last layer is given.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Complete rows; see `impute`.
+
+        Returns
+        -------
+        features : ndarray of shape (n_samples, n_hidden)
+            float64. The energy is linear in them; the reference is no part of them.
+
+        Raises
+        ------
+        ValueError
+            Where the net has no linear layer at its end, as normalised nets.
+        """
+        table = self._read(X)
+        return self._fitted.hidden_features(self._fitted.encoder.encode(table))
+
+    @property
+    def _n_features_out(self):
+        return self._fitted.n_hidden
+
     def _read_rows(self, X, sample_weight, before, min_rows, share=0.0):
         """Return the rows that count and are not trimmed, with their weights."""
         read = (self._learn_columns if before is None else self._known_columns)(
@@ -448,13 +475,8 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         )
         if before is not None:
             specification = check_goes_on(before, specification, rows.z, read.names)
-        task = Task(
-            specification,
-            rows,
-            specification.objective,
-            checkpoints=start.checkpoints,
-        )
-        return task, encoder, rng
+        files = {"checkpoints": start.checkpoints}
+        return Task(specification, rows, specification.objective, **files), encoder, rng
 
     def _fit_encoder(self, read, **options):
         return TableEncoder.fit(
@@ -471,11 +493,3 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags
-
-
-def _learnt(read):
-    """Return the public attributes that tell of columns and rows, by name."""
-    return {
-        "is_categorical_": read.reader.is_categorical,
-        "is_trimmed_": read.is_trimmed,
-    }

@@ -29,6 +29,7 @@ from skebm.models._outcome import Outcome
 from skebm.models._specification import Specification
 from skebm.models._state import from_arrays, to_arrays
 from skebm.networks import EnergyModel
+from skebm.networks._last_layer import hidden_features, last_layer
 from skebm.objectives import Objective
 from skebm.references import Density
 from skebm.references._base import Folds
@@ -216,6 +217,17 @@ class FittedModel:
             return self.explain(X).tail
 
         return self.calibration.tails(tails)
+
+    def hidden_features(self, z: Array) -> NDArray[np.float64]:
+        """Return what the last layer of the net is given for standardised rows."""
+        network, to_latent = self.network, self.reference.to_latent
+        return self._by_batches(lambda z: hidden_features(network, to_latent(z)), z)
+
+    @property
+    def n_hidden(self) -> int:
+        """The number of those features; 0 where the net has no last linear layer."""
+        layer = last_layer(self.network)
+        return 0 if layer is None else layer.in_features
 
     # ----------------------------------------------------------------- draws
 
