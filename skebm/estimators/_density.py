@@ -419,7 +419,7 @@ class EBMDensityEstimator(
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            Complete rows; see `impute`.
+            Rows; for one with missing entries it is the mean over 32 draws of them.
 
         Returns
         -------
@@ -431,8 +431,10 @@ class EBMDensityEstimator(
         ValueError
             Where the net has no linear layer at its end, as normalised nets.
         """
-        table = self._read(X)
-        return self._fitted.hidden_features(self._fitted.encoder.encode(table))
+        table = self._read(X, allow_nan=True)
+        features, filled = self._fitted.hidden_features(table)
+        self._warn_of_draws(filled)
+        return features
 
     @property
     def _n_features_out(self):

@@ -195,15 +195,7 @@ class FittedModel:
             z = self.encoder.encode(table)
             return self._by_batches(lambda rows: kind(scored, rows), z)
 
-        missing = np.isnan(X).any(axis=1)
-        if not missing.any():
-            return score(X), Filled(X)
-        scores = np.empty(len(X))
-        if not missing.all():
-            scores[~missing] = score(X[~missing])
-        filled = self.complete(X[missing], N_SCORED)
-        scores[missing] = score(filled.table).reshape(-1, N_SCORED).mean(axis=1)
-        return scores, filled
+        return self._mean_over_completions(X, score)
 
     def explain(self, X: Array) -> Explanation:
         """Return how strange each entry of rows X is, given the others."""
@@ -218,10 +210,15 @@ class FittedModel:
 
         return self.calibration.tails(tails)
 
-    def hidden_features(self, z: Array) -> NDArray[np.float64]:
-        """Return what the last layer of the net is given for standardised rows."""
+    def hidden_features(self, X: Array) -> tuple[Array, Filled]:
+        """Return what the last layer of the net is given, and how rows were filled."""
         network, to_latent = self.network, self.reference.to_latent
-        return self._by_batches(lambda z: hidden_features(network, to_latent(z)), z)
+
+        def features(table: Array) -> NDArray[np.float64]:
+            z = self.encoder.encode(table)
+            return self._by_batches(lambda z: hidden_features(network, to_latent(z)), z)
+
+        return self._mean_over_completions(self.encoder.without_codes(X), features)
 
     @property
     def n_hidden(self) -> int:
@@ -378,6 +375,25 @@ class FittedModel:
             (torch.isin(numbers, fold).nonzero()[:, 0].to(device), density)
             for fold, density in folds
         )
+
+    def _mean_over_completions(
+        self, X: Array, function: Callable[[Array], NDArray[np.float64]]
+    ) -> tuple[Array, Filled]:
+        """Return a function of rows, its mean over draws where they have gaps.
+
+        Also how these were filled.
+        """
+        missing = np.isnan(X).any(axis=1)
+        if not missing.any():
+            return function(X), Filled(X)
+        filled = self.complete(X[missing], N_SCORED)
+        drawn = function(filled.table)
+        means = drawn.reshape(-1, N_SCORED, *drawn.shape[1:]).mean(axis=1)
+        values = np.empty((len(X), *means.shape[1:]))
+        if not missing.all():
+            values[~missing] = function(X[~missing])
+        values[missing] = means
+        return values, filled
 
     def _by_batches(
         self, function: Callable[[Tensor], Tensor], z: Array

@@ -42,6 +42,19 @@ def test_the_energy_is_linear_in_the_features(network, n_hidden):
     assert not torch.is_grad_enabled() or model.network_.training is False
 
 
+def test_rows_with_gaps_have_the_mean_over_draws():
+    options = FAST | {"network": partial(MLP, hidden_features=(8,))}
+    model = EBMDensityEstimator(**options).fit(X)
+    holes = X[:4].copy()
+    holes[1, 0] = holes[3, 1:] = np.nan
+    features = model.transform(holes)
+    np.testing.assert_array_equal(features[[0, 2]], model.transform(X[[0, 2]]))
+    draws = model.sample(2000, given=holes[[1, 3]], random_state=0)
+    expected = model.transform(draws).reshape(2, 2000, -1)
+    error = np.abs(features[[1, 3]] - expected.mean(axis=1))
+    assert (error < 5 * expected.std(axis=1) / np.sqrt(32) + 1e-6).all()
+
+
 def test_before_a_classifier():
     y = X[:, 0] * X[:, 1] > 0
     density = EBMDensityEstimator(network="mlp", **FAST)
