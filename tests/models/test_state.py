@@ -175,7 +175,7 @@ def test_a_state_is_as_small_as_answers_allow(rows):
     n_weights = sum(p.numel() for p in model.network_.parameters())
     assert 4 * n_weights < len(pickle.dumps(model)) < 4 * n_weights + 20_000
     kept = make("density", **wide, warm_start=True).fit(rows[0])
-    assert len(pickle.dumps(kept)) > 16 * n_weights
+    assert len(pickle.dumps(kept)) > len(pickle.dumps(model)) + 4 * n_weights
     # Training goes on all the same: from the average.
     loaded = pickle.loads(pickle.dumps(model))
     before = loaded.energy(rows[0])
