@@ -279,6 +279,7 @@ MEMBERS = {
         "member_logits",
         "n_members",
         "of_features",
+        "split",
         "weigh_members",
     ],
     "skebm.evaluation.AbstractNormalizer": [
