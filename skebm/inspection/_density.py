@@ -215,9 +215,10 @@ def draw_line(ax: Any, grid: DensityGrid, label: str, with_rows: bool = True) ->
     else:
         places = np.arange(len(categories))
         if with_rows:
-            ax.bar(places - 0.2, grid.shares(), 0.4, color=ROWS, alpha=0.5)
-            ax.bar(places[:0], [], color=ROWS, alpha=0.5, label="rows")
+            shares = grid.shares()
+            ax.bar(places - 0.2, shares, 0.4, color=ROWS, alpha=0.4, label="rows")
         ax.bar(places + 0.2 * with_rows, grid.density, 0.4, color=MODEL, label="model")
+        ax.set_ylim(top=1.25 * ax.get_ylim()[1])  # room for the legend
         label = label.replace("density", "probability")
     ax.set_ylabel(label)
     name_axis(ax.xaxis, grid.names[0], categories)

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 #: Colours of rows, of the model or its draws, and of outliers and events.
 ROWS, MODEL, EVENT = "tab:blue", "tab:orange", "tab:red"
+#: Letters of categories that fit side by side.
+LONG = 18
 #: Colours of further curves.
 CURVES = ("tab:blue", "tab:orange", "tab:green", "tab:purple", "tab:brown", "tab:pink")
 
@@ -80,3 +82,7 @@ def name_axis(axis: Any, name: str, categories: NDArray[Any] | None) -> None:
     if categories is not None:
         labels = [str(category) for category in categories]
         axis.set_ticks(range(len(labels)), labels=labels)
+        if axis.axis_name == "x" and sum(map(len, labels)) > LONG:
+            axis.set_tick_params(labelrotation=30)
+            for label in axis.get_ticklabels():
+                label.set_ha("right")

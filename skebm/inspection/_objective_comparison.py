@@ -131,6 +131,7 @@ class ObjectiveComparisonDisplay:
                 height = values[max(0, record.best_epoch - 1)]
                 self.ax_.plot(record.best_epoch, height, "o", color=color)
         self.ax_.set_xlabel("epoch (dot: kept)")
+        self.ax_.xaxis.get_major_locator().set_params(integer=True)
         self.ax_.set_ylabel(in_words(self.metric))
         self.ax_.legend(title=None if self.scores is None else "score on other rows")
         return self

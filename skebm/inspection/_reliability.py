@@ -187,5 +187,5 @@ class ReliabilityDisplay:
         self.ax_.set_ylim(low, 1.02)
         self.ax_.set_xlabel("mean confidence")
         self.ax_.set_ylabel("accuracy")
-        self.ax_.legend(fontsize="small", loc="upper left")
+        self.ax_.legend(fontsize="small", loc="lower right")
         return self

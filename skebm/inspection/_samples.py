@@ -59,7 +59,7 @@ class SamplesDisplay:
     >>> from skebm.inspection import SamplesDisplay
     >>> X, _ = load_iris(return_X_y=True, as_frame=True)
     >>> model = EBMDensityEstimator(reference="gaussian", max_iter=1).fit(X)
-    >>> display = SamplesDisplay.from_estimator(model, X, random_state=0)
+    >>> display = SamplesDisplay.from_estimator(model, X, [2, 3], random_state=0)
     >>> 0.5 < display.auc < 1  # one Gaussian for three species
     True
     """
@@ -221,11 +221,11 @@ def draw_histograms(
 ) -> None:
     """Draw how often values of a column are, in rows and in draws."""
     if categories is None:
-        bins = np.linspace(*shown_range(rows[np.isfinite(rows)]), 26)
+        bins: Any = np.linspace(*shown_range(rows[np.isfinite(rows)]), 26)
     else:
         bins = np.arange(len(categories) + 1) - 0.5
-    for x, color, label in ((rows, ROWS, "rows"), (draws, MODEL, "draws")):
-        x = x[~np.isnan(x)]
+    for column, color, label in ((rows, ROWS, "rows"), (draws, MODEL, "draws")):
+        x = column[~np.isnan(column)]
         shares = np.histogram(x, bins)[0] / max(1, len(x))
         ax.stairs(shares, bins, fill=True, color=color, alpha=0.25)
         ax.stairs(shares, bins, color=color, label=label)
@@ -247,10 +247,10 @@ def draw_points(
             for p, s in zip(points, spread, strict=True)
         )
         ax.scatter(x, y, s=5, color=color, alpha=0.5, linewidth=0)
-    for limits, points, names in zip(
+    for limits, of_rows, names in zip(
         (ax.set_xlim, ax.set_ylim), pairs[0], categories, strict=True
     ):
         if names is None:
-            limits(*shown_range(points[np.isfinite(points)]))
+            limits(*shown_range(of_rows[np.isfinite(of_rows)]))
         else:
             limits(-0.5, len(names) - 0.5)

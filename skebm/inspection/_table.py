@@ -50,8 +50,14 @@ class ShownTable:
 
     def like(self, X: Any) -> ShownTable:
         """Return another table of the same columns."""
+        frame = ShownTable.of(X).frame
+        if frame.shape[1] != self.n_features:
+            raise ValueError(
+                f"Tables must have the same columns. Got {frame.shape[1]} of them "
+                f"beside {self.n_features}."
+            )
         return ShownTable(
-            ShownTable.of(X).frame.set_axis(self.frame.columns, axis=1),
+            frame.set_axis(self.frame.columns, axis=1),
             self.names,
             self.is_frame,
             self.is_categorical,

@@ -11,7 +11,7 @@ from sklearn.model_selection import StratifiedKFold
 
 from skebm.inspection._table import ShownTable
 
-MAX_ROWS, N_SPLITS, N_TREES = 2000, 5, 100
+MAX_ROWS, N_SPLITS, N_TREES = 2000, 5, 50
 
 
 def two_sample_auc(rows: Any, draws: Any, random_state: int = 0) -> float:

@@ -76,7 +76,8 @@ def reliability_bins(
     The bins and parameters are those of `expected_calibration_error`.
     """
     n_rows, sums = _binned(y, probability, n_bins, classes)
-    return sums[:, 1] / n_rows, sums[:, 0] / n_rows, n_rows
+    hits, confidence = (sums / n_rows[:, None]).T
+    return confidence, hits, n_rows
 
 
 def _binned(
@@ -109,8 +110,10 @@ def _binned(
     first = np.searchsorted(ordered, confidence, side="left")
     last = np.searchsorted(ordered, confidence, side="right") - 1
     bins = (first + last) * n_bins // (2 * n_rows)
-    counts = np.bincount(bins)
-    sums = np.stack([np.bincount(bins, right), np.bincount(bins, confidence)], axis=1)
+    counts = np.bincount(bins).astype(np.int64)
+    sums = np.empty((len(counts), 2))
+    sums[:, 0] = np.bincount(bins, right)
+    sums[:, 1] = np.bincount(bins, confidence)
     return counts[counts > 0], sums[counts > 0]
 
 

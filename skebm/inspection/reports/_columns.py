@@ -22,15 +22,15 @@ def column_findings(table: ShownTable) -> dict[str, dict[str, Any]]:
     findings : dict of str to dict
         Of each column "kind", "number" or "category"; "n_values"; "missing", the share
         of the rows without an entry; "constant"; "tied", the share of the rows whose
-        value is not theirs alone; "atoms", values of numbers that are far more
+        number is not theirs alone; "atoms", values of numbers that are far more
         frequent than all others, and their shares; "sentinels", values far away from
         all others that repeat; and "depends_on", names of columns that say its value.
     """
     X = table.as_numbers()
     is_categorical = table.is_categorical
     sizes = [
-        (int(j), max(1, len(table.categories(j))))
-        for j in np.flatnonzero(is_categorical)
+        (j, max(1, len(table.categories(j))))
+        for j in np.flatnonzero(is_categorical).tolist()
     ]
     encoder = TableEncoder.fit(
         X, categories=sizes, find_atoms=True, sentinels="missing"
@@ -48,7 +48,7 @@ def column_findings(table: ShownTable) -> dict[str, dict[str, Any]]:
             "n_values": len(values),
             "missing": float(np.isnan(X[:, j]).mean()),
             "constant": len(values) == 1,
-            "tied": float(counts[counts > 1].sum() / max(1, len(x))),
+            "tied": None if is_categorical[j] else tied_share(counts),
             "atoms": {v: float(share[v]) for v in atoms.get(j, []) if v in share},
             "sentinels": {
                 v: float(share[v]) for v in encoder.codes.get(j, []) if v in share
@@ -56,6 +56,11 @@ def column_findings(table: ShownTable) -> dict[str, dict[str, Any]]:
             "depends_on": [table.names[k] for k in depends.get(j, [])],
         }
     return findings
+
+
+def tied_share(counts: NDArray[np.int64]) -> float:
+    """Return the share of the rows whose value other rows have, too."""
+    return float(counts[counts > 1].sum() / max(1, counts.sum()))
 
 
 def atoms_of(encoder: TableEncoder) -> dict[int, list[float]]:

@@ -24,9 +24,9 @@ def html_of(
     title = f"{model['name']}: {model['n_train']} rows, {model['n_features']} columns"
     parts = [
         _html.paragraph(
-            f"Fitted to {model['n_train']} rows, judged by {model['n_test']} others and "
-            f"{model['n_draws']} draws. Log densities are in nats, in the units of the "
-            "columns."
+            f"Fitted to {model['n_train']} rows; judged by {model['n_test']} others "
+            f"and {model['n_draws']} draws. Log densities are in nats, in the units "
+            "of the columns."
         ),
         _html.notes(findings),
         *likelihood_section(values),
@@ -135,8 +135,9 @@ def copying_section(values: Mapping[str, Any]) -> Iterator[str]:
     ]
     yield _html.table(["", "draws", "held-out rows"], rows)
     yield _html.paragraph(
-        f"A draw is nearer than a held-out row in {found['nearer']:.0%} of comparisons; "
-        "50 % where draws are like new rows, near 100 % where they are copies."
+        f"A draw is nearer than a held-out row in {found['nearer']:.0%} of the "
+        "comparisons: 50 % where draws are like new rows, near 100 % where they are "
+        "copies."
     )
 
 
@@ -152,10 +153,10 @@ def outlier_section(
         ("outlier score", found["score"]),
         ("threshold", found["threshold"]),
         (
-            "asked for: share of new rows below it (contamination)",
+            "contamination, the share of new rows below it",
             found["contamination"],
         ),
-        ("found: share of held-out rows below it", found["below_test"]),
+        ("share of held-out rows below it", found["below_test"]),
         ("share of the rows of fit below it", found["below_train"]),
         ("rows that p-values compare with", found["n_calibration"]),
     ]

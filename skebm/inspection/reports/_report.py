@@ -264,12 +264,38 @@ def mass_figures(
     rows = train.as_numbers()
     if (rows == rows[0]).all(axis=0).any():  # a constant has no density
         return None
-    found = probability_mass(estimator, rows, n_samples=MASS_DRAWS, random_state=seed)
+    density = AsArrays(estimator, train)
+    found = probability_mass(density, rows, n_samples=MASS_DRAWS, random_state=seed)
     return {
         "mass": found.mass,
         "standard_error": found.standard_error,
         "effective_share": found.effective_sample_size,
     }
+
+
+class AsArrays:
+    """A density of a data frame's rows, as one of arrays.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted.
+    table : ShownTable
+        Its columns, all numbers.
+    """
+
+    def __init__(self, estimator: Any, table: ShownTable) -> None:
+        self.estimator, self.table = estimator, table
+
+    def score_samples(self, X: Any) -> Any:
+        """Return log densities of rows."""
+        rows = self.table.written(len(X), dict(enumerate(np.asarray(X).T)))
+        return self.estimator.score_samples(rows)
+
+    def sample(self, n_samples: int, random_state: Any) -> Any:
+        """Return draws."""
+        drawn = draw_table(self.estimator, self.table, n_samples, random_state)
+        return drawn.as_numbers()
 
 
 def outlier_figures(
