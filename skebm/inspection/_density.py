@@ -39,6 +39,12 @@ class DensityDisplay:
     is_normalized : bool, default=True
         Whether these are densities, or such up to a factor.
 
+    Notes
+    -----
+    Where the estimator gives single values of a column of numbers a probability
+    (``atoms="auto"``), that is no part of the curve, which then has the mass of the
+    other values.
+
     Attributes
     ----------
     ax_ : Axes

@@ -159,6 +159,8 @@ class SamplesDisplay:
     def plot(self, ax: Any = None, *, max_points: int = MAX_POINTS) -> Self:
         """Draw histograms of columns, and points of pairs.
 
+        The AUC of the classifier is in the corner.
+
         Parameters
         ----------
         ax : Axes, default=None
@@ -195,9 +197,12 @@ class SamplesDisplay:
             label_outer(axes, row, column, n)
         self.axes_[0, 0].set_ylabel("share")
         self.axes_[0, 0].legend(fontsize="small")
-        title = f"a classifier tells draws from rows with AUC {self.auc:.2f}"
-        place = self.axes_[0, 0] if n == 1 else self.axes_[0, 1]
-        place.set_title(f"{title}\n(0.5: not at all)", loc="left", fontsize="medium")
+        corner = self.axes_[0, -1]
+        if n == 1:
+            corner.set_title(f"two-sample AUC {self.auc:.2f}")
+            return self
+        text = f"two-sample\nAUC {self.auc:.2f}\n(0.5: alike)"
+        corner.text(0.5, 0.5, text, ha="center", va="center")
         return self
 
     def _categories(self, j: int) -> NDArray[Any] | None:

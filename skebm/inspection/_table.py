@@ -153,6 +153,10 @@ class ShownTable:
 
     # ------------------------------------------------------------------ asking
 
+    def values(self) -> Any:
+        """Return the rows for an estimator: a frame where the table was one."""
+        return self.frame if self.is_frame else self.frame.to_numpy()
+
     def blank(self, n: int) -> pd.DataFrame:
         """Return n rows of these columns whose entries are all missing."""
         columns = [missing(self.frame.iloc[:, j], n) for j in range(self.n_features)]

@@ -69,8 +69,9 @@ def objectives():
 
 
 def samples():
-    X = frame().assign(kind=np.where(frame()["height"] > 0, "tall", "small"))
-    return SamplesDisplay.from_samples(X, X[::-1].assign(height=0.5 * X["height"]))
+    kind = np.where(frame(60)["height"] > 0, "tall", "small")
+    X = pd.DataFrame({"height": frame(60)["height"], "kind": kind})
+    return SamplesDisplay.from_samples(X, X.assign(height=0.5 * X["height"]))
 
 
 def images():
@@ -92,7 +93,7 @@ def explanation():
 def reliability():
     probability = rng().dirichlet([1, 1, 1], 300)
     return ReliabilityDisplay.from_predictions(
-        probability.argmax(axis=1), probability, n_bins=6
+        np.array([rng().choice(3, p=p) for p in probability]), probability, n_bins=6
     )
 
 

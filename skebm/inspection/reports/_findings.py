@@ -11,7 +11,7 @@ TOLD_APART, NEARER, LITTLE_UTILITY, FLATTERED = 0.75, 0.6, 0.8, 0.1
 
 def findings(values: Mapping[str, Any]) -> list[str]:
     """Return sentences on what is amiss; none where nothing is."""
-    return [*of_model(values), *of_draws(values), *of_columns(values["columns"])]
+    return [*of_model(values), *of_draws(values), *of_columns(values)]
 
 
 def of_model(values: Mapping[str, Any]) -> Iterator[str]:
@@ -69,17 +69,19 @@ def of_draws(values: Mapping[str, Any]) -> Iterator[str]:
         yield f"Forests trained on draws are worth {utility:.2f} of those on rows."
 
 
-def of_columns(columns: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """Yield what is particular about columns."""
+def of_columns(values: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what is particular about columns, unless the model's options say it."""
+    columns, model = values["columns"], values["model"]
     if constant := [name for name, found in columns.items() if found["constant"]]:
         yield f"Constant: {', '.join(constant)}."
     for name, found in columns.items():
-        if found["sentinels"]:
+        if found["sentinels"] and model["sentinels"] in ("warn", None):
             yield (
                 f"{name} repeats {shares(found['sentinels'])} far away from its other "
-                "values; if that stands for a missing entry, set sentinels='missing'."
+                "values. If that stands for a missing entry, replace it by NaN or set "
+                "sentinels='missing'."
             )
-        if found["atoms"]:
+        if found["atoms"] and model["atoms"] is None:
             yield (
                 f"{name} has {shares(found['atoms'])} far more often than other values;"
                 " atoms='auto' gives these a probability."

@@ -63,7 +63,8 @@ def likelihood_section(values: Mapping[str, Any]) -> Iterator[str]:
     yield _html.table(["density", "mean log density (nats)"], rows)
     if found["gaussian"] is None:
         yield _html.paragraph(
-            "Simple densities are compared where all columns are numbers without gaps."
+            "Simple densities are compared where all columns are numbers without gaps, "
+            "of more than ten values."
         )
 
 

@@ -21,8 +21,10 @@ from skebm.inspection.reports._peers import peer_log_likelihoods
 from skebm.inspection.reports._utility import global_utility
 from skebm.utils import is_count
 
-#: Most rows of each table that take part, and draws of the integral.
-MAX_ROWS, MASS_DRAWS = 2000, 20_000
+#: Most draws, rows that are scored, and draws of the integral.
+MAX_DRAWS, MAX_SCORED, MASS_DRAWS = 2000, 10_000, 20_000
+#: Columns of no more values than this have probabilities rather than a density.
+FEW_VALUES = 10
 
 
 class Report:
@@ -97,7 +99,8 @@ def report(
         Fitted to ``X_train``, with ``score_samples`` and ``sample``:
         `skebm.EBMDensityEstimator`, an RBM, or another density.
     X_train, X_test : array-like of shape (n, n_features) and (m, n_features)
-        The rows of `fit`, and other ones; at least five each.
+        The rows of `fit`, and other ones; at least five each. Of very many, 10 000
+        are scored.
     n_samples : int, default=None
         Number of draws. None takes as many as training rows, at most 2000.
     random_state : int, default=0
@@ -114,7 +117,7 @@ def report(
           sentinels, or depends on others.
         - "log_likelihood": mean log density of training and of held-out rows, in
           nats; and of the latter by one Gaussian, a Gaussian mixture and kernels,
-          where all columns are numbers without gaps.
+          where all columns are numbers without gaps, of more than ten values.
         - "log_normalizer": the estimate of log Z both ways, and whether to trust it.
         - "mass": the integral of the density, by other means than log Z.
         - "marginals", "pairs": distances of draws to held-out rows, beside those of
@@ -157,14 +160,18 @@ def report(
             "The 'n_samples' parameter must be an integer, at least 5, or None. Got "
             f"{n_samples!r}."
         )
-    n = min(len(train), MAX_ROWS) if n_samples is None else n_samples
+    n = min(len(train), MAX_DRAWS) if n_samples is None else n_samples
     draws = draw_table(estimator, train, n, random_state)
-    scored = {"train": X_train, "test": X_test}
+    rng = np.random.RandomState(random_state)
+    some, held_out = train.some(MAX_SCORED, rng), test.some(MAX_SCORED, rng)
+    scored = {"train": some.values(), "test": held_out.values()}
     outliers, scores = outlier_figures(estimator, scored)
     values = {
         "model": model_figures(estimator, train, test, n),
         "columns": column_findings(train),
-        "log_likelihood": log_likelihoods(estimator, scored, train, test, random_state),
+        "log_likelihood": log_likelihoods(
+            estimator, scored, some, held_out, random_state
+        ),
         "log_normalizer": normalizer_figures(estimator),
         "mass": mass_figures(estimator, train, random_state),
         "marginals": marginal_distances(test, draws, train),
@@ -194,6 +201,8 @@ def model_figures(
         "n_test": len(test),
         "n_features": train.n_features,
         "n_draws": n_draws,
+        "sentinels": getattr(estimator, "sentinels", None),
+        "atoms": getattr(estimator, "atoms", None),
         "n_epochs": None,
         "best_epoch": None,
         "n_rollbacks": None,
@@ -221,7 +230,7 @@ def log_likelihoods(
     }
     found = {"model": of_model["test"], "model_on_train": of_model["train"]}
     found |= {"gaussian": None, "gaussian_mixture": None, "kernel_density": None}
-    if is_plain(train) and is_plain(test):
+    if is_plain(train) and is_plain(test) and has_many_values(train):
         found |= peer_log_likelihoods(train.as_numbers(), test.as_numbers(), seed)
     return found
 
@@ -231,6 +240,12 @@ def is_plain(table: ShownTable) -> bool:
     if table.is_categorical.any():
         return False
     return bool(np.isfinite(table.as_numbers()).all())
+
+
+def has_many_values(table: ShownTable) -> bool:
+    """Whether each column has so many values that densities mean something."""
+    columns = table.as_numbers().T
+    return all(len(np.unique(column)) > FEW_VALUES for column in columns)
 
 
 def normalizer_figures(estimator: Any) -> dict[str, Any] | None:

@@ -130,7 +130,13 @@ def test_draws_teach_as_much_as_rows_or_less():
 
 
 VALUES = {
-    "model": {"best_epoch": 3, "n_epochs": 9, "n_rollbacks": 0},
+    "model": {
+        "best_epoch": 3,
+        "n_epochs": 9,
+        "n_rollbacks": 0,
+        "sentinels": "warn",
+        "atoms": None,
+    },
     "log_normalizer": None,
     "mass": None,
     "log_likelihood": {
@@ -173,3 +179,6 @@ def test_more_that_is_amiss_is_said():
     text = " ".join(findings(VALUES | {"columns": columns}))
     assert "Constant: unit." in text and "liters follows from flow." in text
     assert "pressure repeats -9999 (5.0%)" in text and "rain has 0 (" in text
+    known = VALUES["model"] | {"sentinels": "missing", "atoms": "auto"}
+    text = " ".join(findings(VALUES | {"columns": columns, "model": known}))
+    assert "pressure" not in text and "rain" not in text

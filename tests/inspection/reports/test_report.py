@@ -64,6 +64,8 @@ def test_a_report_is_figures(made):
         "n_test": 40,
         "n_features": 3,
         "n_draws": 60,
+        "sentinels": "warn",
+        "atoms": None,
         "n_epochs": 1,
         "best_epoch": None,
         "n_rollbacks": 0,
@@ -96,7 +98,8 @@ def test_a_page_is_one_file_without_addresses(made, tmp_path):
     ]
 
 
-def test_numbers_are_compared_with_simple_densities_and_integrated(rows, tmp_path):
+def test_numbers_are_compared_with_simple_densities_and_integrated(rows, monkeypatch):
+    monkeypatch.setattr("skebm.inspection.reports._report.MASS_DRAWS", 1000)
     frames = [frame.drop(columns="kind") for frame in rows]
     model = EBMDensityEstimator(
         reference="gaussian", ood_score="log_density", max_iter=1, random_state=0
@@ -105,7 +108,7 @@ def test_numbers_are_compared_with_simple_densities_and_integrated(rows, tmp_pat
     held_out = model.score(frames[1])
     assert values["log_likelihood"]["model"] == pytest.approx(held_out)
     assert values["log_likelihood"]["gaussian"] == pytest.approx(held_out, abs=0.1)
-    assert values["mass"]["mass"] == pytest.approx(1, abs=0.02)
+    assert values["mass"]["mass"] == pytest.approx(1, abs=0.05)
 
 
 def test_densities_of_other_libraries_have_reports_too(tmp_path):
