@@ -65,7 +65,9 @@ class DensityDisplay:
     >>> from skebm.inspection import DensityDisplay
     >>> X, _ = load_iris(return_X_y=True, as_frame=True)
     >>> model = EBMDensityEstimator(reference="gaussian", max_iter=1).fit(X)
-    >>> display = DensityDisplay.from_estimator(model, X, "petal width (cm)")
+    >>> display = DensityDisplay.from_estimator(
+    ...     model, X, "petal width (cm)", resolution=20
+    ... )
     >>> display.ax_.get_xlabel()
     'petal width (cm)'
     """

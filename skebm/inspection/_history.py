@@ -32,6 +32,9 @@ class TrainingRecord:
         tells it.
     rollbacks : list of int
         Epochs after which the guard went back to an earlier state.
+    compared : ndarray of shape (n_epochs,) or None
+        The held-out log-likelihood less the standard error of its gain over the
+        reference, by which epochs are compared; None where that is not recorded.
     """
 
     figures: Mapping[str, NDArray[np.float64]]
@@ -40,6 +43,7 @@ class TrainingRecord:
     energies: list[str]
     best_epoch: int | None
     rollbacks: list[int]
+    compared: NDArray[np.float64] | None = None
 
     @classmethod
     def of(cls, estimator: Any) -> Self:
@@ -65,11 +69,16 @@ class TrainingRecord:
         losses = [n for n in names if n.endswith("_loss") or n in LOSSES]
         held_out = [n for n in names if n.startswith(HELD_OUT)]
         energies = [n for n in names if "energy" in n and n not in losses]
+        score = figures.get(f"{HELD_OUT}log_likelihood")
+        error = figures.get("gain_standard_error")
+        compared = None if score is None or error is None else score - error
         returns = figures.get("n_rollbacks", np.zeros(0))
         rollbacks = np.flatnonzero(np.diff(returns, prepend=0.0) > 0) + 1
         # Without held-out rows the last state is kept, whatever it was like.
         best = getattr(estimator, "best_epoch_", None) if held_out else None
-        return cls(figures, losses, held_out, energies, best, rollbacks.tolist())
+        return cls(
+            figures, losses, held_out, energies, best, rollbacks.tolist(), compared
+        )
 
     @property
     def n_epochs(self) -> int:

@@ -202,7 +202,7 @@ def draw_table(
     estimator: Any, table: ShownTable, n: int, random_state: Any
 ) -> ShownTable:
     """Return n draws as a table like that of the rows."""
-    if not hasattr(estimator, "sample"):
+    if "sample" not in dir(estimator):
         raise TypeError(
             f"{type(estimator).__name__} has no method sample: there are no draws to "
             "compare with rows."

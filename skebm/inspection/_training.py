@@ -76,6 +76,8 @@ class TrainingDisplay:
     def plot(self, ax: Any = None, *, names: Sequence[str] | None = None) -> Self:
         """Draw a panel for each figure.
 
+        The epoch is kept whose held-out log-likelihood is best after the standard error
+        of its gain over the reference is taken off; the faint curve shows that.
         A dashed line marks the epoch whose state was kept, red ones the epochs after
         which the guard went back to an earlier state.
 
@@ -114,6 +116,15 @@ class TrainingDisplay:
             color = MODEL if name in record.held_out else ROWS
             axes.plot(record.epochs, record.figures[name], color=color, marker=".")
             axes.set_ylabel(in_words(name))
+            if name == "validation_log_likelihood" and record.compared is not None:
+                axes.plot(
+                    record.epochs,
+                    record.compared,
+                    color=color,
+                    alpha=0.5,
+                    linestyle="--",
+                    label="less a standard error",
+                )
             self._mark(axes)
         self.axes_[-1].set_xlabel("epoch")
         self.axes_[-1].xaxis.get_major_locator().set_params(integer=True)

@@ -52,11 +52,24 @@ def test_a_fit_is_drawn_with_its_figures_and_the_kept_epoch():
     display = TrainingDisplay.from_estimator(model)
     labels = [ax.get_ylabel() for ax in display.axes_]
     assert labels == ["held-out log likelihood", "energy loss"]
-    curve, kept = display.axes_[0].get_lines()
-    expected = model.history_["validation_log_likelihood"]
+    curve, compared, kept = display.axes_[0].get_lines()
+    expected = np.array(model.history_["validation_log_likelihood"])
     np.testing.assert_array_equal(curve.get_ydata(), expected)
+    expected -= model.history_["gain_standard_error"]
+    np.testing.assert_array_equal(compared.get_ydata(), expected)
     assert kept.get_xdata()[0] == model.best_epoch_
     assert display.axes_[-1].get_xlabel() == "epoch"
+
+
+def test_the_kept_epoch_is_best_by_what_is_drawn():
+    """Rows of two clusters, which a Gaussian doesn't fit."""
+    rng = np.random.RandomState(0)
+    X = rng.choice([-2.0, 2.0], (200, 1)) + rng.normal(0, 0.3, (200, 1))
+    model = EBMDensityEstimator(
+        reference="gaussian", max_iter=6, learning_rate=0.05, random_state=0
+    ).fit(X)
+    record = TrainingRecord.of(model)
+    assert record.best_epoch == 1 + np.argmax(record.compared) > 0
 
 
 def test_events_of_the_guard_are_marked():

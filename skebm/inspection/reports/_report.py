@@ -137,16 +137,13 @@ def report(
 
     Examples
     --------
-    >>> from sklearn.datasets import load_iris
-    >>> from skebm import EBMDensityEstimator
+    >>> import numpy as np
+    >>> from sklearn.neighbors import KernelDensity
     >>> from skebm.inspection import report
-    >>> X, _ = load_iris(return_X_y=True, as_frame=True)
-    >>> X = X.sample(frac=1, random_state=0)[["petal length (cm)", "petal width (cm)"]]
-    >>> model = EBMDensityEstimator(
-    ...     reference="gaussian", ood_score="log_density", max_iter=1
-    ... ).fit(X[:100])
-    >>> found = report(model, X[:100], X[100:], n_samples=100)
-    >>> found.values["columns"]["petal width (cm)"]["kind"]
+    >>> X = np.random.RandomState(0).normal(size=(90, 1))
+    >>> model = KernelDensity(bandwidth=0.3).fit(X[:60])
+    >>> found = report(model, X[:60], X[60:])
+    >>> found.values["columns"]["column 0"]["kind"]
     'number'
     """
     train, test = ShownTable.of(X_train, estimator), ShownTable.of(X_test, estimator)

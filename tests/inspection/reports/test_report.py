@@ -44,14 +44,15 @@ class Page(HTMLParser):
 def rows():
     rng = np.random.RandomState(0)
     frame = pd.DataFrame({"<b>x & y": rng.normal(size=160)})
-    frame["z"] = frame["<b>x & y"] + rng.normal(size=160)
-    frame["kind"] = np.where(frame["z"] > 0, "up", "down")
+    noisy = frame["<b>x & y"] + rng.normal(size=160)
+    frame["kind"] = np.where(noisy > 0, "up", "down")
     return frame[:120], frame[120:]
 
 
 @pytest.fixture(scope="module")
 def made(rows):
     model = EBMDensityEstimator(reference="gaussian", max_iter=1, random_state=0)
+    model.set_params(ood_score="log_density", normalizer="importance")
     return report(model.fit(rows[0]), *rows, n_samples=60)
 
 
@@ -62,7 +63,7 @@ def test_a_report_is_figures(made):
         "name": "EBMDensityEstimator",
         "n_train": 120,
         "n_test": 40,
-        "n_features": 3,
+        "n_features": 2,
         "n_draws": 60,
         "sentinels": "warn",
         "atoms": None,
