@@ -39,7 +39,7 @@ model = EBMDensityEstimator(random_state=0).fit(train)
 # error is taken off: with nine held-out rows, a gain must be large to count.
 figure, axes = plt.subplots(2, 2, figsize=(11, 8.5), layout="constrained")
 two = ["alcohol", "color_intensity"]
-DensityDisplay.from_estimator(model, train, two, resolution=25, ax=axes[0, 0])
+DensityDisplay.from_estimator(model, train, two, resolution=20, ax=axes[0, 0])
 SamplesDisplay.from_estimator(model, test, two, n_samples=200, ax=axes[0, 1])
 TrainingDisplay.from_estimator(model, ax=axes[1, 0])
 OODScoreDisplay.from_estimator(

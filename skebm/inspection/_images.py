@@ -19,7 +19,7 @@ class ImagesDisplay:
 
     Parameters
     ----------
-    images : ndarray of shape (n_lines, n_images, *image_shape)
+    images : ndarray of shape (n_lines, n_images, height, width) or with 3 channels
         The images.
     names : list of str
         Of the lines.

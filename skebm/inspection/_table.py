@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any, Self
 
 import numpy as np
@@ -13,6 +14,7 @@ from scipy import sparse
 
 from skebm.tables import categorical_mask
 from skebm.tables._seen import see
+from skebm.utils._sklearn import HasMethods
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,7 +196,10 @@ def missing(column: pd.Series, n: int) -> pd.Series:
 
 def draw(estimator: Any, n: int, random_state: Any) -> Any:
     """Return n draws of an estimator, without the classes that a classifier gives."""
-    drawn = estimator.sample(n, random_state=random_state)
+    options = {"random_state": random_state}
+    if "random_state" not in signature(estimator.sample).parameters:
+        options = {}  # scikit-learn's mixtures have a seed of their own
+    drawn = estimator.sample(n, **options)
     return drawn[0] if isinstance(drawn, tuple) else drawn
 
 
@@ -202,7 +207,7 @@ def draw_table(
     estimator: Any, table: ShownTable, n: int, random_state: Any
 ) -> ShownTable:
     """Return n draws as a table like that of the rows."""
-    if "sample" not in dir(estimator):
+    if not HasMethods("sample").is_satisfied_by(estimator):
         raise TypeError(
             f"{type(estimator).__name__} has no method sample: there are no draws to "
             "compare with rows."

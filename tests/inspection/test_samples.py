@@ -3,8 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.mixture import GaussianMixture
 
 from skebm.inspection import ImagesDisplay, SamplesDisplay, two_sample_auc
+from skebm.inspection._table import ShownTable, draw_table
 
 
 def table(n, shift=0.0, seed=0):
@@ -55,6 +57,12 @@ def test_draws_are_shown_beside_rows():
     assert ticks == ["left", "right"]
     texts = [t.get_text() for t in display.axes_[0, 0].get_legend().get_texts()]
     assert texts == ["rows", "draws"]
+
+
+def test_mixtures_of_scikit_learn_are_drawn_from_too():
+    X = table(30)[["size"]].to_numpy()
+    draws = draw_table(GaussianMixture(random_state=0).fit(X), ShownTable.of(X), 7, 0)
+    assert len(draws) == 7 and draws.names == ["column 0"]
 
 
 def test_draws_of_other_models_and_columns_by_default():

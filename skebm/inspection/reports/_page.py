@@ -84,7 +84,7 @@ def normalizer_section(
         rows.append(("integral of the density", mass["mass"], mass["standard_error"]))
     yield _html.table(["", "estimate", "standard error"], rows)
     display = LogNormalizerDisplay.from_estimator(
-        material["estimator"], random_state=material["random_state"]
+        material["estimator"], n_samples=1000, random_state=material["random_state"]
     )
     yield shown(display, "Log weights of draws and the estimates of log Z")
 
