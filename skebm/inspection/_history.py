@@ -93,7 +93,7 @@ class TrainingRecord:
     def verdict(self) -> str:
         """Return a sentence on what was kept."""
         if self.best_epoch is None:
-            return f"{self.n_epochs} epochs, the last one kept"
+            return f"{self.n_epochs} epochs, without a held-out score"
         if self.best_epoch == 0:
             return (
                 f"the bare reference kept: none of {self.n_epochs} epochs was better on"

@@ -81,12 +81,12 @@ def test_events_of_the_guard_are_marked():
     assert texts == ["kept", "back to an earlier state"]
 
 
-def test_without_held_out_rows_the_last_state_is_kept():
+def test_without_held_out_rows_no_epoch_is_marked():
     fitted = Fitted([-3.0, -2.0], 2)
     del fitted.history_["validation_log_likelihood"]
     record = TrainingRecord.of(fitted)
     assert record.best_epoch is None
-    assert record.verdict() == "2 epochs, the last one kept"
+    assert record.verdict() == "2 epochs, without a held-out score"
 
 
 def test_what_is_not_recorded_is_refused():
