@@ -4,7 +4,7 @@ Each case runs in a process of its own, on one thread. The tables are drawn by
 `sklearn.datasets.make_classification`, three classes, and two columns are bent; a
 hundred rows have a label. Beside `JEMClassifier` are supervised models fitted to the
 labelled rows alone. ``--data`` names a folder with ``adult.npz``, ``keel/magic.npz``,
-``adbench/11_donors.npz`` and ``adbench/16_http.npz``, which are not part of the project.
+and ``adbench/11_donors.npz``, which are not part of the project.
 
 Compare CPU seconds, which are the sum over all threads, if other processes run. The
 peak of memory is the resident set's during both, less that before `fit`, in units of
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import cProfile
 import json
+import os
 import pstats
 import subprocess
 import sys
@@ -46,6 +47,7 @@ CASES = (
 )
 N_LABELED = 100
 SMALL = 1000
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 def drawn(n_rows, n_columns, seed):
@@ -194,6 +196,7 @@ def main():
                 stdout=subprocess.PIPE,
                 text=True,
                 check=True,
+                env=os.environ | ONE_THREAD,
             )
             *printed, last = done.stdout.splitlines()
             print("\n".join(printed), flush=True)

@@ -16,8 +16,8 @@ Indices = NDArray[np.int64]
 
 #: Rows up to which the search is exact: its time grows as their square.
 MAX_EXACT = 20_000
-#: Columns beyond which, from so many rows, all pairs are compared: a tree of boxes, which
-#: scikit-learn takes up to 15 columns, is slower there.
+#: Columns beyond which, from so many rows, all pairs are compared: a tree of boxes,
+#: which scikit-learn takes up to 15 columns, is slower there.
 MAX_BOXED, MANY_ROWS = 10, 5000
 N_TREES = 6
 LEAF_ROWS = 400

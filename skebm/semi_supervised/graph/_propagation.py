@@ -19,7 +19,7 @@ EVEN_WEIGHT = 1e-4
 N_SCALINGS = 50
 #: Rows up to which the equations are solved directly, and up to which they are where
 #: iterations stall. The time of a direct solution grows as the cube of the rows where
-#: columns are many, but hardly where rows are clusters, which is where iterations stall.
+#: columns are many, but hardly where rows are clusters, which is where they stall.
 MAX_DIRECT, MAX_DIRECT_IF_STALLED = 2000, 10_000
 #: Where the iterations stop, relative to the right side, and in larger tables.
 RESIDUAL, RESIDUAL_IF_LARGE = 1e-6, 1e-4
