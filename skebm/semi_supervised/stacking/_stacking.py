@@ -429,13 +429,12 @@ def _predict_all(
     By one role, it has the shape (n, n_classes).
     """
     device = next(model.parameters()).device
-    which = slice(0, model.n_members)
-    if role is not None:
-        which = slice(role * n_folds, (role + 1) * n_folds)
+    n_nets = model.n_members
+    groups = [n_nets] if role is None else [n_folds] * (n_nets // n_folds)
+    members, n_nets = model.split(groups)[role or 0], groups[0]
     parts = []
     for rows in x.split(CHUNK_ROWS):
-        given = rows.to(device).expand(which.stop - which.start, -1, -1)
-        logits = model.member_logits(given, which)
+        logits = members(rows.to(device).expand(n_nets, -1, -1))
         by_role = logits.double().softmax(2).unflatten(0, (-1, n_folds)).mean(1)
         parts.append(by_role.cpu())
     by_role = torch.cat(parts, dim=1)
