@@ -22,7 +22,7 @@ from skebm.semi_supervised.stacking._stacking import (
     StackingWeights,
 )
 from skebm.training import RowGraph
-from skebm.utils import draw_seed
+from skebm.utils import draw_seed, phase
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -178,7 +178,8 @@ class SemiSupervision:
             None where the labels teach it.
         """
         y, train = np.asarray(table.y), np.asarray(table.train)
-        graph = build(table.z.numpy(), y, train, n_classes, rng)
+        with phase("graph"):
+            graph = build(table.z.numpy(), y, train, n_classes, rng)
         radius = terms.given_radius
         learnt = cls(
             class_priors=graph.class_priors,

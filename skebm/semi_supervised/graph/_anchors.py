@@ -13,6 +13,7 @@ from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
 from skebm.semi_supervised.graph._propagation import SHARPNESS
+from skebm.utils import phase
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -133,11 +134,15 @@ def nearest_anchors(
     far = torch.from_numpy(np.asarray(rows - centre, dtype=np.float32))
     distances = torch.full((len(rows), k), torch.inf)
     found = torch.zeros((len(rows), k), dtype=torch.int64)
-    for _ in range(N_TREES):
-        everything = torch.arange(len(near)), torch.arange(len(far))
-        for leaf, there in split_both(near, far, *everything, rng):
-            for some in there.split(CHUNK_ROWS):
-                _compare(near, far, leaf, some, distances, found)
+    n_done = 0
+    with phase("nearest rows of the graph", N_TREES * len(far)) as told:
+        for _ in range(N_TREES):
+            everything = torch.arange(len(near)), torch.arange(len(far))
+            for leaf, there in split_both(near, far, *everything, rng):
+                for some in there.split(CHUNK_ROWS):
+                    _compare(near, far, leaf, some, distances, found)
+                n_done += len(there)
+                told.done(n_done)
     return distances.sqrt().double().numpy(), found.numpy()
 
 

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
+from skebm.utils import phase
+
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
@@ -62,11 +64,14 @@ def find_nearest(
         return distances, neighbors
     centred = torch.from_numpy(np.asarray(Z - Z.mean(axis=0), dtype=np.float32))
     found = Candidates.none(len(Z), k)
-    for _ in range(N_TREES):
-        for leaf in split_rows(centred, np.arange(len(Z)), rng):
-            found.compare_all(centred, torch.from_numpy(leaf))
-    for _ in range(N_REFINES):
-        found.refine(centred)
+    with phase("neighbours of the graph", N_TREES + N_REFINES) as told:
+        for i in range(N_TREES):
+            for leaf in split_rows(centred, np.arange(len(Z)), rng):
+                found.compare_all(centred, torch.from_numpy(leaf))
+            told.done(i + 1)
+        for i in range(N_REFINES):
+            found.refine(centred)
+            told.done(N_TREES + i + 1)
     return found.distances.sqrt().double().numpy(), found.neighbors.numpy()
 
 

@@ -39,7 +39,7 @@ from skebm.semi_supervised.stacking._role_weights import (
 from skebm.semi_supervised.stacking._taught import with_others
 from skebm.semi_supervised.stacking._traits import TableTraits
 from skebm.training import GradientRun, Loop, Schedule, TableBatches
-from skebm.utils import draw_seed, isolated_rng, make_generator
+from skebm.utils import draw_seed, isolated_rng, make_generator, phase
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -313,7 +313,8 @@ class Stacking:
         steps_per_epoch = batches.n_steps(min(schedule.batch_size, len(x)))
         loop = Loop()
         n_epochs = -(-min(self.training.n_steps, MAX_STEPS) // steps_per_epoch)
-        loop.fit(run.configure(objective, schedule), batches, n_epochs)
+        with phase("small nets, by held-out labels"):
+            loop.fit(run.configure(objective, schedule), batches, n_epochs)
         if loop.interrupted:
             raise KeyboardInterrupt
         return run.averaged_model

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from skebm.semi_supervised.graph._graph import LabelGraph
 from skebm.semi_supervised.learners._experts import Expertise, Learners
+from skebm.utils import phase
 
 Array = NDArray[np.float64]
 
@@ -51,12 +52,14 @@ def with_others(
         (n_inside + len(others), taught.shape[1]), dtype=np.float32
     )
     both[:n_inside] = taught
-    for start in range(0, len(others), CHUNK_ROWS):
-        rows = others[start : start + CHUNK_ROWS]
-        predicted = {}
-        if by_net is not None:
-            predicted["net"] = by_net(z[torch.from_numpy(rows)])
-        predicted |= learners.predict(z.numpy(), rows)
-        place = n_inside + start
-        both[place : place + len(rows)] = expertise.mix(predicted)
+    with phase("predictions of simple learners", len(others)) as told:
+        for start in range(0, len(others), CHUNK_ROWS):
+            rows = others[start : start + CHUNK_ROWS]
+            predicted = {}
+            if by_net is not None:
+                predicted["net"] = by_net(z[torch.from_numpy(rows)])
+            predicted |= learners.predict(z.numpy(), rows)
+            place = n_inside + start
+            both[place : place + len(rows)] = expertise.mix(predicted)
+            told.done(start + CHUNK_ROWS)
     return both
