@@ -130,7 +130,7 @@ def supervised(X, y, few):
     }
 
 
-def run_case(case, data, seed, verbose):
+def run_case(case, data, seed, verbose, max_iter):
     """Return the figures of one case."""
     kind, name = case.split(":")
     X, y, n_labels = table(name, data, seed)
@@ -139,7 +139,8 @@ def run_case(case, data, seed, verbose):
     small = drawn(SMALL, X.shape[1], seed)[0]
     if is_jem:
         JEMClassifier(max_iter=1, stacking=False).fit(small, np.arange(SMALL) % 3)
-        model = JEMClassifier(random_state=seed, verbose=verbose)
+        options = {"random_state": seed, "verbose": verbose, "max_iter": max_iter}
+        model = JEMClassifier(**options)
     else:
         EBMDensityEstimator(max_iter=1).fit(small)
         model = EBMDensityEstimator(random_state=seed, verbose=verbose)
@@ -165,14 +166,14 @@ def run_case(case, data, seed, verbose):
 
 
 def child(text):
-    case, data, seed, verbose, profiled = json.loads(text)
+    case, data, seed, verbose, profiled, max_iter = json.loads(text)
     torch.set_num_threads(1)
     profile = cProfile.Profile()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if profiled:
             profile.enable()
-        row = run_case(case, data, seed, verbose)
+        row = run_case(case, data, seed, verbose, max_iter)
         profile.disable()
     if profiled:
         pstats.Stats(profile).sort_stats("cumulative").print_stats(120)
@@ -185,12 +186,14 @@ def main():
     options.add_argument("--cases", nargs="+", default=CASES)
     options.add_argument("--verbose", type=int, default=0)
     options.add_argument("--profile", action="store_true", help="print where time goes")
+    options.add_argument("--max-iter", default="auto", help="epochs of JEMClassifier")
     options.add_argument("--name", default="large_tables", help="of the report")
     args = options.parse_args()
+    max_iter = args.max_iter if args.max_iter == "auto" else int(args.max_iter)
     rows = []
     for case in args.cases:
         for seed in range(args.seeds):
-            given = case, str(args.data), seed, args.verbose, args.profile
+            given = case, str(args.data), seed, args.verbose, args.profile, max_iter
             done = subprocess.run(
                 [sys.executable, __file__, "--child", json.dumps(given)],
                 stdout=subprocess.PIPE,
