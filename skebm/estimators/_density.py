@@ -138,7 +138,7 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         One int gives one result on one device. None is seeded by the system.
     verbose : int, default=0
         Print a line every ``verbose`` epochs, one after the reference is fitted and one
-        with log Z.
+        with log Z; and how far it is, with the time left, in what takes over a second.
 
     Attributes
     ----------

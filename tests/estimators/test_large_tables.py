@@ -87,5 +87,5 @@ def test_a_fit_needs_little_memory_beside_the_table(tmp_path):
     JEMClassifier(**options).fit(mapped, few)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    # NumPy's arrays alone: the graph has 30 000 rows, however large the table is.
+    # NumPy's arrays alone: the graph has 60 000 rows, however large the table is.
     assert peak < 3 * size

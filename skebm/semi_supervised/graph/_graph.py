@@ -37,7 +37,7 @@ RADIUS_ROWS = 2000
 MAX_SHAPED = 2000
 #: Rows of a graph, on which others hang; and of the part by which its class priors are
 #: chosen, which takes some thirty solutions.
-MAX_GRAPH_ROWS, MAX_PILOT_ROWS = 30_000, 10_000
+MAX_GRAPH_ROWS, MAX_PILOT_ROWS = 60_000, 10_000
 #: Beyond that part, rows of more columns are compared by their first components: it is
 #: quicker, and what is left out is noise for the most part.
 MAX_COLUMNS, N_COMPONENTS = 100, 50
