@@ -143,7 +143,7 @@ class EBMDensityEstimator(
         One int gives one result on one device. None is seeded by the system.
     verbose : int, default=0
         Print a line every ``verbose`` epochs, one after the reference is fitted and one
-        with log Z.
+        with log Z; and how far it is, with the time left, in what takes over a second.
     checkpoint : str, path or None, default=None
         A folder where `fit` keeps the state of its training. If it is killed, the same
         `fit` in a new process goes on from there, and on a CPU ends in the same

@@ -106,7 +106,8 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         class in y, choose another marker: ``unlabeled=None`` says that every row has a
         label.
     max_iter : int or "auto", default="auto"
-        Epochs; "auto" takes as many as make about 1200 steps.
+        Epochs; "auto" takes as many as make about 1200 steps, and visits a part of a
+        table that is larger than that.
     batch_size : int, default=384
         Rows a step, dealt out to the members of an ensemble.
     batch_growth, gradient_clip

@@ -35,7 +35,7 @@ from skebm.references import Density
 from skebm.references._base import Folds
 from skebm.tables import TableEncoder
 from skebm.training import GradientRun
-from skebm.utils import in_padded_batches, make_generator
+from skebm.utils import in_padded_batches, make_generator, reporting
 
 #: Completions over which the outlier score of an incomplete row is a mean.
 N_SCORED = 32
@@ -403,7 +403,7 @@ class FittedModel:
         def prepare(rows: Array) -> Tensor:
             return torch.from_numpy(rows).to(self.device)
 
-        with torch.no_grad():
+        with torch.no_grad(), reporting(self.specification.verbose):
             return in_padded_batches(function, z, prepare)
 
 

@@ -171,6 +171,12 @@ class Specification:
             return min(MAX_AUTO_EPOCHS, epochs)
         return self.max_iter
 
+    def n_visited(self, n_rows: int) -> int:
+        """Return how many of so many rows are enough for the steps of "auto"."""
+        if isinstance(self.max_iter, str):
+            return min(n_rows, self.n_auto_steps * self.batch_size)
+        return n_rows
+
     def steps_per_epoch(self, n_rows: int) -> int:
         """Return the number of batches in a pass over so many rows."""
         return max(1, n_rows // self.batch_size)

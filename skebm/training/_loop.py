@@ -132,6 +132,7 @@ class Loop:
 
     def fit(self, run: Run, batches: Any, max_iter: int) -> None:
         """Train ``run`` for at most ``max_iter`` epochs; it ends in its best state."""
+        self.max_iter = max_iter
         self._epoch, self._epochs_without_change, self._is_over = 0, 0, False
         self._older_epoch, self._copied_epoch = 0, 0
         if not self._resume(run, batches):
@@ -293,4 +294,9 @@ class Loop:
             column.append(entry.get(name))
         if self.verbose and epoch % self.verbose == 0:
             shown = (f"{k} {v:.4g}" for k, v in entry.items() if isinstance(v, float))
-            print(f"epoch {epoch}: " + ", ".join(shown))
+            print(f"epoch {epoch}: " + ", ".join([*shown, *self._left(epoch)]))
+
+    def _left(self, epoch: int) -> list[str]:
+        """Return the seconds that the epochs left take at most, as words."""
+        seconds = sum(self.history["seconds"]) / epoch * (self.max_iter - epoch)
+        return [f"at most {seconds:.0f} seconds left"] if seconds >= 1 else []

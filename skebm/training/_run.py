@@ -20,7 +20,7 @@ from skebm.training._adam import AdamW
 from skebm.training._batches import TableBatches
 from skebm.training._guard import Problem, find_problem
 from skebm.training._schedule import EpochSpan, Schedule
-from skebm.utils import warming_average
+from skebm.utils import Phase, warming_average
 
 STEPS_BETWEEN_CHECKS = 100
 STEPS_BETWEEN_AVERAGES = 4
@@ -130,6 +130,7 @@ class GradientRun:
         pending: dict[str, list[Tensor]] = defaultdict(list)
         problem: Problem | None = None
         epoch_batches = batches.epoch(rows, self.generator, span.begin, span.end)
+        told = Phase(f"steps of epoch {span.number}", n_steps)
         for step, batch in enumerate(epoch_batches, start=1):
             rate = self.schedule.rate(batch.progress) * self.rate_factor
             try:
@@ -140,6 +141,7 @@ class GradientRun:
             if step % STEPS_BETWEEN_AVERAGES == 0 or step == n_steps:
                 self._update_average()
             if step % STEPS_BETWEEN_CHECKS == 0 or step == n_steps:
+                told.done(step)
                 metrics = _collect(pending)  # a device-host synchronisation
                 pending.clear()
                 for name, values in metrics.items():
