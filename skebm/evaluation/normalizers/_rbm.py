@@ -12,9 +12,11 @@ from sklearn.base import BaseEstimator
 from torch import Tensor
 from torch.nn import functional
 
+from skebm.evaluation.normalizers._rbm_stack import Walk, make_walks
 from skebm.evaluation.normalizers._log_weights import LogNormalizer, bracket, summarize
 from skebm.networks import RBM
 from skebm.networks.boltzmann._rbm import binary_digits, n_binary_states
+from skebm.utils._together import together
 from skebm.utils import check_count, check_positive, check_range, is_count
 
 #: A layer of at most so many units is summed over state by state.
@@ -263,8 +265,12 @@ class _Path:
 
         `ends` is where the chains are after the last.
         """
+        walk = Walk(self, betas.tolist(), v)
+        yield from together(make_walks, walk.likeness, walk)
+
+    def walk(self, ladder: list[float], v: Tensor) -> Iterator[Tensor]:
+        """Yield what `steps` does, made alone."""
         rbm = self.rbm
-        ladder = betas.tolist()
         for before, beta in pairwise(ladder):
             s = rbm.visible.statistic(v)
             pull = torch.addmm(rbm.hidden_bias, s, rbm.weight.mT)
