@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-
 #: Steps between updates of the average of an RBM's parameters.
 AVERAGE_EVERY = 10
 

@@ -12,12 +12,12 @@ from sklearn.base import BaseEstimator
 from torch import Tensor
 from torch.nn import functional
 
-from skebm.evaluation.normalizers._rbm_stack import Walk, make_walks
 from skebm.evaluation.normalizers._log_weights import LogNormalizer, bracket, summarize
+from skebm.evaluation.normalizers._rbm_stack import Walk, make_walks
 from skebm.networks import RBM
 from skebm.networks.boltzmann._rbm import binary_digits, n_binary_states
-from skebm.utils._together import together
 from skebm.utils import check_count, check_positive, check_range, is_count
+from skebm.utils._together import together
 
 #: A layer of at most so many units is summed over state by state.
 MAX_ENUMERATED = 20
