@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,6 +21,7 @@ from skebm.objectives import ContrastiveGradient
 from skebm.objectives.boltzmann._gradient import OFFSET_EVERY, OFFSET_RATE
 from skebm.training._batches import EvenBatches
 from skebm.training._schedule import AVERAGE_EVERY, average_share
+from skebm.utils import in_threads
 
 #: Numbers of a stack's units; torch splits operations on more among threads, and the
 #: ends of each part may be rounded otherwise.
@@ -103,16 +105,17 @@ def make_epochs(epochs: Sequence[Epoch]) -> list[Tensor]:
     if len(epochs) == 1:
         return [epochs[0].make()]
     size = max(1, MAX_UNITS // _n_units(epochs[0]))
-    n_stacks = -(-len(epochs) // size)
+    n_threads = min(torch.get_num_threads(), len(epochs) // 2)
+    n_stacks = max(-(-len(epochs) // size), n_threads)
     order = sorted(range(len(epochs)), key=lambda k: epochs[k].scalars)  # type: ignore
-    last: list[Any] = [None] * len(epochs)
     ends = [len(epochs) * k // n_stacks for k in range(n_stacks + 1)]
-    for start, end in pairwise(ends):
-        chosen = [epochs[k] for k in order[start:end]]
-        made = [chosen[0].make()] if len(chosen) == 1 else _Stack(chosen).make()
-        for k, rows in zip(order[start:end], made, strict=True):
-            last[k] = rows
-    return last
+    parts = [[epochs[k] for k in order[a:b]] for a, b in pairwise(ends)]
+    made = [rows for part in in_threads(_made, parts) for rows in part]
+    return [made[place] for place in np.argsort(order)]
+
+
+def _made(epochs: Sequence[Epoch]) -> list[Tensor]:
+    return [epochs[0].make()] if len(epochs) == 1 else _Stack(epochs).make()
 
 
 def _n_units(epoch: Epoch) -> int:

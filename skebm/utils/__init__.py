@@ -21,6 +21,7 @@ from skebm.utils._options import plain, resolve_option
 from skebm.utils._torch import (
     draw_seed,
     in_padded_batches,
+    in_threads,
     isolated_rng,
     make_generator,
     nearest_device,
@@ -49,6 +50,7 @@ __all__ = [
     "dequantization_scale",
     "draw_seed",
     "in_padded_batches",
+    "in_threads",
     "is_count",
     "is_number",
     "is_positive",

@@ -5,7 +5,7 @@ Each chain moves as it would alone, to the last bit; see `skebm.training._stacke
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from skebm.networks import BernoulliUnits
+from skebm.utils import in_threads
 
 #: Numbers of a stack's units; see `skebm.training._stacked`.
 MAX_UNITS = 32_000
@@ -41,31 +42,47 @@ class Walk:
     v: Tensor
 
     @property
-    def likeness(self) -> Hashable | None:
-        """What walks share that can be made as a stack; None where this can't be."""
+    def is_stackable(self) -> bool:
+        """Whether the walk may be made as part of a stack."""
         rbm = self.path.rbm
         n_units = len(self.v) * len(rbm.weight)
-        if (
-            type(rbm.visible) is not BernoulliUnits
-            or self.v.dtype != torch.float32
-            or rbm.weight.dtype != torch.float32
-            or self.v.device.type != "cpu"
-            or n_units % WHOLE
-            or 2 * n_units > MAX_UNITS
-        ):
-            return None
-        return rbm.weight.shape, self.v.shape, *self.ladder
+        return (
+            type(rbm.visible) is BernoulliUnits
+            and self.v.dtype == rbm.weight.dtype == torch.float32
+            and self.v.device.type == "cpu"
+            and n_units % WHOLE == 0
+            and 2 * n_units <= MAX_UNITS
+        )
+
+    @property
+    def likeness(self) -> Hashable:
+        """What walks share that are made at once: as a stack, or each in a thread."""
+        if not self.is_stackable:
+            return None if self.v.device.type != "cpu" else "each alone"
+        return self.path.rbm.weight.shape, self.v.shape, *self.ladder
+
+    def make(self) -> Iterator[Tensor]:
+        """Yield the log weights of each step; the path has the ends in the end."""
+        return self.path.walk(self.ladder, self.v)
 
 
 def make_walks(walks: Sequence[Walk]) -> list[Iterable[Tensor]]:
     """Make walks of one likeness; return the log weights of the steps of each."""
     if len(walks) == 1:
-        return [walk.path.walk(walk.ladder, walk.v) for walk in walks]
-    size = max(1, MAX_UNITS // (len(walks[0].v) * max(walks[0].path.rbm.weight.shape)))
-    made: list[Iterable[Tensor]] = []
-    for start in range(0, len(walks), size):
-        made += _made(walks[start : start + size])
-    return made
+        return [walks[0].make()]
+    if not walks[0].is_stackable:
+        return in_threads(_made_alone, walks)
+    size = MAX_UNITS // (len(walks[0].v) * max(walks[0].path.rbm.weight.shape))
+    n_threads = min(torch.get_num_threads(), len(walks) // 2)
+    n_stacks = max(-(-len(walks) // max(1, size)), n_threads)
+    ends = [len(walks) * k // n_stacks for k in range(n_stacks + 1)]
+    parts = [walks[start:end] for start, end in pairwise(ends)]
+    return [steps for part in in_threads(_made, parts) for steps in part]
+
+
+@torch.no_grad()
+def _made_alone(walk: Walk) -> list[Tensor]:
+    return list(walk.make())
 
 
 @torch.no_grad()
