@@ -67,6 +67,8 @@ PUBLIC_NAMES = {
         "pseudo_log_likelihood",
     ],
     "skebm.model_selection": [
+        "BatchedSearchCV",
+        "fit_many",
         "SemiSupervisedSplit",
         "WithUnlabeledRows",
         "ignore_unlabeled",
