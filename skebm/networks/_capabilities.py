@@ -7,7 +7,7 @@ them: the functions below, alone in the package, read them with a default.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, cast
 
 from torch import Tensor, nn
@@ -24,6 +24,9 @@ class EnsembleNetwork(Protocol):
 
     def members(self, x: Tensor, which: slice) -> Tensor:
         """Return the class logits of those members, shape (n_members, n, n_outputs)."""
+
+    def split(self, counts: Sequence[int]) -> list[Callable[[Tensor], Tensor]]:
+        """Return the members in groups, each a function of rows (m, n, n_features)."""
 
     def critic(self, x: Tensor) -> Tensor:
         """Return the critic, the logsumexp of the net's outputs, shape (n,)."""

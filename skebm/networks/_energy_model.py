@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -21,6 +22,9 @@ from skebm.networks._capabilities import (
 from skebm.references import Density
 from skebm.references._base import Line, keeps_up, substituted
 
+#: From rows (m, n, n_features) of m members to their class logits (m, n, n_outputs).
+Members = Callable[[Tensor], Tensor]
+
 
 class FeatureClassifier(Protocol):
     """Classifiers as functions of features."""
@@ -29,8 +33,8 @@ class FeatureClassifier(Protocol):
     def n_members(self) -> int:
         """Number of classifiers."""
 
-    def member_logits(self, x: Tensor, which: slice = slice(None)) -> Tensor:
-        """Return the class logits of each member, shape (n_members, n, n_outputs)."""
+    def split(self, counts: Sequence[int]) -> list[Members]:
+        """Return the members in groups of so many, each a function of its rows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,21 +54,24 @@ class ClassifierAlone:
         """Number of classifiers."""
         return n_members_of(self.network)
 
-    def member_logits(self, x: Tensor, which: slice = slice(None)) -> Tensor:
-        """Return the class logits of each member, shape (n_members, n, n_outputs)."""
-        return member_logits(self.network, x, which)
+    def split(self, counts: Sequence[int]) -> list[Members]:
+        """Return the members in groups of so many, each a function of its rows."""
+        return split_members(self.network, counts)
 
 
-def member_logits(network: nn.Module, z: Tensor, which: slice) -> Tensor:
-    """Return the class logits of each member of a net, (n_members, n, n_outputs).
+def split_members(network: nn.Module, counts: Sequence[int]) -> list[Members]:
+    """Return the members of a net in groups, each a function of its own rows.
 
-    z has shape (n_members, n, n_inputs), for the members in `which` only; a net that is
-    no ensemble has one member.
+    A net that is no ensemble has one member.
     """
     ensemble = as_ensemble(network)
     if ensemble is not None:
-        return ensemble.members(z, which)
-    return network(z.flatten(0, 1)).unflatten(0, z.shape[:2])
+        return ensemble.split(counts)
+
+    def single(z: Tensor) -> Tensor:
+        return network(z.flatten(0, 1)).unflatten(0, z.shape[:2])
+
+    return [single] * len(counts)
 
 
 class EnergyModel(nn.Module):
@@ -130,14 +137,22 @@ class EnergyModel(nn.Module):
         """Return g(x), shape (n, n_outputs)."""
         return self.network(self.reference.to_latent(x))
 
-    def member_logits(self, x: Tensor, which: slice = slice(None)) -> Tensor:
+    def member_logits(self, x: Tensor) -> Tensor:
         """Return the class logits of each member, shape (n_members, n, n_outputs).
 
-        x has shape (n_members, n, n_features), for the members in `which` only; a net
-        that is no ensemble has one member.
+        x has shape (n_members, n, n_features); a net that is no ensemble has one
+        member.
         """
-        z = self.reference.to_latent(x.flatten(0, 1)).unflatten(0, x.shape[:2])
-        return member_logits(self.network, z, which)
+        return self.split([self.n_members])[0](x)
+
+    def split(self, counts: Sequence[int]) -> list[Members]:
+        """Return the members in groups of so many, each a function of its rows."""
+
+        def logits(group: Members, x: Tensor) -> Tensor:
+            z = self.reference.to_latent(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+            return group(z)
+
+        return [partial(logits, g) for g in split_members(self.network, counts)]
 
     @property
     def n_members(self) -> int:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 
 from skebm.networks._mlp import make_activation
 from skebm.utils import check_argument, check_sizes, is_count
+
+Layer = Callable[[Tensor], Tensor]
 
 ALL = slice(None)
 FIRST = slice(0, 1)
@@ -29,7 +32,24 @@ class BatchedLinear(nn.Module):
 
     def forward(self, x: Tensor, which: slice = ALL) -> Tensor:
         """Map x of shape (m, n, n_inputs) to (m, n, n_outputs), by m members."""
+        if which == ALL:  # a slice's gradient is copied into one of full size
+            return torch.baddbmm(self.bias, x, self.weight)
         return torch.baddbmm(self.bias[which], x, self.weight[which])
+
+    def split(self, counts: Sequence[int]) -> list[Layer]:
+        """Return the layers of so many members each, in their order."""
+        parts = zip(self.bias.split(counts), self.weight.split(counts), strict=True)
+        return [partial(_linear, bias, weight) for bias, weight in parts]
+
+
+def _linear(bias: Tensor, weight: Tensor, x: Tensor) -> Tensor:
+    return torch.baddbmm(bias, x, weight)
+
+
+def _chain(layers: Sequence[Layer], x: Tensor) -> Tensor:
+    for layer in layers:
+        x = layer(x)
+    return x
 
 
 class EnsembleMLP(nn.Module):
@@ -106,6 +126,31 @@ class EnsembleMLP(nn.Module):
             The members to evaluate.
         """
         return self.class_head(self._hidden(x, which), which)
+
+    def split(self, counts: Sequence[int]) -> list[Layer]:
+        """Return the members in groups, each a function of rows of its own.
+
+        The gradients of all groups come together by one copy a parameter, where each
+        call of `members` with a slice makes one.
+
+        Parameters
+        ----------
+        counts : sequence of int
+            Members of each group, in their order; of sum `n_members`.
+
+        Returns
+        -------
+        list of callable
+            From rows (m, n, n_features) of m members to logits (m, n, n_outputs).
+        """
+        layers = [*self.trunk, self.class_head]
+        parts = [
+            layer.split(counts)
+            if isinstance(layer, BatchedLinear)
+            else [layer] * len(counts)
+            for layer in layers
+        ]
+        return [partial(_chain, group) for group in zip(*parts, strict=True)]
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x of shape (n, n_features) to the logits g, (n, n_outputs)."""

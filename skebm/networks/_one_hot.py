@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -140,6 +141,16 @@ class EmbeddedNetwork(nn.Module):
         ensemble = as_ensemble(self.inner)
         assert ensemble is not None
         return ensemble.members(self.embedding(x), which)
+
+    def split(self, counts: Sequence[int]) -> list[Callable[[Tensor], Tensor]]:
+        """Return the members in groups, each a function of rows of its own."""
+        ensemble = as_ensemble(self.inner)
+        assert ensemble is not None
+
+        def logits(group: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+            return group(self.embedding(x))
+
+        return [partial(logits, group) for group in ensemble.split(counts)]
 
     def critic(self, x: Tensor) -> Tensor:
         """Return the critic, the logsumexp of the net's outputs, shape (n,)."""

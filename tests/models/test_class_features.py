@@ -98,11 +98,11 @@ def test_a_model_of_categories_answers_for_rows():
     near = z + torch.tensor([1e-2, 0.0])
     torch.testing.assert_close(model.class_logits(near), model.class_logits(z))
     both = model.features(z).expand(2, -1, -1)
-    members = model.of_features.member_logits(both)
+    members = model.of_features.split([2])[0](both)
     mean = members.softmax(2).mean(0)
     torch.testing.assert_close(mean, model.class_logits(z).softmax(1))
     critic = model.logits(z).logsumexp(1)
     torch.testing.assert_close(model.critic(z), critic, atol=1e-5, rtol=1e-4)
     alone = EnergyModel(EmbeddedNetwork(embedding, single), model.reference)
     assert not alone.is_ensemble and alone.n_members == 1
-    assert alone.of_features.member_logits(both[:1]).shape == (1, 3, 3)
+    assert alone.of_features.split([1])[0](both[:1]).shape == (1, 3, 3)

@@ -30,6 +30,8 @@ MIN_PARTICLES = 128
 #: Least number of temperatures in reverse: with fewer, differences between the rows and
 #: the model would look like a larger Z.
 MIN_RETURN_TEMPERATURES = 16
+#: Particles that check importance sampling: they look for a gap, of 0.25 nats at least.
+N_CHECKING = 256
 
 
 def _unchecked(estimate: LogNormalizer, n_features: int) -> LogNormalizer:
@@ -124,9 +126,12 @@ class AutoNormalizer(AbstractNormalizer):
         max_moves = round(share**2 * self.max_moves)
         annealing = AnnealedImportanceSampling()
         fewer = max(MIN_PARTICLES, round(share * annealing.n_particles))
+        is_settled = best.trusted and best.standard_error <= min(0.02, self.tolerance)
+        if is_settled:
+            fewer = min(fewer, N_CHECKING)
         annealing.set_params(n_particles=fewer, n_pilot_particles=fewer)
         pilot = annealing.pilot(energy, reference, generator)
-        if best.trusted and best.standard_error <= min(0.02, self.tolerance):
+        if is_settled:
             n = max(annealing.resolve_n_temperatures(pilot), MIN_RETURN_TEMPERATURES)
             annealing.set_params(n_temperatures=n)
             backward = annealing.return_(pilot, energy, reference, generator, rows)

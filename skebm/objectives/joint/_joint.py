@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from skebm.networks import EnergyModel
-from skebm.networks._energy_model import FeatureClassifier
+from skebm.networks._energy_model import FeatureClassifier, Members
 from skebm.objectives._base import Batch, Loss, Objective, ParameterGroup
 from skebm.objectives.joint._consistency import (
     entropy,
     soft_cross_entropy,
     virtual_adversarial_loss,
 )
-from skebm.objectives.joint._members import deal, mix_with_neighbors, own_version
+from skebm.objectives.joint._members import (
+    deal,
+    log_probs,
+    mix_with_neighbors,
+    own_version,
+)
 from skebm.objectives.joint._roles import Roles
 from skebm.references import Density
 
@@ -214,24 +218,39 @@ class Joint(Objective):
         """
         assert batch.labeled is not None
         roles = self.roles or Roles((0, model.n_members, 0, 0))
-        x = batch.labeled.x.expand(roles.n_members, -1, -1)
-        log_prob = _log_prob(model, x)
-        if batch.taught is not None:  # in which the labels are considered already
-            n_by_labels = roles.n_members - roles.n_supervised
-            taught = log_prob[n_by_labels:].detach()
-            log_prob = torch.cat([log_prob[:n_by_labels], taught])
-        cross_entropy = self._cross_entropy(log_prob, batch.labeled)
-        loss = self.classification_weight * cross_entropy
+        groups, n_members = model.split(roles.counts), roles.n_members
+        mixed, parts = None, {}
+        # What is taught considers the labels already.
+        is_taught = batch.taught is not None and roles.n_supervised > 0
+        by_labels = slice(0, n_members - roles.n_supervised * is_taught)
+        if by_labels.stop:
+            x = batch.labeled.x.expand(by_labels.stop, -1, -1)
+            parts["labels"] = by_labels, x
+        if is_taught:
+            parts["taught"] = roles.supervised, deal(batch.x, roles.n_supervised)
         if self.graph_weight and batch.neighbors is not None and roles.n_on_graph:
-            graph_loss = self._graph_loss(model, batch, roles, generator)
-            weight = self.graph_weight * roles.n_on_graph / roles.n_members
-            loss = loss + graph_fade(batch.progress) * weight * graph_loss
-        if batch.taught is not None and roles.n_supervised:
-            weight = self.classification_weight * roles.n_supervised / roles.n_members
-            loss = loss + weight * _lesson_loss(model, batch, roles)
+            mixed = mix_with_neighbors(batch, generator)
+            parts["graph"] = roles.on_graph, deal(mixed.x, roles.n_on_graph)
         if self._is_consistent and roles.n_consistent:
-            part = self._consistency_loss(model, batch, roles, state, generator)
-            loss = loss + roles.n_consistent / roles.n_members * part
+            parts["rows"] = roles.consistent, deal(batch.x, roles.n_consistent)
+        found = log_probs(groups, roles.counts, list(parts.values()))
+        log_prob = dict(zip(parts, found, strict=True))
+        loss = cross_entropy = batch.x.new_zeros(())
+        if by_labels.stop:
+            cross_entropy = self._cross_entropy(log_prob["labels"], batch.labeled)
+            weight = self.classification_weight * by_labels.stop / n_members
+            loss = weight * cross_entropy
+        if mixed is not None:
+            graph_loss = _graph_loss(log_prob["graph"], mixed, roles)
+            weight = self.graph_weight * roles.n_on_graph / n_members
+            loss = loss + graph_fade(batch.progress) * weight * graph_loss
+        if is_taught:
+            weight = self.classification_weight * roles.n_supervised / n_members
+            loss = loss + weight * _lesson_loss(log_prob["taught"], batch, roles)
+        if "rows" in parts:
+            given = parts["rows"][1], log_prob["rows"], groups, roles
+            part = self._consistency_loss(*given, batch.progress, state, generator)
+            loss = loss + roles.n_consistent / n_members * part
         return loss, {"cross_entropy": cross_entropy.detach()}
 
     @property
@@ -251,40 +270,24 @@ class Joint(Objective):
         losses = (known * losses).sum(dim=0) / known.sum(dim=0).clamp(min=1)
         return labeled.mean(losses)
 
-    def _graph_loss(
-        self,
-        model: FeatureClassifier,
-        batch: Batch,
-        roles: Roles,
-        generator: torch.Generator,
-    ) -> Tensor:
-        """Return the cross-entropy with the graph's labels, at mixtures of rows."""
-        which = roles.on_graph
-        mixed = mix_with_neighbors(batch, generator)
-        assert mixed.soft_labels is not None and mixed.confidence is not None
-        log_prob = _log_prob(model, deal(mixed.x, roles.n_on_graph), which)
-        soft_labels = own_version(deal(mixed.soft_labels, roles.n_on_graph), which)
-        confidence = own_version(deal(mixed.confidence, roles.n_on_graph), which)
-        return (confidence * soft_cross_entropy(soft_labels, log_prob)).mean()
-
     def _consistency_loss(
         self,
-        model: FeatureClassifier,
-        batch: Batch,
+        x: Tensor,
+        log_prob: Tensor,
+        groups: Sequence[Members],
         roles: Roles,
+        progress: float,
         state: JointState,
         generator: torch.Generator,
     ) -> Tensor:
-        x, which = deal(batch.x, roles.n_consistent), roles.consistent
-        log_prob = _log_prob(model, x, which)
         shares = log_prob.exp().mean(dim=1)
-        if batch.progress < SUPERVISED_SHARE:
+        if progress < SUPERVISED_SHARE:
             state.class_shares.lerp_(shares.detach().mean(dim=0), 0.05)
             return log_prob.new_zeros(())
-        ramp = min(1.0, (batch.progress - SUPERVISED_SHARE) / RAMP_SHARE)
+        ramp = min(1.0, (progress - SUPERVISED_SHARE) / RAMP_SHARE)
         loss = self.prediction_entropy_weight * entropy(log_prob).mean()
         if self.vat_weight:
-            adversarial = self._adversarial_loss(model, x, log_prob, roles, generator)
+            adversarial = self._adversarial_loss(x, log_prob, groups, roles, generator)
             loss = loss + self.vat_weight * adversarial
         if self.balance_weight:
             target = state.class_shares
@@ -297,9 +300,9 @@ class Joint(Objective):
 
     def _adversarial_loss(
         self,
-        model: FeatureClassifier,
         x: Tensor,
         log_prob: Tensor,
+        groups: Sequence[Members],
         roles: Roles,
         generator: torch.Generator,
     ) -> Tensor:
@@ -307,18 +310,13 @@ class Joint(Objective):
         total = log_prob.new_zeros(())
         n_round, n_all = roles.counts[0], roles.n_consistent
         shape = None if self.vat_shape is None else self.vat_shape.to(x)
-        for first, end, own_shape in ((0, n_round, None), (n_round, n_all, shape)):
+        ranges = (0, n_round, None), (n_round, n_all, shape)
+        for group, (first, end, own_shape) in zip(groups[:2], ranges, strict=True):
             if first == end:
                 continue
             which = slice(first, end)
-            part = virtual_adversarial_loss(
-                partial(model.member_logits, which=which),
-                x[which],
-                log_prob[which],
-                self.vat_radius,
-                generator,
-                own_shape,
-            )
+            given = x[which], log_prob[which], self.vat_radius
+            part = virtual_adversarial_loss(group, *given, generator, own_shape)
             total = total + (end - first) / n_all * part
         return total
 
@@ -329,11 +327,18 @@ def graph_fade(progress: float) -> float:
     return min(1.0, max(GRAPH_FLOOR, remaining))
 
 
-def _lesson_loss(model: FeatureClassifier, batch: Batch, roles: Roles) -> Tensor:
+def _graph_loss(log_prob: Tensor, mixed: Batch, roles: Roles) -> Tensor:
+    """Return the cross-entropy with the graph's labels, at mixtures of rows."""
+    which = roles.on_graph
+    assert mixed.soft_labels is not None and mixed.confidence is not None
+    soft_labels = own_version(deal(mixed.soft_labels, roles.n_on_graph), which)
+    confidence = own_version(deal(mixed.confidence, roles.n_on_graph), which)
+    return (confidence * soft_cross_entropy(soft_labels, log_prob)).mean()
+
+
+def _lesson_loss(log_prob: Tensor, batch: Batch, roles: Roles) -> Tensor:
     """Return the cross-entropy of supervised members with what they are taught."""
     assert batch.taught is not None
-    which = roles.supervised
-    log_prob = _log_prob(model, deal(batch.x, roles.n_supervised), which)
     taught = deal(batch.taught, roles.n_supervised)
     return soft_cross_entropy(taught, log_prob).sum() / taught.sum().clamp(min=1.0)
 
@@ -350,9 +355,3 @@ def _with_features(model: EnergyModel, batch: Batch) -> Batch:
         labeled=changed(batch.labeled),
         neighbors=changed(batch.neighbors),
     )
-
-
-def _log_prob(
-    model: FeatureClassifier, x: Tensor, which: slice = slice(None)
-) -> Tensor:
-    return torch.log_softmax(model.member_logits(x, which), dim=2)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+from skebm.networks._energy_model import Members
 from skebm.objectives._base import Batch
 from skebm.utils import uniform_like
+
+#: Members of an ensemble, and rows of each: (m, n, n_features).
+Part = tuple[slice, Tensor]
 
 
 def own_version(values: Tensor, which: slice) -> Tensor:
@@ -32,6 +38,41 @@ def deal(rows: Tensor, n_members: int) -> Tensor:
     if n_rows == 0:
         return rows.expand(n_members, *rows.shape)
     return rows[: n_members * n_rows].unflatten(0, (n_members, n_rows))
+
+
+def log_probs(
+    groups: Sequence[Members], counts: Sequence[int], parts: Sequence[Part]
+) -> list[Tensor]:
+    """Return log p(y | x) of each part's rows by its members, (m, n, n_classes).
+
+    Each group of members takes all its rows in one pass.
+
+    Parameters
+    ----------
+    groups : sequence of callable
+        The groups of members, in their order.
+    counts : sequence of int
+        How many members each group has.
+    parts : sequence of pair of slice and Tensor
+        Members, in whole groups, and their rows (m, n, n_features).
+    """
+    found: list[list[Tensor]] = [[] for _ in parts]
+    first = 0
+    for group, count in zip(groups, counts, strict=True):
+        members = range(first, first + count)
+        first = members.stop
+        own = [
+            (pieces, x[members.start - which.start : members.stop - which.start])
+            for pieces, (which, x) in zip(found, parts, strict=True)
+            if count and which.start <= members.start and members.stop <= which.stop
+        ]
+        if not own:
+            continue
+        log_prob = torch.log_softmax(group(torch.cat([x for _, x in own], 1)), dim=2)
+        by_part = log_prob.split([x.shape[1] for _, x in own], dim=1)
+        for (pieces, _), piece in zip(own, by_part, strict=True):
+            pieces.append(piece)
+    return [torch.cat(pieces) for pieces in found]
 
 
 def mix_with_neighbors(batch: Batch, generator: torch.Generator) -> Batch:
