@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-
 import numpy as np
 from joblib import parallel_config
 from scipy import sparse
@@ -36,7 +34,7 @@ class BatchedSearchCV(GridSearchCV):
       `JEMClassifier`: fits to one fold with the same ``random_state`` fit their
       reference once, where the options of the reference are the same. Nets are trained
       one by one.
-    - Others are fitted one by one.
+    - Others are fitted one by one, in each process.
 
     Parameters
     ----------
@@ -47,8 +45,8 @@ class BatchedSearchCV(GridSearchCV):
     scoring : str, callable, list, tuple or dict, default=None
         How rows left out are scored; None takes the estimator's ``score``.
     n_jobs : int, default=None
-        Processes for estimators that are fitted one by one. Fits to be trained together
-        take one process, as do all where it is None or 1.
+        Number of processes, in each of which a part of the candidates is trained
+        together; None takes this process alone, with torch's threads.
     refit : bool, str or callable, default=True
         Whether the best candidate is fitted to all rows, and which is the best.
     cv : int, cross-validation generator or iterable, default=None
@@ -56,7 +54,8 @@ class BatchedSearchCV(GridSearchCV):
     verbose : int, default=0
         How much is printed. Lines of fits that are made together are mixed.
     pre_dispatch : int or str, default="2*n_jobs"
-        Has no effect on fits that take one process.
+        Most fits that are begun before the first has ended; ``n_jobs`` here is as many
+        as are trained together.
     error_score : "raise" or float, default=nan
         The score of a fit that fails.
     return_train_score : bool, default=False
@@ -157,13 +156,11 @@ class BatchedSearchCV(GridSearchCV):
         -------
         self : BatchedSearchCV
         """
-        one_process = self.n_jobs in (None, 1) or _trains_together(self.estimator)
-        backend = SideBySide(_n_at_a_time(X))
-        with parallel_config(backend=backend) if one_process else nullcontext():
+        with parallel_config(backend=SideBySide(_n_at_a_time(X), self.n_jobs)):
             return super().fit(X, y, **params)
 
 
-def fit_many(estimator, X, y=None, **fit_params):
+def fit_many(estimator, X, y=None, *, n_jobs=None, **fit_params):
     """Fit an estimator to each of many tables, training the models together.
 
     Each is what ``clone(estimator).fit`` gives. Which fits compute together is told in
@@ -177,6 +174,8 @@ def fit_many(estimator, X, y=None, **fit_params):
         The tables, such as one for each customer, sensor or class.
     y : list of array-like of shape (n_samples,), default=None
         The labels or numbers of each table.
+    n_jobs : int, default=None
+        As in `BatchedSearchCV`.
     **fit_params : dict of list
         Further parameters of ``fit``, such as ``sample_weight``, one for each table.
 
@@ -223,7 +222,7 @@ def fit_many(estimator, X, y=None, **fit_params):
         delayed(_fitted)(clone(estimator), table, labels[k], _row(columns, k))
         for k, table in enumerate(tables)
     )
-    return Parallel(n_jobs=2, backend=SideBySide(size))(calls)
+    return Parallel(n_jobs=2, backend=SideBySide(size, n_jobs))(calls)
 
 
 def _fitted(estimator, X, y, fit_params):
@@ -239,14 +238,6 @@ def _row(columns, k):
     return {
         name: values[k] for name, values in columns.items() if values[k] is not None
     }
-
-
-def _trains_together(estimator):
-    """Tell whether fits of the estimator, or of a part of it, compute together."""
-    parts = [estimator]
-    if hasattr(estimator, "get_params"):
-        parts += estimator.get_params().values()
-    return any(getattr(part, "trains_together", False) is True for part in parts)
 
 
 def _n_at_a_time(X):

@@ -126,14 +126,6 @@ def _n_units(epoch: Epoch) -> int:
     return int((n_model + n_data) * max(epoch.ascent.rbm.weight.shape))
 
 
-@dataclass(frozen=True, eq=False)
-class _Lane:
-    """A part of a stack whose RBMs are scaled by the same numbers."""
-
-    part: slice
-    epoch: Epoch
-
-
 class _Parameters:
     """The parameters of RBMs, or what is kept of each, stacked along the first axis."""
 
@@ -170,7 +162,10 @@ class _Stack:
         n_hidden = self.hidden_offset.shape[1]
         self.hidden_bias = self.slope[:, :n_hidden]
         self.visible_bias = self.slope[:, n_hidden:]
-        self.lanes = _lanes(epochs)
+        self.lanes = [_Lane(self, part, epochs[part.start]) for part in _parts(epochs)]
+        self.decays = any(lane.decays for lane in self.lanes)
+        for lane in self.lanes:
+            lane.decays = self.decays
         self.buffers: dict[int, _Buffers] = {}
 
     def make(self) -> list[Tensor]:
@@ -256,7 +251,7 @@ class _Stack:
         rows, n = buffers.left_rows, buffers.n_model
         if self.is_centered:
             for lane in self.lanes:
-                if (lane.epoch.ascent.gradient.n_calls + step) % OFFSET_EVERY == 0:
+                if (lane.ascent.gradient.n_calls + step) % OFFSET_EVERY == 0:
                     h = rows[lane.part, n:].mean(1)
                     self.hidden_offset[lane.part].lerp_(h, OFFSET_RATE)
                     v = buffers.data[lane.part].mean(1)
@@ -272,29 +267,20 @@ class _Stack:
         buffers.right[:, -1].copy_(self.visible_offset)
         share = buffers.whole_share
         # Products of a matrix and a vector, in a stack, would be rounded otherwise.
+        addmv, mv, own, pull = torch.addmv, torch.mv, buffers.own, buffers.pull
         for left, left_t, right, right_t, mu, nu, b, c in buffers.views:
-            torch.mv(right_t, torch.addmv(share, left, nu, alpha=-1), out=b)
-            c.addmv_(left_t, torch.mv(right, mu), alpha=-1)
+            mv(right_t, addmv(share, left, nu, alpha=-1, out=own), out=b)
+            c.addmv_(left_t, mv(right, mu, out=pull), alpha=-1)
 
     def _move(self, buffers: _Buffers, step: int) -> None:
         """Move the parameters, and now and then their average."""
-        rbm, u, left, right = self.rbm, self.velocity, buffers.left.mT, buffers.right
-        if not self.is_centered:
-            left, right = left[..., :-1], right[:, :-1]
+        rbm, u = self.rbm, self.velocity
         if u is not None:
             u.bias.mul_(self.momentum)
-        for lane in self.lanes:
-            part, decay = lane.part, lane.epoch.ascent.weight_decay
-            rate = lane.epoch.rates[step]
-            kept = 1 - rate * decay / (1 - self.momentum)
-            moved, beta = (rbm, kept) if u is None else (u, self.momentum)
-            moved.weight[part].baddbmm_(left[part], right[part], beta=beta, alpha=rate)
-            moved.bias[part].add_(self.slope[part], alpha=rate)
-            if u is not None and decay:
-                weight = rbm.weight[part]
-                torch.add(u.weight[part], weight, alpha=kept, out=weight)
-            elif u is not None:
-                rbm.weight[part].add_(u.weight[part])
+        for lane, left, right in buffers.lanes:
+            lane.move(left, right, step, self.momentum)
+        if u is not None and not self.decays:
+            rbm.weight.add_(u.weight)
         if u is not None:
             rbm.bias.add_(u.bias)
         if self.average is not None:
@@ -303,7 +289,7 @@ class _Stack:
     def _update_average(self, average: _Parameters, step: int) -> None:
         """Take the steps since the last update into the average, if it is time."""
         for lane in self.lanes:
-            part, ascent = lane.part, lane.epoch.ascent
+            part, ascent = lane.part, lane.ascent
             n = ascent.n_steps + step + 1
             if (n - ascent.n_averaged) % AVERAGE_EVERY == 0:
                 share = average_share(ascent.averaging, n, AVERAGE_EVERY)
@@ -330,6 +316,34 @@ class _Stack:
             ascent.n_steps += n_steps
             n_new = ascent.n_steps - ascent.n_averaged
             ascent.n_averaged += n_new // AVERAGE_EVERY * AVERAGE_EVERY
+
+
+class _Lane:
+    """A part of a stack whose RBMs are scaled by the same numbers."""
+
+    def __init__(self, stack: _Stack, part: slice, epoch: Epoch) -> None:
+        self.part, self.ascent, self.rates = part, epoch.ascent, epoch.rates
+        u, rbm = stack.velocity, stack.rbm
+        decay = self.ascent.weight_decay / (1 - stack.momentum)
+        self.decays = u is None or bool(decay)
+        self.kept = [1 - rate * decay for rate in self.rates]
+        self.weight, self.bias = rbm.weight[part], rbm.bias[part]
+        self.slope = stack.slope[part]
+        self.weight_speed = None if u is None else u.weight[part]
+        self.bias_speed = None if u is None else u.bias[part]
+
+    def move(self, left: Tensor, right: Tensor, step: int, momentum: float) -> None:
+        """Move the weights, and the biases or their velocity."""
+        rate, kept, u = self.rates[step], self.kept[step], self.weight_speed
+        if u is None:
+            self.weight.baddbmm_(left, right, beta=kept, alpha=rate)
+            self.bias.add_(self.slope, alpha=rate)
+            return
+        assert self.bias_speed is not None
+        u.baddbmm_(left, right, beta=momentum, alpha=rate)
+        self.bias_speed.add_(self.slope, alpha=rate)
+        if self.decays:
+            torch.add(u, self.weight, alpha=kept, out=self.weight)
 
 
 class _Noise:
@@ -366,6 +380,12 @@ class _Buffers:
         self.whole_share = weight.new_zeros(n + 1)
         self.whole_share[n_model:n] = 1 / n_data
         self.whole_share[:n_model] = -1 / n_model
+        self.own, self.pull = weight.new_empty(2, n + 1)
+        end = n + 1 if stack.is_centered else n
+        self.lanes = [
+            (lane, self.left[lane.part, :end].mT, self.right[lane.part, :end])
+            for lane in stack.lanes
+        ]
         self.share = self.whole_share[:n]
         self.column = self.share[:, None]
         self.views = list(
@@ -383,14 +403,10 @@ class _Buffers:
         )
 
 
-def _lanes(epochs: Sequence[Epoch]) -> list[_Lane]:
+def _parts(epochs: Sequence[Epoch]) -> list[slice]:
     """Return the parts of a stack with the same scalars, which lie side by side."""
     starts = [0]
     for k, (before, after) in enumerate(pairwise(epochs), start=1):
         if before.scalars != after.scalars:
             starts.append(k)
-    ends = [*starts[1:], len(epochs)]
-    return [
-        _Lane(slice(start, end), epochs[start])
-        for start, end in zip(starts, ends, strict=True)
-    ]
+    return [slice(*ends) for ends in pairwise([*starts, len(epochs)])]

@@ -101,6 +101,15 @@ class Call:
             raise self._error
         return self._answer
 
+    @property
+    def outcome(self) -> tuple[Any, BaseException | None]:
+        """What the function returned, and what it raised instead."""
+        return self._answer, self._error
+
+    def end(self, answer: Any, error: BaseException | None) -> None:
+        """Take the outcome of the function, which was called elsewhere."""
+        self._answer, self._error, self.ended = answer, error, True
+
     # ----------------------------------------------------- called by the team
 
     def run(self, answer: Any = None, error: BaseException | None = None) -> None:
@@ -151,7 +160,7 @@ class Call:
             answer = self.function()
         except BaseException as raised:
             error = raised
-        self._answer, self._error, self.ended = answer, error, True
+        self.end(answer, error)
         self._waits.release()
 
 

@@ -212,8 +212,8 @@ def test_warnings_are_each_fits_own():
 
 
 def test_conventions():
-    search = BatchedSearchCV(RBM, {"learning_rate": [0.1]}, cv=2, n_jobs=2)
-    assert clone(search).get_params()["n_jobs"] == 2
+    search = BatchedSearchCV(RBM, {"learning_rate": [0.1]}, cv=2, n_jobs=1)
+    assert clone(search).get_params()["n_jobs"] == 1
     assert "learning_rate" in repr(search)
     frame = pd.DataFrame(X, columns=list("abcdefghijkl"))
     search.fit(frame)
@@ -281,6 +281,19 @@ def test_more_fits_than_are_in_progress_at_a_time():
     with parallel_config(backend=SideBySide(2)):
         search.set_params(pre_dispatch=3).fit(X)
     np.testing.assert_array_equal(search.cv_results_["mean_test_score"], alone)
+
+
+def test_processes_each_train_a_part(monkeypatch, stacks):
+    monkeypatch.setattr(SideBySide, "processes", "sequential")
+    tables = [X + 0.0 for _ in range(5)]
+    models = fit_many(RBM, tables, n_jobs=2)
+    alone = clone(RBM).fit(X)
+    for model in models:
+        np.testing.assert_array_equal(model.components_, alone.components_)
+    assert set(stacks) == {2, 3}
+    assert SideBySide(4, -1).n_processes >= 1
+    with pytest.raises(ValueError, match="learning_rate"):
+        fit_many(clone(RBM).set_params(learning_rate=-1.0), [X, X], n_jobs=2)
 
 
 def test_an_ascent_of_another_kind_is_not_stacked(monkeypatch, stacks):

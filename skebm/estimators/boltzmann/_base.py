@@ -84,8 +84,6 @@ class RBMEstimator(StoredEstimator):
         "device": [str, torch.device, None],
     }
 
-    #: Told to `skebm.model_selection.BatchedSearchCV`.
-    trains_together: ClassVar[bool] = True
     #: Class of the codec of the visible units.
     _codec_type: ClassVar[type]
     _stored_types: ClassVar[dict] = {"_fitted": FittedRBM}
