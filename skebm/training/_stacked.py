@@ -22,6 +22,7 @@ from skebm.objectives.boltzmann._gradient import OFFSET_EVERY, OFFSET_RATE
 from skebm.training._batches import EvenBatches
 from skebm.training._schedule import AVERAGE_EVERY, average_share
 from skebm.utils import in_threads
+from skebm.utils._stacks import stacked_products
 
 #: Numbers of a stack's units; torch splits operations on more among threads, and the
 #: ends of each part may be rounded otherwise.
@@ -260,17 +261,17 @@ class _Stack:
         rows.mul_(buffers.column)
         torch.sum(rows, 1, out=self.hidden_bias)
         if not self.is_centered:
-            for right, b in zip(buffers.right_rows, self.visible_bias, strict=True):
-                torch.mv(right.mT, buffers.share, out=b)
+            share = buffers.share.expand(len(rows), -1)
+            right = buffers.right_rows.mT
+            self.visible_bias.copy_(stacked_products(right, share))
             return
-        torch.neg(self.hidden_bias, out=buffers.left[:, -1])
-        buffers.right[:, -1].copy_(self.visible_offset)
-        share = buffers.whole_share
-        # Products of a matrix and a vector, in a stack, would be rounded otherwise.
-        addmv, mv, own, pull = torch.addmv, torch.mv, buffers.own, buffers.pull
-        for left, left_t, right, right_t, mu, nu, b, c in buffers.views:
-            mv(right_t, addmv(share, left, nu, alpha=-1, out=own), out=b)
-            c.addmv_(left_t, mv(right, mu, out=pull), alpha=-1)
+        left, right = buffers.left, buffers.right
+        torch.neg(self.hidden_bias, out=left[:, -1])
+        right[:, -1].copy_(self.visible_offset)
+        share = stacked_products(left, self.hidden_offset, buffers.whole_share)
+        self.visible_bias.copy_(stacked_products(right.mT, share))
+        pull = stacked_products(right, self.visible_offset)
+        self.hidden_bias.copy_(stacked_products(left.mT, pull, self.hidden_bias))
 
     def _move(self, buffers: _Buffers, step: int) -> None:
         """Move the parameters, and now and then their average."""
@@ -380,7 +381,6 @@ class _Buffers:
         self.whole_share = weight.new_zeros(n + 1)
         self.whole_share[n_model:n] = 1 / n_data
         self.whole_share[:n_model] = -1 / n_model
-        self.own, self.pull = weight.new_empty(2, n + 1)
         end = n + 1 if stack.is_centered else n
         self.lanes = [
             (lane, self.left[lane.part, :end].mT, self.right[lane.part, :end])
@@ -388,19 +388,6 @@ class _Buffers:
         ]
         self.share = self.whole_share[:n]
         self.column = self.share[:, None]
-        self.views = list(
-            zip(
-                self.left,
-                self.left.mT,
-                self.right,
-                self.right.mT,
-                stack.visible_offset,
-                stack.hidden_offset,
-                stack.visible_bias,
-                stack.hidden_bias,
-                strict=True,
-            )
-        )
 
 
 def _parts(epochs: Sequence[Epoch]) -> list[slice]:

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from skebm.networks import BernoulliUnits
 from skebm.utils import in_threads
+from skebm.utils._stacks import stacked_products
 
 #: Numbers of a stack's units; see `skebm.training._stacked`.
 MAX_UNITS = 32_000
@@ -102,15 +103,13 @@ def _made(walks: Sequence[Walk]) -> list[Iterable[Tensor]]:
     noise = weight.new_empty(n_walks, n * (n_hidden + n_visible))
     hidden_noise = noise[:, : n * n_hidden].unflatten(1, (n, n_hidden))
     visible_noise = noise[:, n * n_hidden :].unflatten(1, (n, n_visible))
-    tilt_term = weight.new_empty(n_walks, n)
+    tilt = torch.stack([path.tilt for path in paths])
     steps = []
     for before, beta in pairwise(ladder):
         torch.baddbmm(hidden_bias, v, weight.mT, out=pull)
         rise = functional.softplus(beta * pull)
         rise -= functional.softplus(before * pull)
-        for s, path, term in zip(v, paths, tilt_term, strict=True):
-            torch.mv(s, path.tilt, out=term)
-        steps.append(rise.sum(2) + (beta - before) * tilt_term)
+        steps.append(rise.sum(2) + (beta - before) * stacked_products(v, tilt))
         for numbers, path in zip(noise, paths, strict=True):
             numbers.uniform_(generator=path.generator)
         probability = pull.mul_(beta).sigmoid_()
