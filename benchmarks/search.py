@@ -2,7 +2,8 @@
 
 Wall-clock seconds of `BatchedSearchCV` and of `GridSearchCV(n_jobs=2)`, one after the
 other in one run; the processes of the latter have imported skebm before. Both give the
-same scores: the largest difference is reported.
+same scores: the largest difference is reported, and the load of the machine, since on a
+busy one the ratio is that of what the others left.
 
     python benchmarks/search.py
     python benchmarks/search.py --cases "RBM, 64 units"
@@ -10,6 +11,7 @@ same scores: the largest difference is reported.
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
 
@@ -70,6 +72,7 @@ def measure(estimator, grid, scoring):
     return seconds | {
         "ratio": seconds["grid_2_jobs"] / seconds["batched"],
         "largest_difference": float(np.abs(scores[0] - scores[1]).max()),
+        "load": os.getloadavg()[0],
     }
 
 
