@@ -82,6 +82,8 @@ PUBLIC_NAMES = {
         "two_sample_auc",
     ],
     "skebm.model_selection": [
+        "BatchedSearchCV",
+        "fit_many",
         "SemiSupervisedSplit",
         "WithUnlabeledRows",
         "ignore_unlabeled",

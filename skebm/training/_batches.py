@@ -222,12 +222,23 @@ class EvenBatches:
         """Return the number of batches in an epoch."""
         return -(-self.x.shape[0] // batch_size)
 
-    def epoch(self, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
-        """Yield the batches of one epoch."""
+    @property
+    def is_dense(self) -> bool:
+        """Whether the rows are complete rows of a tensor."""
+        return self.completion is None and isinstance(self.x, Tensor)
+
+    def order(
+        self, batch_size: int, generator: torch.Generator
+    ) -> tuple[Tensor, list[int]]:
+        """Return the order of the rows in an epoch, and where its batches end."""
         n = self.x.shape[0]
         order = torch.randperm(n, generator=generator, device=generator.device)
         n_batches = self.n_steps(batch_size)
-        ends = [n * k // n_batches for k in range(n_batches + 1)]
+        return order, [n * k // n_batches for k in range(n_batches + 1)]
+
+    def epoch(self, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
+        """Yield the batches of one epoch."""
+        order, ends = self.order(batch_size, generator)
         if isinstance(self.x, Tensor):
             order = order.to(self.x.device)
             for start, end in pairwise(ends):

@@ -22,6 +22,7 @@ from skebm.utils._progress import Phase, phase, reporting
 from skebm.utils._torch import (
     draw_seed,
     in_padded_batches,
+    in_threads,
     isolated_rng,
     make_generator,
     nearest_device,
@@ -51,6 +52,7 @@ __all__ = [
     "dequantization_scale",
     "draw_seed",
     "in_padded_batches",
+    "in_threads",
     "is_count",
     "is_number",
     "is_positive",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -195,3 +196,19 @@ def warming_average(
         )
 
     return average
+
+
+def in_threads(function: Callable[[Any], Any], parts: Sequence[Any]) -> list[Any]:
+    """Return the function of each part, in as many threads as torch uses.
+
+    Each of them uses one thread for its own operations.
+    """
+    n_threads = torch.get_num_threads()
+    if min(n_threads, len(parts)) <= 1:
+        return [function(part) for part in parts]
+    options: Any = {"initializer": torch.set_num_threads, "initargs": (1,)}
+    try:
+        with ThreadPoolExecutor(min(n_threads, len(parts)), **options) as pool:
+            return list(pool.map(function, parts))
+    finally:
+        torch.set_num_threads(n_threads)
