@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from numbers import Real
 from typing import ClassVar
 
@@ -26,7 +25,7 @@ from skebm.estimators._input import (
     check_n_samples,
     private_random_state,
 )
-from skebm.estimators._joint_plan import keep_labeled, plan_training
+from skebm.estimators._joint_plan import held_out_split, keep_labeled, plan_training
 from skebm.estimators._published import warn_of_interrupt
 from skebm.models import (
     FittedModel,
@@ -36,7 +35,6 @@ from skebm.models import (
     go_on_pass,
     has_held_out_labels,
     keep_all,
-    labeled_split,
 )
 from skebm.semi_supervised import SemiSupervision
 from skebm.tables import encode_known
@@ -72,20 +70,20 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         classes, and a column of categories counts as one feature a category. See
         `skebm.networks`.
     reference : str, Reference, estimator or None, default="gmm"
-        :math:`q_0`: "gmm", stacked Gaussian mixtures; "copula", these with one of columns
-        made normal; "gaussian"; "kde"; "flow" (needs zuko); None, a uniform box; or a
-        `GaussianMixture` or `KernelDensity` of scikit-learn.
+        :math:`q_0`: "gmm", stacked Gaussian mixtures; "copula", these with one of
+        columns made normal; "gaussian"; "kde"; "flow" (needs zuko); None, a uniform
+        box; or a `GaussianMixture` or `KernelDensity` of scikit-learn.
     normalizer : {"auto", "importance", "ais", None} or instance, default="auto"
-        Estimator of log Z; None leaves scores unnormalised. Beyond 128 columns "auto" is
-        importance sampling alone, since annealing would take most of the time.
+        Estimator of log Z; None leaves scores unnormalised. Beyond 128 columns "auto"
+        is importance sampling alone, since annealing would take most of the time.
     categorical_features : "from_dtype", None or array-like, default="from_dtype"
         Columns of categories: those of a data frame that are categories, booleans or
-        words; none; or a mask, numbers or names. A category that `fit` did not see counts
-        as missing in questions about p(y|x), and is a `ValueError` in others.
+        words; none; or a mask, numbers or names. A category that `fit` did not see
+        counts as missing in questions about p(y|x), and is a `ValueError` in others.
     sentinels : {"warn", "atom", "missing"}, default="warn"
-        A value such as -9999 that repeats far from the others of its column: "warn" names
-        it and takes it as a number, "atom" gives it a probability, "missing" takes it as
-        a missing entry.
+        A value such as -9999 that repeats far from the others of its column: "warn"
+        names it and takes it as a number, "atom" gives it a probability, "missing"
+        takes it as a missing entry.
     classification_weight : float, default=10.0
         :math:`\alpha`, weight of the cross-entropy on labelled rows beside -log p(x).
     graph_weight : float or "auto", default="auto"
@@ -126,8 +124,8 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
     n_iter_no_change : int, default=50
         Epochs without improvement after which training stops, with early stopping.
     ood_score : str, default="log_density"
-        Kind of `ood_scores`, a name of `skebm.evaluation.OOD_SCORES`; those by distances
-        ("auto" too) keep up to 5000 rows in the fitted estimator.
+        Kind of `ood_scores`, a name of `skebm.evaluation.OOD_SCORES`; those by
+        distances ("auto" too) keep up to 5000 rows in the fitted estimator.
 
     Attributes
     ----------
@@ -136,7 +134,8 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
     transduction_ : ndarray of shape (n_samples,)
         Classes of the rows of `fit`: the label where there is one, else the prediction.
     role_weights_ : dict of str to float
-        Weights of the members' losses in the mean of p(y|x), by the first fit; of sum one.
+        Weights of the members' losses in the mean of p(y|x), by the first fit; of sum
+        one.
     temperature_ : float
         p(y|x) is the softmax of the logits divided by it. It maximises the likelihood
         of left-out labels; it is 1.65 if none can be left out, and 1 without stacking.
@@ -298,7 +297,7 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         indices = known_indices(labeled.y, self.unlabeled, classes)
         fraction = self.validation_fraction
         by_labels = has_held_out_labels(indices, len(classes), fraction)
-        split_of = partial(self._split, by_labels=by_labels)
+        split_of = held_out_split(self, by_labels)
         known = None if before is None else self._semi_supervision
         plan = plan_training(
             self, labeled.read, indices, classes, before, known, split_of
@@ -494,9 +493,3 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags
-
-    def _split(self, indices, by_labels):
-        """Return the split of the rows into those trained on and those held out."""
-        if not self.early_stopping or not (by_labels or self.objective is not None):
-            return keep_all
-        return labeled_split(indices, self.validation_fraction, by_labels)

@@ -69,9 +69,9 @@ class JEMRegressor(RegressorMixin, BaseEBM):
         Objective of the density of x: a name of `skebm.objectives.OBJECTIVES` or an
         instance.
     reference : str, Reference, estimator or None, default="gmm"
-        :math:`q_0`: "gmm", stacked Gaussian mixtures; "copula", these with one of columns
-        made normal; "gaussian"; "kde"; "flow" (needs zuko); None, a uniform box; or a
-        `GaussianMixture` or `KernelDensity` of scikit-learn.
+        :math:`q_0`: "gmm", stacked Gaussian mixtures; "copula", these with one of
+        columns made normal; "gaussian"; "kde"; "flow" (needs zuko); None, a uniform
+        box; or a `GaussianMixture` or `KernelDensity` of scikit-learn.
     experts : "all" or list of str, default="all"
         The learners: "linear", "Gaussian process", "Gaussian process of ranks",
         "forest", "extra trees", "boosted trees". Fewer are faster.
@@ -81,8 +81,8 @@ class JEMRegressor(RegressorMixin, BaseEBM):
     max_iter : int or "auto", default="auto"
         Epochs of the density; "auto" takes as many as make 1500 steps.
     ood_score : str, default="log_density"
-        Kind of `ood_scores`: a name of `skebm.evaluation.OOD_SCORES`. "auto" and others by
-        distances keep up to 5000 rows in the fitted estimator.
+        Kind of `ood_scores`: a name of `skebm.evaluation.OOD_SCORES`. "auto" and others
+        by distances keep up to 5000 rows in the fitted estimator.
 
     Attributes
     ----------

@@ -95,7 +95,8 @@ class RBMClassifier(ClassLabelsMixin, RBMEstimator):
     h_samples_ : ndarray of shape (n_chains, n_components)
         Hidden states of the persistent chains.
     log_normalizer_, log_normalizer_se_ : float or None
-        log Z of p(v, y) and its standard error, in nats, estimated at the first question.
+        log Z of p(v, y) and its standard error, in nats, estimated at the first
+        question.
     normalizer_result_ : skebm.evaluation.LogNormalizer or None
         The whole result, with the reverse estimate of annealing.
     history_ : dict of str to list
