@@ -64,12 +64,12 @@ html_static_path = ["_static"]
 html_css_files = ["skebm.css"]
 html_theme_options = {
     "show_prev_next": False,
-    "header_links_before_dropdown": 6,
+    "header_links_before_dropdown": 5,
     "secondary_sidebar_items": ["page-toc"],
 }
 html_sidebars = {"install": [], "getting_started": [], "results": [], "migration": []}
 
-# Formulas without a network: MathJax comes with a package; without it, from its servers.
+# Formulas without a network: a package has MathJax; else it comes from its servers.
 offline = importlib.util.find_spec("sphinx-mathjax-offline")
 if offline:
     html_static_path.append(str(Path(offline.origin).parent / "static"))

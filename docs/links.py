@@ -1,8 +1,8 @@
 """Where a name in the pages leads: to a class, function or method of the API.
 
-A page may call a class by its bare name, `NCE`, and a method, `score_samples`, without its
-class: that of the estimator the page is about. `tests/test_site.py` holds that every name
-in the guide leads somewhere.
+A page may call a class by its bare name, `NCE`, and a method, `score_samples`, without
+its class: that of the estimator the page is about. `tests/test_site.py` holds that
+every name in the guide leads somewhere.
 """
 
 import importlib
@@ -41,8 +41,8 @@ SKLEARN = {
     "impute": "IterativeImputer KNNImputer",
     "linear_model": "BayesianRidge LogisticRegression RidgeCV",
     "mixture": "GaussianMixture",
-    "model_selection": "FixedThresholdClassifier GridSearchCV HalvingGridSearchCV KFold "
-    "TunedThresholdClassifierCV cross_val_predict cross_val_score learning_curve",
+    "model_selection": "FixedThresholdClassifier GridSearchCV HalvingGridSearchCV "
+    "KFold TunedThresholdClassifierCV cross_val_predict cross_val_score learning_curve",
     "inspection": "permutation_importance",
     "multiclass": "OneVsOneClassifier OneVsRestClassifier OutputCodeClassifier",
     "multioutput": "MultiOutputClassifier",
@@ -102,7 +102,9 @@ def target(name, page=""):
     if name in OF_SKLEARN:
         return OF_SKLEARN[name]
     if name.startswith(("skebm.", "sklearn.", "torch.")):
-        return name
+        # `sklearn.mixture` is a module: it has no page.
+        is_object = name.count(".") > 1 or name.rpartition(".")[2][0].isupper()
+        return name if is_object else None
     names = public_names()
     first, _, method = name.partition(".")
     if method:

@@ -27,7 +27,7 @@ is_normal = np.arange(len(new)) < len(fresh)
 model = EBMDensityEstimator(max_iter=100, normalizer=None, random_state=0).fit(train)
 mixture = GaussianMixture(16, reg_covar=0.1, random_state=0).fit(train)
 scores = {
-    "EBMDensityEstimator": model.ood_scores(new),
+    "EBMDensityEstimator": model.score_samples(new),
     "GaussianMixture": mixture.score_samples(new),
     "IsolationForest": IsolationForest(random_state=0).fit(train).score_samples(new),
 }

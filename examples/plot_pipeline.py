@@ -27,7 +27,9 @@ y_few = np.where(rng.uniform(size=len(y_train)) < 0.1, y_train, -1)
 
 # %%
 jem = JEMClassifier(None, stacking=False, graph_weight=0, max_iter=30, random_state=0)
-pipeline = make_pipeline(QuantileTransformer(n_quantiles=50, output_distribution="normal"), jem)
+pipeline = make_pipeline(
+    QuantileTransformer(n_quantiles=50, output_distribution="normal"), jem
+)
 search = GridSearchCV(
     pipeline,
     {"jemclassifier__vat_weight": [0.0, 1.0, 10.0, 100.0]},

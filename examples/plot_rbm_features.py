@@ -34,6 +34,8 @@ for name, read in {"pixels": np.asarray, "RBM features": rbm.transform}.items():
     print(name, dict(zip(counts, np.round(accuracy, 3), strict=True)))
     axes[0].plot(counts, accuracy, "o-", label=name)
 axes[0].set(xscale="log", xlabel="labels", ylabel="held-out accuracy")
+axes[0].set_xticks(counts, counts)
+axes[0].minorticks_off()
 axes[0].legend()
 
 # %%

@@ -36,7 +36,7 @@ points = np.stack(np.meshgrid(*ticks), axis=-1).reshape(-1, 2)
 figure, axes = plt.subplots(3, 3, figsize=(9, 8), sharex=True, sharey=True)
 for options, axis in zip(panels, axes.ravel(), strict=True):
     model = JEMClassifier(None, partial(MLP, hidden_features=(64, 64)), random_state=0)
-    model.set_params(learning_rate=5e-3, max_iter=300, **supervised | options)
+    model.set_params(learning_rate=5e-3, max_iter=400, **supervised | options)
     model.fit(X, np.where(hidden, -1, y))
     accuracy = model.score(X[hidden], y[hidden])
     name = "\n".join(f"{key}={value}" for key, value in options.items()) or "supervised"
