@@ -102,8 +102,9 @@ def target(name, page=""):
     if name in OF_SKLEARN:
         return OF_SKLEARN[name]
     if name.startswith(("skebm.", "sklearn.", "torch.")):
-        # `sklearn.mixture` is a module: it has no page.
+        # A module of scikit-learn has no page by its name.
         is_object = name.count(".") > 1 or name.rpartition(".")[2][0].isupper()
+        is_object |= name.removeprefix("skebm.") in ROOMS
         return name if is_object else None
     names = public_names()
     first, _, method = name.partition(".")

@@ -1,6 +1,7 @@
 """The examples are short, and each ends in a picture whose axes have names."""
 
 import ast
+import importlib.util
 import io
 import tokenize
 from pathlib import Path
@@ -73,3 +74,11 @@ def test_an_example_asks_and_shows(path):
 def test_an_example_takes_data_that_are_at_hand(path):
     for word in ("fetch_", "read_csv", "http", "urlopen"):
         assert word not in path.read_text()
+
+
+def test_the_demo_runs_examples_that_are_there():
+    spec = importlib.util.spec_from_file_location("demo", ROOT / "examples" / "demo.py")
+    demo = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(demo)
+    assert set(demo.SECONDS) <= {path.stem for path in EXAMPLES}
+    assert sum(demo.SECONDS.values()) < 180
