@@ -23,7 +23,7 @@ SECONDS = {
     "plot_columns": 7,
     "plot_customers": 9,
     "plot_strange_reading": 10,
-    "plot_pipeline": 12,
+    "plot_pipeline": 33,
     "plot_drift": 12,
     "plot_out_of_distribution": 22,
     "plot_few_labels": 45,

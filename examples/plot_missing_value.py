@@ -32,7 +32,7 @@ for name, values in {
 }.items():
     error = np.sqrt(np.mean((values - test["LDL"]) ** 2))
     print(
-        f"{name:17s} RMSE {error:.2f}, of a column with deviation {X['bmi'].std():.2f}"
+        f"{name:17s} RMSE {error:.2f}, of a column with deviation {X['LDL'].std():.2f}"
     )
 
 # %%
