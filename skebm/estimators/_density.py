@@ -34,6 +34,21 @@ from skebm.models import (
 from skebm.tables import TableEncoder
 from skebm.utils._sklearn import Interval, StrOptions, with_callbacks
 
+#: Attributes that fitted estimators with a network share, for their docstrings.
+FITTED = (
+    "network_",
+    "reference_",
+    "objective_",
+    "log_normalizer_",
+    "log_normalizer_se_",
+    "normalizer_result_",
+    "offset_",
+    "history_",
+    "n_iter_",
+    "n_features_in_",
+    "feature_names_in_",
+)
+
 
 class EBMDensityEstimator(
     DensityMethods, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEBM
@@ -333,8 +348,11 @@ class EBMDensityEstimator(
 
         Parameters
         ----------
-        X, y, sample_weight
-            As in `fit`.
+        X : {array-like, dataframe} of shape (n_samples, n_features)
+            Rows, with the columns of `fit`; NaN where an entry is missing.
+        y : Ignored
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
 
         Returns
         -------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from sklearn.utils import _safe_indexing
@@ -20,6 +21,8 @@ from skebm.models import (
     Task,
     TrainingRows,
     check_goes_on,
+    keep_all,
+    labeled_split,
     plan_joint,
 )
 from skebm.semi_supervised import SemiSupervision, TermWeights
@@ -54,6 +57,14 @@ class JointPlan:
             "is_categorical_": read.reader.is_categorical,
             "_semi_supervision": learnt,
         }
+
+
+def held_out_split(model, by_labels):
+    """Return the split of labelled rows into those trained on and those held out."""
+    if not model.early_stopping or not (by_labels or model.objective is not None):
+        return lambda _: keep_all
+    fraction = model.validation_fraction
+    return partial(labeled_split, fraction=fraction, by_labels=by_labels)
 
 
 def keep_labeled(read, y, sample_weight, min_rows):
