@@ -113,6 +113,7 @@ PUBLIC_NAMES = {
         "ContrastiveGradient",
         "CurvaturePropagation",
         "DenoisingScoreMatching",
+        "EnergyDiscrepancy",
         "FiniteDifferenceScoreMatching",
         "FlowContrastive",
         "ImprovedCD",

@@ -29,6 +29,7 @@ from skebm.objectives.joint import HDGE, ROLES, Joint, Roles, share_out
 from skebm.objectives.noise_contrastive import (
     NCE,
     ConditionalNCE,
+    EnergyDiscrepancy,
     FlowContrastive,
     Telescoping,
 )
@@ -56,6 +57,7 @@ __all__ = [
     "ContrastiveGradient",
     "CurvaturePropagation",
     "DenoisingScoreMatching",
+    "EnergyDiscrepancy",
     "FiniteDifferenceScoreMatching",
     "FlowContrastive",
     "ImprovedCD",
@@ -85,6 +87,7 @@ OBJECTIVES: dict[str, Callable[[], Objective]] = {
     "conditional_nce": ConditionalNCE,
     "curvature_propagation": CurvaturePropagation,
     "denoising_score_matching": DenoisingScoreMatching,
+    "energy_discrepancy": EnergyDiscrepancy,
     "fd_score_matching": FiniteDifferenceScoreMatching,
     "flow_contrastive": FlowContrastive,
     "hdge": HDGE,
