@@ -99,6 +99,7 @@ PUBLIC_NAMES = {
     ],
     "skebm.objectives": [
         "CD",
+        "DISCRETE_LOSSES",
         "HDGE",
         "MEG",
         "MLE",
@@ -113,6 +114,7 @@ PUBLIC_NAMES = {
         "ContrastiveGradient",
         "CurvaturePropagation",
         "DenoisingScoreMatching",
+        "DiscreteGradient",
         "EnergyDiscrepancy",
         "FiniteDifferenceScoreMatching",
         "FlowContrastive",

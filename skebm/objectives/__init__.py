@@ -16,6 +16,7 @@ from skebm.objectives._mle import MLE
 from skebm.objectives._stein import SteinDiscrepancy
 from skebm.objectives.amortized import MEG, VERA, VERAHMC, VERAArdae, WakeSleep
 from skebm.objectives.boltzmann._up_down import UpDown
+from skebm.objectives.boltzmann.discrete import DISCRETE_LOSSES, DiscreteGradient
 from skebm.objectives.contrastive_divergence import (
     CD,
     PCD,
@@ -43,6 +44,7 @@ from skebm.objectives.score_matching import (
 
 __all__ = [
     "CD",
+    "DISCRETE_LOSSES",
     "HDGE",
     "MEG",
     "MLE",
@@ -57,6 +59,7 @@ __all__ = [
     "ContrastiveGradient",
     "CurvaturePropagation",
     "DenoisingScoreMatching",
+    "DiscreteGradient",
     "EnergyDiscrepancy",
     "FiniteDifferenceScoreMatching",
     "FlowContrastive",
