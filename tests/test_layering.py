@@ -20,6 +20,7 @@ FLOORS = [
     ["evaluation", "semi_supervised"],
     ["models"],
     ["estimators"],
+    ["composition"],
     ["__init__"],
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

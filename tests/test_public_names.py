@@ -21,6 +21,12 @@ PUBLIC_NAMES = {
         "RBMClassifier",
         "SoftmaxRBM",
     ],
+    "skebm.composition": [
+        "Composition",
+        "MixtureOfExperts",
+        "Negation",
+        "ProductOfExperts",
+    ],
     "skebm.datasets": [
         "Checkerboard",
         "Funnel",
