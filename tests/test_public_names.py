@@ -72,6 +72,20 @@ PUBLIC_NAMES = {
         "probability_mass",
         "pseudo_log_likelihood",
     ],
+    "skebm.inspection": [
+        "DensityDisplay",
+        "ExplanationDisplay",
+        "ImagesDisplay",
+        "LogNormalizerDisplay",
+        "OODScoreDisplay",
+        "ObjectiveComparisonDisplay",
+        "ReliabilityDisplay",
+        "Report",
+        "SamplesDisplay",
+        "TrainingDisplay",
+        "report",
+        "two_sample_auc",
+    ],
     "skebm.model_selection": [
         "SemiSupervisedSplit",
         "WithUnlabeledRows",
@@ -288,6 +302,7 @@ MEMBERS = {
         "member_logits",
         "n_members",
         "of_features",
+        "split",
         "weigh_members",
     ],
     "skebm.evaluation.AbstractNormalizer": [

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
@@ -157,13 +158,13 @@ def _check_density(name: str, density: Any) -> None:
             f"{name}: the method sample of {type(density).__name__} must take "
             "n_samples and random_state."
         )
-    if hasattr(density, "fit"):
-        try:
+    try:
+        if isinstance(density, BaseEstimator):  # others need no fit
             check_is_fitted(density)
-        except NotFittedError as error:
-            raise NotFittedError(
-                f"{name}, {density!r}, is not fitted: call its fit first."
-            ) from error
+    except NotFittedError as error:
+        raise NotFittedError(
+            f"{name}, {density!r}, is not fitted: call its fit first."
+        ) from error
     if getattr(density, "normalizer", "auto") is None:
         raise ValueError(
             f"{name}, {density!r}, has normalizer=None, so that its scores are no log "

@@ -165,7 +165,9 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         "extrapolated", "jittered", "shuffled" and "replaced". Weights depend on the
         first two. ``pandas.DataFrame(model.ood_report_).T`` is a table of it.
     history_ : dict of str to list
-        Losses and held-out scores, one entry an epoch.
+        Losses and held-out scores, one entry an epoch. States are compared by
+        "validation_log_likelihood" less "gain_standard_error", the standard error of
+        its gain over the reference.
     n_iter_ : int
         Epochs of the last fit.
     is_categorical_ : ndarray of bool of shape (n_features_in_,), or None

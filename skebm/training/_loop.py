@@ -230,6 +230,7 @@ class Loop:
                 scores = {} if evaluation is None else evaluation.scores
                 entry[f"validation_{name}"] = scores.get(name, math.nan)
             entry["effective_share"] = best.effective_share
+            entry["gain_standard_error"] = best.standard_error
         entry["n_rollbacks"] = self.guard.n_rollbacks
         entry["seconds"] = seconds
         return entry
