@@ -22,6 +22,7 @@ for name in (
     "plot_columns",
     "plot_conditionals",
     "plot_stacked_rbms",
+    "plot_composition",
 ):
     print(f"\n--- {name}", flush=True)
     started = time.perf_counter()
