@@ -29,7 +29,6 @@ from skebm.estimators._input import (
     private_random_state,
 )
 from skebm.estimators._joint_plan import held_out_split, keep_labeled, plan_training
-from skebm.estimators._published import warn_of_interrupt
 from skebm.models import (
     FittedModel,
     fit,
