@@ -27,6 +27,11 @@ class Start:
     checkpoints: Checkpoints | None = None
 
 
+def fresh_start(options, *tables):
+    """Return the start of a fit to tables that keeps no files."""
+    return Start(agreed_random_state(options.random_state, *tables))
+
+
 def start_of(estimator, read, y=None):
     """Return the start of a fit, which may be where a killed one began.
 

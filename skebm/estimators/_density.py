@@ -11,10 +11,9 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from skebm.estimators._base import BaseEBM, with_gradients
-from skebm.estimators._checkpoint import Start, start_of
+from skebm.estimators._checkpoint import fresh_start, start_of
 from skebm.estimators._density_methods import DensityMethods
 from skebm.estimators._input import (
-    agreed_random_state,
     check_n_samples,
     keep_observed,
     private_random_state,
@@ -476,8 +475,7 @@ class EBMDensityEstimator(
     def _plan(self, read, before, split, start=None):
         """Return the training to be done, the encoder and a source of randomness."""
         specification = Specification.of(self, read.table.shape[1], coarse_to_fine=True)
-        if start is None:
-            start = Start(agreed_random_state(self.random_state, read.table))
+        start = start or fresh_start(self, read.table)
         rng = start.rng
         if before is None:
             linear = specification.reference.has_units

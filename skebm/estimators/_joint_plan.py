@@ -8,10 +8,9 @@ from functools import partial
 import numpy as np
 from sklearn.utils import _safe_indexing
 
-from skebm.estimators._checkpoint import Start
+from skebm.estimators._checkpoint import fresh_start
 from skebm.estimators._class_labels import Labeled, class_weights
 from skebm.estimators._input import (
-    agreed_random_state,
     keep_observed,
     keep_weighted,
 )
@@ -110,8 +109,7 @@ def plan_training(options, read, indices, classes, fitted, known, split_of, star
         n_auto_steps=N_AUTO_STEPS,
         auto_normalizer=AutoNormalizer(max_features=MAX_ANNEALED_COLUMNS),
     )
-    if start is None:
-        start = Start(agreed_random_state(options.random_state, read.table, indices))
+    start = start or fresh_start(options, read.table, indices)
     rng = start.rng
     if fitted is None:
         linear = specification.reference.has_units
