@@ -146,6 +146,16 @@ class TableBatches:
                 progress=begin + (end - begin) * step / n_steps,
             )
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that epochs change: the completions of rows with gaps."""
+        return {} if self.completion is None else {"completed": self.completion.x}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go back to a state of `state_dict`."""
+        if self.completion is not None:
+            self.completion.x.copy_(state["completed"])
+            self.x.copy_(state["completed"])
+
     def _draw_labeled(self, generator: torch.Generator) -> Batch | None:
         if not self.n_labeled:
             return None

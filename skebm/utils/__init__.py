@@ -18,6 +18,7 @@ from skebm.utils._checks import (
 )
 from skebm.utils._columns import VARIANCE_FLOOR, column_units, dequantization_scale
 from skebm.utils._options import plain, resolve_option
+from skebm.utils._progress import Phase, phase, reporting
 from skebm.utils._torch import (
     draw_seed,
     in_padded_batches,
@@ -37,6 +38,7 @@ from skebm.utils._warnings import warn_user
 
 __all__ = [
     "VARIANCE_FLOOR",
+    "Phase",
     "check_argument",
     "check_builder",
     "check_choice",
@@ -59,8 +61,10 @@ __all__ = [
     "make_generator",
     "nearest_device",
     "normal_like",
+    "phase",
     "pick",
     "plain",
+    "reporting",
     "resolve_device",
     "resolve_option",
     "sklearn_callers",

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from skebm.utils._progress import Phase
+
 SCORING_BATCH = 1024
 #: Held while torch's global generators are in use: fits may run in several threads.
 _GLOBAL_GENERATORS = threading.RLock()
@@ -142,7 +144,7 @@ def in_padded_batches(
     up with copies of its first row makes a row's score independent of the other rows.
     ``prepare`` takes rows to a tensor. Returns float64 of shape (n, ...).
     """
-    results = None
+    results, told = None, Phase("answers for rows", len(x))
     for start in range(0, len(x), batch_size):
         rows = x[start : start + batch_size]
         batch = prepare(rows)
@@ -154,6 +156,7 @@ def in_padded_batches(
             # A small block kept from each batch would leave the heap full of holes.
             results = torch.empty((len(x), *values.shape[1:]), dtype=torch.float64)
         results[start : start + len(rows)] = values
+        told.done(start + len(rows))
     if results is None:
         raise ValueError("x has no rows to apply the function to.")
     return results.numpy()
