@@ -312,5 +312,5 @@ def test_the_names_on_the_way_of_X_are_in_their_files(what):
 
 def test_the_folders_of_the_table_are_the_rooms_of_the_package():
     rows = re.findall(r"^\| `(\w+)/` \|", TEXT, flags=re.MULTILINE)
-    assert len(rows) == 12
+    assert len(rows) == 13
     assert all((ROOT / "skebm" / row).is_dir() for row in rows)

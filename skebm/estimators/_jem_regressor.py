@@ -11,7 +11,7 @@ from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
 from skebm.estimators._base import BaseEBM, with_gradients
-from skebm.estimators._density import FITTED, EBMDensityEstimator
+from skebm.estimators._density import EBMDensityEstimator
 from skebm.estimators._input import (
     TableReader,
     agreed_random_state,
@@ -29,7 +29,7 @@ from skebm.estimators._number_labels import (
     warn_of_marker,
     warn_of_repeats,
 )
-from skebm.estimators._published import check_changed
+from skebm.estimators._published import FITTED, check_changed
 from skebm.estimators._regression_plan import plan_regression
 from skebm.estimators._weights import check_weights
 from skebm.models import FittedModel, LabelDensity, fit

@@ -39,7 +39,7 @@ class BatchedSearchCV(GridSearchCV):
     Parameters
     ----------
     estimator : estimator
-        As in `GridSearchCV`, like all further parameters.
+        What is fitted, in copies; it stays as it is.
     param_grid : dict or list of dict
         Names of parameters and lists of their values.
     scoring : str, callable, list, tuple or dict, default=None
@@ -64,8 +64,9 @@ class BatchedSearchCV(GridSearchCV):
     Attributes
     ----------
     cv_results_ : dict of ndarray
-        As in `GridSearchCV`, like all others. ``mean_fit_time`` includes the time in
-        which a fit waited for others.
+        Candidates with their scores, ranks and seconds, by the names of
+        `GridSearchCV`. ``mean_fit_time`` includes the time in which a fit waited for
+        others.
     best_estimator_ : estimator
         The best candidate, fitted to all rows. Needs `refit`.
     best_score_ : float
@@ -149,8 +150,8 @@ class BatchedSearchCV(GridSearchCV):
         y : array-like of shape (n_samples,), default=None
             Labels or numbers; None for a density.
         **params : dict
-            As in `GridSearchCV`: parameters of the estimator's ``fit``, such as
-            ``sample_weight``, of the scorer and of the splitter.
+            Parameters of the estimator's ``fit``, such as ``sample_weight``, of the
+            scorer and of the splitter.
 
         Returns
         -------
@@ -175,7 +176,8 @@ def fit_many(estimator, X, y=None, *, n_jobs=None, **fit_params):
     y : list of array-like of shape (n_samples,), default=None
         The labels or numbers of each table.
     n_jobs : int, default=None
-        As in `BatchedSearchCV`.
+        Number of processes, in each of which a part of the tables is fitted; None
+        takes this process alone.
     **fit_params : dict of list
         Further parameters of ``fit``, such as ``sample_weight``, one for each table.
 
