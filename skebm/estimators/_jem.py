@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from numbers import Real
+from os import PathLike
 from typing import ClassVar
 
 import numpy as np
@@ -11,6 +12,7 @@ from scipy.special import softmax
 from sklearn.utils.validation import check_is_fitted
 
 from skebm.estimators._base import BaseEBM, with_gradients
+from skebm.estimators._checkpoint import start_of
 from skebm.estimators._class_labels import (
     ClassLabelsMixin,
     check_labels,
@@ -18,6 +20,7 @@ from skebm.estimators._class_labels import (
     known_indices,
     learn_classes,
     requested_indices,
+    transduced,
 )
 from skebm.estimators._density import FITTED, EBMDensityEstimator
 from skebm.estimators._input import (
@@ -26,7 +29,6 @@ from skebm.estimators._input import (
     private_random_state,
 )
 from skebm.estimators._joint_plan import held_out_split, keep_labeled, plan_training
-from skebm.estimators._published import warn_of_interrupt
 from skebm.models import (
     FittedModel,
     fit,
@@ -37,7 +39,6 @@ from skebm.models import (
     keep_all,
 )
 from skebm.semi_supervised import SemiSupervision
-from skebm.tables import encode_known
 from skebm.utils._documented import documented_like
 from skebm.utils._sklearn import Interval, StrOptions, with_callbacks
 
@@ -110,7 +111,8 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         class in y, choose another marker: ``unlabeled=None`` says that every row has a
         label.
     max_iter : int or "auto", default="auto"
-        Epochs; "auto" takes as many as make about 1200 steps.
+        Epochs; "auto" takes as many as make about 1200 steps, and visits a part of a
+        table that is larger than that.
     batch_size : int, default=384
         Rows a step, dealt out to the members of an ensemble.
     learning_rate : float, default=2e-3
@@ -126,6 +128,10 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
     ood_score : str, default="log_density"
         Kind of `ood_scores`, a name of `skebm.evaluation.OOD_SCORES`; those by
         distances ("auto" too) keep up to 5000 rows in the fitted estimator.
+    checkpoint : str, path or None, default=None
+        A folder where `fit` keeps the state of its training, from which the same `fit`
+        goes on if it was killed. What comes before, such as the graph and the weights
+        of the roles, is computed anew.
 
     Attributes
     ----------
@@ -191,6 +197,7 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         "vat_radius": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
         "balance_weight": [Interval(Real, 0, None, closed="left")],
         "stacking": ["boolean"],
+        "checkpoint": [str, PathLike, None],
         "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
         "sentinels": [StrOptions({"warn", "atom", "missing"})],
         "class_weight": [dict, StrOptions({"balanced"}), None],
@@ -231,6 +238,7 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         device="auto",
         random_state=None,
         verbose=0,
+        checkpoint=None,
     ):
         self.objective = objective
         self.network = network
@@ -263,6 +271,7 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
+        self.checkpoint = checkpoint
 
     @with_gradients
     @with_callbacks
@@ -299,8 +308,9 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         by_labels = has_held_out_labels(indices, len(classes), fraction)
         split_of = held_out_split(self, by_labels)
         known = None if before is None else self._semi_supervision
+        start = start_of(self, labeled.read, indices) if before is None else None
         plan = plan_training(
-            self, labeled.read, indices, classes, before, known, split_of
+            self, labeled.read, indices, classes, before, known, split_of, start
         )
         task = replace(plan.task, by_labels=by_labels)
         learnt = plan.learnt(classes, labeled.read)
@@ -310,8 +320,9 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         else:
             fitted = go_on(before, task, plan.rng, progress.on_epoch)
         progress.end()
-        transduced = self._transduce(labeled, fitted, classes, learnt["temperature_"])
-        learnt["transduction_"] = transduced
+        learnt["transduction_"] = transduced(
+            labeled, fitted, classes, self.unlabeled, learnt["temperature_"]
+        )
         return self._publish(fitted, labeled.read, **learnt)
 
     @with_gradients
@@ -474,20 +485,6 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         )
         check_labels(y, read.table)
         return keep_labeled(read, y, sample_weight, min_rows)
-
-    def _transduce(self, labeled, fitted, classes, temperature):
-        """Return the classes of all rows: the label where there is one, else predicted.
-
-        None where a KeyboardInterrupt comes.
-        """
-        try:
-            z = fitted.encoder.encode(labeled.all_rows)
-            y = encode_known(labeled.all_y, self.unlabeled, classes)
-            predicted = fitted.class_logits(z, temperature).argmax(axis=1)
-        except KeyboardInterrupt:
-            warn_of_interrupt("the labelling of the rows; transduction_ is None")
-            return None
-        return classes[np.where(y < 0, predicted, y)]
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

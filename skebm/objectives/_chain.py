@@ -129,7 +129,7 @@ class ChainKernel(nn.Module):
 def potential(model: EnergyModel, x: Tensor) -> Tensor:
     r"""Return U = E - log q0, shape (n,), of rows reflected into the support of q0."""
     x = model.reference.reflect(x)
-    return model.energy(x) - model.reference.extended_log_prob(x)
+    return model.energy(x) - model.reference.log_prob(x)
 
 
 @torch.no_grad()

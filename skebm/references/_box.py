@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -67,10 +67,8 @@ class UniformBox(Density):
 
     def reflect(self, x: Tensor) -> Tensor:
         """Return rows, those outside the box reflected into it."""
-        width = self.high - self.low
-        folded = (torch.remainder(x - self.low, 2 * width) - width).abs()
-        # Rounding may carry a row on the boundary past it.
-        return torch.minimum(torch.maximum(self.high - folded, self.low), self.high)
+        reflected: Tensor = _Reflection.apply(x, self.low, self.high)
+        return reflected
 
     def transition(
         self, x: Tensor, scale: Tensor, generator: torch.Generator
@@ -140,3 +138,20 @@ class BoxReference(Reference):
         width = high - low
         width = torch.where(width > 0, width, torch.ones_like(width))
         return UniformBox(low - self.margin * width, high + self.margin * width)
+
+
+class _Reflection(torch.autograd.Function):
+    """Reflection into a box; its slope, 1 or -1, is known without its seven steps."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, low: Tensor, high: Tensor) -> Tensor:
+        width = high - low
+        offset = torch.remainder(x - low, 2 * width) - width
+        ctx.save_for_backward(offset)
+        # Rounding may carry a row on the boundary past it.
+        return (high - offset.abs()).clamp(low, high)
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None]:
+        (offset,) = ctx.saved_tensors
+        return torch.where(offset < 0, slope, -slope), None, None

@@ -114,5 +114,6 @@ class Langevin(AbstractSampler):
         if self.gradient_clip is not None:
             norm = gradient.norm(dim=1, keepdim=True)
             gradient = gradient * (self.gradient_clip / norm.clamp(self.gradient_clip))
-        noise = self.temperature**0.5 * step_size * normal_like(x, generator)
-        return x - step_size.square() / 2 * gradient + noise
+        scale = self.temperature**0.5 * step_size
+        moved = torch.addcmul(x, gradient, step_size.square(), value=-0.5)
+        return torch.addcmul(moved, normal_like(x, generator), scale)

@@ -76,6 +76,6 @@ def _evaluate_chunk(energy: Energy, x: Tensor) -> tuple[Tensor, Tensor]:
     if gradient is None:  # a constant energy
         gradient = torch.zeros_like(x)
     return (
-        values.masked_fill(values.isneginf(), torch.nan),
-        gradient.masked_fill(~gradient.isfinite(), 0.0),
+        torch.where(values == -torch.inf, torch.nan, values),
+        gradient.nan_to_num(0.0, 0.0, 0.0),
     )

@@ -7,6 +7,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from skebm.utils import is_count
 
+Array = NDArray[np.float64]
+
 
 def expected_calibration_error(
     y: ArrayLike,
@@ -58,6 +60,30 @@ def expected_calibration_error(
     >>> expected_calibration_error([0, 0, 1, 1], [[0.75, 0.25]] * 4)
     0.25
     """
+    n_rows, gaps = _binned(y, probability, n_bins, classes)
+    return float(np.abs(gaps[:, 0] - gaps[:, 1]).sum() / n_rows.sum())
+
+
+def reliability_bins(
+    y: ArrayLike,
+    probability: ArrayLike,
+    n_bins: int = 15,
+    *,
+    classes: ArrayLike | None = None,
+) -> tuple[Array, Array, NDArray[np.int64]]:
+    """Return mean confidence, accuracy and number of rows of each bin that has rows.
+
+    The bins and parameters are those of `expected_calibration_error`.
+    """
+    n_rows, sums = _binned(y, probability, n_bins, classes)
+    hits, confidence = (sums / n_rows[:, None]).T
+    return confidence, hits, n_rows
+
+
+def _binned(
+    y: ArrayLike, probability: ArrayLike, n_bins: int, classes: ArrayLike | None
+) -> tuple[NDArray[np.int64], Array]:
+    """Return the rows of each bin, and its sums of hits and of confidence, (n, 2)."""
     probability = _check_probability(probability)
     if not is_count(n_bins, 1):
         raise ValueError(
@@ -84,7 +110,11 @@ def expected_calibration_error(
     first = np.searchsorted(ordered, confidence, side="left")
     last = np.searchsorted(ordered, confidence, side="right") - 1
     bins = (first + last) * n_bins // (2 * n_rows)
-    return float(np.abs(np.bincount(bins, weights=right - confidence)).sum() / n_rows)
+    counts = np.bincount(bins).astype(np.int64)
+    sums = np.empty((len(counts), 2))
+    sums[:, 0] = np.bincount(bins, right)
+    sums[:, 1] = np.bincount(bins, confidence)
+    return counts[counts > 0], sums[counts > 0]
 
 
 def _check_probability(probability: ArrayLike) -> NDArray[np.float64]:
