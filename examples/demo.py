@@ -22,6 +22,7 @@ SECONDS = {
     "plot_conditionals": 6,
     "plot_columns": 7,
     "plot_customers": 9,
+    "plot_composition": 10,
     "plot_strange_reading": 10,
     "plot_pipeline": 33,
     "plot_drift": 12,

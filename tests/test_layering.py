@@ -20,7 +20,7 @@ FLOORS = [
     ["evaluation", "semi_supervised"],
     ["models"],
     ["estimators"],
-    ["inspection", "persistence"],
+    ["composition", "inspection", "persistence"],
     ["__init__"],
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

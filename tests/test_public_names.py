@@ -22,6 +22,12 @@ PUBLIC_NAMES = {
         "RBMClassifier",
         "SoftmaxRBM",
     ],
+    "skebm.composition": [
+        "Composition",
+        "MixtureOfExperts",
+        "Negation",
+        "ProductOfExperts",
+    ],
     "skebm.datasets": [
         "Checkerboard",
         "Funnel",
@@ -116,6 +122,7 @@ PUBLIC_NAMES = {
     ],
     "skebm.objectives": [
         "CD",
+        "DISCRETE_LOSSES",
         "HDGE",
         "MEG",
         "MLE",
@@ -130,6 +137,8 @@ PUBLIC_NAMES = {
         "ContrastiveGradient",
         "CurvaturePropagation",
         "DenoisingScoreMatching",
+        "DiscreteGradient",
+        "EnergyDiscrepancy",
         "FiniteDifferenceScoreMatching",
         "FlowContrastive",
         "ImprovedCD",

@@ -130,8 +130,8 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         distances ("auto" too) keep up to 5000 rows in the fitted estimator.
     checkpoint : str, path or None, default=None
         A folder where `fit` keeps the state of its training, from which the same `fit`
-        goes on if it was killed. What comes before, such as the graph and the weights
-        of the roles, is computed anew.
+        goes on if it was killed; see `EBMDensityEstimator`. What comes before, such as
+        the graph and the weights of the roles, is computed anew.
 
     Attributes
     ----------

@@ -16,6 +16,7 @@ from skebm.objectives._mle import MLE
 from skebm.objectives._stein import SteinDiscrepancy
 from skebm.objectives.amortized import MEG, VERA, VERAHMC, VERAArdae, WakeSleep
 from skebm.objectives.boltzmann._up_down import UpDown
+from skebm.objectives.boltzmann.discrete import DISCRETE_LOSSES, DiscreteGradient
 from skebm.objectives.contrastive_divergence import (
     CD,
     PCD,
@@ -29,6 +30,7 @@ from skebm.objectives.joint import HDGE, ROLES, Joint, Roles, share_out
 from skebm.objectives.noise_contrastive import (
     NCE,
     ConditionalNCE,
+    EnergyDiscrepancy,
     FlowContrastive,
     Telescoping,
 )
@@ -42,6 +44,7 @@ from skebm.objectives.score_matching import (
 
 __all__ = [
     "CD",
+    "DISCRETE_LOSSES",
     "HDGE",
     "MEG",
     "MLE",
@@ -56,6 +59,8 @@ __all__ = [
     "ContrastiveGradient",
     "CurvaturePropagation",
     "DenoisingScoreMatching",
+    "DiscreteGradient",
+    "EnergyDiscrepancy",
     "FiniteDifferenceScoreMatching",
     "FlowContrastive",
     "ImprovedCD",
@@ -85,6 +90,7 @@ OBJECTIVES: dict[str, Callable[[], Objective]] = {
     "conditional_nce": ConditionalNCE,
     "curvature_propagation": CurvaturePropagation,
     "denoising_score_matching": DenoisingScoreMatching,
+    "energy_discrepancy": EnergyDiscrepancy,
     "fd_score_matching": FiniteDifferenceScoreMatching,
     "flow_contrastive": FlowContrastive,
     "hdge": HDGE,

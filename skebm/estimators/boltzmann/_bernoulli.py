@@ -8,7 +8,11 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils.validation import check_is_fitted
 
-from skebm.estimators.boltzmann._density import WATCH_CONSTRAINTS, BaseRBM
+from skebm.estimators.boltzmann._density import (
+    METHOD_OF_FINITE_VALUES,
+    WATCH_CONSTRAINTS,
+    BaseRBM,
+)
 from skebm.estimators.boltzmann._visible import BinaryCodec
 from skebm.models.boltzmann._fitted import FittedRBM
 from skebm.utils._sklearn import StrOptions
@@ -38,9 +42,12 @@ class BernoulliRBM(BaseRBM):
         Whether to print a line an epoch.
     random_state : int, RandomState or None, default=None
         One int gives one result on one device. None is seeded by the system.
-    method : {"pcd", "cd", "tempering"}, default="pcd"
+    method : {"pcd", "cd", "tempering", "pseudo_likelihood", "ratio_matching", \
+            "minimum_probability_flow", "concrete_score_matching"}, default="pcd"
         Chains that persist from step to step, that start at data in each step, or that
-        persist at ten temperatures and swap places.
+        persist at ten temperatures and swap places. The others have no chains: they
+        compare each row with all rows that differ from it in one column, which takes
+        as many times longer as there are columns.
     n_gibbs_steps : int, default=1
         Steps of the chains at each step of training.
     n_chains : int, default=None
@@ -138,6 +145,7 @@ class BernoulliRBM(BaseRBM):
     _parameter_constraints = {  # noqa: RUF012
         **BaseRBM._parameter_constraints,
         **WATCH_CONSTRAINTS,
+        **METHOD_OF_FINITE_VALUES,
         "check_range": [StrOptions({"warn", "raise"})],
     }
 

@@ -25,6 +25,7 @@ from skebm.estimators._published import check_changed, of_fitted
 from skebm.estimators._tables import numbers_of
 from skebm.estimators.boltzmann._base import RBMEstimator, warn_unmixed
 from skebm.models.boltzmann._fit import DensityTask
+from skebm.objectives import DISCRETE_LOSSES
 from skebm.utils import draw_seed
 from skebm.utils._sklearn import Interval, StrOptions, with_callbacks
 
@@ -32,6 +33,11 @@ from skebm.utils._sklearn import Interval, StrOptions, with_callbacks
 WATCH_CONSTRAINTS = {
     "early_stopping": ["boolean", StrOptions({"auto"})],
     "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+}
+
+#: Of the estimators whose visible units have finitely many values.
+METHOD_OF_FINITE_VALUES = {
+    "method": [StrOptions({"pcd", "cd", "tempering", *DISCRETE_LOSSES})],
 }
 
 

@@ -6,7 +6,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from skebm.estimators.boltzmann._density import WATCH_CONSTRAINTS, BaseRBM
+from skebm.estimators.boltzmann._density import (
+    METHOD_OF_FINITE_VALUES,
+    WATCH_CONSTRAINTS,
+    BaseRBM,
+)
 from skebm.estimators.boltzmann._visible import CategoricalCodec
 from skebm.models.boltzmann._fitted import FittedRBM
 from skebm.utils._sklearn import StrOptions
@@ -40,9 +44,12 @@ class SoftmaxRBM(BaseRBM):
     handle_unknown : {"error", "missing"}, default="error"
         A value that is no category raises `ValueError`, or counts as missing and is
         summed out.
-    method : {"pcd", "cd", "tempering"}, default="pcd"
+    method : {"pcd", "cd", "tempering", "pseudo_likelihood", "ratio_matching", \
+            "minimum_probability_flow", "concrete_score_matching"}, default="pcd"
         Chains that persist from step to step, that start at data in each step, or that
-        persist at ten temperatures and swap places.
+        persist at ten temperatures and swap places. The others have no chains: they
+        compare each row with all rows that differ from it in one column, which takes
+        as many times longer as there are columns.
     n_gibbs_steps : int, default=1
         Steps of the chains at each step of training.
     n_chains : int, default=100
@@ -137,6 +144,7 @@ class SoftmaxRBM(BaseRBM):
     _parameter_constraints = {  # noqa: RUF012
         **BaseRBM._parameter_constraints,
         **WATCH_CONSTRAINTS,
+        **METHOD_OF_FINITE_VALUES,
         "categories": [StrOptions({"auto"}), list],
         "handle_unknown": [StrOptions({"error", "missing"})],
     }

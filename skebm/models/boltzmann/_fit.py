@@ -36,7 +36,7 @@ from skebm.models.boltzmann._watch import (
     choose_watched,
 )
 from skebm.networks import RBM
-from skebm.objectives import ContrastiveGradient
+from skebm.objectives import DISCRETE_LOSSES, ContrastiveGradient, DiscreteGradient
 from skebm.samplers import TemperedGibbs
 from skebm.tables import TableEncoder
 from skebm.training import (
@@ -46,6 +46,7 @@ from skebm.training import (
     Loop,
     RateSchedule,
 )
+from skebm.training._ascent import Gradient
 from skebm.utils import (
     draw_seed,
     make_generator,
@@ -146,22 +147,9 @@ class DensityTask:
         """Return the ascent of the RBM, batches of rows, and what completes them."""
         device = generator.device
         rbm, state = trained_rbm(fitted, device)
-        tempering = None
-        if options.method == "tempering":
-            base = torch.from_numpy(fitted.base_bias.copy()).to(device)
-            tempering = TemperedGibbs(base, self.kind.n_temperatures)
-        gradient = ContrastiveGradient(
-            fitting_chains(state["chains"], options.method, self.kind.n_temperatures),
-            (state["visible_offset"], state["hidden_offset"]),
-            method=options.method,
-            n_gibbs_steps=options.n_gibbs_steps,
-            centered=options.centered,
-            tempering=tempering,
-            generator=generator,
-        )
         ascent = self.kind.ascent(
             rbm,
-            gradient,
+            self._gradient(fitted, state, options, generator),
             momentum=options.momentum,
             weight_decay=options.decay(fitted.n_rows),
             averaging=options.weight_averaging,
@@ -175,6 +163,36 @@ class DensityTask:
         x = to_tensor(v.astype(np.float32), np.float32)  # completed in place
         completion = GibbsCompletion(x, ascent.rbm)
         return ascent, EvenBatches(x, device, completion), completion
+
+    def _gradient(
+        self,
+        fitted: FittedRBM,
+        state: dict[str, Any],
+        options: RBMOptions,
+        generator: torch.Generator,
+    ) -> Gradient:
+        """Return the gradient that the method of the options names."""
+        n_levels = self.kind.n_temperatures
+        chains = fitting_chains(state["chains"], options.method, n_levels)
+        offsets = state["visible_offset"], state["hidden_offset"]
+        loss = DISCRETE_LOSSES.get(options.method)
+        if loss is not None:
+            return DiscreteGradient(
+                loss, chains, offsets, centered=options.centered, generator=generator
+            )
+        tempering = None
+        if options.method == "tempering":
+            base = torch.from_numpy(fitted.base_bias.copy()).to(generator.device)
+            tempering = TemperedGibbs(base, n_levels)
+        return ContrastiveGradient(
+            chains,
+            offsets,
+            method=options.method,
+            n_gibbs_steps=options.n_gibbs_steps,
+            centered=options.centered,
+            tempering=tempering,
+            generator=generator,
+        )
 
     def publish(self, fitted: FittedRBM, average: RBM) -> FittedRBM:
         """Return the RBM with averaged parameters."""

@@ -125,6 +125,17 @@ class BernoulliUnits:
         """Return a function that sets the observed units."""
         return hold(observed)
 
+    def switched(self, v: Tensor, theta: Tensor) -> Tensor:
+        """Return by how much theta s(v) changes where one unit of v is flipped.
+
+        theta has shape (k, d) or (n, k, d), the change (n, k, d, 1).
+        """
+        return ((1 - 2 * v)[:, None] * theta)[..., None]
+
+    def others(self, v: Tensor) -> Tensor:
+        """Return that each flip gives another value, shape (n, d, 1)."""
+        return torch.ones_like(v, dtype=torch.bool)[..., None]
+
     def values_by_column(self, n_statistics: int) -> list[tuple[Tensor, Tensor]]:
         """Return for each column the number of its unit and its states, 0 and 1."""
         states = torch.arange(2.0)[:, None]

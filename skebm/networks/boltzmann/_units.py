@@ -237,6 +237,21 @@ class SoftmaxUnits:
         first = kept[self.columns[:, 0]].tolist()
         return SoftmaxUnits([s for s, k in zip(self.sizes, first, strict=True) if k])
 
+    def switched(self, v: Tensor, theta: Tensor) -> Tensor:
+        """Return by how much theta s(v) changes where one unit of v is switched.
+
+        theta has shape (k, n_statistics) or (n, k, n_statistics), the change (n, k,
+        units, categories).
+        """
+        # A copy, since gradients can't go through indices made in inference mode.
+        values = theta[..., self.columns.clone()].masked_fill(~self.exists, 0.0)
+        own = (self.by_unit(v, 0.0)[:, None] * values).sum(-1, keepdim=True)
+        return values - own
+
+    def others(self, v: Tensor) -> Tensor:
+        """Return which categories are others than that of v, (n, units, categories)."""
+        return self.exists & (self.by_unit(v, 1.0) == 0)
+
     def values_by_column(self, n_statistics: int) -> list[tuple[Tensor, Tensor]]:
         """Return for each column the numbers of its units and its one-hot states."""
         units = torch.arange(n_statistics).split(self.sizes)
