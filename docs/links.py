@@ -9,6 +9,7 @@ import importlib
 import inspect
 
 ROOMS = (
+    "composition",
     "datasets",
     "evaluation",
     "exceptions",
