@@ -145,6 +145,7 @@ PUBLIC_NAMES = {
         "Loss",
         "Objective",
         "ParameterGroup",
+        "RankingNCE",
         "Recipe",
         "Roles",
         "RowCells",
