@@ -148,6 +148,7 @@ PUBLIC_NAMES = {
         "Loss",
         "Objective",
         "ParameterGroup",
+        "RankingNCE",
         "Recipe",
         "Roles",
         "RowCells",

@@ -39,11 +39,7 @@ class BatchedSearchCV(GridSearchCV):
     Parameters
     ----------
     estimator : estimator
-<<<<<<< HEAD
-        What is fitted, in copies; it stays as it is.
-=======
         The model whose parameters are searched.
->>>>>>> site
     param_grid : dict or list of dict
         Names of parameters and lists of their values.
     scoring : str, callable, list, tuple or dict, default=None
@@ -68,14 +64,8 @@ class BatchedSearchCV(GridSearchCV):
     Attributes
     ----------
     cv_results_ : dict of ndarray
-<<<<<<< HEAD
-        Candidates with their scores, ranks and seconds, by the names of
-        `GridSearchCV`. ``mean_fit_time`` includes the time in which a fit waited for
-        others.
-=======
         Parameters, scores and times of each candidate, by column. ``mean_fit_time``
         includes the time in which a fit waited for others.
->>>>>>> site
     best_estimator_ : estimator
         The best candidate, fitted to all rows. Needs `refit`.
     best_score_ : float
