@@ -27,6 +27,7 @@ bench: $(VENV)/.skebm-test
 
 docs: $(VENV)/.skebm-docs
 	$(BIN)/python -m sphinx -W -b html docs docs/_build/html
+	$(BIN)/python docs/check_site.py docs/_build/html
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
