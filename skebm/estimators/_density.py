@@ -11,7 +11,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from skebm.estimators._base import BaseEBM, with_gradients
-from skebm.estimators._checkpoint import Start, start_of
+from skebm.estimators._checkpoint import fresh_start, start_of
 from skebm.estimators._density_methods import DensityMethods
 from skebm.estimators._input import (
     check_n_samples,
@@ -33,21 +33,6 @@ from skebm.models import (
 )
 from skebm.tables import TableEncoder
 from skebm.utils._sklearn import Interval, StrOptions, with_callbacks
-
-#: Attributes that fitted estimators with a network share, for their docstrings.
-FITTED = (
-    "network_",
-    "reference_",
-    "objective_",
-    "log_normalizer_",
-    "log_normalizer_se_",
-    "normalizer_result_",
-    "offset_",
-    "history_",
-    "n_iter_",
-    "n_features_in_",
-    "feature_names_in_",
-)
 
 
 class EBMDensityEstimator(
@@ -229,8 +214,6 @@ class EBMDensityEstimator(
     >>> model = EBMDensityEstimator(max_iter=5, random_state=0).fit(X)
     >>> model.score_samples(X).shape
     (150,)
-    >>> model.sample(3, random_state=0).shape
-    (3, 4)
     """
 
     _parameter_constraints: ClassVar[dict] = {
@@ -311,8 +294,7 @@ class EBMDensityEstimator(
         X : array-like of shape (n_samples, n_features)
             Rows; NaN where an entry is missing. Then stochastic EM maximises the
             likelihood of the observed entries. Rows that have no entry are left out.
-        y : None
-            Ignored.
+        y : Ignored
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows.
 
@@ -475,7 +457,7 @@ class EBMDensityEstimator(
     def _plan(self, read, before, split, start=None):
         """Return the training to be done, the encoder and a source of randomness."""
         specification = Specification.of(self, read.table.shape[1], coarse_to_fine=True)
-        start = start or Start(private_random_state(self.random_state))
+        start = start or fresh_start(self, read.table)
         rng = start.rng
         if before is None:
             linear = specification.reference.has_units
@@ -497,8 +479,8 @@ class EBMDensityEstimator(
         )
         if before is not None:
             specification = check_goes_on(before, specification, rows.z, read.names)
-        files = {"checkpoints": start.checkpoints}
-        return Task(specification, rows, specification.objective, **files), encoder, rng
+        given = specification, rows, specification.objective
+        return Task(*given, checkpoints=start.checkpoints), encoder, rng
 
     def _fit_encoder(self, read, **options):
         return TableEncoder.fit(

@@ -22,13 +22,14 @@ from skebm.estimators._class_labels import (
     requested_indices,
     transduced,
 )
-from skebm.estimators._density import FITTED, EBMDensityEstimator
+from skebm.estimators._density import EBMDensityEstimator
 from skebm.estimators._input import (
     TableReader,
     check_n_samples,
     private_random_state,
 )
 from skebm.estimators._joint_plan import held_out_split, keep_labeled, plan_training
+from skebm.estimators._published import FITTED
 from skebm.models import (
     FittedModel,
     fit,

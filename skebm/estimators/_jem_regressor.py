@@ -11,9 +11,10 @@ from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
 from skebm.estimators._base import BaseEBM, with_gradients
-from skebm.estimators._density import FITTED, EBMDensityEstimator
+from skebm.estimators._density import EBMDensityEstimator
 from skebm.estimators._input import (
     TableReader,
+    agreed_random_state,
     check_n_samples,
     private_random_state,
 )
@@ -28,7 +29,7 @@ from skebm.estimators._number_labels import (
     warn_of_marker,
     warn_of_repeats,
 )
-from skebm.estimators._published import check_changed
+from skebm.estimators._published import FITTED, check_changed
 from skebm.estimators._regression_plan import plan_regression
 from skebm.estimators._weights import check_weights
 from skebm.models import FittedModel, LabelDensity, fit
@@ -219,7 +220,7 @@ class JEMRegressor(RegressorMixin, BaseEBM):
         self._validate_params()
         check_experts(self.experts, LEARNERS)
         labeled, all_y = self._read_labeled(X, y, sample_weight)
-        rng = private_random_state(self.random_state)
+        rng = agreed_random_state(self.random_state, labeled.read.table)
         task, encoder, y_kept = plan_regression(self, labeled, rng)
         weight = None if task.rows.weight is None else task.rows.weight.double().numpy()
         seed = rng.randint(2**31 - 1)

@@ -149,8 +149,8 @@ class BatchedSearchCV(GridSearchCV):
         y : array-like of shape (n_samples,), default=None
             Labels or numbers; None for a density.
         **params : dict
-            As in `GridSearchCV`: parameters of the estimator's ``fit``, such as
-            ``sample_weight``, of the scorer and of the splitter.
+            Parameters of the estimator's ``fit``, such as ``sample_weight``, of the
+            scorer and of the splitter.
 
         Returns
         -------
@@ -175,7 +175,8 @@ def fit_many(estimator, X, y=None, *, n_jobs=None, **fit_params):
     y : list of array-like of shape (n_samples,), default=None
         The labels or numbers of each table.
     n_jobs : int, default=None
-        As in `BatchedSearchCV`.
+        Number of processes, in each of which a part of the tables is fitted; None
+        takes this process alone.
     **fit_params : dict of list
         Further parameters of ``fit``, such as ``sample_weight``, one for each table.
 
