@@ -28,6 +28,7 @@ bench: $(VENV)/.skebm-test
 
 docs: $(VENV)/.skebm-docs
 	$(BIN)/python -m sphinx -W -b html docs docs/_build/html
+	$(BIN)/python docs/check_site.py docs/_build/html
 
 # Built, and installed into an empty environment that sees no sources.
 wheel: $(VENV)/.skebm-torch
