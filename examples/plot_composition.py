@@ -41,5 +41,7 @@ figure, axes = plt.subplots(1, 4, figsize=(12, 3), sharex=True, sharey=True)
 for axis, (name, rows) in zip(axes, [*parts.items(), ("product", drawn)], strict=True):
     axis.scatter(*rows.T, s=2)
     axis.set_title(name)
+figure.supxlabel("age")
+figure.supylabel("spending")
 figure.tight_layout()
 figure.savefig(OUTPUT / "composition.png", dpi=120)

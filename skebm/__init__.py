@@ -3,6 +3,7 @@
 from importlib.metadata import version
 
 from skebm.estimators._density import EBMDensityEstimator
+from skebm.estimators._imputer import EBMImputer
 from skebm.estimators._jem import JEMClassifier
 from skebm.estimators._jem_regressor import JEMRegressor
 from skebm.estimators.boltzmann import (
@@ -17,6 +18,7 @@ __all__ = [
     "BernoulliRBM",
     "DeepBeliefNetwork",
     "EBMDensityEstimator",
+    "EBMImputer",
     "GaussianRBM",
     "JEMClassifier",
     "JEMRegressor",

@@ -210,17 +210,17 @@ def test_add_an_outlier_score(follow):
 
 
 def test_add_an_estimator(follow):
-    EBMImputer = follow(4)["skebm/estimators/_imputer.py"].EBMImputer
+    GapFiller = follow(4)["skebm/estimators/_gap_filler.py"].GapFiller
     house = load_test("tests/test_house.py")
-    house.test_no_private_method_of_a_base_is_overridden(EBMImputer)
-    house.test_at_most_one_mixin_of_ours(EBMImputer)
+    house.test_no_private_method_of_a_base_is_overridden(GapFiller)
+    house.test_at_most_one_mixin_of_ours(GapFiller)
 
     rng = np.random.RandomState(0)
     X = rng.normal(size=(200, 2))
     X[:, 1] = 2 * X[:, 0] + 0.1 * X[:, 1]
     truth = X.copy()
     X[::100, 1] = np.nan
-    model = EBMImputer("nce", max_iter=3, random_state=0)
+    model = GapFiller("nce", max_iter=3, random_state=0)
     assert model.get_params()["strategy"] == "mean"
     assert clone(model).get_params() == model.get_params()
     with pytest.raises(NotFittedError):
@@ -237,7 +237,7 @@ def test_add_an_estimator(follow):
     copy = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(copy.score_samples(T), scores)
     with pytest.raises(ValueError, match="strategy"):
-        EBMImputer(strategy="mode").fit(X)
+        GapFiller(strategy="mode").fit(X)
 
 
 def test_a_walk_leaves_nothing_behind():
@@ -308,5 +308,5 @@ def test_the_names_on_the_way_of_X_are_in_their_files(what):
 
 def test_the_folders_of_the_table_are_the_rooms_of_the_package():
     rows = re.findall(r"^\| `(\w+)/` \|", TEXT, flags=re.MULTILINE)
-    assert len(rows) == 12
+    assert len(rows) == 13
     assert all((ROOT / "skebm" / row).is_dir() for row in rows)

@@ -70,6 +70,7 @@ def fitted(estimator):
     y = np.where(np.arange(40) % 2, X[:, 0].astype(int), -1)
     options = {
         "EBMDensityEstimator": {"max_iter": 1, "reference": "gaussian"},
+        "EBMImputer": {"estimator": skebm.EBMDensityEstimator(max_iter=1)},
         "JEMRegressor": {"max_iter": 1, "reference": "gaussian", "experts": ["linear"]},
         "JEMClassifier": {"max_iter": 1, "stacking": False, "normalizer": None},
         "DeepBeliefNetwork": {"hidden_layer_sizes": (3, 2), "n_iter": 1},

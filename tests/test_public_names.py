@@ -15,6 +15,7 @@ PUBLIC_NAMES = {
         "BernoulliRBM",
         "DeepBeliefNetwork",
         "EBMDensityEstimator",
+        "EBMImputer",
         "GaussianRBM",
         "JEMClassifier",
         "JEMRegressor",
@@ -87,6 +88,8 @@ PUBLIC_NAMES = {
         "two_sample_auc",
     ],
     "skebm.model_selection": [
+        "BatchedSearchCV",
+        "fit_many",
         "SemiSupervisedSplit",
         "WithUnlabeledRows",
         "ignore_unlabeled",
@@ -159,6 +162,7 @@ PUBLIC_NAMES = {
         "WakeSleep",
         "share_out",
     ],
+    "skebm.persistence": ["load", "save", "trusted_types"],
     "skebm.references": [
         "REFERENCES",
         "BoxReference",

@@ -36,7 +36,7 @@ from skebm.models import MAX_R_HAT, FittedModel
 from skebm.objectives import Objective
 from skebm.references import Reference
 from skebm.tables._seen import see
-from skebm.utils import draw_seed, make_generator, warn_user
+from skebm.utils import draw_seed, make_generator, reporting, warn_user
 from skebm.utils._sklearn import HasMethods, Interval, StrOptions
 
 STRATEGIES = ("mean", "median", "draw")
@@ -47,7 +47,7 @@ def with_gradients(method):
 
     @functools.wraps(method)
     def trained(self, *args, **kwargs):
-        with torch.inference_mode(False), torch.enable_grad():
+        with torch.inference_mode(False), torch.enable_grad(), reporting(self.verbose):
             return method(self, *args, **kwargs)
 
     return trained

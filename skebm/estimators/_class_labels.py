@@ -13,7 +13,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.validation import _num_samples
 
-from skebm.estimators._published import Read
+from skebm.estimators._published import Read, warn_of_interrupt
 from skebm.estimators._weights import check_weights
 from skebm.tables import UNLABELED, encode_known, encode_labels
 from skebm.tables._checks import columns_text
@@ -313,3 +313,18 @@ def _weights_by_class(option, classes):
             f"{option!r}."
         )
     return weights
+
+
+def transduced(labeled, fitted, classes, marker, temperature):
+    """Return the classes of all rows: the label where there is one, else predicted.
+
+    None where a KeyboardInterrupt comes.
+    """
+    try:
+        z = fitted.encoder.encode(labeled.all_rows)
+        y = encode_known(labeled.all_y, marker, classes)
+        predicted = fitted.class_logits(z, temperature).argmax(axis=1)
+    except KeyboardInterrupt:
+        warn_of_interrupt("the labelling of the rows; transduction_ is None")
+        return None
+    return classes[np.where(y < 0, predicted, y)]

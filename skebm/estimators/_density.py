@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from numbers import Real
+from os import PathLike
 from typing import ClassVar
 
 import numpy as np
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from skebm.estimators._base import BaseEBM, with_gradients
+from skebm.estimators._checkpoint import Start, start_of
 from skebm.estimators._density_methods import DensityMethods
 from skebm.estimators._input import (
     check_n_samples,
     keep_observed,
     private_random_state,
 )
-from skebm.estimators._trimmed import keep_rows
+from skebm.estimators._trimmed import keep_rows, learnt_of
 from skebm.models import (
     Specification,
     Task,
@@ -32,7 +35,9 @@ from skebm.tables import TableEncoder
 from skebm.utils._sklearn import Interval, StrOptions, with_callbacks
 
 
-class EBMDensityEstimator(DensityMethods, BaseEBM):
+class EBMDensityEstimator(
+    DensityMethods, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEBM
+):
     r"""Density of a table by an energy-based model.
 
     .. math:: p(x) = q_0(x) e^{-E(x)} / Z, \qquad Z = E_{q_0}[e^{-E(x)}]
@@ -138,7 +143,12 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         One int gives one result on one device. None is seeded by the system.
     verbose : int, default=0
         Print a line every ``verbose`` epochs, one after the reference is fitted and one
-        with log Z.
+        with log Z; and how far it is, with the time left, in what takes over a second.
+    checkpoint : str, path or None, default=None
+        A folder where `fit` keeps the state of its training. If it is killed, the same
+        `fit` in a new process goes on from there, and on a CPU ends in the same
+        numbers; of other options or rows it raises ValueError. Its end removes the
+        files. Later fits by ``warm_start``, and `partial_fit`, do not use it.
 
     Attributes
     ----------
@@ -204,8 +214,6 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
     >>> model = EBMDensityEstimator(max_iter=5, random_state=0).fit(X)
     >>> model.score_samples(X).shape
     (150,)
-    >>> model.sample(3, random_state=0).shape
-    (3, 4)
     """
 
     _parameter_constraints: ClassVar[dict] = {
@@ -213,6 +221,7 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
         "atoms": [StrOptions({"auto"}), None],
         "sentinels": [StrOptions({"warn", "atom", "missing"})],
+        "checkpoint": [str, PathLike, None],
         "trim_fraction": [Interval(Real, 0, 0.5, closed="both")],
         **{
             name: [*BaseEBM._parameter_constraints[name], StrOptions({"auto"})]
@@ -247,6 +256,7 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         device="auto",
         random_state=None,
         verbose=0,
+        checkpoint=None,
     ):
         self.objective = objective
         self.network = network
@@ -272,6 +282,7 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
+        self.checkpoint = checkpoint
 
     @with_gradients
     @with_callbacks
@@ -283,8 +294,7 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         X : array-like of shape (n_samples, n_features)
             Rows; NaN where an entry is missing. Then stochastic EM maximises the
             likelihood of the observed entries. Rows that have no entry are left out.
-        y : None
-            Ignored.
+        y : Ignored
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows.
 
@@ -300,14 +310,15 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         )
         before = before and before.seeing(read.table)
         split = split_at_random(self.early_stopping, self.validation_fraction)
-        task, encoder, rng = self._plan(read, before, split)
-        progress = self._progress(X, None, task, read, **_learnt(read))
+        start = start_of(self, read) if before is None else None
+        task, encoder, rng = self._plan(read, before, split, start)
+        progress = self._progress(X, None, task, read, **learnt_of(read))
         if before is None:
             fitted = fit(task, encoder, rng, progress.on_epoch)
         else:
             fitted = go_on(before, task, rng, progress.on_epoch)
         progress.end()
-        return self._publish(fitted, read, **_learnt(read))
+        return self._publish(fitted, read, **learnt_of(read))
 
     @with_gradients
     def partial_fit(self, X, y=None, sample_weight=None):
@@ -319,8 +330,11 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
 
         Parameters
         ----------
-        X, y, sample_weight
-            As in `fit`.
+        X : {array-like, dataframe} of shape (n_samples, n_features)
+            Rows, with the columns of `fit`; NaN where an entry is missing.
+        y : Ignored
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
 
         Returns
         -------
@@ -337,7 +351,7 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
             fitted = fit_pass(task, encoder, rng)
         else:
             fitted = go_on_pass(before, task, rng)
-        return self._publish(fitted, read, **_learnt(read))
+        return self._publish(fitted, read, **learnt_of(read))
 
     def fit_predict(self, X, y=None, **fit_params):
         """Fit to the rows of X, and tell those in distribution (+1) from outliers (-1).
@@ -401,6 +415,33 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         like, given = self._read_given(given)
         return self._reader.write(self._draw(n_samples, rng, given), like)
 
+    def transform(self, X):
+        """Return the features that the net has learnt: what its last layer is given.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Rows; for one with missing entries it is the mean over 32 draws of them.
+
+        Returns
+        -------
+        features : ndarray of shape (n_samples, n_hidden)
+            float64. The energy is linear in them; the reference is no part of them.
+
+        Raises
+        ------
+        ValueError
+            Where the net has no linear layer at its end, as normalised nets.
+        """
+        table = self._read(X, allow_nan=True)
+        features, filled = self._fitted.hidden_features(table)
+        self._warn_of_draws(filled)
+        return features
+
+    @property
+    def _n_features_out(self):
+        return self._fitted.n_hidden
+
     def _read_rows(self, X, sample_weight, before, min_rows, share=0.0):
         """Return the rows that count and are not trimmed, with their weights."""
         read = (self._learn_columns if before is None else self._known_columns)(
@@ -413,10 +454,11 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         )
         return keep_rows(read, sample_weight, share, min_rows)
 
-    def _plan(self, read, before, split):
+    def _plan(self, read, before, split, start=None):
         """Return the training to be done, the encoder and a source of randomness."""
         specification = Specification.of(self, read.table.shape[1], coarse_to_fine=True)
-        rng = private_random_state(self.random_state)
+        start = start or Start(private_random_state(self.random_state))
+        rng = start.rng
         if before is None:
             linear = specification.reference.has_units
             encoder, tie_scale = self._fit_encoder(read, linear=linear), None
@@ -437,7 +479,8 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         )
         if before is not None:
             specification = check_goes_on(before, specification, rows.z, read.names)
-        return Task(specification, rows, specification.objective), encoder, rng
+        given = specification, rows, specification.objective
+        return Task(*given, checkpoints=start.checkpoints), encoder, rng
 
     def _fit_encoder(self, read, **options):
         return TableEncoder.fit(
@@ -454,11 +497,3 @@ class EBMDensityEstimator(DensityMethods, BaseEBM):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags
-
-
-def _learnt(read):
-    """Return the public attributes that tell of columns and rows, by name."""
-    return {
-        "is_categorical_": read.reader.is_categorical,
-        "is_trimmed_": read.is_trimmed,
-    }

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from numbers import Real
+from os import PathLike
 from typing import ClassVar
 
 import numpy as np
@@ -12,6 +12,7 @@ from scipy.special import softmax
 from sklearn.utils.validation import check_is_fitted
 
 from skebm.estimators._base import BaseEBM, with_gradients
+from skebm.estimators._checkpoint import start_of
 from skebm.estimators._class_labels import (
     ClassLabelsMixin,
     check_labels,
@@ -19,14 +20,16 @@ from skebm.estimators._class_labels import (
     known_indices,
     learn_classes,
     requested_indices,
+    transduced,
 )
+from skebm.estimators._density import EBMDensityEstimator
 from skebm.estimators._input import (
     TableReader,
     check_n_samples,
     private_random_state,
 )
-from skebm.estimators._joint_plan import keep_labeled, plan_training
-from skebm.estimators._published import warn_of_interrupt
+from skebm.estimators._joint_plan import held_out_split, keep_labeled, plan_training
+from skebm.estimators._published import FITTED
 from skebm.models import (
     FittedModel,
     fit,
@@ -35,13 +38,13 @@ from skebm.models import (
     go_on_pass,
     has_held_out_labels,
     keep_all,
-    labeled_split,
 )
 from skebm.semi_supervised import SemiSupervision
-from skebm.tables import encode_known
+from skebm.utils._documented import documented_like
 from skebm.utils._sklearn import Interval, StrOptions, with_callbacks
 
 
+@documented_like(EBMDensityEstimator, attributes=FITTED)
 class JEMClassifier(ClassLabelsMixin, BaseEBM):
     r"""Joint energy-based model: classes and a density from one net.
 
@@ -68,36 +71,40 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         ``(n_features, n_outputs) -> nn.Module``; here n_outputs is the number of
         classes, and a column of categories counts as one feature a category. See
         `skebm.networks`.
-    reference, normalizer
-        As in `EBMDensityEstimator`; but beyond 128 columns "auto" is importance
-        sampling alone, since annealing would take most of the time.
-    sentinels : {"warn", "atom", "missing"}, default="warn"
-        As in `EBMDensityEstimator`; "warn" takes a sentinel as a number.
+    reference : str, Reference, estimator or None, default="gmm"
+        :math:`q_0`: "gmm", stacked Gaussian mixtures; "copula", these with one of
+        columns made normal; "gaussian"; "kde"; "flow" (needs zuko); None, a uniform
+        box; or a `GaussianMixture` or `KernelDensity` of scikit-learn.
+    normalizer : {"auto", "importance", "ais", None} or instance, default="auto"
+        Estimator of log Z; None leaves scores unnormalised. Beyond 128 columns "auto"
+        is importance sampling alone, since annealing would take most of the time.
     categorical_features : "from_dtype", None or array-like, default="from_dtype"
-        As in `EBMDensityEstimator`. A category that `fit` did not see counts as missing
-        in `predict` and other questions about p(y|x); questions about the density raise
-        `ValueError`.
+        Columns of categories: those of a data frame that are categories, booleans or
+        words; none; or a mask, numbers or names. A category that `fit` did not see
+        counts as missing in questions about p(y|x), and is a `ValueError` in others.
+    sentinels : {"warn", "atom", "missing"}, default="warn"
+        A value such as -9999 that repeats far from the others of its column: "warn"
+        names it and takes it as a number, "atom" gives it a probability, "missing"
+        takes it as a missing entry.
     classification_weight : float, default=10.0
         :math:`\alpha`, weight of the cross-entropy on labelled rows beside -log p(x).
     graph_weight : float or "auto", default="auto"
-        Weight of the cross-entropy with the soft labels of the graph; "auto" takes
-        the classification weight.
+        Weight of the cross-entropy with the graph's soft labels; "auto": the above.
     prediction_entropy_weight : float, default=3.0
         :math:`\beta`, weight of the entropy of p(y|x).
     vat_weight : float, default=10.0
         Weight of the virtual adversarial term.
     vat_radius : float or "auto", default="auto"
-        Length of its perturbation, in standardised units; "auto" takes 1.2 times the
-        median, over rows, of the difference between the distances to the tenth and to
-        the first neighbour.
+        Length of its perturbation, in standardised units; "auto": 1.2 times the median
+        over rows of the distance to the tenth neighbour less that to the first.
     balance_weight : float, default=10.0
         Weight of the divergence of the predicted class shares from `class_shares_`
         where these differ from the labelled rows', else from the supervised start's.
     stacking : bool, default=True
-        Whether the members of the ensemble are trained with different losses (the
-        graph's, those of consistency: entropy, virtual adversarial and balance, both,
-        or neither) and weighed by cross-validation on the labelled rows; see
-        `role_weights_`. If False, each member is trained with all losses.
+        Whether members of the ensemble have different losses ("graph", "consistency":
+        entropy, virtual adversarial and balance, "graph and consistency", or
+        "supervised": neither) and are weighed by cross-validation on the labelled rows;
+        see `role_weights_`. If False, each member is trained with all losses.
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes in the cross-entropy.
     unlabeled : object, default=-1
@@ -105,23 +112,27 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         class in y, choose another marker: ``unlabeled=None`` says that every row has a
         label.
     max_iter : int or "auto", default="auto"
-        Epochs; "auto" takes as many as make about 1200 steps.
+        Epochs; "auto" takes as many as make about 1200 steps, and visits a part of a
+        table that is larger than that.
     batch_size : int, default=384
         Rows a step, dealt out to the members of an ensemble.
-    batch_growth, gradient_clip
-        As in `EBMDensityEstimator`.
     learning_rate : float, default=2e-3
-        As in `EBMDensityEstimator`.
+        Adam's rate after warm-up; it decays along a cosine.
     weight_averaging : float, default=0.98
-        As in `EBMDensityEstimator`.
+        Decay of the exponential average of the weights that is used in the end.
     early_stopping : bool, default=False
         Hold out rows and keep the best state: labelled ones, and by their accuracy,
         where they are at least 20 a class; else any, and by the density's metric.
         Without either (``objective=None``) none is held out.
+    n_iter_no_change : int, default=50
+        Epochs without improvement after which training stops, with early stopping.
     ood_score : str, default="log_density"
-        As in `EBMDensityEstimator`.
-    validation_fraction, n_iter_no_change, tol, contamination, warm_start, device
-        As in `EBMDensityEstimator`, as are `random_state` and `verbose`.
+        Kind of `ood_scores`, a name of `skebm.evaluation.OOD_SCORES`; those by
+        distances ("auto" too) keep up to 5000 rows in the fitted estimator.
+    checkpoint : str, path or None, default=None
+        A folder where `fit` keeps the state of its training, from which the same `fit`
+        goes on if it was killed; see `EBMDensityEstimator`. What comes before, such as
+        the graph and the weights of the roles, is computed anew.
 
     Attributes
     ----------
@@ -130,8 +141,8 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
     transduction_ : ndarray of shape (n_samples,)
         Classes of the rows of `fit`: the label where there is one, else the prediction.
     role_weights_ : dict of str to float
-        Weights of "consistency", "graph and consistency", "graph" and "supervised" in
-        the mean of p(y|x), found by the first fit; of sum one.
+        Weights of the members' losses in the mean of p(y|x), by the first fit; of sum
+        one.
     temperature_ : float
         p(y|x) is the softmax of the logits divided by it. It maximises the likelihood
         of left-out labels; it is 1.65 if none can be left out, and 1 without stacking.
@@ -146,10 +157,6 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         Radius used.
     is_categorical_ : ndarray of bool of shape (n_features_in_,), or None
         Which columns are categories; None where none is.
-    network_, reference_, objective_, log_normalizer_, log_normalizer_se_
-        As in `EBMDensityEstimator`.
-    normalizer_result_, offset_, history_, n_iter_, n_features_in_, feature_names_in_
-        As in `EBMDensityEstimator`.
 
     See Also
     --------
@@ -191,6 +198,7 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         "vat_radius": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
         "balance_weight": [Interval(Real, 0, None, closed="left")],
         "stacking": ["boolean"],
+        "checkpoint": [str, PathLike, None],
         "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
         "sentinels": [StrOptions({"warn", "atom", "missing"})],
         "class_weight": [dict, StrOptions({"balanced"}), None],
@@ -231,6 +239,7 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         device="auto",
         random_state=None,
         verbose=0,
+        checkpoint=None,
     ):
         self.objective = objective
         self.network = network
@@ -263,6 +272,7 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         self.device = device
         self.random_state = random_state
         self.verbose = verbose
+        self.checkpoint = checkpoint
 
     @with_gradients
     @with_callbacks
@@ -297,10 +307,11 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         indices = known_indices(labeled.y, self.unlabeled, classes)
         fraction = self.validation_fraction
         by_labels = has_held_out_labels(indices, len(classes), fraction)
-        split_of = partial(self._split, by_labels=by_labels)
+        split_of = held_out_split(self, by_labels)
         known = None if before is None else self._semi_supervision
+        start = start_of(self, labeled.read, indices) if before is None else None
         plan = plan_training(
-            self, labeled.read, indices, classes, before, known, split_of
+            self, labeled.read, indices, classes, before, known, split_of, start
         )
         task = replace(plan.task, by_labels=by_labels)
         learnt = plan.learnt(classes, labeled.read)
@@ -310,8 +321,9 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         else:
             fitted = go_on(before, task, plan.rng, progress.on_epoch)
         progress.end()
-        transduced = self._transduce(labeled, fitted, classes, learnt["temperature_"])
-        learnt["transduction_"] = transduced
+        learnt["transduction_"] = transduced(
+            labeled, fitted, classes, self.unlabeled, learnt["temperature_"]
+        )
         return self._publish(fitted, labeled.read, **learnt)
 
     @with_gradients
@@ -325,8 +337,12 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
 
         Parameters
         ----------
-        X, y, sample_weight
-            As in `fit`.
+        X : {array-like, dataframe} of shape (n_samples, n_features)
+            Rows, with the columns of `fit`; NaN where an entry is missing.
+        y : array-like of shape (n_samples,)
+            Classes, with the marker where unknown.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
         classes : array-like, default=None
             All classes; those of the first call.
 
@@ -471,27 +487,7 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         check_labels(y, read.table)
         return keep_labeled(read, y, sample_weight, min_rows)
 
-    def _transduce(self, labeled, fitted, classes, temperature):
-        """Return the classes of all rows: the label where there is one, else predicted.
-
-        None where a KeyboardInterrupt comes.
-        """
-        try:
-            z = fitted.encoder.encode(labeled.all_rows)
-            y = encode_known(labeled.all_y, self.unlabeled, classes)
-            predicted = fitted.class_logits(z, temperature).argmax(axis=1)
-        except KeyboardInterrupt:
-            warn_of_interrupt("the labelling of the rows; transduction_ is None")
-            return None
-        return classes[np.where(y < 0, predicted, y)]
-
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags
-
-    def _split(self, indices, by_labels):
-        """Return the split of the rows into those trained on and those held out."""
-        if not self.early_stopping or not (by_labels or self.objective is not None):
-            return keep_all
-        return labeled_split(indices, self.validation_fraction, by_labels)

@@ -11,6 +11,7 @@ from sklearn.metrics import r2_score
 from sklearn.utils.validation import check_is_fitted
 
 from skebm.estimators._base import BaseEBM, with_gradients
+from skebm.estimators._density import EBMDensityEstimator
 from skebm.estimators._input import (
     TableReader,
     check_n_samples,
@@ -27,12 +28,13 @@ from skebm.estimators._number_labels import (
     warn_of_marker,
     warn_of_repeats,
 )
-from skebm.estimators._published import check_changed
+from skebm.estimators._published import FITTED, check_changed
 from skebm.estimators._regression_plan import plan_regression
 from skebm.estimators._weights import check_weights
 from skebm.models import FittedModel, LabelDensity, fit
 from skebm.semi_supervised import LEARNERS
 from skebm.utils import is_number
+from skebm.utils._documented import documented_like
 from skebm.utils._sklearn import Interval, StrOptions, with_callbacks
 
 #: Rows drawn for each one that is asked for with a given y, and at least so many.
@@ -41,6 +43,7 @@ DRAWS_A_ROW, MIN_DRAWS = 20, 2000
 MAX_DRAWS = 2**16
 
 
+@documented_like(EBMDensityEstimator, attributes=FITTED)
 class JEMRegressor(RegressorMixin, BaseEBM):
     r"""Joint density of rows and a number: regression with few labels.
 
@@ -63,26 +66,23 @@ class JEMRegressor(RegressorMixin, BaseEBM):
     Parameters
     ----------
     objective : str or Objective, default="nce"
-        Of the density of x, as in `EBMDensityEstimator`, as are the next three.
-    network, normalizer : default="auto"
-        See `EBMDensityEstimator`.
-    reference : default="gmm"
-        See `EBMDensityEstimator`.
+        Objective of the density of x: a name of `skebm.objectives.OBJECTIVES` or an
+        instance.
+    reference : str, Reference, estimator or None, default="gmm"
+        :math:`q_0`: "gmm", stacked Gaussian mixtures; "copula", these with one of
+        columns made normal; "gaussian"; "kde"; "flow" (needs zuko); None, a uniform
+        box; or a `GaussianMixture` or `KernelDensity` of scikit-learn.
     experts : "all" or list of str, default="all"
         The learners: "linear", "Gaussian process", "Gaussian process of ranks",
         "forest", "extra trees", "boosted trees". Fewer are faster.
     point : {"mean", "median", "mode"}, default="mean"
         What `predict` returns of p(y|x): the mean has the least squared error, the
         median the least absolute error. May be changed after `fit`.
-    categorical_features, sentinels
-        As in `EBMDensityEstimator`.
     max_iter : int or "auto", default="auto"
         Epochs of the density; "auto" takes as many as make 1500 steps.
     ood_score : str, default="log_density"
-        As in `EBMDensityEstimator`.
-    batch_size, learning_rate, early_stopping, validation_fraction, n_iter_no_change
-        As in `EBMDensityEstimator`, as are `contamination`, `device`, `random_state`
-        and `verbose`.
+        Kind of `ood_scores`: a name of `skebm.evaluation.OOD_SCORES`. "auto" and others
+        by distances keep up to 5000 rows in the fitted estimator.
 
     Attributes
     ----------
@@ -94,10 +94,6 @@ class JEMRegressor(RegressorMixin, BaseEBM):
         Labels of the rows of `fit`, predicted where they were unknown.
     is_categorical_ : ndarray of bool of shape (n_features_in_,), or None
         Which columns are categories; None where none is.
-    network_, reference_, objective_, log_normalizer_, log_normalizer_se_
-        As in `EBMDensityEstimator`.
-    normalizer_result_, offset_, history_, n_iter_, n_features_in_, feature_names_in_
-        As in `EBMDensityEstimator`.
 
     See Also
     --------

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from sklearn.utils import _safe_indexing
 
+from skebm.estimators._checkpoint import Start
 from skebm.estimators._class_labels import Labeled, class_weights
 from skebm.estimators._input import (
     keep_observed,
@@ -19,6 +21,8 @@ from skebm.models import (
     Task,
     TrainingRows,
     check_goes_on,
+    keep_all,
+    labeled_split,
     plan_joint,
 )
 from skebm.semi_supervised import SemiSupervision, TermWeights
@@ -55,6 +59,14 @@ class JointPlan:
         }
 
 
+def held_out_split(model, by_labels):
+    """Return the split of labelled rows into those trained on and those held out."""
+    if not model.early_stopping or not (by_labels or model.objective is not None):
+        return lambda _: keep_all
+    fraction = model.validation_fraction
+    return partial(labeled_split, fraction=fraction, by_labels=by_labels)
+
+
 def keep_labeled(read, y, sample_weight, min_rows):
     """Return the rows that count, with labels and weights, and all rows.
 
@@ -68,7 +80,7 @@ def keep_labeled(read, y, sample_weight, min_rows):
     return Labeled(replace(read, table=table, weight=weight), labels, read.table, y)
 
 
-def plan_training(options, read, indices, classes, fitted, known, split_of):
+def plan_training(options, read, indices, classes, fitted, known, split_of, start=None):
     """Return the plan of a training.
 
     Parameters
@@ -88,6 +100,8 @@ def plan_training(options, read, indices, classes, fitted, known, split_of):
     split_of : callable
         Returns, of the class indices of the rows that count, what splits them into
         those trained on and those held out.
+    start : Start or None, default=None
+        Where a fit begins; None begins by the random state of the options.
     """
     specification = Specification.of(
         options,
@@ -96,7 +110,8 @@ def plan_training(options, read, indices, classes, fitted, known, split_of):
         n_auto_steps=N_AUTO_STEPS,
         auto_normalizer=AutoNormalizer(max_features=MAX_ANNEALED_COLUMNS),
     )
-    rng = private_random_state(options.random_state)
+    start = start or Start(private_random_state(options.random_state))
+    rng = start.rng
     if fitted is None:
         linear = specification.reference.has_units
         encoder = _fit_encoder(read, sentinels=options.sentinels, linear=linear)
@@ -120,6 +135,7 @@ def plan_training(options, read, indices, classes, fitted, known, split_of):
         specification = check_goes_on(fitted, specification, rows.z, read.names)
     terms = _term_weights(options, indices, classes)
     task, learnt = plan_joint(specification, rows, encoder, terms, known, rng)
+    task = replace(task, checkpoints=start.checkpoints)
     return JointPlan(task, encoder, learnt, rng)
 
 

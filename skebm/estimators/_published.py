@@ -12,6 +12,21 @@ from skebm.exceptions import NormalizerWarning, TrainingWarning
 from skebm.utils import warn_user
 from skebm.utils._sklearn import validate_parameter_constraints
 
+#: Attributes that fitted estimators with a network share, for their docstrings.
+FITTED = (
+    "network_",
+    "reference_",
+    "objective_",
+    "log_normalizer_",
+    "log_normalizer_se_",
+    "normalizer_result_",
+    "offset_",
+    "history_",
+    "n_iter_",
+    "n_features_in_",
+    "feature_names_in_",
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Read:

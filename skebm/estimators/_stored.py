@@ -9,12 +9,16 @@ from typing import ClassVar
 
 from sklearn.base import BaseEstimator
 
+from skebm.objectives import OBJECTIVES, Objective
+from skebm.objectives._resolve import resolve_objective
 from skebm.utils._sklearn import CallbackSupportMixin
 
 #: Number of the layout of a stored state: one more whenever the layout changes.
-FORMAT = 1
+FORMAT = 2
 #: By format, what brings a state to the next one. Formats of a major version load.
-UPGRADES: dict[int, Callable[[dict], dict]] = {}
+UPGRADES: dict[int, Callable[[dict], dict]] = {
+    1: dict,  # 2 may lack what only further training needs; nothing else changed
+}
 
 
 class StoredEstimator(CallbackSupportMixin, BaseEstimator):
@@ -37,6 +41,9 @@ class StoredEstimator(CallbackSupportMixin, BaseEstimator):
     def set_params(self, **params):
         """Set parameters, those of parts as ``part__parameter``.
 
+        An objective that is given by name becomes an instance where one of its
+        parameters is set, so that a grid may be over these.
+
         Parameters
         ----------
         **params : dict
@@ -49,18 +56,25 @@ class StoredEstimator(CallbackSupportMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            Where the part is a name or None, which has no parameters.
+            Where the part is another name or None, which has no parameters.
         """
         own = self.get_params(deep=False)
-        for name in params:
+        for name in list(params):
             option, _, of_part = name.partition("__")
             value = params.get(option, own.get(option))
-            if of_part and option in own and isinstance(value, str | None):
+            if of_part and self._is_objective(option, value):
+                params = {**params, option: resolve_objective(value)}
+            elif of_part and option in own and isinstance(value, str | None):
                 raise ValueError(
                     f"The {name!r} parameter can't be set: {option}={value!r} is no "
                     f"instance that has parameters. Pass one as {option!r} first."
                 )
         return super().set_params(**params)
+
+    def _is_objective(self, option, value):
+        """Return whether the value of an option is the name of an objective."""
+        takes = Objective in self._parameter_constraints.get(option, ())
+        return takes and isinstance(value, str) and value in OBJECTIVES
 
     def __copy__(self):
         """Return a copy that shares the fitted model."""

@@ -1,4 +1,4 @@
-"""Rows of `fit` that are left out because they look like outliers."""
+"""Rows of `fit` that count, and those that are left out as outliers."""
 
 from __future__ import annotations
 
@@ -40,3 +40,11 @@ def keep_rows(read, sample_weight, share, min_rows):
     return replace(
         read, table=kept, weight=weight, trimmed=table[out], is_trimmed=is_trimmed
     )
+
+
+def learnt_of(read):
+    """Return the public attributes that tell of columns and rows, by name."""
+    return {
+        "is_categorical_": read.reader.is_categorical,
+        "is_trimmed_": read.is_trimmed,
+    }

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+import joblib
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from skebm.models._class_features import above_categories, n_inputs
 from skebm.models._missing import fit_reference, fitted_proposal
@@ -25,6 +27,7 @@ from skebm.references._base import Folds
 from skebm.tables import TableEncoder
 from skebm.training import GradientRun
 from skebm.utils import draw_seed, isolated_rng, make_generator
+from skebm.utils._together import in_team, shared
 
 #: Rows that a reference is fitted to: its parameters are steady long before a copy of a
 #: large table would be a burden.
@@ -197,10 +200,27 @@ def _fit_reference(
         chosen = chosen[torch.from_numpy(drawn)]
     start = time.perf_counter()
     weight = None if rows.weight is None else rows.weight[chosen]
-    generator = make_generator(draw_seed(rng))
-    density = fit_reference(unfitted, rows.z[chosen], weight, generator)
+    density = _fitted_once(unfitted, rows.z[chosen], weight, draw_seed(rng))
     density.folds = tuple((chosen[fold], other) for fold, other in density.folds)
     if verbose:
         seconds = time.perf_counter() - start
         print(f"reference: {type(density).__name__}, {seconds:.1f} seconds")
     return density
+
+
+def _fitted_once(
+    unfitted: Reference, z: Tensor, weight: Tensor | None, seed: int
+) -> Density:
+    """Return the reference fitted to rows; fits that are made together share it."""
+
+    def fitted() -> Density:
+        return fit_reference(unfitted, z, weight, make_generator(seed))
+
+    if not in_team():
+        return fitted()
+    arrays = z.numpy(), None if weight is None else weight.numpy()
+    try:
+        key = joblib.hash((unfitted, *arrays, seed))
+    except Exception:  # what a user's class raises where it can't be pickled
+        return fitted()
+    return copy.deepcopy(shared(key, fitted))

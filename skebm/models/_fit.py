@@ -76,7 +76,10 @@ def fit(
         first = train(task, assembly, run, rng, _reporter(task, progress))
         best = coarse_to_fine(task.specification, first, train_from)
     calibration = calibration.with_folds(best.assembly.folds)
-    return _checked(_fitted(task, best, calibration), task)
+    fitted = _checked(_fitted(task, best, calibration), task)
+    if task.checkpoints is not None and not fitted.outcome.interruptions:
+        task.checkpoints.remove()
+    return fitted
 
 
 def go_on(
@@ -100,6 +103,7 @@ def fit_pass(
     task: Task, encoder: TableEncoder, rng: np.random.RandomState
 ) -> FittedModel:
     """Fit a model by one pass over rows, at a constant rate."""
+    task = _to_go_on(task)
     trained = train_pass(task, *assemble(task, encoder, rng), rng, (0.0, 1.0))
     calibration = _calibration(task, rng, trains_reference=True)
     calibration = calibration.with_folds(trained.assembly.folds)
@@ -110,8 +114,14 @@ def go_on_pass(
     fitted: FittedModel, task: Task, rng: np.random.RandomState
 ) -> FittedModel:
     """Make one more pass over rows, the same or others, at a constant rate."""
+    task = _to_go_on(task)
     trained = train_pass(task, fitted.assembly, fitted.copied_run(), rng, LATER_PASSES)
     return check_finite(_fitted(task, trained, _calibration(task, rng)), task)
+
+
+def _to_go_on(task: Task) -> Task:
+    """Return the task of a model that may go on training after it was stored."""
+    return replace(task, specification=replace(task.specification, keeps_run=True))
 
 
 def check_goes_on(

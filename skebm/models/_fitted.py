@@ -29,12 +29,13 @@ from skebm.models._outcome import Outcome
 from skebm.models._specification import Specification
 from skebm.models._state import from_arrays, to_arrays
 from skebm.networks import EnergyModel
+from skebm.networks._last_layer import hidden_features, last_layer
 from skebm.objectives import Objective
 from skebm.references import Density
 from skebm.references._base import Folds
 from skebm.tables import TableEncoder
 from skebm.training import GradientRun
-from skebm.utils import in_padded_batches, make_generator
+from skebm.utils import in_padded_batches, make_generator, reporting
 
 #: Completions over which the outlier score of an incomplete row is a mean.
 N_SCORED = 32
@@ -194,15 +195,7 @@ class FittedModel:
             z = self.encoder.encode(table)
             return self._by_batches(lambda rows: kind(scored, rows), z)
 
-        missing = np.isnan(X).any(axis=1)
-        if not missing.any():
-            return score(X), Filled(X)
-        scores = np.empty(len(X))
-        if not missing.all():
-            scores[~missing] = score(X[~missing])
-        filled = self.complete(X[missing], N_SCORED)
-        scores[missing] = score(filled.table).reshape(-1, N_SCORED).mean(axis=1)
-        return scores, filled
+        return self._mean_over_completions(X, score)
 
     def explain(self, X: Array) -> Explanation:
         """Return how strange each entry of rows X is, given the others."""
@@ -216,6 +209,22 @@ class FittedModel:
             return self.explain(X).tail
 
         return self.calibration.tails(tails)
+
+    def hidden_features(self, X: Array) -> tuple[Array, Filled]:
+        """Return what the last layer of the net is given, and how rows were filled."""
+        network, to_latent = self.network, self.reference.to_latent
+
+        def features(table: Array) -> NDArray[np.float64]:
+            z = self.encoder.encode(table)
+            return self._by_batches(lambda z: hidden_features(network, to_latent(z)), z)
+
+        return self._mean_over_completions(self.encoder.without_codes(X), features)
+
+    @property
+    def n_hidden(self) -> int:
+        """The number of those features; 0 where the net has no last linear layer."""
+        layer = last_layer(self.network)
+        return 0 if layer is None else layer.in_features
 
     # ----------------------------------------------------------------- draws
 
@@ -367,6 +376,25 @@ class FittedModel:
             for fold, density in folds
         )
 
+    def _mean_over_completions(
+        self, X: Array, function: Callable[[Array], NDArray[np.float64]]
+    ) -> tuple[Array, Filled]:
+        """Return a function of rows, its mean over draws where they have gaps.
+
+        Also how these were filled.
+        """
+        missing = np.isnan(X).any(axis=1)
+        if not missing.any():
+            return function(X), Filled(X)
+        filled = self.complete(X[missing], N_SCORED)
+        drawn = function(filled.table)
+        means = drawn.reshape(-1, N_SCORED, *drawn.shape[1:]).mean(axis=1)
+        values = np.empty((len(X), *means.shape[1:]))
+        if not missing.all():
+            values[~missing] = function(X[~missing])
+        values[missing] = means
+        return values, filled
+
     def _by_batches(
         self, function: Callable[[Tensor], Tensor], z: Array
     ) -> NDArray[np.float64]:
@@ -375,7 +403,7 @@ class FittedModel:
         def prepare(rows: Array) -> Tensor:
             return torch.from_numpy(rows).to(self.device)
 
-        with torch.no_grad():
+        with torch.no_grad(), reporting(self.specification.verbose):
             return in_padded_batches(function, z, prepare)
 
 

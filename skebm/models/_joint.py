@@ -47,6 +47,7 @@ def plan_joint(
     rng : RandomState
         Source of randomness.
     """
+    rows = rows.visiting(specification.n_visited(len(rows.train)), rng)
     assert rows.y is not None
     builder, n_classes = resolve_network(specification.network), specification.n_outputs
     x = class_features(encoder, rows.z)

@@ -18,6 +18,9 @@ from skebm.tables import TableEncoder
 from skebm.training import RowGraph
 from skebm.utils import dequantization_scale, draw_seed, make_generator
 
+#: Labelled rows all stay up to this part of the rows that are drawn from a large table.
+FEW_LABELS = 10
+
 
 @dataclass(frozen=True, eq=False)
 class TrainingRows:
@@ -125,6 +128,23 @@ class TrainingRows:
     ) -> Self:
         """Return the rows with labelled rows, a graph and lessons in each batch."""
         return replace(self, n_labeled=n_labeled, graph=graph, taught=taught)
+
+    def visiting(self, most: int, rng: np.random.RandomState) -> Self:
+        """Return the rows of which at most so many are trained on, drawn at random.
+
+        Rows with a label and without are drawn apart, so that few labels all stay.
+        Nothing is drawn where there are no more rows.
+        """
+        if len(self.train) <= most:
+            return self
+        order = self.train[torch.from_numpy(rng.permutation(len(self.train)))]
+        assert self.y is not None
+        is_labeled = torch.from_numpy(self.y >= 0)[order]
+        labeled, others = order[is_labeled], order[~is_labeled]
+        n_labeled = round(most * len(labeled) / len(order))
+        n_labeled = max(n_labeled, min(len(labeled), most // FEW_LABELS))
+        chosen = torch.cat([labeled[:n_labeled], others[: most - n_labeled]])
+        return replace(self, train=chosen.sort().values)
 
     def kept(
         self, rng: np.random.RandomState, trains_reference: bool

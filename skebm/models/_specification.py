@@ -52,6 +52,8 @@ class Specification:
         Whether a coarser mixture may be tried where tilting a fine one gains nothing.
     verbose : int
         Epochs between printed lines; 0 prints nothing.
+    keeps_run : bool, default=False
+        Whether a stored model keeps what only further training needs.
     """
 
     objective: Objective | None
@@ -72,6 +74,7 @@ class Specification:
     ood_score: str
     coarse_to_fine: bool
     verbose: int
+    keeps_run: bool = False
 
     @classmethod
     def of(
@@ -147,6 +150,7 @@ class Specification:
             n_iter_no_change=option("n_iter_no_change"),
             coarse_to_fine=coarse_to_fine and by_name and not estimator.warm_start,
             verbose=int(estimator.verbose),
+            keeps_run=bool(estimator.warm_start),
             **{name: plain(getattr(estimator, name)) for name in names.split()},
         )
 
@@ -166,6 +170,12 @@ class Specification:
             epochs = math.ceil(self.n_auto_steps / self.steps_per_epoch(n_rows))
             return min(MAX_AUTO_EPOCHS, epochs)
         return self.max_iter
+
+    def n_visited(self, n_rows: int) -> int:
+        """Return how many of so many rows are enough for the steps of "auto"."""
+        if isinstance(self.max_iter, str):
+            return min(n_rows, self.n_auto_steps * self.batch_size)
+        return n_rows
 
     def steps_per_epoch(self, n_rows: int) -> int:
         """Return the number of batches in a pass over so many rows."""

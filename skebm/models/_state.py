@@ -2,7 +2,8 @@
 
 So a model fitted on a GPU loads where there is none, equal models hash alike, and skops
 can store them. Nets are built anew from the builder they came from. Durations of epochs
-are dropped: equal fits differ in them.
+are dropped: equal fits differ in them. What only further training needs (optimisers,
+weights before averaging) is kept where a model was fitted to go on.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -38,14 +40,16 @@ def to_arrays(fitted: Any) -> dict[str, Any]:
     reference = fitted.reference
     assembly["reference"] = {
         "class": type(reference),
-        "arrays": to_numpy_tree(reference.arrays()),
+        "arrays": _without_zeros(to_numpy_tree(reference.arrays())),
     }
+    run = fitted.run
+    keeps_run = fitted.specification.keeps_run
     _ = fitted.estimate, fitted.detector
     return {
         "specification": fields_of(fitted.specification),
         "assembly": assembly,
         "objective": _pack_objective(fitted),
-        "run": to_numpy_tree(fitted.run.state_dict()),
+        "run": to_numpy_tree(run.state_dict() if keeps_run else run.learnt_state()),
         "outcome": fields_of(fitted.outcome)
         | {"history": {k: v for k, v in history if k != "seconds"}},
         "calibration": fitted.calibration.to_arrays(),
@@ -58,14 +62,17 @@ def from_arrays(kind: Callable[..., Model], state: dict[str, Any]) -> Model:
     name = nearest_device(parts["device"])
     device = torch.device(name)
     packed = parts["reference"]
-    reference = packed["class"](**to_tensor_tree(packed["arrays"])).to(device)
+    arrays = _with_zeros(packed["arrays"])
+    reference = packed["class"](**to_tensor_tree(arrays)).to(device)
     parts |= {
         "device": name,
         "encoder": TableEncoder.from_arrays(parts["encoder"]),
         "reference": reference,
     }
     assembly = Assembly(**parts)
-    specification = Specification(**(state["specification"] | {"device": name}))
+    # States of format 1 keep all of a run.
+    options = {"keeps_run": True} | state["specification"] | {"device": name}
+    specification = Specification(**options)
     objective = _unpack_objective(state["objective"], specification.objective)
     run = assembly.rebuild_run(objective)
     snapshot = to_tensor_tree(state["run"])
@@ -82,6 +89,37 @@ def from_arrays(kind: Callable[..., Model], state: dict[str, Any]) -> Model:
         Outcome(**state["outcome"]),
         Calibration.from_arrays(state["calibration"], device),
     )
+
+
+def _without_zeros(arrays: dict[str, Any]) -> dict[str, Any]:
+    """Return arrays, stacks of lower triangular matrices as their triangles."""
+    return {
+        name: {"triangles": array[..., *np.tril_indices(array.shape[-1])]}
+        if _is_triangular(array)
+        else array
+        for name, array in arrays.items()
+    }
+
+
+def _is_triangular(array: Any) -> bool:
+    if not isinstance(array, np.ndarray) or array.ndim < 3:
+        return False
+    is_square = array.shape[-1] == array.shape[-2] > 1
+    return is_square and not np.triu(array, 1).any()
+
+
+def _with_zeros(arrays: dict[str, Any]) -> dict[str, Any]:
+    """Return the arrays that `_without_zeros` was given."""
+    whole = {}
+    for name, array in arrays.items():
+        if isinstance(array, dict):
+            triangles = array["triangles"]
+            n = int(np.sqrt(2 * triangles.shape[-1]))
+            shape = (*triangles.shape[:-1], n, n)
+            array = np.zeros(shape, dtype=triangles.dtype)
+            array[..., *np.tril_indices(n)] = triangles
+        whole[name] = array
+    return whole
 
 
 def fields_of(value: Any) -> dict[str, Any]:

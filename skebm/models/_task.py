@@ -10,6 +10,7 @@ from torch import nn
 from skebm.models._rows import TrainingRows
 from skebm.models._specification import Specification
 from skebm.objectives import Objective
+from skebm.training import Checkpoints
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +30,8 @@ class Task:
         density.
     prepare : callable or None, default=None
         Sets up a net that was just built, such as the weights of its members.
+    checkpoints : Checkpoints or None, default=None
+        Files from which a fit that was killed goes on.
     """
 
     specification: Specification
@@ -36,3 +39,4 @@ class Task:
     objective: Objective
     by_labels: bool = False
     prepare: Callable[[nn.Module], None] | None = None
+    checkpoints: Checkpoints | None = None

@@ -64,6 +64,9 @@ def train(
     if rows.held_out is not None:
         monitor = _monitor(task, assembly, draw_seed(rng))
     loop = make_loop(specification, monitor)
+    if task.checkpoints is not None:
+        loop.checkpoint = task.checkpoints.next_file()
+        loop.draws_globally = assembly.draws_globally
     trained = Trained(assembly, run, loop)
     if after_epoch is not None:
         loop.on_epoch = lambda epoch, entry: after_epoch(trained)

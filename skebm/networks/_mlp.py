@@ -17,6 +17,7 @@ from skebm.networks._embeddings import (
     column_alone,
 )
 from skebm.utils import check_argument, check_flag, check_sizes, is_count
+from skebm.utils._documented import documented_like
 
 #: Smooth, since gradient penalties and gradient-based samplers differentiate twice.
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -158,6 +159,7 @@ class MLP(nn.Module):
         return values
 
 
+@documented_like(MLP)
 class ResidualMLP(nn.Module):
     r"""Residual multi-layer perceptron for tables.
 
@@ -173,8 +175,6 @@ class ResidualMLP(nn.Module):
         Units of each :math:`h_l`.
     n_blocks : int, default=2
         Residual blocks.
-    activation, embedding
-        As in `MLP`.
 
     References
     ----------

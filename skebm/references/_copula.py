@@ -42,9 +42,9 @@ class MappedMixtureDensity(Density):
     Parameters
     ----------
     weights, means, cholesky : Tensor
-        As in `GaussianMixtureDensity`.
+        Shares (K,), means (K, d) and Cholesky factors of the covariances (K, d, d).
     knots, values, slopes : Tensor
-        Of the maps T, as in `MarginalMaps`.
+        Of the maps T, each (d, n_knots): see `MarginalMaps`.
     """
 
     has_conditionals: ClassVar[bool] = True

@@ -13,6 +13,7 @@ from skebm.samplers._langevin import Langevin
 from skebm.samplers._point import Energy, evaluate
 from skebm.samplers._transitions import Jitter, SwapCoordinates
 from skebm.utils import check_range, is_count
+from skebm.utils._documented import documented_like
 
 Transition = Callable[[Tensor, torch.Generator], Tensor]
 
@@ -30,6 +31,7 @@ class AugmentedState(SamplerState):
     count: int = 0
 
 
+@documented_like(Langevin)
 class AugmentedLangevin(Langevin):
     r"""Langevin dynamics with a random transition before each n-th step.
 
@@ -50,8 +52,6 @@ class AugmentedLangevin(Langevin):
         `RandomCrop`, `ColorJitter` and `GaussianBlur`.
     interval : int, default=10
         n, the steps from one transition to the next; the first step has one.
-    noise_scale, gradient_clip
-        As in `Langevin`.
 
     References
     ----------

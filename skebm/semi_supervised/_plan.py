@@ -22,7 +22,7 @@ from skebm.semi_supervised.stacking._stacking import (
     StackingWeights,
 )
 from skebm.training import RowGraph
-from skebm.utils import draw_seed
+from skebm.utils import draw_seed, phase
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -173,11 +173,13 @@ class SemiSupervision:
         graph : LabelGraph
             Of the training rows; see `row_graph`.
         taught : Tensor of shape (n, n_classes) or None
-            Class probabilities that the supervised role learns, 0 outside of the graph.
+            Class probabilities that the supervised role learns, 0 where a row is not
+            trained on.
             None where the labels teach it.
         """
         y, train = np.asarray(table.y), np.asarray(table.train)
-        graph = build(table.z.numpy(), y, train, n_classes, rng)
+        with phase("graph"):
+            graph = build(table.z.numpy(), y, train, n_classes, rng)
         radius = terms.given_radius
         learnt = cls(
             class_priors=graph.class_priors,
@@ -353,11 +355,11 @@ class SemiSupervision:
 
 
 def _by_row(taught: Array | None, graph: LabelGraph, n_rows: int) -> Tensor | None:
-    """Return what is taught by row of the table; 0 outside of the graph."""
+    """Return what is taught by row of the table; 0 at rows not trained on."""
     if taught is None:
         return None
     by_row = np.zeros((n_rows, taught.shape[1]), dtype=np.float32)
-    by_row[graph.rows] = taught
+    by_row[np.concatenate([graph.rows, graph.other_rows])] = taught
     return torch.from_numpy(by_row)
 
 

@@ -22,6 +22,7 @@ from skebm.tables._point_masses import PointMasses
 from skebm.tables._sentinels import sentinels_of, warn_of_sentinels, without_codes
 from skebm.tables._tails import wild_columns
 from skebm.tables._value_sets import ValueSets
+from skebm.utils import phase
 
 #: Rows as an array or a tensor.
 Rows = TypeVar("Rows", NDArray[Any], Tensor)
@@ -239,9 +240,11 @@ class TableEncoder:
         """Return the rows of X standardised, at the midpoints of their cells."""
         X = self.without_codes(X)
         z = np.empty(X.shape, dtype=dtype)
-        for start in range(0, len(X), CHUNK_ROWS):
-            chunk = slice(start, start + CHUNK_ROWS)
-            z[chunk] = self._encode(X[chunk], dtype)
+        with phase("standardising rows", len(X)) as told:
+            for start in range(0, len(X), CHUNK_ROWS):
+                chunk = slice(start, start + CHUNK_ROWS)
+                z[chunk] = self._encode(X[chunk], dtype)
+                told.done(start + CHUNK_ROWS)
         return z
 
     def encode_tensor(self, x: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from skebm.training._batches import (
     RowGraph,
     TableBatches,
 )
+from skebm.training._checkpoint import CheckpointFile, Checkpoints, stored_words
 from skebm.training._guard import Problem, StabilityGuard
 from skebm.training._loop import Loop, Run
 from skebm.training._missing import (
@@ -29,6 +30,8 @@ from skebm.training._up_down import UpDownRun
 __all__ = [
     "MAX_MONITORED",
     "AscentRun",
+    "CheckpointFile",
+    "Checkpoints",
     "Completion",
     "DensityMonitor",
     "EpochSpan",
@@ -52,4 +55,5 @@ __all__ = [
     "StabilityGuard",
     "TableBatches",
     "UpDownRun",
+    "stored_words",
 ]

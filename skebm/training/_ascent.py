@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, Protocol, cast
+from typing import Any, ClassVar, Protocol, cast
 
 import numpy as np
 import torch
@@ -12,10 +12,15 @@ from torch import Tensor
 
 from skebm.networks import RBM, GaussianUnits
 from skebm.training._guard import Problem
-from skebm.training._schedule import EpochSpan, RateSchedule
+from skebm.training._schedule import (
+    AVERAGE_EVERY,
+    EpochSpan,
+    RateSchedule,
+    average_share,
+)
+from skebm.training._stacked import Epoch, make_epochs
+from skebm.utils._together import together
 
-#: Steps between updates of the average of the parameters.
-AVERAGE_EVERY = 10
 #: Largest change of a scale's logarithm in a step.
 MAX_STRETCH = 0.1
 #: Largest root mean square of the gradient of Gaussian units' weights; less for more
@@ -121,7 +126,16 @@ class RBMAscent:
         lambda.
     averaging : float
         delta; 0 keeps no average.
+
+    Attributes
+    ----------
+    n_steps, n_averaged : int
+        Steps so far, and those that are in the average.
+    is_stackable : bool
+        Whether RBMs of one shape may be trained as a stack.
     """
+
+    is_stackable: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -134,7 +148,7 @@ class RBMAscent:
     ) -> None:
         self.rbm, self.gradient = rbm, gradient
         self.momentum, self.weight_decay = momentum, weight_decay
-        self.averaging, self.n_steps, self._n_averaged = averaging, 0, 0
+        self.averaging, self.n_steps, self.n_averaged = averaging, 0, 0
         self.velocity: RBM | None = None
         if momentum:
             zeros = {k: torch.zeros_like(v) for k, v in rbm.parameters().items()}
@@ -159,7 +173,7 @@ class RBMAscent:
             rbm.hidden_bias.add_(u.hidden_bias)
             rbm.visible_bias.add_(u.visible_bias)
         self.n_steps += 1
-        if self.n_steps - self._n_averaged == AVERAGE_EVERY:
+        if self.n_steps - self.n_averaged == AVERAGE_EVERY:
             self._update_average()
 
     def _factors(self, v: Tensor) -> tuple[Tensor, Tensor]:
@@ -169,27 +183,27 @@ class RBMAscent:
     @property
     def average(self) -> RBM:
         """The RBM of averaged parameters; `rbm` itself where none is kept."""
-        if not self.averaging or self.n_steps == self._n_averaged:
+        if not self.averaging or self.n_steps == self.n_averaged:
             return self._average
         average = self._copied(self._average)
         self._follow(average)
         return average
 
+    @property
+    def running_average(self) -> RBM:
+        """The average as it was last updated; `rbm` itself where none is kept."""
+        return self._average
+
     def _update_average(self) -> None:
         """Take the steps since the last update into the average."""
         if self.averaging:
             self._follow(self._average)
-        self._n_averaged = self.n_steps
+        self.n_averaged = self.n_steps
 
     def _follow(self, average: RBM) -> None:
-        """Move an average towards the RBM, by the steps since the last update.
-
-        The average runs over the last tenth of the steps until delta's own memory is
-        shorter.
-        """
-        n, n_new = self.n_steps, self.n_steps - self._n_averaged
-        memory = self.averaging ** (n_new / AVERAGE_EVERY)
-        share = 1 - min(memory, (n - n_new) / (n + 9 * n_new))
+        """Move an average towards the RBM, by the steps since the last update."""
+        n, n_new = self.n_steps, self.n_steps - self.n_averaged
+        share = average_share(self.averaging, n, n_new)
         learnt = self._learnt
         for value, target in zip(learnt(average), learnt(self.rbm), strict=True):
             value.lerp_(target, share)
@@ -205,11 +219,11 @@ class RBMAscent:
 
     def snapshot(self) -> tuple[list[Tensor], int, int]:
         """Return a copy of all that steps change."""
-        return [x.clone() for x in self._changed()], self.n_steps, self._n_averaged
+        return [x.clone() for x in self._changed()], self.n_steps, self.n_averaged
 
     def restore(self, snapshot: tuple[list[Tensor], int, int]) -> None:
         """Go back to a snapshot; the snapshot stays usable."""
-        values, self.n_steps, self._n_averaged = snapshot
+        values, self.n_steps, self.n_averaged = snapshot
         for tensor, value in zip(self._changed(), values, strict=True):
             tensor.copy_(value)
 
@@ -233,7 +247,7 @@ class RBMAscent:
 
         The parameters themselves are those that this was made with.
         """
-        self.n_steps = self._n_averaged = state["n_steps"]
+        self.n_steps = self.n_averaged = state["n_steps"]
         kept = (("velocity", self.velocity), ("average", self._average))
         for name, rbm in kept:
             if rbm is not None and name in state:
@@ -255,6 +269,8 @@ class GaussianRBMAscent(RBMAscent):
     Half of it, the step towards the variance that is left over, is followed at the same
     rate, at most `MAX_STRETCH` a step.
     """
+
+    is_stackable = False
 
     def __init__(self, rbm: RBM, gradient: Gradient, **options: float) -> None:
         super().__init__(_with_own_scale(rbm), gradient, **options)
@@ -347,10 +363,8 @@ class AscentRun:
         batch_size, ascent, metric = self.schedule.batch_size, self.ascent, self.metric
         rates = self.schedule.rates(span, batches.n_steps(batch_size))
         rates = (rates * self.rate_factor).tolist()
-        epoch = batches.epoch(batch_size, self.generator)
-        for rows, rate in zip(epoch, rates, strict=True):
-            ascent.step(rows, rate)
-            metric.add(ascent.gradient)
+        epoch = Epoch(ascent, batches, batch_size, rates, metric, self.generator)
+        rows = together(make_epochs, epoch.likeness, epoch)
         value = metric.of_epoch(ascent.rbm, rows, self.generator)
         metrics = {metric.name: value, "learning_rate": rates[-1]}
         parameters = list(ascent.rbm.parameters().values())

@@ -146,6 +146,16 @@ class TableBatches:
                 progress=begin + (end - begin) * step / n_steps,
             )
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that epochs change: the completions of rows with gaps."""
+        return {} if self.completion is None else {"completed": self.completion.x}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go back to a state of `state_dict`."""
+        if self.completion is not None:
+            self.completion.x.copy_(state["completed"])
+            self.x.copy_(state["completed"])
+
     def _draw_labeled(self, generator: torch.Generator) -> Batch | None:
         if not self.n_labeled:
             return None
@@ -212,12 +222,23 @@ class EvenBatches:
         """Return the number of batches in an epoch."""
         return -(-self.x.shape[0] // batch_size)
 
-    def epoch(self, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
-        """Yield the batches of one epoch."""
+    @property
+    def is_dense(self) -> bool:
+        """Whether the rows are complete rows of a tensor."""
+        return self.completion is None and isinstance(self.x, Tensor)
+
+    def order(
+        self, batch_size: int, generator: torch.Generator
+    ) -> tuple[Tensor, list[int]]:
+        """Return the order of the rows in an epoch, and where its batches end."""
         n = self.x.shape[0]
         order = torch.randperm(n, generator=generator, device=generator.device)
         n_batches = self.n_steps(batch_size)
-        ends = [n * k // n_batches for k in range(n_batches + 1)]
+        return order, [n * k // n_batches for k in range(n_batches + 1)]
+
+    def epoch(self, batch_size: int, generator: torch.Generator) -> Iterator[Tensor]:
+        """Yield the batches of one epoch."""
+        order, ends = self.order(batch_size, generator)
         if isinstance(self.x, Tensor):
             order = order.to(self.x.device)
             for start, end in pairwise(ends):

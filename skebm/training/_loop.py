@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 
 from skebm.exceptions import DivergenceError
+from skebm.training._checkpoint import CheckpointFile
 from skebm.training._guard import Problem, StabilityGuard
 from skebm.training._monitor import Evaluation, Monitor
 from skebm.training._schedule import EpochSpan
@@ -79,6 +82,11 @@ class Loop:
         Where this training begins and ends, as shares of a whole run.
     verbose : int
         Print a line every ``verbose`` epochs; 0 prints nothing.
+    checkpoint : CheckpointFile or None
+        Where the state of the training is kept, and found by the same training in a
+        new process, which then goes on from there.
+    draws_globally : bool
+        Whether nets draw from torch's global generator, which then is part of it.
 
     Attributes
     ----------
@@ -101,7 +109,10 @@ class Loop:
         on_epoch: OnEpoch | None = None,
         progress: tuple[float, float] = (0.0, 1.0),
         verbose: int = 0,
+        checkpoint: CheckpointFile | None = None,
+        draws_globally: bool = False,
     ) -> None:
+        self.checkpoint, self.draws_globally = checkpoint, draws_globally
         self.monitor = monitor
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
@@ -121,12 +132,12 @@ class Loop:
 
     def fit(self, run: Run, batches: Any, max_iter: int) -> None:
         """Train ``run`` for at most ``max_iter`` epochs; it ends in its best state."""
-        self._remember(run, self._evaluate(run))
-        self._older, self._older_epoch, self._copied_epoch = (
-            (self._best_snapshot,) * 2,
-            0,
-            0,
-        )
+        self.max_iter = max_iter
+        self._epoch, self._epochs_without_change, self._is_over = 0, 0, False
+        self._older_epoch, self._copied_epoch = 0, 0
+        if not self._resume(run, batches):
+            self._remember(run, self._evaluate(run))
+            self._older = (self._best_snapshot,) * 2
         try:
             self._fit_epochs(run, batches, max_iter)
         except KeyboardInterrupt:
@@ -145,8 +156,8 @@ class Loop:
             )
 
     def _fit_epochs(self, run: Run, batches: Any, max_iter: int) -> None:
-        epochs_without_change = 0
-        for epoch in range(1, max_iter + 1):
+        while self._epoch < max_iter and not self._is_over:
+            epoch = self._epoch + 1
             started = time.perf_counter()
             span = EpochSpan(epoch, max_iter, *self.progress)
             metrics, problem = run.epoch(batches, span)
@@ -160,8 +171,9 @@ class Loop:
             entry = self._entry(metrics, evaluation, time.perf_counter() - started)
             if not problem:
                 improved = self._improved(evaluation)
-                epochs_without_change = 0 if improved else epochs_without_change + 1
+                self._epochs_without_change += 1
                 if improved:
+                    self._epochs_without_change = 0
                     self.best_epoch = epoch
                     age = epoch - self._copied_epoch
                     if self.monitor or age >= SHARE_BETWEEN_COPIES * max_iter:
@@ -172,8 +184,49 @@ class Loop:
                     self._older_epoch = epoch
             self._record(epoch, entry)
             stop = self.on_epoch is not None and self.on_epoch(epoch, entry)
-            if stop or epochs_without_change >= self.n_iter_no_change:
-                break
+            self._epoch = epoch
+            lasting = self._epochs_without_change >= self.n_iter_no_change
+            self._is_over = stop or lasting or epoch == max_iter
+            if self.checkpoint and (self._is_over or self.checkpoint.is_due):
+                self.checkpoint.save(self._state_dict(run, batches))
+
+    #: Attributes that a checkpoint keeps as they are.
+    _KEPT = (
+        "_epoch _epochs_without_change _is_over _older _older_epoch _copied_epoch "
+        "_best_snapshot best_epoch history"
+    ).split()
+
+    def _state_dict(self, run: Run, batches: Any) -> dict[str, Any]:
+        """Return all that the rest of the training depends on."""
+        problem = getattr(self, "_last_problem", None)
+        return {
+            **{name: getattr(self, name) for name in self._KEPT},
+            "best": self.best and asdict(self.best),
+            "last_problem": problem and asdict(problem),
+            "n_rollbacks": self.guard.n_rollbacks,
+            "run": run.snapshot(),
+            "batches": batches.state_dict(),
+            "global_generator": torch.get_rng_state() if self.draws_globally else None,
+        }
+
+    def _resume(self, run: Run, batches: Any) -> bool:
+        """Go on from the checkpoint, if there is one; return whether there is."""
+        state = self.checkpoint.load() if self.checkpoint else None
+        if state is None:
+            return False
+        for name in self._KEPT:
+            setattr(self, name, state[name])
+        self.best = state["best"] and Evaluation(**state["best"])
+        if state["last_problem"]:
+            self._last_problem = Problem(**state["last_problem"])
+        self.guard.n_rollbacks = state["n_rollbacks"]
+        run.restore(state["run"])
+        batches.load_state_dict(state["batches"])
+        if self.draws_globally:
+            torch.set_rng_state(state["global_generator"])
+        if self.verbose:
+            print(f"goes on after epoch {self._epoch}")
+        return True
 
     def _verdict(self) -> str:
         if self.best_epoch:
@@ -241,4 +294,9 @@ class Loop:
             column.append(entry.get(name))
         if self.verbose and epoch % self.verbose == 0:
             shown = (f"{k} {v:.4g}" for k, v in entry.items() if isinstance(v, float))
-            print(f"epoch {epoch}: " + ", ".join(shown))
+            print(f"epoch {epoch}: " + ", ".join([*shown, *self._left(epoch)]))
+
+    def _left(self, epoch: int) -> list[str]:
+        """Return the seconds that the epochs left take at most, as words."""
+        seconds = sum(self.history["seconds"]) / epoch * (self.max_iter - epoch)
+        return [f"at most {seconds:.0f} seconds left"] if seconds >= 1 else []

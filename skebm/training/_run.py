@@ -20,7 +20,7 @@ from skebm.training._adam import AdamW
 from skebm.training._batches import TableBatches
 from skebm.training._guard import Problem, find_problem
 from skebm.training._schedule import EpochSpan, Schedule
-from skebm.utils import warming_average
+from skebm.utils import Phase, warming_average
 
 STEPS_BETWEEN_CHECKS = 100
 STEPS_BETWEEN_AVERAGES = 4
@@ -130,6 +130,7 @@ class GradientRun:
         pending: dict[str, list[Tensor]] = defaultdict(list)
         problem: Problem | None = None
         epoch_batches = batches.epoch(rows, self.generator, span.begin, span.end)
+        told = Phase(f"steps of epoch {span.number}", n_steps)
         for step, batch in enumerate(epoch_batches, start=1):
             rate = self.schedule.rate(batch.progress) * self.rate_factor
             try:
@@ -140,6 +141,7 @@ class GradientRun:
             if step % STEPS_BETWEEN_AVERAGES == 0 or step == n_steps:
                 self._update_average()
             if step % STEPS_BETWEEN_CHECKS == 0 or step == n_steps:
+                told.done(step)
                 metrics = _collect(pending)  # a device-host synchronisation
                 pending.clear()
                 for name, values in metrics.items():
@@ -191,18 +193,36 @@ class GradientRun:
             "rate_factor": self.rate_factor,
         }
 
+    def learnt_state(self) -> dict[str, Any]:
+        """Return the part of `state_dict` that answers need.
+
+        Optimisers are not in it, nor the last weights where these are averaged: a run
+        restored to it goes on from the average, with new optimisers.
+        """
+        state = self.state_dict()
+        del state["optimizers"]
+        if self.averaged is not None:
+            del state["network"]
+        return state
+
     def snapshot(self) -> dict[str, Any]:
         """Return a copy of `state_dict`."""
         return copy.deepcopy(self.state_dict())
 
     def restore(self, snapshot: dict[str, Any]) -> None:
-        """Go back to a snapshot; the snapshot stays usable."""
-        self.model.network.load_state_dict(snapshot["network"])
+        """Go back to a snapshot; the snapshot stays usable.
+
+        A new run may also be restored to a `learnt_state`.
+        """
         if self.averaged is not None and snapshot["averaged"] is not None:
             self.averaged.load_state_dict(snapshot["averaged"])
+        if "network" in snapshot:
+            self.model.network.load_state_dict(snapshot["network"])
+        elif self.averaged is not None:
+            self.model.network.load_state_dict(self.averaged.module.state_dict())
         self.state.load_state_dict(snapshot["objective"])
-        for name, optimizer in self.optimizers.items():
-            optimizer.load_state_dict(copy.deepcopy(snapshot["optimizers"][name]))
+        for name, state in snapshot.get("optimizers", {}).items():
+            self.optimizers[name].load_state_dict(copy.deepcopy(state))
         self.generator.set_state(snapshot["generator"])
         self.rate_factor = snapshot["rate_factor"]
 

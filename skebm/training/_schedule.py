@@ -8,6 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+#: Steps between updates of the average of an RBM's parameters.
+AVERAGE_EVERY = 10
+
+
+def average_share(averaging: float, n: int, n_new: int) -> float:
+    """Return by what share an average moves at step n, after n_new steps without.
+
+    The average runs over the last tenth of the steps until the memory of ``averaging``,
+    its decay in ten steps, is shorter.
+    """
+    memory = averaging ** (n_new / AVERAGE_EVERY)
+    return 1 - min(memory, (n - n_new) / (n + 9 * n_new))
+
 
 @dataclass(frozen=True)
 class EpochSpan:

@@ -18,9 +18,11 @@ from skebm.utils._checks import (
 )
 from skebm.utils._columns import VARIANCE_FLOOR, column_units, dequantization_scale
 from skebm.utils._options import plain, resolve_option
+from skebm.utils._progress import Phase, phase, reporting
 from skebm.utils._torch import (
     draw_seed,
     in_padded_batches,
+    in_threads,
     isolated_rng,
     make_generator,
     nearest_device,
@@ -36,6 +38,7 @@ from skebm.utils._warnings import warn_user
 
 __all__ = [
     "VARIANCE_FLOOR",
+    "Phase",
     "check_argument",
     "check_builder",
     "check_choice",
@@ -49,6 +52,7 @@ __all__ = [
     "dequantization_scale",
     "draw_seed",
     "in_padded_batches",
+    "in_threads",
     "is_count",
     "is_number",
     "is_positive",
@@ -57,8 +61,10 @@ __all__ = [
     "make_generator",
     "nearest_device",
     "normal_like",
+    "phase",
     "pick",
     "plain",
+    "reporting",
     "resolve_device",
     "resolve_option",
     "sklearn_callers",

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sklearn.utils import _param_validation, column_or_1d
+from sklearn.utils.validation import _check_feature_names_in as check_feature_names_in
 
 
 class Interval(_param_validation.Interval):
@@ -37,6 +38,7 @@ __all__ = [
     "HasMethods",
     "Interval",
     "StrOptions",
+    "check_feature_names_in",
     "column_or_1d",
     "validate_parameter_constraints",
     "with_callbacks",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from skebm.utils._progress import Phase
 
 SCORING_BATCH = 1024
 #: Held while torch's global generators are in use: fits may run in several threads.
@@ -141,7 +144,7 @@ def in_padded_batches(
     up with copies of its first row makes a row's score independent of the other rows.
     ``prepare`` takes rows to a tensor. Returns float64 of shape (n, ...).
     """
-    results = None
+    results, told = None, Phase("answers for rows", len(x))
     for start in range(0, len(x), batch_size):
         rows = x[start : start + batch_size]
         batch = prepare(rows)
@@ -153,6 +156,7 @@ def in_padded_batches(
             # A small block kept from each batch would leave the heap full of holes.
             results = torch.empty((len(x), *values.shape[1:]), dtype=torch.float64)
         results[start : start + len(rows)] = values
+        told.done(start + len(rows))
     if results is None:
         raise ValueError("x has no rows to apply the function to.")
     return results.numpy()
@@ -192,3 +196,19 @@ def warming_average(
         )
 
     return average
+
+
+def in_threads(function: Callable[[Any], Any], parts: Sequence[Any]) -> list[Any]:
+    """Return the function of each part, in as many threads as torch uses.
+
+    Each of them uses one thread for its own operations.
+    """
+    n_threads = torch.get_num_threads()
+    if min(n_threads, len(parts)) <= 1:
+        return [function(part) for part in parts]
+    options: Any = {"initializer": torch.set_num_threads, "initargs": (1,)}
+    try:
+        with ThreadPoolExecutor(min(n_threads, len(parts)), **options) as pool:
+            return list(pool.map(function, parts))
+    finally:
+        torch.set_num_threads(n_threads)

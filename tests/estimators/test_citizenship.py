@@ -107,6 +107,27 @@ def test_grid_over_an_option_of_the_objective(rows):
     assert search.best_score_ == scores.max()
 
 
+def test_grid_over_an_option_of_an_objective_that_is_named(rows):
+    grid = {"objective__entropy_weight": [0.1, 1.0]}
+    named = make_density(objective="vera", max_iter=1)
+    search = GridSearchCV(named, grid, cv=2).fit(rows[0])
+    given = make_density(objective=VERA(), max_iter=1)
+    expected = GridSearchCV(given, grid, cv=2).fit(rows[0])
+    for key in ("mean_test_score", "std_test_score"):
+        np.testing.assert_array_equal(
+            search.cv_results_[key], expected.cv_results_[key]
+        )
+    assert named.objective == "vera"
+    both = make_density().set_params(objective__entropy_weight=0.5, objective="vera")
+    assert both.objective.entropy_weight == 0.5
+    with pytest.raises(ValueError, match="Invalid parameter 'nonsense'"):
+        make_density(objective="vera").set_params(objective__nonsense=1)
+    with pytest.raises(ValueError, match="is no instance that has parameters"):
+        make_density(objective="typo").set_params(objective__entropy_weight=1)
+    with pytest.raises(ValueError, match="is no instance that has parameters"):
+        make_density().set_params(reference__n_components=1)
+
+
 def test_plain_cross_validation_scores_labelled_rows_only(rows):
     X, y, y_few = rows
     got = cross_validate(make_classifier(), X, y_few, cv=3, return_estimator=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skebm import EBMDensityEstimator, JEMClassifier, JEMRegressor
+from skebm import EBMDensityEstimator, EBMImputer, JEMClassifier, JEMRegressor
 from skebm.networks import MLP
 from skebm.objectives import VERA
 
@@ -18,6 +18,7 @@ FAST = {
 }
 ESTIMATORS = [
     EBMDensityEstimator(**FAST, max_iter=3),
+    EBMImputer(EBMDensityEstimator(**FAST, max_iter=1, random_state=0)),
     JEMClassifier(VERA(n_importance_samples=4), **FAST, max_iter=20, stacking=False),
     JEMClassifier(None, **FAST, max_iter=40, unlabeled=None, stacking=False),
     JEMRegressor(**FAST, max_iter=1, experts=["linear", "Gaussian process"]),

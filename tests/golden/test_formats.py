@@ -1,7 +1,7 @@
 """Estimators that earlier versions stored in a format of this major version load.
 
-The files in `format_1` were written by ``python tests/golden/test_formats.py``. They
-are never written again: a new format gets files of its own.
+The files of a format were written by ``python tests/golden/test_formats.py``. They are
+never written again: a new format gets a folder of its own.
 """
 
 import json
@@ -16,10 +16,11 @@ from sklearn.base import clone
 from sklearn.exceptions import InconsistentVersionWarning
 
 from skebm import BernoulliRBM, EBMDensityEstimator, JEMClassifier
+from skebm.estimators import _stored
 from skebm.exceptions import CalibrationWarning
 from skebm.networks import MLP
 
-FILES = Path(__file__).parent / "format_1"
+FOLDERS = sorted(Path(__file__).parent.glob("format_*"))
 X = np.random.RandomState(0).normal(size=(60, 2))
 QUICK = {
     "network": partial(MLP, hidden_features=(4,)),
@@ -41,21 +42,24 @@ def rows_of(name):
 
 
 def write():
+    folder = Path(__file__).parent / f"format_{_stored.FORMAT}"
+    folder.mkdir()
     scores = {}
     for name, model in ESTIMATORS.items():
         rows = rows_of(name)
         model.fit(rows, np.where(X[:, 0] > 1, -1, (X[:, 1] > 0).astype(int)))
         scores[name] = model.score_samples(rows[:5]).tolist()
-        (FILES / f"{name}.pkl").write_bytes(pickle.dumps(model, protocol=5))
-    (FILES / "scores.json").write_text(json.dumps(scores, indent=1) + "\n")
+        (folder / f"{name}.pkl").write_bytes(pickle.dumps(model, protocol=5))
+    (folder / "scores.json").write_text(json.dumps(scores, indent=1) + "\n")
 
 
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 @pytest.mark.parametrize("name", ESTIMATORS)
-def test_a_state_of_format_1_loads(name):
+def test_a_state_of_an_earlier_format_loads(name, folder):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", InconsistentVersionWarning)
-        model = pickle.loads((FILES / f"{name}.pkl").read_bytes())
-    expected = json.loads((FILES / "scores.json").read_text())[name]
+        model = pickle.loads((folder / f"{name}.pkl").read_bytes())
+    expected = json.loads((folder / "scores.json").read_text())[name]
     found = model.score_samples(rows_of(name)[:5])
     np.testing.assert_allclose(found, expected, atol=1e-4)
     with warnings.catch_warnings():
@@ -65,8 +69,14 @@ def test_a_state_of_format_1_loads(name):
     # Options that came later have the values of what the earlier version did.
     assert type(model).__name__ in repr(model)
     assert clone(model).get_params().keys() == ESTIMATORS[name].get_params().keys()
-    if name == "rbm":
+    if name == "rbm" and folder.name == "format_1":
         assert model.early_stopping is False
+    if name == "density":  # training goes on
+        assert np.isfinite(model.partial_fit(X).score(X))
+
+
+def test_the_present_format_has_files():
+    assert f"format_{_stored.FORMAT}" in [folder.name for folder in FOLDERS]
 
 
 if __name__ == "__main__":

@@ -136,9 +136,12 @@ def test_sizes_of_numpy_make_the_same_normalizer(kind):
 
 @pytest.mark.parametrize("face", [EBMDensityEstimator, JEMClassifier])
 def test_parameters_of_a_name_are_refused_with_advice(face):
-    model = face("vera")
-    with pytest.raises(ValueError, match=r"'objective__entropy_weight' param.* can't"):
-        model.set_params(objective__entropy_weight=0.1)
+    """But of an objective, of which one gets the instance."""
+    model = face("vera", normalizer="ais")
+    with pytest.raises(ValueError, match=r"'normalizer__n_particles' param.* can't"):
+        model.set_params(normalizer__n_particles=10)
+    model.set_params(objective__entropy_weight=0.1)
+    assert model.objective.entropy_weight == 0.1
     model.set_params(objective=NCE(), objective__noise_ratio=3)
     assert model.objective.noise_ratio == 3
     with pytest.raises(ValueError, match="Invalid parameter 'objectiv'"):

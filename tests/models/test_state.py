@@ -168,6 +168,33 @@ def test_partial_fit_goes_on_alike_after_unpickling(face, rows):
         assert_same(copied, model, rows[0])
 
 
+def test_a_state_is_as_small_as_answers_allow(rows):
+    """No optimisers and weights before averaging, unless training is to go on."""
+    wide = {"network": partial(MLP, hidden_features=(100, 100)), "max_iter": 1}
+    model = make("density", **wide).fit(rows[0])
+    n_weights = sum(p.numel() for p in model.network_.parameters())
+    assert 4 * n_weights < len(pickle.dumps(model)) < 4 * n_weights + 20_000
+    kept = make("density", **wide, warm_start=True).fit(rows[0])
+    assert len(pickle.dumps(kept)) > len(pickle.dumps(model)) + 4 * n_weights
+    # Training goes on all the same: from the average.
+    loaded = pickle.loads(pickle.dumps(model))
+    before = loaded.energy(rows[0])
+    loaded.partial_fit(rows[0])
+    assert 0 < np.abs(loaded.energy(rows[0]) - before).max() < 1
+
+
+def test_a_mixture_is_stored_without_the_zeros_of_its_factors():
+    X = np.random.RandomState(0).normal(size=(200, 30))
+    options = {"reference": "gmm", "max_iter": 1, "normalizer": None}
+    model = make("density", **options).fit(X)
+    arrays = model.__getstate__()["_fitted"]["assembly"]["reference"]["arrays"]
+    (triangles,) = [a["triangles"] for a in arrays.values() if isinstance(a, dict)]
+    assert triangles.shape[-1] == 30 * 31 / 2
+    loaded = pickle.loads(pickle.dumps(model)).reference_.state_dict()
+    for name, array in model.reference_.state_dict().items():
+        assert torch.equal(loaded[name], array)
+
+
 def test_state_holds_no_tensor_and_no_training_rows(model, rows):
     def leaves(tree):
         if isinstance(tree, dict):
@@ -255,8 +282,9 @@ def test_skops_of_categories(rows):
 def test_older_formats_are_brought_up_to_date(model, rows, monkeypatch):
     state = model.__getstate__()
     state["old_name"] = state.pop("n_features_in_")
-    rename = {1: lambda old: {**old, "n_features_in_": old["old_name"]}}
-    monkeypatch.setattr(_stored, "FORMAT", 2)
+    present = _stored.FORMAT
+    rename = {present: lambda old: {**old, "n_features_in_": old["old_name"]}}
+    monkeypatch.setattr(_stored, "FORMAT", present + 1)
     monkeypatch.setattr(_stored, "UPGRADES", rename)
     loaded = type(model).__new__(type(model))
     loaded.__setstate__(state)

@@ -285,7 +285,9 @@ class RBMEstimator(StoredEstimator):
             takes up to 1000 rows of `fit`, each scored as if it had been left out, by
             RBMs that are trained on folds of the rows; then it holds approximately.
         delta : float, default=None
-            As in `EBMDensityEstimator.p_values`.
+            A number between 0 and 1 asks for larger p-values, which hold given the
+            calibration rows, with a probability of 1 - delta over them. None: they hold
+            in the mean over calibration rows.
 
         Returns
         -------

@@ -84,7 +84,8 @@ class BernoulliRBM(BaseRBM):
         are.
     contamination : float or "auto", default=0.05
         Share of new rows of the distribution that `predict` may call outliers; "auto"
-        as in `EBMDensityEstimator`. May be changed after `fit`.
+        is Tukey's fence: 1.5 interquartile ranges below the lower quartile of the rows
+        behind the threshold. May be changed after `fit`.
     device : str or torch.device, default="auto"
         "auto" takes CUDA where it is there.
 

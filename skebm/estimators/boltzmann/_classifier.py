@@ -23,12 +23,15 @@ from skebm.estimators._input import (
 )
 from skebm.estimators._published import of_fitted
 from skebm.estimators.boltzmann._base import RBMEstimator, warn_unmixed
+from skebm.estimators.boltzmann._bernoulli import BernoulliRBM
 from skebm.estimators.boltzmann._visible import BinaryCodec
 from skebm.models.boltzmann._labeled import FittedLabeledRBM, LabeledTask
 from skebm.utils import draw_seed
+from skebm.utils._documented import documented_like
 from skebm.utils._sklearn import Interval, StrOptions, with_callbacks
 
 
+@documented_like(BernoulliRBM)
 class RBMClassifier(ClassLabelsMixin, RBMEstimator):
     r"""Classification restricted Boltzmann machine: classes and a density.
 
@@ -76,12 +79,8 @@ class RBMClassifier(ClassLabelsMixin, RBMEstimator):
         Steps of the chains at each step of training.
     n_chains : int, default=None
         Number of persistent chains; None takes `batch_size`.
-    momentum, weight_decay, centered, learning_rate_schedule, weight_averaging
-        As in `BernoulliRBM`; the defaults are its own.
-    normalizer, check_range, device
-        As in `BernoulliRBM`. log Z is estimated at the first `score_samples`.
-    verbose, random_state
-        As in `BernoulliRBM`.
+    momentum : float, default=0.7
+        Decay of the running sum of gradients that is followed.
 
     Attributes
     ----------
@@ -95,8 +94,11 @@ class RBMClassifier(ClassLabelsMixin, RBMEstimator):
         c, b and d.
     h_samples_ : ndarray of shape (n_chains, n_components)
         Hidden states of the persistent chains.
-    log_normalizer_, log_normalizer_se_, normalizer_result_
-        As in `BernoulliRBM`, of p(v, y).
+    log_normalizer_, log_normalizer_se_ : float or None
+        log Z of p(v, y) and its standard error, in nats, estimated at the first
+        question.
+    normalizer_result_ : skebm.evaluation.LogNormalizer or None
+        The whole result, with the reverse estimate of annealing.
     history_ : dict of str to list
         "label_log_prob", mean log p(y | v) of an epoch's labelled rows in the course of
         training, "learning_rate", and "n_rollbacks" so far.
@@ -246,8 +248,10 @@ class RBMClassifier(ClassLabelsMixin, RBMEstimator):
 
         Parameters
         ----------
-        X, y
-            As in `fit`.
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            Rows, with the columns of `fit`.
+        y : array-like of shape (n_samples,)
+            Classes, with the marker where unknown.
         classes : array-like, default=None
             All classes, where the first call doesn't hold each.
 

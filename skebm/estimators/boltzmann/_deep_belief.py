@@ -62,8 +62,12 @@ class DeepBeliefNetwork(
         The hidden layers, the lowest first. An int n stands for a `BernoulliRBM` with n
         hidden units and the options below; an estimator, such as a `GaussianRBM` as the
         lowest, is cloned with its own.
-    learning_rate, batch_size, n_iter
-        As in `BernoulliRBM`, of each layer.
+    learning_rate : float, default=0.1
+        The largest one, of each layer that is an int.
+    batch_size : int, default=10
+        Rows a step, of each layer that is an int.
+    n_iter : int, default=10
+        Epochs of each layer that is an int.
     n_fine_tuning_iter : int, default=0
         Epochs of the up-down algorithm.
     fine_tuning_rate : float, default=0.01
@@ -71,7 +75,9 @@ class DeepBeliefNetwork(
     n_draws : int, default=100
         Draws of hidden states behind each `score_samples`.
     normalizer : {"auto", "exact", "ais", None} or instance, default="auto"
-        How log Z of the top RBM is estimated; see `BernoulliRBM`.
+        How log Z of the top RBM is estimated: "auto" sums over a layer of at most 20
+        units exactly, else takes `skebm.evaluation.RBMAnnealing`. None leaves scores
+        unnormalised and saves the time.
     device : str or torch.device, default="auto"
         "auto" takes CUDA where it is there.
     verbose : int, default=0
@@ -381,7 +387,9 @@ class DeepBeliefNetwork(
         calibration : array-like of shape (n, n_features)
             Normal rows that `fit` has not seen.
         delta : float, default=None
-            As in `EBMDensityEstimator.p_values`.
+            A number between 0 and 1 asks for larger p-values, which hold given the
+            calibration rows, with a probability of 1 - delta over them. None: they hold
+            in the mean over calibration rows.
 
         Returns
         -------

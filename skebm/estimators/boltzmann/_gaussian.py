@@ -80,7 +80,8 @@ class GaussianRBM(BaseRBM):
         takes `skebm.evaluation.RBMAnnealing`. None leaves scores unnormalised.
     contamination : float or "auto", default=0.05
         Share of new rows of the distribution that `predict` may call outliers; "auto"
-        as in `EBMDensityEstimator`. May be changed after `fit`.
+        is Tukey's fence: 1.5 interquartile ranges below the lower quartile of the rows
+        behind the threshold. May be changed after `fit`.
     device : str or torch.device, default="auto"
         "auto" takes CUDA where it is there.
 

@@ -9,7 +9,8 @@ import pandas as pd
 
 from skebm.evaluation.drift._permutation import ROUNDING, Permuted
 from skebm.evaluation.drift._pool import Array, Pool, like, read
-from skebm.evaluation.drift._report import check_options, columns_frame
+from skebm.evaluation.drift._report import check_options, columns_frame, drift_test
+from skebm.utils._documented import documented_like
 from skebm.utils._random import private_random_state
 
 #: Powers of the bets; 1 is no bet.
@@ -18,6 +19,7 @@ POWERS = np.array([0.1, 0.3, 0.5, 0.7, 1.0])
 JUMPING = 0.01
 
 
+@documented_like(drift_test)
 class DriftMonitor:
     r"""Watch batches of rows for drift, with a p-value that holds at any time.
 
@@ -39,8 +41,6 @@ class DriftMonitor:
     ----------
     X_old : array-like of shape (n_old, n_features)
         Rows from before the stream; NaN where an entry is missing.
-    categorical_features, n_permutations, max_rows, random_state
-        As in `drift_test`.
 
     Attributes
     ----------

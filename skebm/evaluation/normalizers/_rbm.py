@@ -13,9 +13,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from skebm.evaluation.normalizers._log_weights import LogNormalizer, bracket, summarize
+from skebm.evaluation.normalizers._rbm_stack import Walk, make_walks
 from skebm.networks import RBM
 from skebm.networks.boltzmann._rbm import binary_digits, n_binary_states
 from skebm.utils import check_count, check_positive, check_range, is_count
+from skebm.utils._together import together
 
 #: A layer of at most so many units is summed over state by state.
 MAX_ENUMERATED = 20
@@ -263,8 +265,12 @@ class _Path:
 
         `ends` is where the chains are after the last.
         """
+        walk = Walk(self, betas.tolist(), v)
+        yield from together(make_walks, walk.likeness, walk)
+
+    def walk(self, ladder: list[float], v: Tensor) -> Iterator[Tensor]:
+        """Yield what `steps` does, made alone."""
         rbm = self.rbm
-        ladder = betas.tolist()
         for before, beta in pairwise(ladder):
             s = rbm.visible.statistic(v)
             pull = torch.addmm(rbm.hidden_bias, s, rbm.weight.mT)

@@ -34,7 +34,7 @@ class MixtureDensity(Member):
     Parameters
     ----------
     weights, means, cholesky : Tensor
-        As in `skebm.references.GaussianMixtureDensity`.
+        Shares (K,), means (K, d) and Cholesky factors of the covariances (K, d, d).
     """
 
     #: Standard deviation of the noise that the mixture is convolved with.

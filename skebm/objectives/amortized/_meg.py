@@ -16,8 +16,10 @@ from skebm.objectives.amortized._paired import (
     PairedState,
     spread_metric,
 )
+from skebm.objectives.amortized._vera import VERA
 from skebm.references import Density
 from skebm.utils import check_choice, check_count, check_positive, check_sizes
+from skebm.utils._documented import documented_like
 
 
 class Discriminator(nn.Module):
@@ -58,6 +60,7 @@ class MEGState(PairedState):
         self.discriminator = discriminator.to(generator_net.log_noise_scale)
 
 
+@documented_like(VERA)
 class MEG(EntropyRegularized):
     r"""Maximum entropy generators.
 
@@ -84,10 +87,6 @@ class MEG(EntropyRegularized):
         Rows of each of these steps.
     hidden_features : tuple of int, default=(128, 128)
         Width of the hidden layers of T.
-    entropy_weight, gradient_penalty, latent_dim, generator, generator_rate
-        As in `VERA`.
-    reference_share, importance_weights, memory_size, local_share, local_scale
-        As in `VERA`.
 
     References
     ----------

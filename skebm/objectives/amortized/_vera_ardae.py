@@ -11,8 +11,10 @@ from skebm.networks import MLP, EnergyModel, GeneratorMLP
 from skebm.objectives._base import Loss, ParameterGroup
 from skebm.objectives.amortized._negative_phase import NegativePhase
 from skebm.objectives.amortized._paired import EntropyRegularized, PairedState
+from skebm.objectives.amortized._vera import VERA
 from skebm.references import Density
 from skebm.utils import check_count, check_positive, check_sizes, normal_like
+from skebm.utils._documented import documented_like
 
 
 class ResidualScore(nn.Module):
@@ -67,6 +69,7 @@ class ARDAEState(PairedState):
         self.score_net = score_net.to(generator_net.log_noise_scale)
 
 
+@documented_like(VERA)
 class VERAArdae(EntropyRegularized):
     r"""VERA with an amortised residual denoising autoencoder for the score of q.
 
@@ -89,10 +92,6 @@ class VERAArdae(EntropyRegularized):
         Learning rate of f, as a multiple of the energy's.
     hidden_features : tuple of int, default=(128, 128)
         Width of the hidden layers of f.
-    entropy_weight, gradient_penalty, latent_dim, generator, generator_rate
-        As in `VERA`.
-    reference_share, importance_weights, memory_size, local_share, local_scale
-        As in `VERA`.
 
     References
     ----------

@@ -13,9 +13,11 @@ from skebm.objectives._chain import AdaptiveStep
 from skebm.objectives.amortized._negative_phase import NegativePhase
 from skebm.objectives.amortized._paired import EntropyRegularized, PairedState
 from skebm.objectives.amortized._posterior import posterior_draws
+from skebm.objectives.amortized._vera import VERA
 from skebm.references import Density
 from skebm.samplers import HMC
 from skebm.utils import check_count
+from skebm.utils._documented import documented_like
 
 TARGET_ACCEPTANCE = 0.67
 FIRST_STEP_SIZE = 0.1
@@ -31,6 +33,7 @@ class VERAHMCState(PairedState):
         )
 
 
+@documented_like(VERA)
 class VERAHMC(EntropyRegularized):
     r"""VERA with posterior draws by Hamiltonian Monte Carlo, as in PresGAN.
 
@@ -47,10 +50,6 @@ class VERAHMC(EntropyRegularized):
         HMC moves before the first draw of z that counts, and moves that count.
     n_leapfrog_steps : int, default=5
         Leapfrog steps a move.
-    entropy_weight, gradient_penalty, latent_dim, generator, generator_rate
-        As in `VERA`.
-    reference_share, importance_weights, memory_size, local_share, local_scale
-        As in `VERA`.
 
     References
     ----------

@@ -22,10 +22,12 @@ from skebm.objectives.amortized._paired import (
     spread_metric,
 )
 from skebm.objectives.amortized._posterior import posterior_draws
+from skebm.objectives.amortized._vera import VERA
 from skebm.references import Density
 from skebm.references._kernels import RoundMixture
 from skebm.samplers import HMC, AbstractSampler, make_sampler
 from skebm.utils import check_count
+from skebm.utils._documented import documented_like
 
 FIRST_STEP_SIZE = 0.1
 N_LEAPFROG_STEPS = 3  # each is an evaluation, and picked latents are near already
@@ -43,6 +45,7 @@ class WakeSleepState(PairedState):
         self.posterior_step = AdaptiveStep(FIRST_STEP_SIZE).to(like)
 
 
+@documented_like(VERA)
 class WakeSleep(GeneratorPaired):
     r"""Energy and generator, each trained on draws of the other.
 
@@ -69,10 +72,6 @@ class WakeSleep(GeneratorPaired):
         Moves on the model.
     n_posterior_steps : int, default=1
         HMC moves of the latents, of three leapfrog steps each.
-    gradient_penalty, latent_dim, generator, generator_rate
-        As in `VERA`.
-    reference_share, importance_weights, memory_size, local_share, local_scale
-        As in `VERA`.
 
     References
     ----------

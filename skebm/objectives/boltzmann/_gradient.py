@@ -83,7 +83,7 @@ class ContrastiveGradient:
         self.hidden_bias = torch.empty_like(self.hidden_offset)
         self.visible_bias = torch.empty_like(self.visible_offset)
         self._buffers: dict[int, _Buffers] = {}
-        self._n_calls = 0
+        self.n_calls = 0
 
     def __call__(self, rbm: RBM, v: Tensor) -> tuple[Tensor, Tensor]:
         """Return the factors of the gradient of W, given rows v of data."""
@@ -107,11 +107,11 @@ class ContrastiveGradient:
     def snapshot(self) -> tuple[Tensor, Tensor, Tensor, int]:
         """Return a copy of all that calls change."""
         offsets = self.visible_offset.clone(), self.hidden_offset.clone()
-        return self.chains.clone(), *offsets, self._n_calls
+        return self.chains.clone(), *offsets, self.n_calls
 
     def restore(self, snapshot: tuple[Tensor, Tensor, Tensor, int]) -> None:
         """Go back to a snapshot; the snapshot stays usable."""
-        chains, visible_offset, hidden_offset, self._n_calls = snapshot
+        chains, visible_offset, hidden_offset, self.n_calls = snapshot
         self.chains.copy_(chains)
         self.visible_offset.copy_(visible_offset)
         self.hidden_offset.copy_(hidden_offset)
@@ -155,11 +155,11 @@ class ContrastiveGradient:
 
     def _move_offsets(self, buffers: _Buffers) -> None:
         """Move the offsets towards the data's means at every few calls."""
-        if self._n_calls % OFFSET_EVERY == 0:
+        if self.n_calls % OFFSET_EVERY == 0:
             h = buffers.left[buffers.n_model :].mean(0)
             self.hidden_offset.lerp_(h, OFFSET_RATE)
             self.visible_offset.lerp_(buffers.data.mean(0), OFFSET_RATE)
-        self._n_calls += 1
+        self.n_calls += 1
 
 
 class _Buffers:

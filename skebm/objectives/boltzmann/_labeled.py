@@ -185,7 +185,7 @@ class LabeledGradient:
     def _centered(self, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
         """Express the gradient in centred parameters as one of W, b and c.
 
-        As in `ContrastiveGradient`, by two more rows of factors.
+        Factors of the gradient: those of `ContrastiveGradient`, and two more rows.
         """
         h, s = self.hidden_offset, self.visible_offset
         left = torch.cat([left, -h[None], -self.hidden_bias[None]])

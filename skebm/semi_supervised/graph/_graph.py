@@ -12,7 +12,9 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.neighbors import NearestNeighbors
+from torch import Tensor
 
+from skebm.semi_supervised.graph._anchors import Anchored
 from skebm.semi_supervised.graph._neighbors import find_nearest
 from skebm.semi_supervised.graph._prior_classifier import GraphPriors, choose_priors
 from skebm.semi_supervised.graph._propagation import (
@@ -33,9 +35,9 @@ RADIUS_FACTOR = 1.2
 RADIUS_ROWS = 2000
 #: Columns beyond which the ball stays round: its shape costs their number cubed.
 MAX_SHAPED = 2000
-#: Rows of a graph, and of the part by which its class priors are chosen, which takes
-#: some thirty solutions.
-MAX_GRAPH_ROWS, MAX_PILOT_ROWS = 100_000, 10_000
+#: Rows of a graph, on which others hang; and of the part by which its class priors are
+#: chosen, which takes some thirty solutions.
+MAX_GRAPH_ROWS, MAX_PILOT_ROWS = 60_000, 10_000
 #: Beyond that part, rows of more columns are compared by their first components: it is
 #: quicker, and what is left out is noise for the most part.
 MAX_COLUMNS, N_COMPONENTS = 100, 50
@@ -90,6 +92,8 @@ class LabelGraph:
         Square root of the second moment of the differences between neighbours.
     sharpness : float, default=1.0
         Power of the soft labels, by `fit_sharpness`.
+    anchored : Anchored or None, default=None
+        The training rows outside the graph; None where it holds all.
     """
 
     rows: Indices
@@ -99,6 +103,12 @@ class LabelGraph:
     edges: Edges | None = None
     shape: NDArray[np.float32] | None = None
     sharpness: float = 1.0
+    anchored: Anchored | None = None
+
+    @property
+    def other_rows(self) -> Indices:
+        """Indices of the training rows that are outside the graph."""
+        return np.empty(0, int) if self.anchored is None else self.anchored.rows
 
     @property
     def class_priors(self) -> Array:
@@ -118,7 +128,8 @@ class LabelGraph:
     def of_table(self, n_rows: int) -> RowGraph | None:
         """Return the graph by row indices of the table, or None without edges.
 
-        Rows outside have no confidence.
+        Training rows outside have the mean soft labels of their anchors, which are
+        their neighbours; rows that are not trained on have no confidence.
 
         Parameters
         ----------
@@ -136,6 +147,12 @@ class LabelGraph:
         soft_labels[self.rows] = inside.soft_labels
         confidence[self.rows] = inside.confidence
         neighbors[self.rows] = self.rows[self.edges.neighbors]
+        if self.anchored is not None:
+            others = self.anchored.rows
+            soft = self.anchored.soft_labels(inside.soft_labels[:, 0])
+            soft_labels[others] = soft[:, None]
+            confidence[others] = confidence_of(soft)[:, None]
+            neighbors[others] = self.rows[self.anchored.anchors.numpy()]
         return RowGraph(soft_labels, confidence, torch.from_numpy(neighbors))
 
     def of_versions(self, versions: Sequence[Indices]) -> RowGraph:
@@ -148,11 +165,10 @@ class LabelGraph:
         """
         assert self.edges is not None
         soft = np.stack([self._soft_labels(y) for y in versions], axis=1)
-        entropy = -(soft * np.log(soft + 1e-12)).sum(axis=2)
-        certainty = np.clip(1 - entropy / math.log(soft.shape[2]), 0, 1)
+        labels = torch.from_numpy(soft)
         return RowGraph(
-            torch.from_numpy(soft).float(),
-            torch.from_numpy(certainty**CONFIDENCE_POWER).float(),
+            labels.float(),
+            confidence_of(labels).float(),
             torch.from_numpy(self.edges.neighbors),
         )
 
@@ -182,6 +198,13 @@ class LabelGraph:
             known = held_out.hide(self.y, fold)
             soft[place] = self._soft_labels(known)[held_out.rows[place]]
         return replace(self, sharpness=fit_sharpness(soft, held_out.labels))
+
+
+def confidence_of(soft: Tensor) -> Tensor:
+    """Return the weights of soft labels, (..., n_classes), by their certainty."""
+    entropy = -(soft * (soft + 1e-12).log()).sum(dim=-1)
+    certainty = (1 - entropy / math.log(soft.shape[-1])).clamp(0, 1)
+    return certainty**CONFIDENCE_POWER
 
 
 def draw_labels(found: Indices, y: Indices, rng: np.random.RandomState) -> Indices:
@@ -236,6 +259,7 @@ def build(
     known = y[rows]
     # With labels of one class only, every row would get this class.
     has_edges = (known < 0).any() and len(np.unique(known[known >= 0])) >= 2
+    of_table, all_rows = y, rows
     rows = choose_rows(y, rows, rng, MAX_GRAPH_ROWS if has_edges else MAX_PILOT_ROWS)
     y = y[rows]
     n_neighbors = min(RADIUS_NEIGHBORS, len(rows) - 1)
@@ -247,9 +271,15 @@ def build(
         priors = GraphPriors(counts / counts.sum())
         return LabelGraph(rows, y, choose_radius(distances), priors)
     X, is_large = Z[rows], len(rows) > MAX_PILOT_ROWS
-    features = principal_features(X, rng) if is_large else X
+    directions = principal_directions(X, rng) if is_large else None
+    features = project(X, directions)
     distances, neighbors = find_nearest(features, n_neighbors, rng)
-    edges = Edges.of(distances, neighbors)
+    edges, anchored = Edges.of(distances, neighbors), None
+    if len(rows) < len(all_rows):
+        others = np.setdiff1d(all_rows, rows)
+        outside = project(Z[others], directions), others, of_table[others], rng
+        scale = distances[:, N_NEIGHBORS - 1]
+        anchored = Anchored.of(features, scale, *outside, n_anchors=N_NEIGHBORS)
     if is_large:
         priors = _choose_by_part(X, features, y, n_classes, rng)
         sample = rng.permutation(len(rows))[:RADIUS_ROWS]
@@ -258,7 +288,8 @@ def build(
     else:
         priors = choose_priors(edges.affinities, X, y, n_classes, rng)
     shape = shape_of_differences(X, neighbors, rng)
-    graph = LabelGraph(rows, y, choose_radius(distances), priors, edges, shape)
+    radius = choose_radius(distances)
+    graph = LabelGraph(rows, y, radius, priors, edges, shape, anchored=anchored)
     return graph.sharpened(rng) if is_large else graph
 
 
@@ -272,16 +303,20 @@ def _choose_by_part(
     return priors.on_more_rows(X, y, part)
 
 
-def principal_features(Z: Array, rng: np.random.RandomState) -> Array:
-    """Return the first components of rows of many columns, other rows as they are."""
+def principal_directions(Z: Array, rng: np.random.RandomState) -> Array | None:
+    """Return directions of the first components; None of rows of few columns."""
     if Z.shape[1] <= MAX_COLUMNS:
-        return Z
+        return None
     part = Z[rng.permutation(len(Z))[:COMPONENT_ROWS]].astype(np.float64)
     mean = part.mean(axis=0)
     _, _, directions = np.linalg.svd(part - mean, full_matrices=False)
-    kept = directions[:N_COMPONENTS].T
-    features: Array = Z @ kept.astype(Z.dtype)
-    return features
+    kept: Array = directions[:N_COMPONENTS].T.astype(Z.dtype)
+    return kept
+
+
+def project(Z: Array, directions: Array | None) -> Array:
+    """Return rows along directions; None leaves them as they are."""
+    return Z if directions is None else Z @ directions
 
 
 def choose_rows(

@@ -11,11 +11,16 @@ from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor
 
+from skebm.utils import phase
+
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
 #: Rows up to which the search is exact: its time grows as their square.
 MAX_EXACT = 20_000
+#: Columns beyond which, from so many rows, all pairs are compared: a tree of boxes,
+#: which scikit-learn takes up to 15 columns, is slower there.
+MAX_BOXED, MANY_ROWS = 10, 5000
 N_TREES = 6
 LEAF_ROWS = 400
 #: Times that the neighbours of the neighbours become candidates.
@@ -52,15 +57,21 @@ def find_nearest(
     similarity measures. WWW 2011.
     """
     if len(Z) <= MAX_EXACT:
-        distances, neighbors = NearestNeighbors(n_neighbors=k).fit(Z).kneighbors()
+        compares_all = len(Z) >= MANY_ROWS and Z.shape[1] > MAX_BOXED
+        algorithm = "brute" if compares_all else "auto"
+        index = NearestNeighbors(n_neighbors=k, algorithm=algorithm).fit(Z)
+        distances, neighbors = index.kneighbors()
         return distances, neighbors
     centred = torch.from_numpy(np.asarray(Z - Z.mean(axis=0), dtype=np.float32))
     found = Candidates.none(len(Z), k)
-    for _ in range(N_TREES):
-        for leaf in split_rows(centred, np.arange(len(Z)), rng):
-            found.compare_all(centred, torch.from_numpy(leaf))
-    for _ in range(N_REFINES):
-        found.refine(centred)
+    with phase("neighbours of the graph", N_TREES + N_REFINES) as told:
+        for i in range(N_TREES):
+            for leaf in split_rows(centred, np.arange(len(Z)), rng):
+                found.compare_all(centred, torch.from_numpy(leaf))
+            told.done(i + 1)
+        for i in range(N_REFINES):
+            found.refine(centred)
+            told.done(N_TREES + i + 1)
     return found.distances.sqrt().double().numpy(), found.neighbors.numpy()
 
 

@@ -130,12 +130,15 @@ class Fold:
         Class indices without the fold's labels.
     prediction : ndarray of shape (n, n_classes)
         The classifier's class probabilities after a fit to y.
+    soft : ndarray of shape (n, n_classes)
+        Those along the graph alone, by the labels y.
     """
 
     held_out: Indices
     rows: Indices
     y: Indices
     prediction: Array
+    soft: Array
 
 
 def choose_priors(
@@ -168,10 +171,10 @@ def choose_priors(
     singles = np.flatnonzero((y >= 0) & (counts[y] < 2))
     known = np.append(held_out.rows, singles)
     classifier = KernelRidge(Z, known, y[known], n_classes)
-    folds = _make_folds(classifier, held_out, y)
+    folds = _make_folds(classifier, held_out, y, affinities)
     class_priors = labeled_priors
     if (counts >= 2).all():
-        predictions, mean = _predict_side_by_side(affinities, folds)
+        predictions, mean = _predict_side_by_side(folds)
         class_priors = estimate_priors(predictions, held_out.labels, mean, counts, rng)
     predicted = _predict_by_weight(affinities, folds, class_priors)
     # The held-out rows have the class priors of the labelled rows.
@@ -182,9 +185,12 @@ def choose_priors(
 
 
 def _make_folds(
-    classifier: KernelRidge, held_out: HeldOutLabels, y: Indices
+    classifier: KernelRidge,
+    held_out: HeldOutLabels,
+    y: Indices,
+    affinities: sparse.csr_array,
 ) -> list[Fold]:
-    """Fit the classifier without each fold in turn."""
+    """Fit the classifier, and spread the labels, without each fold in turn."""
     folds = []
     n_singles = len(classifier.rows) - len(held_out)
     fold_of_row = np.append(held_out.folds, np.full(n_singles, -1))
@@ -192,13 +198,13 @@ def _make_folds(
         positions = np.flatnonzero(held_out.folds == k)
         prediction = classifier.predict(np.flatnonzero(fold_of_row != k))
         rows = held_out.rows[positions]
-        folds.append(Fold(positions, rows, held_out.hide(y, k), prediction))
+        known = held_out.hide(y, k)
+        soft = propagate_labels(affinities, known, prediction.shape[1])
+        folds.append(Fold(positions, rows, known, prediction, soft))
     return folds
 
 
-def _predict_side_by_side(
-    affinities: sparse.csr_array, folds: Sequence[Fold]
-) -> tuple[Array, Array]:
+def _predict_side_by_side(folds: Sequence[Fold]) -> tuple[Array, Array]:
     """Return the held-out rows' probabilities by graph and classifier, side by side.
 
     And the mean over the unlabelled rows.
@@ -207,8 +213,7 @@ def _predict_side_by_side(
     n_held_out = sum(len(fold.rows) for fold in folds)
     predictions, means = np.empty((n_held_out, 2 * n_classes)), []
     for fold in folds:
-        soft = propagate_labels(affinities, fold.y, n_classes)
-        both = np.hstack([soft, fold.prediction]) / 2
+        both = np.hstack([fold.soft, fold.prediction]) / 2
         predictions[fold.held_out] = both[fold.rows]
         unlabeled = fold.y < 0
         unlabeled[fold.rows] = False
@@ -228,8 +233,10 @@ def _predict_by_weight(
     predicted = np.empty((len(PRIOR_WEIGHTS), n_held_out, n_classes))
     for fold in folds:
         for i, weight in enumerate(PRIOR_WEIGHTS):
-            prior = PriorLabels(fold.prediction, weight) if weight else None
-            soft = propagate_labels(affinities, fold.y, n_classes, prior)
+            soft = fold.soft
+            if weight:
+                prior = PriorLabels(fold.prediction, weight)
+                soft = propagate_labels(affinities, fold.y, n_classes, prior)
             matched = match_priors(soft, fold.y, class_priors)
             predicted[i, fold.held_out] = matched[fold.rows]
     return predicted

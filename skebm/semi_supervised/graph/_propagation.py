@@ -17,10 +17,15 @@ SHARPNESS = 6.0
 #: undecided.
 EVEN_WEIGHT = 1e-4
 N_SCALINGS = 50
-#: Rows up to which the equations are solved directly: its time grows as their cube.
-MAX_DIRECT = 10_000
-#: Where the iterations stop, relative to the right side; and at most how many.
-RESIDUAL, MAX_ITERATIONS = 1e-4, 1000
+#: Rows up to which the equations are solved directly, and up to which they are where
+#: iterations stall. The time of a direct solution grows as the cube of the rows where
+#: columns are many, but hardly where rows are clusters, which is where they stall.
+MAX_DIRECT, MAX_DIRECT_IF_STALLED = 2000, 10_000
+#: Where the iterations stop, relative to the right side, and in larger tables.
+RESIDUAL, RESIDUAL_IF_LARGE = 1e-6, 1e-4
+#: At most how many iterations; and fewer where a direct solution is at hand: so many,
+#: and so many unless these have brought the residual down to this share.
+MAX_ITERATIONS, MAX_IF_SMALL, MAX_IF_STALLED, STALLED = 1000, 150, 25, 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +112,8 @@ def propagate_labels(
 def solve(system: sparse.sparray, right: Array) -> Array:
     """Solve symmetric, diagonally dominant equations for each column.
 
-    Large ones by conjugate gradients, scaled by the diagonal.
+    Small ones directly, large ones by conjugate gradients, scaled by the diagonal;
+    those between by conjugate gradients unless these are slow.
 
     Parameters
     ----------
@@ -117,19 +123,41 @@ def solve(system: sparse.sparray, right: Array) -> Array:
         Right sides.
     """
     if len(right) <= MAX_DIRECT:
-        options = {"SymmetricMode": True}
-        matrix = sparse.csc_matrix(system)
-        solver = splu(matrix, permc_spec="MMD_AT_PLUS_A", options=options)
-        direct: Array = solver.solve(right)
-        return direct
+        return _solve_directly(system, right)
+    if len(right) > MAX_DIRECT_IF_STALLED:
+        return _iterate(system, right, RESIDUAL_IF_LARGE, MAX_ITERATIONS)[0]
+    found, is_solved = _iterate(system, right, RESIDUAL, MAX_IF_SMALL, MAX_IF_STALLED)
+    return found if is_solved else _solve_directly(system, right)
+
+
+def _solve_directly(system: sparse.sparray, right: Array) -> Array:
+    options = {"SymmetricMode": True}
+    matrix = sparse.csc_matrix(system)
+    solver = splu(matrix, permc_spec="MMD_AT_PLUS_A", options=options)
+    found: Array = solver.solve(right)
+    return found
+
+
+def _iterate(
+    system: sparse.sparray,
+    right: Array,
+    residual_share: float,
+    most: int,
+    most_if_stalled: int | None = None,
+) -> tuple[Array, bool]:
+    """Return the solution by conjugate gradients, and whether it was reached."""
     system = system.tocsr()
     diagonal = system.diagonal()[:, None]
-    goal = RESIDUAL * np.linalg.norm(right, axis=0).max()
+    size = np.linalg.norm(right, axis=0).max()
+    goal = residual_share * size
     solution, residual = np.zeros_like(right), right.copy()
     direction = scaled = residual / diagonal
     squares = (residual * scaled).sum(axis=0)
-    for _ in range(MAX_ITERATIONS):
-        if np.linalg.norm(residual, axis=0).max() <= goal:
+    for n_done in range(most):
+        left = np.linalg.norm(residual, axis=0).max()
+        if left <= goal:
+            return solution, True
+        if n_done == most_if_stalled and left > STALLED * size:
             break
         along = system @ direction
         step = squares / np.maximum((direction * along).sum(axis=0), 1e-300)
@@ -138,7 +166,7 @@ def solve(system: sparse.sparray, right: Array) -> Array:
         scaled = residual / diagonal
         before, squares = squares, (residual * scaled).sum(axis=0)
         direction = scaled + squares / np.maximum(before, 1e-300) * direction
-    return solution
+    return solution, False
 
 
 def match_priors(soft: Array, y: Indices, class_priors: Array) -> Array:

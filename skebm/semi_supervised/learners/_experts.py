@@ -121,38 +121,31 @@ class Lessons:
     def clusters(self) -> Clusters:
         """Mixtures of the rows, each column as a number and as a normal score."""
         order = np.random.RandomState(self.seed).permutation(len(self.x))
-        both = self._features("clusters", order[:MAX_SEEN])
+        both = self.features("clusters", self.x[order[:MAX_SEEN]])
         return Clusters.fit(np.hsplit(both, N_VIEWS), self.n_classes, self.seed)
 
     def predict(
         self, y: Indices, rows: Indices, names: Sequence[str] = EXPERTS
     ) -> dict[str, Array]:
         """Return p(y | x) of some rows by some learners after a fit to labels y."""
+        return self.learn(y, names).predict(self.x, rows)
+
+    def learn(self, y: Indices, names: Sequence[str] = EXPERTS) -> Learners:
+        """Return some learners after a fit to labels y."""
         labeled = np.flatnonzero((y >= 0) & (self.weight > 0))
         if len(labeled) > MAX_LABELED:
             order = np.random.RandomState(self.seed).permutation(len(labeled))
             labeled = labeled[order[:MAX_LABELED]]
         found = np.unique(y[labeled])
         experts = make_experts(self.seed, self.clusters, self.n_classes)
-        predicted = {}
-        for name in names:
-            expert = experts[name]
-            probability = np.full((len(rows), self.n_classes), 1e-9)
-            if len(found) == 1:
-                probability[:, found] = 1.0
-            else:
-                x = self._features(name, labeled)
-                _fit(expert, x, y[labeled], self.weight[labeled])
-                for start in range(0, len(rows), CHUNK_ROWS):
-                    some = slice(start, start + CHUNK_ROWS)
-                    by_class = expert.predict_proba(self._features(name, rows[some]))
-                    probability[some, expert.classes_] += by_class
-            predicted[name] = probability / probability.sum(axis=1, keepdims=True)
-        return predicted
+        if len(found) > 1:
+            for name in names:
+                x = self.features(name, self.x[labeled])
+                _fit(experts[name], x, y[labeled], self.weight[labeled])
+        return Learners(self, {name: experts[name] for name in names}, found)
 
-    def _features(self, name: str, rows: Indices) -> NDArray[Any]:
-        """Return the features of rows that a learner takes."""
-        x = self.x[rows]
+    def features(self, name: str, x: NDArray[np.float32]) -> NDArray[Any]:
+        """Return the features of rows x that a learner takes."""
         if name not in ("linear", "clusters"):
             return x
         numbers = x.clip(-LINEAR_RANGE, LINEAR_RANGE) if name == "linear" else x
@@ -167,6 +160,41 @@ class Lessons:
             known = held_out.hide(self.y, fold)
             by_name = self.predict(known, held_out.rows[place])
             predicted[:, place] = np.stack([by_name[name] for name in EXPERTS])
+        return predicted
+
+
+@dataclass(frozen=True, eq=False)
+class Learners:
+    """Simple learners that were fitted.
+
+    Attributes
+    ----------
+    lessons : Lessons
+        What they were fitted from.
+    experts : dict of str to classifier
+        The learners by name.
+    classes : ndarray of int
+        The class indices of their labels; learners of one class were not fitted.
+    """
+
+    lessons: Lessons
+    experts: dict[str, Any]
+    classes: Indices
+
+    def predict(self, x: NDArray[np.float32], rows: Indices) -> dict[str, Array]:
+        """Return p(y | x) of some rows of a table x by each learner."""
+        predicted = {}
+        for name, expert in self.experts.items():
+            probability = np.full((len(rows), self.lessons.n_classes), 1e-9)
+            if len(self.classes) == 1:
+                probability[:, self.classes] = 1.0
+            else:
+                for start in range(0, len(rows), CHUNK_ROWS):
+                    some = slice(start, start + CHUNK_ROWS)
+                    features = self.lessons.features(name, x[rows[some]])
+                    by_class = expert.predict_proba(features)
+                    probability[some, expert.classes_] += by_class
+            predicted[name] = probability / probability.sum(axis=1, keepdims=True)
         return predicted
 
 

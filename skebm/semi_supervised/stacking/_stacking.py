@@ -36,9 +36,10 @@ from skebm.semi_supervised.stacking._role_weights import (
     prior_weights,
     realizable_weights,
 )
+from skebm.semi_supervised.stacking._taught import with_others
 from skebm.semi_supervised.stacking._traits import TableTraits
 from skebm.training import GradientRun, Loop, Schedule, TableBatches
-from skebm.utils import draw_seed, isolated_rng, make_generator
+from skebm.utils import draw_seed, isolated_rng, make_generator, phase
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -82,7 +83,8 @@ class StackingWeights:
     expertise : Expertise or None, default=None
         The mixture that teaches the supervised role; None where the labels do.
     taught : ndarray of shape (n, n_classes) or None, default=None
-        That mixture's class probabilities of the rows of the graph.
+        That mixture's class probabilities of the rows of the graph, and of the training
+        rows outside after them.
     class_shares : ClassShares or None, default=None
         Shares of the unlabelled rows by what was stacked; None where nothing was.
     """
@@ -185,7 +187,7 @@ class Stacking:
         prior = prior_weights(self.active, traits.supervised(stability), trust)
         if held_out is None:
             lessons = self._lessons(x, weight, graph, rng)
-            return self._by_prior(lessons, graph.y, prior)
+            return self._by_prior(lessons, z, graph, prior)
         model = self._train(x, weight, graph, held_out, rng)
         predicted = _predict_held_out(model, x, held_out)
         everywhere = _predict_all(model, x, held_out.n_folds)
@@ -205,9 +207,16 @@ class Stacking:
         if lessons is None or stacked.expertise is None:
             return stacked
         place = list(self.active).index("supervised")
-        by_name = {"net": everywhere[place]}
-        by_name |= lessons.predict(graph.y, np.arange(len(x)))
-        everywhere[place] = taught = stacked.expertise.mix(by_name)
+        learners, expertise = lessons.learn(graph.y), stacked.expertise
+        by_name = {"net": everywhere[place]} | learners.predict(
+            lessons.x, np.arange(len(x))
+        )
+        everywhere[place] = taught = expertise.mix(by_name)
+
+        def by_net(rows: Tensor) -> Array:
+            return _predict_all(model, rows, held_out.n_folds, place)
+
+        taught = with_others(taught, z, graph, expertise, learners, by_net)
         shares = ClassShares.estimate(
             self._mean(stacked.weights, everywhere)[graph.y < 0],
             mean,
@@ -221,10 +230,12 @@ class Stacking:
     def _by_prior(
         self,
         lessons: Lessons | None,
-        y: Indices,
+        z: Tensor,
+        graph: LabelGraph,
         prior: Mapping[str, float],
     ) -> StackingWeights:
         """Return the prior weights, where no label can be held out."""
+        y = graph.y
         weights = realizable_weights(prior, self.training.n_members)
         stacked = StackingWeights(weights, float(np.exp(LOG_TEMPERATURE_OF_FEWEST)))
         if lessons is None or len(np.unique(y[y >= 0])) < 2:
@@ -232,8 +243,9 @@ class Stacking:
         expertise = Expertise(
             FEWEST_PRIOR, dict.fromkeys(FEWEST_PRIOR, 1.0), int((y >= 0).sum())
         )
-        predicted = lessons.predict(y, np.arange(len(y)), tuple(FEWEST_PRIOR))
-        taught = expertise.mix(predicted)
+        learners = lessons.learn(y, tuple(FEWEST_PRIOR))
+        taught = expertise.mix(learners.predict(lessons.x, np.arange(len(y))))
+        taught = with_others(taught, z, graph, expertise, learners)
         return replace(stacked, expertise=expertise, taught=taught)
 
     def _trained_shares(self, y: Indices, weight: Tensor | None) -> Array:
@@ -301,7 +313,8 @@ class Stacking:
         steps_per_epoch = batches.n_steps(min(schedule.batch_size, len(x)))
         loop = Loop()
         n_epochs = -(-min(self.training.n_steps, MAX_STEPS) // steps_per_epoch)
-        loop.fit(run.configure(objective, schedule), batches, n_epochs)
+        with phase("small nets, by held-out labels"):
+            loop.fit(run.configure(objective, schedule), batches, n_epochs)
         if loop.interrupted:
             raise KeyboardInterrupt
         return run.averaged_model
@@ -409,15 +422,24 @@ def _predict_held_out(model: EnergyModel, x: Tensor, held_out: HeldOutLabels) ->
 
 
 @torch.no_grad()
-def _predict_all(model: EnergyModel, x: Tensor, n_folds: int) -> Array:
-    """Return p(y | x) of all rows by each role, the mean over the nets of all folds."""
+def _predict_all(
+    model: EnergyModel, x: Tensor, n_folds: int, role: int | None = None
+) -> Array:
+    """Return p(y | x) of all rows by each role, the mean over the nets of all folds.
+
+    By one role, it has the shape (n, n_classes).
+    """
     device = next(model.parameters()).device
+    n_nets = model.n_members
+    groups = [n_nets] if role is None else [n_folds] * (n_nets // n_folds)
+    members, n_nets = model.split(groups)[role or 0], groups[0]
     parts = []
     for rows in x.split(CHUNK_ROWS):
-        logits = model.member_logits(rows.to(device).expand(model.n_members, -1, -1))
+        logits = members(rows.to(device).expand(n_nets, -1, -1))
         by_role = logits.double().softmax(2).unflatten(0, (-1, n_folds)).mean(1)
         parts.append(by_role.cpu())
-    return torch.cat(parts, dim=1).numpy()
+    by_role = torch.cat(parts, dim=1)
+    return (by_role if role is None else by_role[0]).numpy()
 
 
 def weigh_labels(

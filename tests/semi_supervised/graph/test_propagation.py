@@ -55,3 +55,21 @@ def test_iterations_solve_as_a_dense_solver_does(monkeypatch):
     monkeypatch.setattr(_propagation, "RESIDUAL", 1e-12)
     found = solve(sparse.csr_array(system), right)
     np.testing.assert_allclose(found, np.linalg.solve(system, right), rtol=1e-8)
+
+
+def test_where_iterations_stall_a_middle_sized_graph_is_solved_directly(monkeypatch):
+    # A path whose ends are far: iterations carry a label one row a step.
+    n_rows = 400
+    ones = np.ones(n_rows - 1)
+    affinities = sparse.diags_array([ones, ones], offsets=[-1, 1])
+    diagonal = affinities.sum(axis=1) + 1e-9
+    system = sparse.csr_array(sparse.diags_array(diagonal) - affinities)
+    right = np.zeros((n_rows, 1))
+    right[0] = 1e-3
+    monkeypatch.setattr(_propagation, "MAX_DIRECT", 10)
+    found = solve(system, right)
+    expected = np.linalg.solve(system.toarray(), right)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    monkeypatch.setattr(_propagation, "MAX_DIRECT_IF_STALLED", 10)
+    monkeypatch.setattr(_propagation, "MAX_ITERATIONS", 25)
+    assert np.abs(solve(system, right) - expected).max() > 0.1 * expected.max()
