@@ -39,7 +39,7 @@ SKLEARN = {
     "experimental": "",
     "frozen": "FrozenEstimator",
     "gaussian_process": "GaussianProcessRegressor",
-    "impute": "IterativeImputer KNNImputer",
+    "impute": "IterativeImputer KNNImputer SimpleImputer",
     "linear_model": "BayesianRidge LogisticRegression RidgeCV",
     "mixture": "GaussianMixture",
     "model_selection": "FixedThresholdClassifier GridSearchCV HalvingGridSearchCV "

@@ -32,6 +32,10 @@ class NonFiniteChainError(SkebmError, ArithmeticError):
         return f"{self.problem}. {self.remedy}"
 
 
+class DistributedError(SkebmError, RuntimeError):
+    """The processes of one fit lost touch: one ended, stalled or went another way."""
+
+
 class SkebmWarning(UserWarning):
     """Root of the warnings that skebm issues by itself."""
 

@@ -14,7 +14,7 @@ FLOORS = [
     ["exceptions", "utils"],
     ["datasets", "references", "tables"],
     ["networks"],
-    ["samplers", "model_selection"],
+    ["samplers", "model_selection", "distributed"],
     ["objectives"],
     ["training"],
     ["evaluation", "semi_supervised"],

@@ -34,6 +34,16 @@ PUBLIC_NAMES = {
         "GaussianRing",
         "TwoRings",
     ],
+    "skebm.distributed": [
+        "ALONE",
+        "Processes",
+        "alone",
+        "current",
+        "init",
+        "rank",
+        "shutdown",
+        "size",
+    ],
     "skebm.evaluation": [
         "NORMALIZED",
         "NORMALIZERS",
@@ -309,6 +319,7 @@ MEMBERS = {
         "of_features",
         "split",
         "weigh_members",
+        "whole",
     ],
     "skebm.evaluation.AbstractNormalizer": [
         "check_options",
@@ -329,6 +340,7 @@ EXCEPTIONS = {
     "SkebmError": ["Exception"],
     "DivergenceError": ["SkebmError", "ArithmeticError"],
     "NonFiniteChainError": ["SkebmError", "ArithmeticError"],
+    "DistributedError": ["SkebmError", "RuntimeError"],
     "SkebmWarning": ["UserWarning"],
     "NormalizerWarning": ["SkebmWarning"],
     "TrainingWarning": ["SkebmWarning"],

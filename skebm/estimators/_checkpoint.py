@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from skebm.estimators._input import private_random_state
+from skebm.distributed import current
+from skebm.estimators._input import agreed_random_state, private_random_state
 from skebm.training import Checkpoints, stored_words
 
 #: Options that do not change what is fitted.
@@ -26,8 +27,15 @@ class Start:
     checkpoints: Checkpoints | None = None
 
 
+def fresh_start(options, *tables):
+    """Return the start of a fit to tables that keeps no files."""
+    return Start(agreed_random_state(options.random_state, *tables))
+
+
 def start_of(estimator, read, y=None):
     """Return the start of a fit, which may be where a killed one began.
+
+    Of processes that fit together, the first one keeps the files.
 
     Raises
     ------
@@ -35,8 +43,8 @@ def start_of(estimator, read, y=None):
         Where the folder holds a fit of other options or rows.
     """
     rng = private_random_state(estimator.random_state)
-    if estimator.checkpoint is None:
-        return Start(rng)
+    if estimator.checkpoint is None or not current().speaks:
+        return Start(agreed_random_state(rng, read.table))
     folder = Path(estimator.checkpoint)
     is_random = estimator.random_state is None
     if is_random and (stored := stored_words(folder, "random numbers", "state")):
@@ -51,7 +59,8 @@ def start_of(estimator, read, y=None):
         about["random numbers"] = {
             "state": json.dumps([state[0], state[1].tolist(), *state[2:]])
         }
-    return Start(rng, Checkpoints(folder, about))
+    checkpoints = Checkpoints(folder, about)
+    return Start(agreed_random_state(rng, read.table), checkpoints)
 
 
 def _state_of(words):

@@ -11,7 +11,7 @@ from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from skebm.estimators._base import BaseEBM, with_gradients
-from skebm.estimators._checkpoint import Start, start_of
+from skebm.estimators._checkpoint import fresh_start, start_of
 from skebm.estimators._density_methods import DensityMethods
 from skebm.estimators._input import (
     check_n_samples,
@@ -457,7 +457,7 @@ class EBMDensityEstimator(
     def _plan(self, read, before, split, start=None):
         """Return the training to be done, the encoder and a source of randomness."""
         specification = Specification.of(self, read.table.shape[1], coarse_to_fine=True)
-        start = start or Start(private_random_state(self.random_state))
+        start = start or fresh_start(self, read.table)
         rng = start.rng
         if before is None:
             linear = specification.reference.has_units

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils import _safe_indexing
 
+from skebm.distributed import current
 from skebm.estimators._reader import TableReader
 from skebm.estimators._weights import check_weights
 from skebm.tables._checks import columns_text
@@ -15,6 +16,7 @@ from skebm.utils._random import private_random_state
 
 __all__ = [
     "TableReader",
+    "agreed_random_state",
     "check_n_samples",
     "check_n_steps",
     "keep_observed",
@@ -22,6 +24,17 @@ __all__ = [
     "private_random_state",
     "refuse_missing",
 ]
+
+
+def agreed_random_state(random_state, *tables):
+    """Return the random state of a fit, the same in all processes that make it.
+
+    Raises ValueError in all of them where they don't have the same tables.
+    """
+    rng, processes = private_random_state(random_state), current()
+    processes.check_alike("rows", *tables)
+    rng.set_state(processes.agree(rng.get_state()))
+    return rng
 
 
 def keep_weighted(X, y, sample_weight, min_rows=2):

@@ -14,6 +14,7 @@ from skebm.estimators._base import BaseEBM, with_gradients
 from skebm.estimators._density import EBMDensityEstimator
 from skebm.estimators._input import (
     TableReader,
+    agreed_random_state,
     check_n_samples,
     private_random_state,
 )
@@ -219,7 +220,7 @@ class JEMRegressor(RegressorMixin, BaseEBM):
         self._validate_params()
         check_experts(self.experts, LEARNERS)
         labeled, all_y = self._read_labeled(X, y, sample_weight)
-        rng = private_random_state(self.random_state)
+        rng = agreed_random_state(self.random_state, labeled.read.table)
         task, encoder, y_kept = plan_regression(self, labeled, rng)
         weight = None if task.rows.weight is None else task.rows.weight.double().numpy()
         seed = rng.randint(2**31 - 1)

@@ -8,12 +8,11 @@ from functools import partial
 import numpy as np
 from sklearn.utils import _safe_indexing
 
-from skebm.estimators._checkpoint import Start
+from skebm.estimators._checkpoint import fresh_start
 from skebm.estimators._class_labels import Labeled, class_weights
 from skebm.estimators._input import (
     keep_observed,
     keep_weighted,
-    private_random_state,
 )
 from skebm.evaluation import AutoNormalizer
 from skebm.models import (
@@ -110,7 +109,7 @@ def plan_training(options, read, indices, classes, fitted, known, split_of, star
         n_auto_steps=N_AUTO_STEPS,
         auto_normalizer=AutoNormalizer(max_features=MAX_ANNEALED_COLUMNS),
     )
-    start = start or Start(private_random_state(options.random_state))
+    start = start or fresh_start(options, read.table, indices)
     rng = start.rng
     if fitted is None:
         linear = specification.reference.has_units

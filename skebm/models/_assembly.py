@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from skebm.distributed import current
 from skebm.models._class_features import above_categories, n_inputs
 from skebm.models._missing import fit_reference, fitted_proposal
 from skebm.models._rows import TrainingRows
@@ -99,7 +100,7 @@ class Assembly:
         model.reference = self.reference.for_training(self.seed)
         objective.check_model(model, self.n_features)
         generator = make_generator(self.seed, self.device)
-        return GradientRun(model, objective, generator, self.averaging)
+        return GradientRun(model, objective, generator, self.averaging, current())
 
     def rebuild_run(self, objective: Objective) -> GradientRun:
         """Return a run of a net built anew, to be restored to a snapshot."""

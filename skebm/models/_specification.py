@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import torch
 
+from skebm.distributed import current
 from skebm.evaluation.normalizers import AbstractNormalizer
 from skebm.evaluation.normalizers._resolve import resolve_normalizer
 from skebm.networks import is_normalized
@@ -149,7 +150,7 @@ class Specification:
             learning_rate=option("learning_rate"),
             n_iter_no_change=option("n_iter_no_change"),
             coarse_to_fine=coarse_to_fine and by_name and not estimator.warm_start,
-            verbose=int(estimator.verbose),
+            verbose=int(estimator.verbose) if current().speaks else 0,
             keeps_run=bool(estimator.warm_start),
             **{name: plain(getattr(estimator, name)) for name in names.split()},
         )

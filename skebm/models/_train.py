@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from skebm.distributed import current
 from skebm.models._assembly import Assembly
 from skebm.models._missing import completion
 from skebm.models._rows import TrainingRows
@@ -110,6 +111,7 @@ def make_loop(specification: Specification, monitor: Monitor | None = None) -> L
         n_iter_no_change=specification.n_iter_no_change,
         tol=specification.tol,
         verbose=specification.verbose,
+        processes=current(),
     )
 
 

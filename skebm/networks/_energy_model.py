@@ -126,6 +126,14 @@ class EnergyModel(nn.Module):
         """Whether the net is an `EnsembleNetwork`."""
         return is_ensemble(self.network)
 
+    @property
+    def whole(self) -> EnergyModel:
+        """The model that computes all rows in this process: itself, for one process.
+
+        An objective asks it what is not a function of each row by itself.
+        """
+        return self
+
     def in_latent_space(self) -> EnergyModel:
         """Return the model of latent points, of the same log Z, or the model itself."""
         reference = self.reference.in_latent_space()

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from skebm.distributed import ALONE, Processes
 from skebm.exceptions import DivergenceError
 from skebm.training._checkpoint import CheckpointFile
 from skebm.training._guard import Problem, StabilityGuard
@@ -87,6 +88,9 @@ class Loop:
         new process, which then goes on from there.
     draws_globally : bool
         Whether nets draw from torch's global generator, which then is part of it.
+    processes : Processes
+        Those that train together: what the first one finds is decided on, and all
+        begin and end in its state.
 
     Attributes
     ----------
@@ -111,9 +115,11 @@ class Loop:
         verbose: int = 0,
         checkpoint: CheckpointFile | None = None,
         draws_globally: bool = False,
+        processes: Processes = ALONE,
     ) -> None:
         self.checkpoint, self.draws_globally = checkpoint, draws_globally
         self.monitor = monitor
+        self.processes = processes
         self.n_iter_no_change = n_iter_no_change
         self.tol = tol
         self.on_epoch = on_epoch
@@ -132,6 +138,7 @@ class Loop:
 
     def fit(self, run: Run, batches: Any, max_iter: int) -> None:
         """Train ``run`` for at most ``max_iter`` epochs; it ends in its best state."""
+        self._agree(run)
         self.max_iter = max_iter
         self._epoch, self._epochs_without_change, self._is_over = 0, 0, False
         self._older_epoch, self._copied_epoch = 0, 0
@@ -141,6 +148,8 @@ class Loop:
         try:
             self._fit_epochs(run, batches, max_iter)
         except KeyboardInterrupt:
+            if self.processes.size > 1:
+                raise  # the others are not interrupted at the same step
             self.interrupted = True
             run.restore(self._best_snapshot)
             self.best_epoch = self._copied_epoch
@@ -148,6 +157,7 @@ class Loop:
             run.restore(self._best_snapshot)
             if self.verbose:
                 print(self._verdict())
+        self._agree(run)
         if self.n_epochs and self.guard.n_rollbacks == self.n_epochs:
             raise DivergenceError(
                 f"Training diverged in each of its {self.n_epochs} epochs, the last "
@@ -160,7 +170,7 @@ class Loop:
             epoch = self._epoch + 1
             started = time.perf_counter()
             span = EpochSpan(epoch, max_iter, *self.progress)
-            metrics, problem = run.epoch(batches, span)
+            metrics, problem = self.processes.agree(run.epoch(batches, span))
             evaluation = None if problem else self._evaluate(run)
             if evaluation and not np.isfinite(list(evaluation.scores.values())).all():
                 problem = Problem(
@@ -184,6 +194,7 @@ class Loop:
                     self._older_epoch = epoch
             self._record(epoch, entry)
             stop = self.on_epoch is not None and self.on_epoch(epoch, entry)
+            stop = self.processes.agree(stop)
             self._epoch = epoch
             lasting = self._epochs_without_change >= self.n_iter_no_change
             self._is_over = stop or lasting or epoch == max_iter
@@ -212,6 +223,7 @@ class Loop:
     def _resume(self, run: Run, batches: Any) -> bool:
         """Go on from the checkpoint, if there is one; return whether there is."""
         state = self.checkpoint.load() if self.checkpoint else None
+        state = self.processes.agree(state)  # the first one has the file
         if state is None:
             return False
         for name in self._KEPT:
@@ -239,7 +251,12 @@ class Loop:
     def _evaluate(self, run: Run) -> Evaluation | None:
         if self.monitor is None:
             return None
-        return self.monitor.evaluate(run.evaluated_model())
+        return self.processes.agree(self.monitor.evaluate(run.evaluated_model()))
+
+    def _agree(self, run: Run) -> None:
+        """Bring the run into the state that it has in the first process."""
+        if self.processes.size > 1:
+            run.restore(self.processes.agree_state(run.snapshot()))
 
     def _improved(self, evaluation: Evaluation | None) -> bool:
         if self.monitor is None or evaluation is None or self.best is None:

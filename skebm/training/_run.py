@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from skebm.distributed import ALONE, Processes
 from skebm.exceptions import NonFiniteChainError
 from skebm.networks import EnergyModel
 from skebm.objectives import Batch, Loss, Objective
@@ -43,6 +44,8 @@ class GradientRun:
         Source of randomness, on the model's device.
     averaging_decay : float
         Decay an update of the weight average; 0 keeps none.
+    processes : Processes, default=ALONE
+        The processes that train the model together, each with the same batches.
     """
 
     def __init__(
@@ -51,8 +54,9 @@ class GradientRun:
         objective: Objective,
         generator: torch.Generator,
         averaging_decay: float,
+        processes: Processes = ALONE,
     ) -> None:
-        self.model = model
+        self.model, self.processes = processes.divide(model), processes
         self.generator = generator
         self.device = generator.device
         self.state: nn.Module = objective.init(model, model.reference, generator)
@@ -107,9 +111,10 @@ class GradientRun:
         """The model with averaged weights; where none are kept, with the last ones."""
         if self.averaged is None:
             return self.model
-        return EnergyModel(
+        averaged = EnergyModel(
             self.averaged.module, self.model.reference, self.model.entropy_weight
         )
+        return self.processes.divide(averaged)
 
     def evaluated_model(self) -> EnergyModel:
         """Return the averaged model, its net in evaluation mode."""
@@ -146,7 +151,7 @@ class GradientRun:
                 pending.clear()
                 for name, values in metrics.items():
                     checked[name].append(values)
-                problem = find_problem(metrics, self.healthy)
+                problem = self.processes.agree(find_problem(metrics, self.healthy))
                 if problem:
                     break
         self.objective.end_epoch(self.model, self.state, self.generator)
@@ -170,6 +175,7 @@ class GradientRun:
         optimizer.param_groups[0]["lr"] = rate * group.rate
         optimizer.zero_grad()
         loss.value.backward(inputs=group.parameters)
+        self.processes.average(parameter.grad for parameter in group.parameters)
         if self.gradient_clip is not None:
             torch.nn.utils.clip_grad_norm_(group.parameters, self.gradient_clip)
         optimizer.step()

@@ -10,11 +10,12 @@ import torch
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
+from skebm.distributed import current
 from skebm.estimators._callbacks import FitProgress
 from skebm.estimators._compared import scores_of
 from skebm.estimators._explained import entry_p_values, explained_frame
 from skebm.estimators._given import of_parameter
-from skebm.estimators._input import private_random_state
+from skebm.estimators._input import agreed_random_state, private_random_state
 from skebm.estimators._published import (
     Read,
     check_changed,
@@ -129,7 +130,8 @@ class RBMEstimator(StoredEstimator):
 
     def _fit_task(self, task, read, X, y, **learnt):
         """Train from the beginning; publish the results; return the loop."""
-        rng, options = private_random_state(self.random_state), RBMOptions.of(self)
+        rng = agreed_random_state(self.random_state, read.table)
+        options = RBMOptions.of(self)
         training = RBMTraining(task, task.begin(options, rng), options, rng)
         n_iter = self.n_iter
         if n_iter == "auto":
@@ -200,7 +202,7 @@ class RBMEstimator(StoredEstimator):
 
     def _report(self, training, epoch, entry):
         """Print a line about an epoch, as scikit-learn does."""
-        if self.verbose:
+        if self.verbose and current().speaks:
             metric = training.run.metric
             print(
                 f"[{type(self).__name__}] Iteration {epoch}, "

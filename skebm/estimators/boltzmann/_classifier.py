@@ -17,6 +17,7 @@ from skebm.estimators._class_labels import (
     requested_indices,
 )
 from skebm.estimators._input import (
+    agreed_random_state,
     check_n_samples,
     check_n_steps,
     private_random_state,
@@ -263,7 +264,7 @@ class RBMClassifier(ClassLabelsMixin, RBMEstimator):
         going_on = self._fitted is not None
         read, task, classes = self._read_labeled(X, y, classes, going_on)
         n_before = self.n_iter_ if going_on else 0
-        own = self._own_random_state()
+        own = agreed_random_state(self._own_random_state(), read.table)
         rng = copy.deepcopy(own)
         training = self._go_on(task, rng, n_before)
         history = training.history()

@@ -17,8 +17,10 @@ from sklearn.base import (
 )
 from sklearn.utils.validation import check_is_fitted
 
+from skebm.distributed import current
 from skebm.estimators._compared import scores_of
 from skebm.estimators._input import (
+    agreed_random_state,
     check_n_samples,
     private_random_state,
     refuse_missing,
@@ -196,7 +198,7 @@ class DeepBeliefNetwork(
         self._validate_params()
         check_normalizer(self.normalizer)
         self._refuse_missing(X)
-        rng = private_random_state(self.random_state)
+        rng = agreed_random_state(self.random_state)
         rbms, rows, ended_in = self._stacked(X, rng)
         fitted = tuple(rbm.as_layer().fitted for rbm in rbms)
         stack = FittedDeepBelief.stacked(fitted, self.device)
@@ -275,7 +277,7 @@ class DeepBeliefNetwork(
         """Return the stack after training all layers together."""
 
         def report(epoch, entry):
-            if self.verbose:
+            if self.verbose and current().speaks:
                 print(f"[{type(self).__name__}] Fine-tuning {epoch}")
             return False
 

@@ -16,6 +16,7 @@ from skebm.estimators._given import (
     whole_rows,
 )
 from skebm.estimators._input import (
+    agreed_random_state,
     check_n_samples,
     check_n_steps,
     private_random_state,
@@ -121,7 +122,7 @@ class BaseRBM(
         self._check_options()
         going_on = self._fitted is not None
         read = (self._read_more if going_on else self._read_new)(X, allow_nan=True)
-        own = self._own_random_state()
+        own = agreed_random_state(self._own_random_state(), read.table)
         rng = copy.deepcopy(own)
         training = self._go_on(self._task(read), rng)
         learnt = {}

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from torch import Tensor
 
+from skebm.distributed import current
 from skebm.models.boltzmann._fitted import FittedRBM
 from skebm.models.boltzmann._rows import chunks, on_chunk, some_rows, to_tensor
 from skebm.models.boltzmann._state import pack_device, unpack_device
@@ -129,7 +130,7 @@ class FittedDeepBelief:
         x = v if sparse.issparse(v) else to_tensor(v, np.float32)
         schedule = RateSchedule(learning_rate, batch_size, "linear")
         run = UpDownRun(net, UpDown(N_SLEEP_STEPS), schedule, generator)
-        loop = Loop(on_epoch=on_epoch)
+        loop = Loop(on_epoch=on_epoch, processes=current())
         loop.fit(run, EvenBatches(x, device), n_epochs)
         layers = tuple(
             tuple(

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
+from skebm.distributed import current
 from skebm.models.boltzmann._begin import (
     RBMOptions,
     begin,
@@ -300,7 +301,7 @@ class RBMTraining:
                 watch.after_epoch(epoch)
             return on_epoch is not None and on_epoch(epoch, entry)
 
-        self.loop = Loop(on_epoch=after_epoch)
+        self.loop = Loop(on_epoch=after_epoch, processes=current())
         self.loop.fit(self.run, self.batches, n_epochs)
         if watch is not None:
             self.verdict = watch.end(self.loop.n_epochs)

@@ -102,8 +102,8 @@ class CurvaturePropagation(ImplicitScoreMatching):
             model.reference.extended_log_prob, x, create_graph=False
         )
         x = x.detach().requires_grad_()
-        with Recorder() as recorder:
-            tilt = self.tilt(model, x)
+        with Recorder() as recorder:  # of the layers of all rows
+            tilt = self.tilt(model.whole, x)
         (slope,) = torch.autograd.grad(tilt.sum(), x, create_graph=True)
         trace = propagated_trace(tilt, x, recorder.layers, generator)
         return trace + 0.5 * (log_reference_score + slope).square().sum(dim=1)
