@@ -227,7 +227,7 @@ def learnt(rows):
 
 
 def learner(method):
-    options = {"n_iter": 15, "learning_rate": 0.3, "random_state": 0}
+    options = {"n_iter": 30, "batch_size": 50, "learning_rate": 0.5, "random_state": 0}
     return BernoulliRBM(4, method=method, **options)
 
 
