@@ -1,4 +1,5 @@
-# make demo | make test | make lint | make bench    (see README)
+# make demo | make test | make lint | make bench | make docs    (see README)
+# make wheel | make coverage | make constraints    (see CONTRIBUTING)
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -8,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 TORCH := $(shell grep '^torch==' constraints.txt)
 SOURCES := setup.cfg pyproject.toml constraints.txt
 
-.PHONY: demo test lint bench docs clean
+.PHONY: demo test lint bench docs wheel coverage constraints clean
 
 demo: $(VENV)/.skebm-plot
 	$(BIN)/python examples/demo.py
@@ -27,6 +28,32 @@ bench: $(VENV)/.skebm-test
 
 docs: $(VENV)/.skebm-docs
 	$(BIN)/python -m sphinx -W -b html docs docs/_build/html
+	$(BIN)/python docs/check_site.py docs/_build/html
+
+# Built, and installed into an empty environment that sees no sources.
+wheel: $(VENV)/.skebm-torch
+	$(PIP) build
+	rm -rf build dist
+	$(BIN)/python -m build --quiet
+	rm -rf build/empty && $(PYTHON) -m venv build/empty
+	build/empty/bin/python -m pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
+	build/empty/bin/python -m pip install --quiet dist/*.whl
+	cd build && empty/bin/python -c "import skebm; \
+	  print(skebm.EBMDensityEstimator(max_iter=1).fit([[0.0], [1.0], [3.0]]).sample(2))"
+
+coverage: $(VENV)/.skebm-test
+	$(PIP) pytest-cov
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal \
+	  --cov skebm --cov-report term:skip-covered --cov-report html:build/coverage
+
+# The newest versions, but of torch, which is renewed by hand.
+constraints: $(VENV)/.skebm-test $(VENV)/.skebm-lint
+	$(PIP) --upgrade $$(sed -n '/^torch/d; s/==.*//p' constraints.txt)
+	$(BIN)/python -m pip list --format=freeze | sed 's/+.*//' > $(VENV)/.installed
+	grep '^#' constraints.txt > $(VENV)/.newest
+	sed -n 's/==.*//p' constraints.txt | while read name; do \
+	  grep -i "^$$name==" $(VENV)/.installed; done >> $(VENV)/.newest
+	cp $(VENV)/.newest constraints.txt
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

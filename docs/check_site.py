@@ -20,6 +20,31 @@ WIDTHS = (1300, 390)
 PLAIN = {"ValueError", "TypeError"}
 #: Pages outside of the guide whose names must be links.
 OWN = ("getting_started", "index", "install", "mathematics", "migration")
+#: A frame of the wanted width, since headless windows are 500 wide or more; it opens
+#: one page after the other, and waits for the formulas.
+FRAME = """
+<iframe width={width} height=900></iframe><pre id="out"></pre><script>
+const frame = document.querySelector("iframe"), facts = [];
+const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+(async () => {{
+  for (const address of {addresses}) {{
+    const loaded = new Promise((done) => (frame.onload = done));
+    frame.src = address;
+    await loaded;
+    const page = frame.contentDocument;
+    const count = (selector) => page.querySelectorAll(selector).length;
+    let bare = 0;
+    for (let i = 0; i < 40; i++) {{
+      bare = count(".math") - count(".math > mjx-container");
+      if (bare <= 0) break;
+      await sleep(200);
+    }}
+    await sleep(200);
+    facts.push([page.documentElement.scrollWidth, Math.max(bare, 0)]);
+  }}
+  document.querySelector("#out").textContent = JSON.stringify(facts);
+}})();
+</script>"""
 
 
 class Page(HTMLParser):
@@ -89,44 +114,34 @@ def plain_names(root, pages):
 def looked_at(root, paths, browser):
     """Return what a browser finds: wide pages, errors of scripts, bare formulas."""
     found = []
-    with tempfile.TemporaryDirectory() as folder:
-        for width in WIDTHS:
+    for width in WIDTHS:
+        with tempfile.TemporaryDirectory() as folder:
             frame = Path(folder) / "frame.html"
-            for path in paths:
-                # A frame of the wanted width: headless windows are at least 500 wide.
-                frame.write_text(
-                    f"<iframe src='file://{path}' width={width} height=900></iframe>"
-                    "<pre id=out></pre><script>onload = () => setTimeout(() => {"
-                    "const d = document.querySelector('iframe').contentDocument;"
-                    "document.querySelector('#out').textContent = JSON.stringify({"
-                    "wide: d.documentElement.scrollWidth,"
-                    "bare: d.querySelectorAll('.math').length -"
-                    "d.querySelectorAll('.math mjx-container').length"
-                    "}) }, 3000)</script>"
-                )
-                arguments = ["--headless", "--no-sandbox", "--disable-gpu"]
-                arguments += [
-                    "--allow-file-access-from-files",
-                    "--disable-web-security",
-                ]
-                arguments += ["--enable-logging=stderr", "--virtual-time-budget=8000"]
-                arguments += [f"--user-data-dir={folder}/profile", "--dump-dom"]
-                ran = subprocess.run(
-                    [browser, *arguments, f"file://{frame}"],
-                    capture_output=True,
-                    text=True,
-                    timeout=120,
-                )
-                name = f"{path.relative_to(root)} at {width}"
-                answer = re.search(r"<pre id=\"out\">(.*?)</pre>", ran.stdout)
-                facts = json.loads(answer[1]) if answer and answer[1] else {}
-                if facts.get("wide", 0) > width + 1 or not facts:
-                    found.append(f"{name}: scrolls sideways, {facts}")
-                if facts.get("bare"):
-                    found.append(f"{name}: {facts['bare']} formulas are not drawn")
-                for line in ran.stderr.splitlines():
-                    if "CONSOLE" in line and re.search(r"rror", line):
-                        found.append(f"{name}: {line[line.index('CONSOLE') :]}")
+            addresses = json.dumps([path.as_uri() for path in paths])
+            frame.write_text(FRAME.format(width=width, addresses=addresses))
+            # Scripts may read the frame, which is a file, too.
+            arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+            arguments += ["--allow-file-access-from-files", "--disable-web-security"]
+            arguments += ["--enable-logging=stderr", "--virtual-time-budget=600000"]
+            ran = subprocess.run(
+                [browser, *arguments, f"--user-data-dir={folder}/profile", str(frame)],
+                capture_output=True,
+                text=True,
+                timeout=600,
+            )
+        answer = re.search(r'<pre id="out">(\[.*?\])</pre>', ran.stdout)
+        facts = json.loads(answer[1]) if answer else []
+        if len(facts) < len(paths):
+            found.append(f"only {len(facts)} of {len(paths)} pages opened at {width}")
+        for path, (wide, bare) in zip(paths, facts, strict=False):
+            name = f"{path.relative_to(root)} at {width}"
+            if wide > width + 1:
+                found.append(f"{name}: scrolls sideways, {wide} wide")
+            if bare:
+                found.append(f"{name}: {bare} formulas are not drawn")
+        for line in ran.stderr.splitlines():
+            if "CONSOLE" in line and "rror" in line:
+                found.append(line[line.index("CONSOLE") :])
     return found
 
 

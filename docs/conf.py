@@ -41,7 +41,7 @@ templates_path = ["_templates"]
 exclude_patterns = ["_build", "notes", "gallery_header.rst"]
 default_role = "py:obj"
 # Docstrings inherited from scikit-learn point to labels of its own pages.
-suppress_warnings = ["ref.ref"]
+suppress_warnings = ["ref.ref", "ref.term"]
 
 autosummary_generate = True
 autodoc_typehints = "none"

@@ -39,7 +39,7 @@ SKLEARN = {
     "experimental": "",
     "frozen": "FrozenEstimator",
     "gaussian_process": "GaussianProcessRegressor",
-    "impute": "IterativeImputer KNNImputer",
+    "impute": "IterativeImputer KNNImputer SimpleImputer",
     "linear_model": "BayesianRidge LogisticRegression RidgeCV",
     "mixture": "GaussianMixture",
     "model_selection": "FixedThresholdClassifier GridSearchCV HalvingGridSearchCV "
@@ -102,10 +102,10 @@ def target(name, page=""):
     name = name.removesuffix("()")
     if name in OF_SKLEARN:
         return OF_SKLEARN[name]
-    if name.startswith(("skebm.", "sklearn.", "torch.")):
+    if name.startswith(("numpy.", "skebm.", "sklearn.", "torch.")):
         # A module of scikit-learn has no page by its name.
         is_object = name.count(".") > 1 or name.rpartition(".")[2][0].isupper()
-        is_object |= name.removeprefix("skebm.") in ROOMS
+        is_object |= name.removeprefix("skebm.") in ROOMS or name.startswith("numpy.")
         return name if is_object else None
     names = public_names()
     first, _, method = name.partition(".")
@@ -124,9 +124,11 @@ def target(name, page=""):
 
 
 def address(full_name):
-    """Return the page of scikit-learn or torch about one of their names, or None."""
+    """Return the page of another library about one of its names, or None."""
     if full_name.startswith("sklearn."):
         return f"https://scikit-learn.org/stable/modules/generated/{full_name}.html"
+    if full_name.startswith("numpy."):
+        return f"https://numpy.org/doc/stable/reference/generated/{full_name}.html"
     if full_name.startswith("torch."):
         return f"https://pytorch.org/docs/stable/generated/{full_name}.html"
     return None

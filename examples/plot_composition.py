@@ -40,8 +40,7 @@ parts = {"like A": X[likes_a], "like B": X[likes_b], "like both": truth}
 figure, axes = plt.subplots(1, 4, figsize=(12, 3), sharex=True, sharey=True)
 for axis, (name, rows) in zip(axes, [*parts.items(), ("product", drawn)], strict=True):
     axis.scatter(*rows.T, s=2)
-    axis.set_title(name)
-figure.supxlabel("age")
-figure.supylabel("spending")
+    axis.set(title=name, xlabel="age")
+axes[0].set_ylabel("spending")
 figure.tight_layout()
 figure.savefig(OUTPUT / "composition.png", dpi=120)

@@ -19,7 +19,7 @@ from skebm import JEMClassifier
 
 X, y = load_digits(return_X_y=True)
 X_train, X_test, y_train, y_test = train_test_split(
-    X, y, test_size=0.5, stratify=y, random_state=0
+    X, y, test_size=0.3, stratify=y, random_state=0
 )
 y_few = np.full_like(y_train, -1)
 for label in range(10):

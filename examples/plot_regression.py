@@ -16,7 +16,7 @@ from sklearn.model_selection import train_test_split
 from skebm import JEMRegressor
 
 X, y = make_friedman1(600, noise=1.0, random_state=0)
-X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
+X_train, X_test, y_train, y_test = train_test_split(X, y, shuffle=False)
 y_few = np.where(np.arange(len(y_train)) < 40, y_train, np.nan)
 
 # %%

@@ -158,6 +158,7 @@ PUBLIC_NAMES = {
         "Loss",
         "Objective",
         "ParameterGroup",
+        "RankingNCE",
         "Recipe",
         "Roles",
         "RowCells",

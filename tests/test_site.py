@@ -144,3 +144,27 @@ def test_before_and_after_are_there_for_each_class():
         before, after = re.findall(r"code-block:: python\n\n((?:   .*\n|\n)+)", section)
         assert name in before and "sklearn" in before
         assert "sklearn" not in after
+
+
+# -------------------------------------------------------------- the built site
+
+
+def test_dead_links_and_plain_names_are_found(tmp_path):
+    spec = importlib.util.spec_from_file_location("check", DOCS / "check_site.py")
+    check = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(check)
+    guide = tmp_path / "user_guide"
+    guide.mkdir()
+    (tmp_path / "index.html").write_text('<h1 id="top">A</h1><a href="#top">B</a>')
+    plain = '<code class="xref py">NCE</code>'
+    linked = f'<a href="../index.html#top">{plain}</a>'
+    dead = '<a href="../no.html">a</a><a href="../index.html#no">b</a><img src="c.png">'
+    (guide / "a.html").write_text(plain + linked + dead + '<a href="https://d">e</a>')
+    pages = {path: check.Page(path) for path in tmp_path.rglob("*.html")}
+    lost = check.dead_links(tmp_path, pages)
+    assert [name.split(": ")[1] for name in lost] == [
+        "../no.html",
+        "../index.html#no",
+        "c.png",
+    ]
+    assert check.plain_names(tmp_path, pages) == ["user_guide/a.html: NCE"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.special import logsumexp
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
@@ -54,14 +56,26 @@ class Pool:
     def draw(
         cls, energy: TableEnergy, densities: Sequence[Any], n: int, seed: int
     ) -> Pool:
-        """Draw about n rows, as many from each density."""
+        """Draw about n rows, as many from each density.
+
+        Raises
+        ------
+        ValueError
+            Where the whole has no density at any of them.
+        """
         share = -(-n // len(densities))
         table = joined(
             [draws_of(density, share, seed + k) for k, density in enumerate(densities)]
         )
         log_probs = [density.score_samples(table) for density in densities]
         log_mixture = logsumexp(log_probs, axis=0) - np.log(len(densities))
-        return cls(table, -energy(table) - log_mixture)
+        pool = cls(table, -energy(table) - log_mixture)
+        if not np.isfinite(pool.log_weights).any():
+            raise ValueError(
+                f"The densities have nothing in common: of {len(log_mixture)} rows "
+                "that they drew, none has a density in all of them."
+            )
+        return pool
 
     @property
     def estimate(self) -> LogNormalizer:
@@ -76,7 +90,10 @@ class Pool:
 def gaussian_mixture(z: Array, seed: int) -> GaussianMixtureDensity:
     """Return a mixture of a few Gaussians, fitted to standardised rows."""
     n = min(N_COMPONENTS, len(z))
-    fitted = GaussianMixture(n, reg_covar=LEAST_VARIANCE, random_state=seed).fit(z)
+    mixture = GaussianMixture(n, reg_covar=LEAST_VARIANCE, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # any mixture will do
+        fitted = mixture.fit(z)
     arrays = fitted.weights_, fitted.means_, np.linalg.cholesky(fitted.covariances_)
     return GaussianMixtureDensity(*(torch.from_numpy(a).float() for a in arrays))
 
@@ -103,10 +120,10 @@ class Annealing:
         self.mean, self.scale = x.mean(axis=0), x.std(axis=0)
         self.scale[self.scale == 0] = 1.0
         self.is_whole = (x == np.round(x)).all(axis=0)
+        self.dtypes = getattr(pool.table, "dtypes", None)
         z = (x - self.mean) / self.scale
-        if np.isfinite(pool.log_weights).any():
-            rng = np.random.RandomState(seed)
-            z = np.concatenate([z, z[rng.choice(len(z), len(z), p=pool.weights())]])
+        rng = np.random.RandomState(seed)
+        z = np.concatenate([z, z[rng.choice(len(z), len(z), p=pool.weights())]])
         self.reference = gaussian_mixture(z, seed)
         self.energy_of_table, self.parts = energy, parts
 
@@ -135,4 +152,5 @@ class Annealing:
         )
         x = z.double().numpy() * self.scale + self.mean
         x[:, self.is_whole] = np.round(x[:, self.is_whole])
-        return self.parts.table(x)
+        table = self.parts.table(x)
+        return table if self.dtypes is None else table.astype(dict(self.dtypes))

@@ -232,7 +232,7 @@ class EBMImputer(TransformerMixin, BaseEstimator):
         Returns
         -------
         names : ndarray of str
-            Indicators are named "missingindicator_" and the column's name.
+            Indicators are named ``missingindicator_`` and the column's name.
         """
         check_is_fitted(self, "estimator_")
         names = check_feature_names_in(self, input_features)

@@ -39,7 +39,7 @@ class BatchedSearchCV(GridSearchCV):
     Parameters
     ----------
     estimator : estimator
-        What is fitted, in copies; it stays as it is.
+        The model whose parameters are searched.
     param_grid : dict or list of dict
         Names of parameters and lists of their values.
     scoring : str, callable, list, tuple or dict, default=None
@@ -64,9 +64,8 @@ class BatchedSearchCV(GridSearchCV):
     Attributes
     ----------
     cv_results_ : dict of ndarray
-        Candidates with their scores, ranks and seconds, by the names of
-        `GridSearchCV`. ``mean_fit_time`` includes the time in which a fit waited for
-        others.
+        Parameters, scores and times of each candidate, by column. ``mean_fit_time``
+        includes the time in which a fit waited for others.
     best_estimator_ : estimator
         The best candidate, fitted to all rows. Needs `refit`.
     best_score_ : float

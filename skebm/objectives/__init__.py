@@ -32,6 +32,7 @@ from skebm.objectives.noise_contrastive import (
     ConditionalNCE,
     EnergyDiscrepancy,
     FlowContrastive,
+    RankingNCE,
     Telescoping,
 )
 from skebm.objectives.score_matching import (
@@ -70,6 +71,7 @@ __all__ = [
     "Loss",
     "Objective",
     "ParameterGroup",
+    "RankingNCE",
     "Recipe",
     "Roles",
     "RowCells",
@@ -100,6 +102,7 @@ OBJECTIVES: dict[str, Callable[[], Objective]] = {
     "mle": MLE,
     "nce": NCE,
     "pcd": PCD,
+    "ranking_nce": RankingNCE,
     "score_matching": ScoreMatching,
     "short_run": ShortRun,
     "sliced_score_matching": SlicedScoreMatching,

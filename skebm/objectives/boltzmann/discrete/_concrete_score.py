@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -9,9 +11,7 @@ from skebm.networks import RBM
 from skebm.objectives.boltzmann.discrete._ratios import as_discrete, log_ratios
 
 #: Odds of the value of a unit against each other one, in noisy rows.
-ODDS = 50.0
-#: Largest ratio of the model that is not cut; no ratio of noisy rows is above `ODDS`.
-MAX_LOG_RATIO = 5.0
+ODDS = 20.0
 
 
 def concrete_score_matching(rbm: RBM, v: Tensor, generator: torch.Generator) -> Tensor:
@@ -35,6 +35,10 @@ def concrete_score_matching(rbm: RBM, v: Tensor, generator: torch.Generator) -> 
     theta = rbm.visible.bias(rbm.visible.statistic(v), ODDS - 1)
     noisy = rbm.visible.draw_(theta.clone(), torch.empty_like(theta), generator)
     target = units.switched(noisy, theta[:, None])[:, 0].exp()
-    ratio = (-log_ratios(rbm, noisy)).clamp(max=MAX_LOG_RATIO).exp()
-    errors = (ratio - target).square().masked_fill(~units.others(noisy), 0.0)
-    return errors.sum((1, 2)) / ODDS
+    log_ratio = -log_ratios(rbm, noisy)
+    capped = log_ratio.clamp(max=math.log(ODDS))
+    error = capped.exp() - target
+    # No ratio of noisy rows is above the odds: beyond, the loss goes on as a line.
+    excess = (log_ratio - capped).masked_fill(log_ratio.isneginf(), 0.0)
+    losses = error.square() + 2 * ODDS * error.detach() * excess
+    return losses.masked_fill(~units.others(noisy), 0.0).sum((1, 2)) / ODDS
