@@ -61,7 +61,7 @@ class Pool:
         Raises
         ------
         ValueError
-            Where the whole has no density at any of them.
+            Where the whole has no density at any of them, or an infinite one.
         """
         share = -(-n // len(densities))
         table = joined(
@@ -70,6 +70,13 @@ class Pool:
         log_probs = [density.score_samples(table) for density in densities]
         log_mixture = logsumexp(log_probs, axis=0) - np.log(len(densities))
         pool = cls(table, -energy(table) - log_mixture)
+        is_endless = pool.log_weights == np.inf
+        if is_endless.any():
+            raise ValueError(
+                f"The product is infinite: at {is_endless.sum()} of {len(table)} rows "
+                "that the parts drew, one of negative weight has no density, and the "
+                "others have one."
+            )
         if not np.isfinite(pool.log_weights).any():
             raise ValueError(
                 f"The densities have nothing in common: of {len(log_mixture)} rows "

@@ -91,7 +91,8 @@ class ProductOfExperts(Composition):
         Returns
         -------
         energy : ndarray of shape (n_samples,)
-            Infinite where a part of a weight above 0 has no density.
+            inf where a part of a weight above 0 has no density; else -inf where one of
+            a negative weight has none.
         """
         log_probs = self.parts.log_probs(X)
         is_nowhere = np.isneginf(log_probs[self._exponents > 0]).any(axis=0)

@@ -17,6 +17,8 @@ from skebm.training import Checkpoints, stored_words
 
 #: Options that do not change what is fitted.
 WITHOUT_EFFECT = ("checkpoint", "verbose")
+#: Rows whose digest is taken at once.
+CHUNK_ROWS = 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,8 +45,22 @@ def start_of(estimator, read, y=None):
         Where the folder holds a fit of other options or rows.
     """
     rng = private_random_state(estimator.random_state)
-    if estimator.checkpoint is None or not current().speaks:
+    if estimator.checkpoint is None:
         return Start(agreed_random_state(rng, read.table))
+    checkpoints, problem = None, None
+    if current().speaks:
+        try:
+            checkpoints = _open(estimator, read, y, rng)
+        except (OSError, ValueError) as error:  # which the other processes wait for
+            problem = error
+    problem = current().agree(problem)
+    if problem is not None:
+        raise problem
+    return Start(agreed_random_state(rng, read.table), checkpoints)
+
+
+def _open(estimator, read, y, rng):
+    """Return the files of a fit; those of a killed one set its random numbers."""
     folder = Path(estimator.checkpoint)
     is_random = estimator.random_state is None
     if is_random and (stored := stored_words(folder, "random numbers", "state")):
@@ -59,8 +75,7 @@ def start_of(estimator, read, y=None):
         about["random numbers"] = {
             "state": json.dumps([state[0], state[1].tolist(), *state[2:]])
         }
-    checkpoints = Checkpoints(folder, about)
-    return Start(agreed_random_state(rng, read.table), checkpoints)
+    return Checkpoints(folder, about)
 
 
 def _state_of(words):
@@ -73,7 +88,10 @@ def _options(estimator):
     options = {}
     for name, value in estimator.get_params(deep=True).items():
         if isinstance(value, np.random.RandomState):
-            value = hashlib.sha256(value.get_state()[1].tobytes()).hexdigest()
+            name_of_state, keys, *position = value.get_state()
+            value = f"{name_of_state} {_digest(keys)} {position}"
+        elif isinstance(value, np.ndarray):
+            value = f"{value.shape} {_digest(value)}"
         if name not in WITHOUT_EFFECT:
             options[name] = re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
     return options
@@ -93,5 +111,9 @@ def _data(read, y):
 def _digest(part):
     if part is None:
         return "None"
-    part = np.ascontiguousarray(part)
-    return hashlib.sha256(f"{part.dtype}".encode() + part.tobytes()).hexdigest()
+    if part.dtype == object:  # whose bytes are addresses
+        return hashlib.sha256(repr(part.tolist()).encode()).hexdigest()
+    digest = hashlib.sha256(f"{part.dtype}".encode())
+    for first in range(0, len(part), CHUNK_ROWS):  # not a second copy of the table
+        digest.update(np.ascontiguousarray(part[first : first + CHUNK_ROWS]))
+    return digest.hexdigest()

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import struct
-import tempfile
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -104,12 +105,16 @@ def _array(body: memoryview, about: Mapping) -> np.ndarray:
 
 def replace_file(path: str | os.PathLike, data: bytes) -> None:
     """Write a file as a whole: readers see the old one or the new one."""
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    path = Path(path).resolve()
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if path.exists():
+            shutil.copymode(path, temporary)
         os.replace(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        temporary.unlink(missing_ok=True)
         raise

@@ -8,6 +8,7 @@ Outside of a team nothing waits, and the same work is done for one call.
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import threading
 import warnings
@@ -193,6 +194,12 @@ class Team:
 
     def run(self) -> None:
         """Make all calls; each ends with a result or an error."""
+        try:
+            self._run()
+        finally:
+            self.known.clear()
+
+    def _run(self) -> None:
         begun: list[Call] = []
         while begun or self.waiting:
             while self.waiting and len(begun) < self.size:
@@ -208,7 +215,6 @@ class Team:
                 begun.remove(call)
                 if call.callback is not None:
                     call.callback(call)
-        self.known.clear()
 
     def _answer(self, calls: list[Call]) -> None:
         """Do the work that some calls ask for; let each go on."""
@@ -218,10 +224,20 @@ class Team:
             answers = work([task for _, _, task in requests])
         except BaseException as error:
             for call in calls:
-                call.run(error=type(error)(*error.args))
+                call.run(error=_copied(error))
             return
         for call, answer in zip(calls, answers, strict=True):
             call.run(answer)
+
+
+def _copied(error: BaseException) -> BaseException:
+    """Return an error like another, with its cause, for one more thread to raise."""
+    try:
+        copied = copy.copy(error)
+    except Exception:  # a constructor that takes something else than it keeps
+        return error
+    copied.__cause__ = error
+    return copied
 
 
 def _grouped(calls: Sequence[Call]) -> list[list[Call]]:

@@ -296,3 +296,18 @@ def test_parts_without_a_common_row_are_refused():
     for ask in (model.sample, lambda: model.score_samples(X)):
         with pytest.raises(ValueError, match="have nothing in common: of 4000 rows"):
             ask()
+
+
+class Box(Gaussian):
+    """Uniform on (-1, 1)."""
+
+    def score_samples(self, X):
+        inside = (np.abs(np.asarray(X)) < 1).all(axis=1)
+        return np.where(inside, -np.log(2), -np.inf)
+
+
+def test_a_quotient_that_is_infinite_is_told():
+    parts = [Gaussian([0.0], [[4.0]]), Box([0.0], [[0.1]])]
+    quotient = ProductOfExperts(parts, weights=[1, -1])
+    with pytest.raises(ValueError, match="one of negative weight has no density"):
+        quotient.score_samples(np.zeros((2, 1)))

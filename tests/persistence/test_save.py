@@ -327,3 +327,12 @@ def test_every_kind_of_value_comes_back(tmp_path):
     assert missing is pd.NA
     assert found["tensor"].tolist() == [0, 1, 2]
     assert _files.FILE_FORMAT == 1
+
+
+def test_a_file_keeps_its_permissions(tmp_path):
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(b"old")
+    file.chmod(0o640)
+    _tensor_file.replace_file(file, b"new")
+    assert file.read_bytes() == b"new"
+    assert file.stat().st_mode & 0o777 == 0o640

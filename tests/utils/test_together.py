@@ -119,3 +119,22 @@ def test_filters_of_warnings_stay_with_their_call():
     calls = run([call("always"), call("ignore"), call("always")])
     assert [c.result() for c in calls] == [1, 0, 1]
     assert (list(warnings.filters), warnings.showwarning) == before
+
+
+class Odd(Exception):
+    """An error that cannot be made anew from what it keeps."""
+
+    def __init__(self, what, more):
+        super().__init__(what)
+
+
+@pytest.mark.parametrize("error", [Odd("a", "b"), ValueError("a")])
+def test_each_call_raises_what_their_work_raised(error):
+    def work(tasks):
+        raise error
+
+    calls = run([lambda: together(work, 0, None)] * 2)
+    for call in calls:
+        assert call.ended
+        with pytest.raises(type(error), match="a"):
+            call.result()
