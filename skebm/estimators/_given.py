@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -131,9 +132,11 @@ def _check_known(columns, names):
     unknown = [name for name in columns if name not in names]
     if unknown:
         shown = ", ".join(map(repr, names[:5]))
+        near = difflib.get_close_matches(str(unknown[0]), list(map(str, names)), n=1)
         raise ValueError(
             f"The 'given' parameter has a column {unknown[0]!r}, which is none of "
-            f"those of fit: {shown}{', ...' if len(names) > 5 else ''}."
+            f"those of fit: {shown}{' and others' if len(names) > 5 else ''}."
+            + (f" Did you mean {near[0]!r}?" if near else "")
         )
 
 
