@@ -8,16 +8,11 @@ of customers who like both. No model has seen who likes both.
 """
 
 # %%
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 import numpy as np
 
 from skebm import EBMDensityEstimator
 from skebm.composition import ProductOfExperts
-
-OUTPUT = Path("examples/output")
-OUTPUT.mkdir(parents=True, exist_ok=True)
 
 # %%
 rng = np.random.RandomState(0)
@@ -43,4 +38,4 @@ for axis, (name, rows) in zip(axes, [*parts.items(), ("product", drawn)], strict
     axis.set(title=name, xlabel="age")
 axes[0].set_ylabel("spending")
 figure.tight_layout()
-figure.savefig(OUTPUT / "composition.png", dpi=120)
+plt.show()
