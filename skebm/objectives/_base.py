@@ -202,11 +202,15 @@ class Objective(BaseEstimator, ABC):
         """Scale lambda between the critic c and the energy, E = -c / lambda."""
         return 1.0
 
-    @abstractmethod
     def init(
         self, model: EnergyModel, reference: Density, generator: torch.Generator
     ) -> nn.Module:
-        """Return the initial state: all that is learnt besides the energy's net."""
+        """Return the initial state: all that is learnt besides the energy's net.
+
+        An empty one, unless an objective learns more.
+        """
+        del model, reference, generator
+        return nn.Module()
 
     def parameter_groups(
         self, model: EnergyModel, state: nn.Module

@@ -80,13 +80,6 @@ class MLE(Objective):
         check_range(self, "local_share", share, "a number in [0, 1)")
         check_positive(self, "local_scale")
 
-    def init(
-        self, model: EnergyModel, reference: Density, generator: torch.Generator
-    ) -> nn.Module:
-        """Return an empty state: nothing is learnt besides the net."""
-        del model, reference, generator
-        return nn.Module()
-
     def step(
         self,
         model: EnergyModel,

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from skebm.networks import EnergyModel
 from skebm.objectives._base import Batch, Loss, Objective
-from skebm.references import Density
 
 
 class HDGE(Objective):
@@ -47,13 +46,6 @@ class HDGE(Objective):
 
     needs_labels: ClassVar[bool] = True
     healthy: ClassVar[dict[str, tuple[float, float]]] = {"contrast": (-100.0, 100.0)}
-
-    def init(
-        self, model: EnergyModel, reference: Density, generator: torch.Generator
-    ) -> nn.Module:
-        """Return an empty state: nothing is learnt besides the net."""
-        del model, reference, generator
-        return nn.Module()
 
     def step(
         self,

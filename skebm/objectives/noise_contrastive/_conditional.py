@@ -11,7 +11,6 @@ from torch.nn.functional import softplus
 
 from skebm.networks import EnergyModel
 from skebm.objectives._base import Batch, Loss, Objective, check_range
-from skebm.references import Density
 from skebm.utils import check_count, is_positive, is_sequence, normal_like, uniform_like
 
 
@@ -65,13 +64,6 @@ class ConditionalNCE(Objective):
         expected = "two numbers, 0 < least <= largest"
         check_range(self, "noise_scale", pair and scales[0] <= scales[1], expected)
         check_count(self, "n_noise")
-
-    def init(
-        self, model: EnergyModel, reference: Density, generator: torch.Generator
-    ) -> nn.Module:
-        """Return an empty state: nothing is learnt besides the net."""
-        del model, reference, generator
-        return nn.Module()
 
     def step(
         self,

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from skebm.networks import EnergyModel
 from skebm.objectives._base import Batch, Loss, Objective, check_range
-from skebm.references import Density
 from skebm.utils import check_count, is_positive, is_sequence, normal_like, uniform_like
 
 
@@ -86,13 +85,6 @@ class EnergyDiscrepancy(Objective):
         check_count(self, "n_noise")
         positive = is_positive(self.stabilization)
         check_range(self, "stabilization", positive, "a number above 0")
-
-    def init(
-        self, model: EnergyModel, reference: Density, generator: torch.Generator
-    ) -> nn.Module:
-        """Return an empty state: nothing is learnt besides the net."""
-        del model, reference, generator
-        return nn.Module()
 
     def step(
         self,

@@ -12,7 +12,6 @@ from torch.nn.functional import softplus
 
 from skebm.networks import EnergyModel
 from skebm.objectives._base import Batch, Loss, Objective, Recipe
-from skebm.references import Density
 from skebm.utils import check_count, check_number
 
 
@@ -100,13 +99,6 @@ class NCE(Objective):
         """Raise ValueError naming an option that is out of its range."""
         check_count(self, "noise_ratio")
         check_number(self, "component_weight", 0)
-
-    def init(
-        self, model: EnergyModel, reference: Density, generator: torch.Generator
-    ) -> nn.Module:
-        """Return an empty state: nothing is learnt besides the net."""
-        del model, reference, generator
-        return nn.Module()
 
     def step(
         self,

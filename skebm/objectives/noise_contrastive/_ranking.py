@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from skebm.networks import EnergyModel
 from skebm.objectives._base import Batch, Loss, Objective, Recipe
 from skebm.objectives.noise_contrastive._nce import NCE
-from skebm.references import Density
 from skebm.utils import check_count
 
 
@@ -54,13 +53,6 @@ class RankingNCE(Objective):
     def check_options(self) -> None:
         """Raise ValueError naming an option that is out of its range."""
         check_count(self, "n_noise")
-
-    def init(
-        self, model: EnergyModel, reference: Density, generator: torch.Generator
-    ) -> nn.Module:
-        """Return an empty state: nothing is learnt besides the net."""
-        del model, reference, generator
-        return nn.Module()
 
     def step(
         self,

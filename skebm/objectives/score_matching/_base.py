@@ -12,7 +12,6 @@ from torch.nn.functional import softplus
 
 from skebm.networks import EnergyModel
 from skebm.objectives._base import Batch, Loss, Objective, check_range
-from skebm.references import Density
 from skebm.utils import check_number, is_number, normal_like
 
 LogDensity = Callable[[Tensor], Tensor]
@@ -46,13 +45,6 @@ class ScoreMatchingObjective(Objective):
         """Raise ValueError naming an option that is out of its range."""
         share = is_number(self.reference_share, 0) and self.reference_share < 1
         check_range(self, "reference_share", share, "a number in [0, 1)")
-
-    def init(
-        self, model: EnergyModel, reference: Density, generator: torch.Generator
-    ) -> nn.Module:
-        """Return an empty state: nothing is learnt besides the net."""
-        del model, reference, generator
-        return nn.Module()
 
     def share(self, model: EnergyModel) -> float:
         """Return w, the weight of the reference in r."""
