@@ -21,12 +21,13 @@ from skebm.models._missing import fit_reference, fitted_proposal
 from skebm.models._rows import TrainingRows
 from skebm.models._task import Task
 from skebm.networks import EnergyModel, is_normalized
+from skebm.networks._capabilities import is_boosted
 from skebm.networks._build import build_network, draws_globally
 from skebm.objectives import Objective
 from skebm.references import Density, GaussianMixtureDensity, Reference
 from skebm.references._base import Folds
 from skebm.tables import TableEncoder
-from skebm.training import GradientRun
+from skebm.training import BoostingRun, GradientRun
 from skebm.utils import draw_seed, isolated_rng, make_generator
 from skebm.utils._together import in_team, shared
 
@@ -100,6 +101,8 @@ class Assembly:
         model.reference = self.reference.for_training(self.seed)
         objective.check_model(model, self.n_features)
         generator = make_generator(self.seed, self.device)
+        if is_boosted(network):
+            return BoostingRun(model, generator)
         return GradientRun(model, objective, generator, self.averaging, current())
 
     def rebuild_run(self, objective: Objective) -> GradientRun:

@@ -12,8 +12,9 @@ from skebm.distributed import current
 from skebm.evaluation.normalizers import AbstractNormalizer
 from skebm.evaluation.normalizers._resolve import resolve_normalizer
 from skebm.networks import is_normalized
+from skebm.networks._capabilities import is_boosted
 from skebm.networks._build import constructor_of, resolve_network
-from skebm.objectives import OBJECTIVES, Objective
+from skebm.objectives import OBJECTIVES, NCE, Objective, Recipe
 from skebm.objectives._resolve import resolve_objective
 from skebm.references import Reference
 from skebm.references._resolve import resolve_reference
@@ -21,6 +22,8 @@ from skebm.training import Schedule
 from skebm.utils import plain, resolve_device
 
 MAX_AUTO_EPOCHS = 400
+#: Options of boosted trees that are "auto"; their number of steps is none of batches.
+OF_TREES = Recipe("trees", 0.1, MAX_AUTO_EPOCHS, 5, "copula")
 
 
 @dataclass(frozen=True)
@@ -110,16 +113,20 @@ class Specification:
         """
         objective = resolve_objective(estimator.objective)
 
+        recipe = None if objective is None else objective.recipe
+        if is_boosted(named := plain(estimator.network)) or named == "trees":
+            recipe = OF_TREES
+
         def option(name: str) -> Any:
             value = plain(getattr(estimator, name))
             if not (isinstance(value, str) and value == "auto"):
                 return value
-            if objective is None:
+            if recipe is None:
                 raise ValueError(
                     f"The {name!r} parameter is 'auto', which takes what suits the "
                     "objective, and objective=None has none. Name one."
                 )
-            return getattr(objective.recipe, name)
+            return getattr(recipe, name)
 
         network = option("network")
         name = type(estimator).__name__
@@ -133,8 +140,8 @@ class Specification:
         reference = resolve_reference(option("reference"))
         by_name = isinstance(estimator.reference, str)
         if n_auto_steps is None:
-            assert objective is not None
-            n_auto_steps = objective.recipe.n_steps
+            assert recipe is not None
+            n_auto_steps = recipe.n_steps
         names = (
             "max_iter batch_size batch_growth gradient_clip weight_averaging "
             "tol ood_score"
@@ -168,6 +175,8 @@ class Specification:
     def n_epochs(self, n_rows: int) -> int:
         """Return the number of epochs; "auto" fixes the number of steps instead."""
         if isinstance(self.max_iter, str):
+            if is_boosted(constructor_of(resolve_network(self.network))):
+                return self.n_auto_steps
             epochs = math.ceil(self.n_auto_steps / self.steps_per_epoch(n_rows))
             return min(MAX_AUTO_EPOCHS, epochs)
         return self.max_iter
@@ -224,9 +233,30 @@ def check_parts(
             "together: that objective needs labels. Use it in JEMClassifier."
         )
     network = constructor_of(builder)
+    if is_boosted(network):
+        _check_boosted(estimator_name, network.__name__, objective, n_outputs)
     if n_outputs > 1 and is_normalized(network):
         raise ValueError(
             f"{estimator_name} and network {network.__name__} don't go together: a "
             "normalised density has one output, not one a class. Choose a network such "
             "as 'ensemble_mlp', or EBMDensityEstimator."
+        )
+
+
+def _check_boosted(
+    estimator_name: str, network: str, objective: Objective | None, n_outputs: int
+) -> None:
+    """Raise ValueError where boosted trees do not go with an objective or estimator."""
+    if n_outputs > 1:
+        raise ValueError(
+            f"{estimator_name} and network {network} don't go together: these trees "
+            "have one output, not one a class. Choose a network such as "
+            "'ensemble_mlp', or EBMDensityEstimator."
+        )
+    if not isinstance(objective, NCE):
+        raise ValueError(
+            f"objective {type(objective).__name__} and network {network} don't go "
+            "together: trees have no gradient, and are grown against draws of the "
+            "reference. Choose 'stratified_nce' or 'nce', or a network such as "
+            "'column_mlp'."
         )

@@ -22,6 +22,7 @@ from skebm.networks._mlp import MLP, ResidualMLP
 from skebm.networks._nice import NICE
 from skebm.networks._normalized import NormalizedNetwork
 from skebm.networks._ppca import PPCA
+from skebm.networks._trees import BoostedTrees
 from skebm.networks.boltzmann._deep_belief import DeepBeliefNet, DirectedLayer
 from skebm.networks.boltzmann._labeled import LabeledRBM, LabeledUnits
 from skebm.networks.boltzmann._rbm import RBM, BernoulliUnits, VisibleUnits
@@ -34,6 +35,7 @@ __all__ = [
     "PPCA",
     "RBM",
     "BernoulliUnits",
+    "BoostedTrees",
     "ColumnEmbedding",
     "DeepBeliefNet",
     "DirectedLayer",
@@ -65,5 +67,6 @@ NETWORKS: dict[str, Callable[[int, int], nn.Module]] = {
     "periodic_mlp": partial(MLP, hidden_features=(64, 64), embedding="periodic"),
     "ppca": PPCA,
     "resmlp": ResidualMLP,
+    "trees": BoostedTrees,
     "wave_mlp": partial(MLP, hidden_features=(64, 64), embedding="waves"),
 }

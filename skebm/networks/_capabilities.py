@@ -54,6 +54,11 @@ def is_ensemble(network: object) -> bool:
     return bool(getattr(network, "is_ensemble", False))
 
 
+def is_boosted(network: object) -> bool:
+    """Tell whether a net, or a class of nets, is grown from derivatives of a loss."""
+    return bool(getattr(network, "is_boosted", False))
+
+
 def as_ensemble(network: nn.Module) -> EnsembleNetwork | None:
     """Return the net where it is an ensemble, else None."""
     return cast(EnsembleNetwork, network) if is_ensemble(network) else None

@@ -6,12 +6,14 @@ import math
 from collections.abc import Iterator
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from skebm.networks import EnergyModel
 from skebm.objectives._base import Batch, Loss, Objective, Recipe
+from skebm.objectives.noise_contrastive._contrast import Contrast
 from skebm.utils import check_count, check_number
 
 
@@ -109,11 +111,7 @@ class NCE(Objective):
     ) -> Iterator[Loss]:
         """Yield the logistic loss of rows against noise."""
         del state
-        x = batch.dequantized(generator)
-        noise = model.reference.sample(self.noise_ratio * len(x), generator)
-        rows = [x, noise]
-        if self.component_weight and model.reference.has_transitions:
-            rows.append(model.reference.transition(x, x.new_ones(len(x)), generator))
+        rows = self._points(model, batch, generator)
         sizes = [len(part) for part in rows]
         of_data, of_noise, *near = model.critic(torch.cat(rows)).split(sizes)
         loss = classification_loss(batch, of_data, of_noise, self.noise_ratio)
@@ -121,3 +119,25 @@ class NCE(Objective):
             pairs = batch.mean(softplus(of_near - of_data))
             loss = loss + self.component_weight * pairs
         yield Loss("energy", loss)
+
+    def contrast(
+        self, model: EnergyModel, batch: Batch, generator: torch.Generator
+    ) -> Contrast:
+        """Return the rows of a batch and fresh noise, for boosted trees."""
+        x, *others = self._points(model, batch, generator)
+        weight = np.ones(len(x))
+        if batch.weight is not None:
+            weight = batch.weight.double().cpu().numpy()
+            weight = weight / weight.mean()
+        near = self.component_weight if len(others) == 2 else 0.0
+        return Contrast(torch.cat([x, *others]), weight, self.noise_ratio, near)
+
+    def _points(
+        self, model: EnergyModel, batch: Batch, generator: torch.Generator
+    ) -> list[Tensor]:
+        """Return rows, noise and, where components count, a point near each row."""
+        x = batch.dequantized(generator)
+        rows = [x, model.reference.sample(self.noise_ratio * len(x), generator)]
+        if self.component_weight and model.reference.has_transitions:
+            rows.append(model.reference.transition(x, x.new_ones(len(x)), generator))
+        return rows
