@@ -21,13 +21,13 @@ from skebm.models._missing import fit_reference, fitted_proposal
 from skebm.models._rows import TrainingRows
 from skebm.models._task import Task
 from skebm.networks import EnergyModel, is_normalized
-from skebm.networks._capabilities import is_boosted
 from skebm.networks._build import build_network, draws_globally
+from skebm.networks._capabilities import is_boosted
 from skebm.objectives import Objective
 from skebm.references import Density, GaussianMixtureDensity, Reference
 from skebm.references._base import Folds
 from skebm.tables import TableEncoder
-from skebm.training import BoostingRun, GradientRun
+from skebm.training import BoostingRun, EnergyRun, GradientRun
 from skebm.utils import draw_seed, isolated_rng, make_generator
 from skebm.utils._together import in_team, shared
 
@@ -95,7 +95,7 @@ class Assembly:
         """Return the model of a net beside the reference."""
         return EnergyModel(network, self.reference, self.critic_scale)
 
-    def start_run(self, network: nn.Module, objective: Objective) -> GradientRun:
+    def start_run(self, network: nn.Module, objective: Objective) -> EnergyRun:
         """Return a run at its beginning; from one seed it has the same first draws."""
         model = self.model_of(network)
         model.reference = self.reference.for_training(self.seed)
@@ -105,7 +105,7 @@ class Assembly:
             return BoostingRun(model, generator)
         return GradientRun(model, objective, generator, self.averaging, current())
 
-    def rebuild_run(self, objective: Objective) -> GradientRun:
+    def rebuild_run(self, objective: Objective) -> EnergyRun:
         """Return a run of a net built anew, to be restored to a snapshot."""
         device = torch.device(self.device)
         with isolated_rng(0, device):
@@ -141,7 +141,7 @@ def assemble(
     encoder: TableEncoder,
     rng: np.random.RandomState,
     reference: Reference | None = None,
-) -> tuple[Assembly, GradientRun]:
+) -> tuple[Assembly, EnergyRun]:
     """Build the net, fit the reference and start a run.
 
     Parameters

@@ -39,7 +39,9 @@ def one_hot_columns(
     if not columns:
         return None
     points = [ndtri(one.quantile + one.share / 2) for one in intervals]
-    starts, shares = ([getattr(one, n) for one in intervals] for n in ("start", "share"))
+    starts, shares = (
+        [getattr(one, n) for one in intervals] for n in ("start", "share")
+    )
     starts = [start[:-1] for start in starts]
     n_features = len(encoder.scale)
     if reference is not None:

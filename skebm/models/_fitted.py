@@ -34,7 +34,7 @@ from skebm.objectives import Objective
 from skebm.references import Density
 from skebm.references._base import Folds
 from skebm.tables import TableEncoder
-from skebm.training import GradientRun
+from skebm.training import EnergyRun
 from skebm.utils import in_padded_batches, make_generator, reporting
 
 #: Completions over which the outlier score of an incomplete row is a mean.
@@ -55,7 +55,7 @@ class FittedModel:
         The parts that its first fit chose.
     objective : Objective
         The objective of its last training.
-    run : GradientRun
+    run : EnergyRun
         Where its training stands.
     network : nn.Module
         The trained net, of averaged weights where an average is kept.
@@ -68,7 +68,7 @@ class FittedModel:
     specification: Specification
     assembly: Assembly
     objective: Objective
-    run: GradientRun
+    run: EnergyRun
     network: nn.Module
     outcome: Outcome
     calibration: Calibration = field(repr=False)
@@ -312,7 +312,7 @@ class FittedModel:
 
     # -------------------------------------------------------------- training
 
-    def copied_run(self) -> GradientRun:
+    def copied_run(self) -> EnergyRun:
         """Return a copy of the run, to train on."""
         run = self.assembly.rebuild_run(self.objective)
         run.restore(self.run.state_dict())

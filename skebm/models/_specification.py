@@ -12,9 +12,9 @@ from skebm.distributed import current
 from skebm.evaluation.normalizers import AbstractNormalizer
 from skebm.evaluation.normalizers._resolve import resolve_normalizer
 from skebm.networks import is_normalized
-from skebm.networks._capabilities import is_boosted
 from skebm.networks._build import constructor_of, resolve_network
-from skebm.objectives import OBJECTIVES, NCE, Objective, Recipe
+from skebm.networks._capabilities import is_boosted
+from skebm.objectives import NCE, OBJECTIVES, Objective, Recipe
 from skebm.objectives._resolve import resolve_objective
 from skebm.references import Reference
 from skebm.references._resolve import resolve_reference
@@ -23,7 +23,7 @@ from skebm.utils import plain, resolve_device
 
 MAX_AUTO_EPOCHS = 400
 #: Options of boosted trees that are "auto"; their number of steps is none of batches.
-OF_TREES = Recipe("trees", 0.1, MAX_AUTO_EPOCHS, 5, "copula")
+OF_TREES = Recipe("trees", 0.3, MAX_AUTO_EPOCHS, 5, "copula")
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class Specification:
         objective = resolve_objective(estimator.objective)
 
         recipe = None if objective is None else objective.recipe
-        if is_boosted(named := plain(estimator.network)) or named == "trees":
+        if _is_boosted(plain(estimator.network)):
             recipe = OF_TREES
 
         def option(name: str) -> Any:
@@ -175,7 +175,7 @@ class Specification:
     def n_epochs(self, n_rows: int) -> int:
         """Return the number of epochs; "auto" fixes the number of steps instead."""
         if isinstance(self.max_iter, str):
-            if is_boosted(constructor_of(resolve_network(self.network))):
+            if _is_boosted(self.network):
                 return self.n_auto_steps
             epochs = math.ceil(self.n_auto_steps / self.steps_per_epoch(n_rows))
             return min(MAX_AUTO_EPOCHS, epochs)
@@ -241,6 +241,13 @@ def check_parts(
             "normalised density has one output, not one a class. Choose a network such "
             "as 'ensemble_mlp', or EBMDensityEstimator."
         )
+
+
+def _is_boosted(network: Any) -> bool:
+    """Tell whether the option names or builds boosted trees."""
+    if network == "trees":
+        return True
+    return is_boosted(constructor_of(network))
 
 
 def _check_boosted(

@@ -23,6 +23,11 @@ MAX_QUANTILE_ROWS = 50_000
 MAX_VALUE = 10.0
 #: Least gain of a split: below it a level changes nothing but rounding.
 MIN_GAIN = 1e-9
+#: Keeps quotients finite where a leaf holds no row.
+LEAST_WEIGHT = 1e-12
+
+#: Slopes and curvatures, or their sums.
+Pair = tuple[Array, Array]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,14 +54,59 @@ class Histogram:
             bins[j] = starts[j] + np.searchsorted(border, x[:, j], side="left")
         return cls(bins, starts)
 
-    def sums(self, leaf: Array, n_leaves: int, values: Array) -> Array:
-        """Return the sums of values by leaf and bin, (n_leaves, n_bins)."""
-        n_bins = int(self.starts[-1])
-        sums = np.zeros(n_leaves * n_bins)
-        offset = leaf * n_bins
-        for column in self.bins:
-            sums += np.bincount(offset + column, values, len(sums))
-        return sums.reshape(n_leaves, n_bins)
+    def column_of(self, split: int) -> int:
+        """Return the column of a bin."""
+        return int(np.searchsorted(self.starts, split, side="right")) - 1
+
+    def sums(
+        self, leaf: Array, n_leaves: int, derivatives: Pair, chosen: Array | slice
+    ) -> Pair:
+        """Return the sums of derivatives of chosen rows, each (n_leaves, n_bins)."""
+        first, second = (np.empty((n_leaves, int(self.starts[-1]))) for _ in range(2))
+        slope, curvature = (values[chosen] for values in derivatives)
+        leaf = leaf[chosen]
+        for start, end, column in zip(
+            self.starts[:-1], self.starts[1:], self.bins, strict=True
+        ):
+            n_bins = int(end - start)
+            index = leaf * n_bins + (column[chosen] - start)
+            for sums, values in ((first, slope), (second, curvature)):
+                counts = np.bincount(index, values, n_leaves * n_bins)
+                sums[:, start:end] = counts.reshape(n_leaves, n_bins)
+        return first, second
+
+    def split_sums(
+        self, sums: Pair, leaf: Array, is_right: Array, derivatives: Pair
+    ) -> Pair:
+        """Return the sums of the left halves of all leaves, then of the right ones.
+
+        Only the fewer rows are counted: the sums of the others are the difference.
+        """
+        counts_right = 2 * is_right.sum() <= len(is_right)
+        fewer = np.flatnonzero(is_right if counts_right else ~is_right)
+        counted = self.sums(leaf, len(sums[0]), derivatives, fewer)
+        rest = [whole - part for whole, part in zip(sums, counted, strict=True)]
+        left, right = (rest, counted) if counts_right else (counted, rest)
+        slope, curvature = (
+            np.concatenate(both) for both in zip(left, right, strict=True)
+        )
+        return slope, curvature
+
+    def best_split(self, sums: Pair, l2: float) -> tuple[int, float]:
+        """Return the number of the last bin to the left, and the sum of G^2 / H."""
+        score = np.zeros(int(self.starts[-1]))
+        left = [self.left_sums(values) for values in sums]
+        first = slice(0, int(self.starts[1]))
+        right = [
+            values[:, first].sum(axis=1, keepdims=True) - part
+            for values, part in zip(sums, left, strict=True)
+        ]
+        for slope, curvature in (left, right):
+            weight = np.maximum(curvature, 0) + l2 + LEAST_WEIGHT
+            score += (slope**2 / weight).sum(axis=0)
+        score[self.starts[1:] - 1] = -np.inf  # nothing is right of a last bin
+        best = int(np.argmax(score))
+        return best, float(score[best])
 
     def left_sums(self, sums: Array) -> Array:
         """Return sums up to and with each bin, within its column."""
@@ -218,44 +268,34 @@ class BoostedTrees(nn.Module):
         increase : ndarray of shape (n,)
             By how much the outputs have grown.
         """
+        derivatives = slope, curvature
         leaf = np.zeros(len(slope), dtype=np.int64)
         features = np.zeros(self.depth, dtype=np.int64)
         thresholds = np.full(self.depth, np.inf, dtype=np.float32)
+        sums = rows.sums(leaf, 1, derivatives, slice(None))
         before = -np.inf
         for k in range(self.depth):
-            split, gain = self._best_split(rows, leaf, 2**k, slope, curvature)
-            if split is None or gain <= before + MIN_GAIN:
+            split, gain = rows.best_split(sums, self.l2_regularization)
+            if not gain > before + MIN_GAIN:
                 break
-            before = gain
-            j = int(np.searchsorted(rows.starts, split, side="right")) - 1
+            before, j = gain, rows.column_of(split)
             features[k] = j
             thresholds[k] = self.borders[j][split - rows.starts[j]]
-            leaf += (rows.bins[j] > split).astype(np.int64) << k
-        sums = [np.bincount(leaf, v, 2**self.depth) for v in (slope, curvature)]
-        weight = sums[1] + self.l2_regularization
-        value = np.divide(-sums[0], weight, out=np.zeros_like(weight), where=weight > 0)
-        value = learning_rate * np.clip(value, -MAX_VALUE, MAX_VALUE)
-        self._append(features, thresholds, value)
-        return np.asarray(value[leaf])
+            is_right = rows.bins[j] > split
+            if k + 1 < self.depth:
+                sums = rows.split_sums(sums, leaf, is_right, derivatives)
+            leaf += is_right.astype(np.int64) << k
+        values = self._leaf_values(leaf, derivatives) * learning_rate
+        self._append(features, thresholds, values)
+        return np.asarray(values[leaf])
 
-    def _best_split(
-        self, rows: Histogram, leaf: Array, n_leaves: int, slope: Array, curve: Array
-    ) -> tuple[int | None, float]:
-        """Return the number of the last bin to the left, and the sum of G^2 / H."""
-        g, h = (rows.sums(leaf, n_leaves, v) for v in (slope, curve))
-        first = slice(0, rows.starts[1])
-        totals = [v[:, first].sum(axis=1, keepdims=True) for v in (g, h)]
-        left = [rows.left_sums(v) for v in (g, h)]
-        score = np.zeros(g.shape[1])
-        for g_side, h_side in (
-            left,
-            [t - v for t, v in zip(totals, left, strict=True)],
-        ):
-            weight = np.maximum(h_side, 0) + self.l2_regularization + 1e-12
-            score += (g_side**2 / weight).sum(axis=0)
-        score[rows.starts[1:] - 1] = -np.inf  # nothing is right of a last bin
-        best = int(np.argmax(score))
-        return (best, float(score[best])) if np.isfinite(score[best]) else (None, 0.0)
+    def _leaf_values(self, leaf: Array, derivatives: Pair) -> Array:
+        """Return the Newton step of each leaf."""
+        slope, curvature = (
+            np.bincount(leaf, values, 2**self.depth) for values in derivatives
+        )
+        weight = curvature + self.l2_regularization + LEAST_WEIGHT
+        return np.clip(-slope / weight, -MAX_VALUE, MAX_VALUE)
 
     def _append(self, features: Array, thresholds: Array, values: Array) -> None:
         for name, new in (

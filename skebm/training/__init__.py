@@ -7,7 +7,7 @@ from skebm.training._batches import (
     RowGraph,
     TableBatches,
 )
-from skebm.training._boosting import BoostingRun
+from skebm.training._boosting import BoostingRun, EnergyRun
 from skebm.training._checkpoint import CheckpointFile, Checkpoints, stored_words
 from skebm.training._guard import Problem, StabilityGuard
 from skebm.training._loop import Loop, Run
@@ -36,6 +36,7 @@ __all__ = [
     "Checkpoints",
     "Completion",
     "DensityMonitor",
+    "EnergyRun",
     "EpochSpan",
     "Evaluation",
     "EvenBatches",

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from skebm.networks import BoostedTrees, EnergyModel
-from skebm.objectives import NCE
+from skebm.objectives import NCE, Objective
 from skebm.training._batches import TableBatches
 from skebm.training._guard import Problem
+from skebm.training._run import GradientRun
 from skebm.training._schedule import EpochSpan, Schedule
 
 #: Most rows of the table that the trees of one epoch are grown from.
@@ -38,12 +39,13 @@ class BoostingRun:
 
     def configure(
         self,
-        objective: NCE,
+        objective: Objective,
         schedule: Schedule,
         gradient_clip: float | None = None,
     ) -> BoostingRun:
         """Set how the next epochs are trained; return the run."""
         del gradient_clip  # there is no gradient of parameters
+        assert isinstance(objective, NCE)
         self.objective, self.schedule = objective, schedule
         return self
 
@@ -111,3 +113,7 @@ class BoostingRun:
         self.trees.load_state_dict(snapshot["network"])
         self.generator.set_state(snapshot["generator"])
         self.rate_factor = snapshot["rate_factor"]
+
+
+#: What trains an `EnergyModel`.
+EnergyRun = GradientRun | BoostingRun
