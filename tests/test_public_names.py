@@ -111,6 +111,7 @@ PUBLIC_NAMES = {
         "PPCA",
         "RBM",
         "BernoulliUnits",
+        "BoostedTrees",
         "ColumnEmbedding",
         "DeepBeliefNet",
         "DirectedLayer",

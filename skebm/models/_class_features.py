@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.special import ndtri
 from torch import Tensor, nn
 
-from skebm.networks import BoostedTrees
-from skebm.networks._capabilities import is_boosted
+from skebm.networks._capabilities import as_boosted
 from skebm.networks._one_hot import EmbeddedNetwork, OneHotColumns
 from skebm.references import Density
 from skebm.tables import TableEncoder
@@ -61,8 +58,9 @@ def above_categories(
     network: nn.Module, encoder: TableEncoder, reference: Density, n_outputs: int
 ) -> nn.Module:
     """Return the net of the table's columns, below which categories are one-hot."""
-    if is_boosted(network):
-        cast(BoostedTrees, network).given_borders = _borders(encoder, reference)
+    boosted = as_boosted(network)
+    if boosted is not None:
+        boosted.given_borders = _borders(encoder, reference)
     if n_outputs == 1:
         return network
     embedding = one_hot_columns(encoder, reference)

@@ -8,8 +8,9 @@ them: the functions below, alone in the package, read them with a default.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from skebm.references import Density
@@ -35,6 +36,28 @@ class EnsembleNetwork(Protocol):
         """Set the weights of the members, positive and of sum one."""
 
 
+class BoostedNetwork(Protocol):
+    """A net that grows by derivatives of a loss; ``is_boosted`` is True."""
+
+    is_boosted: bool
+    #: How often it grows before rows and noise are drawn anew.
+    n_trees_per_epoch: int
+    #: By number of a category column, the points between its categories.
+    given_borders: dict[int, NDArray[Any]]
+
+    def histogram(self, x: NDArray[Any]) -> Any:
+        """Return rows (n, n_features) as `grow` takes them."""
+
+    def grow(
+        self,
+        rows: Any,
+        slope: NDArray[Any],
+        curvature: NDArray[Any],
+        learning_rate: float,
+    ) -> NDArray[Any]:
+        """Descend a loss with these derivatives in the outputs; return their growth."""
+
+
 class FeatureNetwork(Protocol):
     """A net above features of the columns; ``has_features`` is True."""
 
@@ -57,6 +80,11 @@ def is_ensemble(network: object) -> bool:
 def is_boosted(network: object) -> bool:
     """Tell whether a net, or a class of nets, is grown from derivatives of a loss."""
     return bool(getattr(network, "is_boosted", False))
+
+
+def as_boosted(network: nn.Module) -> BoostedNetwork | None:
+    """Return the net where it grows by derivatives of a loss, else None."""
+    return cast(BoostedNetwork, network) if is_boosted(network) else None
 
 
 def as_ensemble(network: nn.Module) -> EnsembleNetwork | None:

@@ -162,7 +162,6 @@ class BoostedTrees(nn.Module):
     >>> x = np.array([[-1.0], [-0.5], [0.5], [1.0]])
     >>> slope = -np.sign(x[:, 0])
     >>> trees = BoostedTrees(1, depth=1, l2_regularization=0.0)
-    >>> trees.set_borders(x)
     >>> _ = trees.grow(trees.histogram(x), slope, np.ones(4), learning_rate=0.5)
     >>> trees(torch.from_numpy(x).float())[:, 0]
     tensor([-0.5000, -0.5000,  0.5000,  0.5000])
@@ -246,7 +245,9 @@ class BoostedTrees(nn.Module):
             self.borders.append(border[np.isfinite(border)])
 
     def histogram(self, x: Array) -> Histogram:
-        """Return rows counted between the borders."""
+        """Return rows counted between the borders, which the first rows choose."""
+        if not self.borders:
+            self.set_borders(x)
         return Histogram.of(x.astype(np.float32), self.borders)
 
     def grow(

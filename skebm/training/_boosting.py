@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from skebm.networks import BoostedTrees, EnergyModel
+from skebm.networks import EnergyModel
+from skebm.networks._capabilities import as_boosted
 from skebm.objectives import NCE, Objective
 from skebm.training._batches import TableBatches
 from skebm.training._guard import Problem
@@ -28,13 +29,16 @@ class BoostingRun:
     Parameters
     ----------
     model : EnergyModel
-        Of `BoostedTrees`; changed in place.
+        Of a net such as `BoostedTrees`; changed in place.
     generator : torch.Generator
         Source of randomness, on the model's device.
     """
 
     def __init__(self, model: EnergyModel, generator: torch.Generator) -> None:
         self.model, self.generator = model, generator
+        trees = as_boosted(model.network)
+        assert trees is not None
+        self.trees = trees
         self.rate_factor = 1.0
 
     def configure(
@@ -48,12 +52,6 @@ class BoostingRun:
         assert isinstance(objective, NCE)
         self.objective, self.schedule = objective, schedule
         return self
-
-    @property
-    def trees(self) -> BoostedTrees:
-        """The net."""
-        assert isinstance(self.model.network, BoostedTrees)
-        return self.model.network
 
     @property
     def learning_rate(self) -> float:
@@ -78,15 +76,13 @@ class BoostingRun:
         batch = next(iter(batches.epoch(n_rows, self.generator, span.begin, span.end)))
         contrast = self.objective.contrast(self.model, batch, self.generator)
         points = self.model.reference.to_latent(contrast.rows).cpu().numpy()
-        if not self.trees.borders:
-            self.trees.set_borders(points)
         rows = self.trees.histogram(points)
         critic = self.model.critic(contrast.rows).double().cpu().numpy()
         rate = self.learning_rate * self.rate_factor
         for _ in range(self.trees.n_trees_per_epoch):
-            _, slope, curvature = contrast.derivatives(critic)
+            slope, curvature = contrast.derivatives(critic)
             critic += self.trees.grow(rows, slope, curvature, rate)
-        loss, _, _ = contrast.derivatives(critic)
+        loss = contrast.loss(critic)
         problem = None if np.isfinite(loss) else Problem(f"the loss became {loss}")
         return {"energy_loss": float(loss)}, problem
 
@@ -95,7 +91,7 @@ class BoostingRun:
     def state_dict(self) -> dict[str, Any]:
         """Return all that is needed to go on from here, sharing memory."""
         return {
-            "network": self.trees.state_dict(),
+            "network": self.model.network.state_dict(),
             "generator": self.generator.get_state(),
             "rate_factor": self.rate_factor,
         }
@@ -110,7 +106,7 @@ class BoostingRun:
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Go back to a snapshot; the snapshot stays usable."""
-        self.trees.load_state_dict(snapshot["network"])
+        self.model.network.load_state_dict(snapshot["network"])
         self.generator.set_state(snapshot["generator"])
         self.rate_factor = snapshot["rate_factor"]
 

@@ -60,7 +60,8 @@ class NCE(Objective):
     q0, so that only the critic remains in the ratio; it has the same optimum. In a box,
     which has one component, y is a step as long as the box. With a flow only the
     Gaussians beside it contribute; rows of the flow itself add a constant. For a
-    reference without `Density.transition` ("kde") the term is left out.
+    reference without `Density.transition` ("kde") the term is left out, and so it is
+    where the net is `skebm.networks.BoostedTrees`.
 
     Parameters
     ----------
@@ -111,7 +112,11 @@ class NCE(Objective):
     ) -> Iterator[Loss]:
         """Yield the logistic loss of rows against noise."""
         del state
-        rows = self._points(model, batch, generator)
+        x = batch.dequantized(generator)
+        noise = model.reference.sample(self.noise_ratio * len(x), generator)
+        rows = [x, noise]
+        if self.component_weight and model.reference.has_transitions:
+            rows.append(model.reference.transition(x, x.new_ones(len(x)), generator))
         sizes = [len(part) for part in rows]
         of_data, of_noise, *near = model.critic(torch.cat(rows)).split(sizes)
         loss = classification_loss(batch, of_data, of_noise, self.noise_ratio)
@@ -123,21 +128,15 @@ class NCE(Objective):
     def contrast(
         self, model: EnergyModel, batch: Batch, generator: torch.Generator
     ) -> Contrast:
-        """Return the rows of a batch and fresh noise, for boosted trees."""
-        x, *others = self._points(model, batch, generator)
+        """Return the rows of a batch and fresh noise, for boosted trees.
+
+        The term of components is left out: where no noise falls, trees stay as they
+        are.
+        """
+        x = batch.dequantized(generator)
+        noise = model.reference.sample(self.noise_ratio * len(x), generator)
         weight = np.ones(len(x))
         if batch.weight is not None:
             weight = batch.weight.double().cpu().numpy()
             weight = weight / weight.mean()
-        near = self.component_weight if len(others) == 2 else 0.0
-        return Contrast(torch.cat([x, *others]), weight, self.noise_ratio, near)
-
-    def _points(
-        self, model: EnergyModel, batch: Batch, generator: torch.Generator
-    ) -> list[Tensor]:
-        """Return rows, noise and, where components count, a point near each row."""
-        x = batch.dequantized(generator)
-        rows = [x, model.reference.sample(self.noise_ratio * len(x), generator)]
-        if self.component_weight and model.reference.has_transitions:
-            rows.append(model.reference.transition(x, x.new_ones(len(x)), generator))
-        return rows
+        return Contrast(torch.cat([x, noise]), weight, self.noise_ratio)
