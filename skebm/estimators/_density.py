@@ -53,7 +53,8 @@ class EBMDensityEstimator(
         "auto" is the one of the objective's `skebm.objectives.Recipe`, as are other
         options that say so: "column_mlp" for `skebm.objectives.NCE`, else "wave_mlp".
         Also "column_mlp", "wave_mlp", "periodic_mlp", "fourier_mlp", "mlp", "resmlp";
-        "ppca", "mixture", "nice", which are normalised by themselves; or
+        "trees", `skebm.networks.BoostedTrees` grown by NCE; "ppca", "mixture", "nice",
+        which are normalised by themselves; or
         ``(n_features, n_outputs) -> nn.Module``; here n_outputs is 1. See
         `skebm.networks`.
     reference : {"auto", "copula", "gmm", "gaussian", "kde", "flow", None}, Reference \

@@ -11,7 +11,7 @@ import torch
 from skebm.distributed import current
 from skebm.evaluation.normalizers import AbstractNormalizer
 from skebm.evaluation.normalizers._resolve import resolve_normalizer
-from skebm.networks import is_normalized
+from skebm.networks import NETWORKS, is_normalized
 from skebm.networks._build import constructor_of, resolve_network
 from skebm.networks._capabilities import is_boosted
 from skebm.objectives import NCE, OBJECTIVES, Objective, Recipe
@@ -22,8 +22,8 @@ from skebm.training import Schedule
 from skebm.utils import plain, resolve_device
 
 MAX_AUTO_EPOCHS = 400
-#: Options of boosted trees that are "auto"; their number of steps is none of batches.
-OF_TREES = Recipe("trees", 0.3, MAX_AUTO_EPOCHS, 5, "copula")
+#: Options of boosted trees that are "auto"; their steps are epochs.
+OF_TREES = Recipe("trees", 0.3, 100, 5, "copula")
 
 
 @dataclass(frozen=True)
@@ -245,8 +245,8 @@ def check_parts(
 
 def _is_boosted(network: Any) -> bool:
     """Tell whether the option names or builds boosted trees."""
-    if network == "trees":
-        return True
+    if isinstance(network, str):
+        network = NETWORKS.get(network)
     return is_boosted(constructor_of(network))
 
 

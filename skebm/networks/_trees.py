@@ -133,6 +133,14 @@ class BoostedTrees(nn.Module):
     where G and H are the sums of the derivatives in leaf l. The value of a leaf is
     :math:`-G_l / (H_l + \mu)`, times the learning rate.
 
+    With `skebm.objectives.NCE` the output is the logit of rows against draws of the
+    reference, so that it is minus the energy. Options of an estimator that are "auto"
+    are then ``learning_rate=0.3``, ``max_iter=100`` epochs and ``n_iter_no_change=5``;
+    without early stopping so many trees learn the rows by heart.
+
+    Thresholds of a category column are between its categories, in their sorted order:
+    of all points that stand for a category the energy is the same.
+
     Parameters
     ----------
     n_features : int
