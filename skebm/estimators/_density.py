@@ -72,12 +72,12 @@ class EBMDensityEstimator(
     normalizer : {"auto", "importance", "ais", None} or instance, default="auto"
         Estimator of log Z; None leaves scores unnormalised. Of a normalised network
         log Z is 0, whatever is given here.
-    categorical_features : "from_dtype", None or array-like, default="from_dtype"
+    categorical_features : "from_dtype", None, array-like or dict, default="from_dtype"
         Which columns hold categories; these have probabilities, not densities.
         "from_dtype" takes the columns of a data frame that are categories, booleans or
-        words; None takes none; otherwise give a mask, numbers or names of columns. A
-        `skebm.exceptions.DataWarning` names a column in which almost every row has a
-        category of its own.
+        words; None none; otherwise give a mask, numbers or names of columns, or a dict
+        of these to "nominal", "ordinal" or "cyclic". A `skebm.exceptions.DataWarning`
+        names a column in which almost every row has a category of its own.
     atoms : {"auto", None}, default=None
         Which values of a column of numbers get a probability of their own, while the
         other values have a density. "auto" takes a value that at least a tenth of the

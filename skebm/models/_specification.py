@@ -23,7 +23,7 @@ from skebm.utils import plain, resolve_device
 
 MAX_AUTO_EPOCHS = 400
 #: Options of boosted trees that are "auto"; their steps are epochs.
-OF_TREES = Recipe("trees", 0.3, 100, 5, "copula")
+OF_TREES = Recipe("trees", 0.3, 100, 10, "copula")
 
 
 @dataclass(frozen=True)

@@ -135,7 +135,7 @@ class BoostedTrees(nn.Module):
 
     With `skebm.objectives.NCE` the output is the logit of rows against draws of the
     reference, so that it is minus the energy. Options of an estimator that are "auto"
-    are then ``learning_rate=0.3``, ``max_iter=100`` epochs and ``n_iter_no_change=5``;
+    are then ``learning_rate=0.3``, ``max_iter=100`` epochs and ``n_iter_no_change=10``;
     without early stopping so many trees learn the rows by heart.
 
     Thresholds of a category column are between its categories, in their sorted order:
