@@ -78,10 +78,11 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
     normalizer : {"auto", "importance", "ais", None} or instance, default="auto"
         Estimator of log Z; None leaves scores unnormalised. Beyond 128 columns "auto"
         is importance sampling alone, since annealing would take most of the time.
-    categorical_features : "from_dtype", None or array-like, default="from_dtype"
+    categorical_features : "from_dtype", None, array-like or dict, default="from_dtype"
         Columns of categories: those of a data frame that are categories, booleans or
-        words; none; or a mask, numbers or names. A category that `fit` did not see
-        counts as missing in questions about p(y|x), and is a `ValueError` in others.
+        words; none; or a mask, numbers or names, or a dict of these to "nominal",
+        "ordinal" or "cyclic". A category that `fit` did not see counts as missing in
+        questions about p(y|x), and is a `ValueError` in others.
     sentinels : {"warn", "atom", "missing"}, default="warn"
         A value such as -9999 that repeats far from the others of its column: "warn"
         names it and takes it as a number, "atom" gives it a probability, "missing"
