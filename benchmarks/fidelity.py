@@ -1,10 +1,10 @@
 """How well draws stand in for rows, by `skebm.evaluation.fidelity`, beside peers.
 
-Tables with their class as a category column; adult as in ``columns.py``, whose education
-is the class. As many draws as training rows of: EBMDensityEstimator by default, and with
-``network="trees"``; a Gaussian mixture by BIC, codes of categories as numbers that are
-rounded; interpolation between a row and one of its five nearest ones, as SMOTE does; a
-Gaussian copula of the columns' distributions; and independent columns.
+Tables with their class as a category column; adult as in ``columns.py``, its education
+as the class. As many draws as training rows of: EBMDensityEstimator by default, and
+with ``network="trees"``; a Gaussian mixture by BIC, codes of categories as numbers that
+are rounded; interpolation between a row and one of its five nearest ones, as SMOTE
+does; a Gaussian copula of the columns' distributions; and independent columns.
 
 ``--data`` names a folder as in ``references.py``. Rows of earlier runs are kept in the
 results, unless this run repeats their table, method and seed.
