@@ -89,7 +89,7 @@ class BaseEBM(StoredEstimator):
     max_iter = learning_rate = n_iter_no_change = "auto"
     batch_size = 100
     batch_growth = 1.0
-    gradient_clip = None
+    gradient_clip = image_shape = None
     weight_averaging = 0.99
     early_stopping = True
     validation_fraction = 0.1

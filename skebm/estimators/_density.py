@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from skebm.estimators._base import BaseEBM, with_gradients
 from skebm.estimators._checkpoint import fresh_start, start_of
 from skebm.estimators._density_methods import DensityMethods
+from skebm.estimators._encoding import fit_encoder
 from skebm.estimators._input import (
     check_n_samples,
     keep_observed,
@@ -31,7 +32,6 @@ from skebm.models import (
     keep_all,
     split_at_random,
 )
-from skebm.tables import TableEncoder
 from skebm.utils._sklearn import Interval, StrOptions, with_callbacks
 
 
@@ -53,9 +53,9 @@ class EBMDensityEstimator(
         "auto" is the one of the objective's `skebm.objectives.Recipe`, as are other
         options that say so: "column_mlp" for `skebm.objectives.NCE`, else "wave_mlp".
         Also "column_mlp", "wave_mlp", "periodic_mlp", "fourier_mlp", "mlp", "resmlp";
-        "ppca", "mixture", "nice", which are normalised by themselves; or
-        ``(n_features, n_outputs) -> nn.Module``; here n_outputs is 1. See
-        `skebm.networks`.
+        "conv", "resnet", "multi_scale", for images; "ppca", "mixture", "nice", which
+        are normalised by themselves; or ``(n_features, n_outputs) -> nn.Module``; here
+        n_outputs is 1. See `skebm.networks`.
     reference : {"auto", "copula", "gmm", "gaussian", "kde", "flow", None}, Reference \
             or estimator, default="auto"
         :math:`q_0`: a Gaussian mixture stacked with one of columns made normal by
@@ -71,6 +71,10 @@ class EBMDensityEstimator(
     normalizer : {"auto", "importance", "ais", None} or instance, default="auto"
         Estimator of log Z; None leaves scores unnormalised. Of a normalised network
         log Z is 0, whatever is given here.
+    image_shape : tuple of int or None, default=None
+        (channels, height, width) of images whose pixels are the columns, in this order.
+        None: a network for images takes square grey ones, and a
+        `skebm.exceptions.DataWarning` says so.
     categorical_features : "from_dtype", None or array-like, default="from_dtype"
         Which columns hold categories; these have probabilities, not densities.
         "from_dtype" takes the columns of a data frame that are categories, booleans or
@@ -219,6 +223,7 @@ class EBMDensityEstimator(
     _parameter_constraints: ClassVar[dict] = {
         **BaseEBM._parameter_constraints,
         "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
+        "image_shape": ["array-like", None],
         "atoms": [StrOptions({"auto"}), None],
         "sentinels": [StrOptions({"warn", "atom", "missing"})],
         "checkpoint": [str, PathLike, None],
@@ -236,6 +241,7 @@ class EBMDensityEstimator(
         reference="auto",
         normalizer="auto",
         *,
+        image_shape=None,
         categorical_features="from_dtype",
         atoms=None,
         sentinels="warn",
@@ -262,6 +268,7 @@ class EBMDensityEstimator(
         self.network = network
         self.reference = reference
         self.normalizer = normalizer
+        self.image_shape = image_shape
         self.categorical_features = categorical_features
         self.atoms = atoms
         self.sentinels = sentinels
@@ -460,8 +467,8 @@ class EBMDensityEstimator(
         start = start or fresh_start(self, read.table)
         rng = start.rng
         if before is None:
-            linear = specification.reference.has_units
-            encoder, tie_scale = self._fit_encoder(read, linear=linear), None
+            atoms = {"find_atoms": self.atoms is not None, "sentinels": self.sentinels}
+            encoder, tie_scale = fit_encoder(read, specification, **atoms), None
         else:
             encoder, tie_scale = before.encoder, before.assembly.tie_scale
         # Rows of codes alone are left out as rows of NaN alone are.
@@ -481,17 +488,6 @@ class EBMDensityEstimator(
             specification = check_goes_on(before, specification, rows.z, read.names)
         given = specification, rows, specification.objective
         return Task(*given, checkpoints=start.checkpoints), encoder, rng
-
-    def _fit_encoder(self, read, **options):
-        return TableEncoder.fit(
-            read.table,
-            read.weight,
-            categories=read.reader.categories,
-            find_atoms=self.atoms is not None,
-            sentinels=self.sentinels,
-            names=read.names,
-            **options,
-        )
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

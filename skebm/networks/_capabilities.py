@@ -35,6 +35,13 @@ class EnsembleNetwork(Protocol):
         """Set the weights of the members, positive and of sum one."""
 
 
+class RowsAsImages(Protocol):
+    """A net that sees rows as images; ``takes_images`` is True."""
+
+    def set_units(self, location: Tensor, scale: Tensor) -> None:
+        """Set the location and scale by which each pixel was standardised."""
+
+
 class FeatureNetwork(Protocol):
     """A net above features of the columns; ``has_features`` is True."""
 
@@ -64,6 +71,16 @@ def as_feature_network(network: nn.Module) -> FeatureNetwork | None:
     if not getattr(network, "has_features", False):
         return None
     return cast(FeatureNetwork, network)
+
+
+def takes_images(network: object) -> bool:
+    """Tell whether a net, or a class of nets, sees rows as images."""
+    return bool(getattr(network, "takes_images", False))
+
+
+def as_image_network(network: nn.Module) -> RowsAsImages | None:
+    """Return the net where it sees rows as images, else None."""
+    return cast(RowsAsImages, network) if takes_images(network) else None
 
 
 def n_members_of(network: nn.Module) -> int:
