@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,13 +14,27 @@ from skebm.networks._mlp import make_activation, zero_linear
 from skebm.utils import check_argument, check_flag, check_sizes, is_count
 from skebm.utils._documented import documented_like
 
+Layer = TypeVar("Layer", nn.Conv2d, nn.Linear)
+
 #: Images are halved as long as both sides stay at least so long.
 SHORTEST_SIDE = 2
 
 
 def convolution(n_inputs: int, n_outputs: int, width: int = 3) -> nn.Conv2d:
     """Return a convolution that keeps the size of images; beyond the edge are zeros."""
-    return nn.Conv2d(n_inputs, n_outputs, width, padding=width // 2)
+    layer = nn.Conv2d(n_inputs, n_outputs, width, padding=width // 2)
+    return keeping_variance(layer)
+
+
+def keeping_variance(layer: Layer) -> Layer:
+    """Return a layer whose random weights keep the size of what passes through.
+
+    By the fan-in (He et al., 2015, ICCV). With torch's smaller ones little is left of
+    an image after some layers, and training begins slowly.
+    """
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+    nn.init.zeros_(layer.bias)
+    return layer
 
 
 class Halving(nn.Module):
@@ -45,7 +59,7 @@ def head(
         n_inputs = body(torch.zeros(1, *image_shape).float()).numel()
     return nn.Sequential(
         nn.Flatten(),
-        nn.Linear(n_inputs, n_hidden),
+        keeping_variance(nn.Linear(n_inputs, n_hidden)),
         make_activation(activation),
         zero_linear(n_hidden, n_outputs),
     )
