@@ -223,6 +223,8 @@ PUBLIC_NAMES = {
         "ParallelTempering",
         "RandomCrop",
         "RandomFlip",
+        "RandomRescale",
+        "RandomShift",
         "ReplayBuffer",
         "SwapCoordinates",
         "TemperedGibbs",

@@ -432,11 +432,11 @@ class BaseEBM(StoredEstimator):
         warn_of_impossible(table, self._fitted.encoder, names)
         return like, table
 
-    def _draw(self, n_samples, rng, given=None, log_tilt=None):
+    def _draw(self, n_samples, rng, given=None, log_tilt=None, chains=None):
         """Draw from p(x) exp(log_tilt(x)), up to scale; or complete given rows so."""
         generator = self._generator(rng)
         if given is None:
-            return self._fitted.sample(n_samples, generator, log_tilt)
+            return self._fitted.sample(n_samples, generator, log_tilt, chains)
         filled = self._fitted.complete(given, n_samples, generator, log_tilt)
         self._warn_of_draws(filled)
         return filled.table

@@ -15,6 +15,7 @@ from skebm.estimators._checkpoint import fresh_start, start_of
 from skebm.estimators._density_methods import DensityMethods
 from skebm.estimators._encoding import fit_encoder
 from skebm.estimators._input import (
+    chains_of,
     check_n_samples,
     keep_observed,
     private_random_state,
@@ -72,9 +73,8 @@ class EBMDensityEstimator(
         Estimator of log Z; None leaves scores unnormalised. Of a normalised network
         log Z is 0, whatever is given here.
     image_shape : tuple of int or None, default=None
-        (channels, height, width) of images whose pixels are the columns, in this order.
-        None: a network for images takes square grey ones, and a
-        `skebm.exceptions.DataWarning` says so.
+        (channels, height, width) of images whose pixels the columns are. Without it a
+        network for images takes square grey ones, and a warning says so.
     categorical_features : "from_dtype", None or array-like, default="from_dtype"
         Which columns hold categories; these have probabilities, not densities.
         "from_dtype" takes the columns of a data frame that are categories, booleans or
@@ -385,7 +385,9 @@ class EBMDensityEstimator(
         scores = self._outlier_scores(self._read(X, allow_nan=True), of_fit=True)
         return np.where(scores >= self.offset_, 1, -1)
 
-    def sample(self, n_samples=1, random_state=None, *, given=None):
+    def sample(
+        self, n_samples=1, random_state=None, *, given=None, sampler=None, n_steps=100
+    ):
         """Draw rows from the model's density, or from p(missing | given).
 
         Sequential Monte Carlo starts from the reference, with importance weights and
@@ -404,8 +406,12 @@ class EBMDensityEstimator(
             Rows whose columns are held; NaN where a column is to be drawn. A data frame
             may have some of the columns; a dict of columns to values is one row. A
             `skebm.exceptions.DataWarning` names given numbers that the column can't
-            take by the rows of `fit`, such as a fraction among whole numbers; they are
-            held all the same. Another warning says if draws can't be trusted.
+            take by the rows of `fit`. Another says if draws can't be trusted.
+        sampler : AbstractSampler, default=None
+            Moves chains from draws of the reference instead, for example
+            `skebm.samplers.AugmentedLangevin`, in standardised units.
+        n_steps : int, default=100
+            Steps of these chains.
 
         Returns
         -------
@@ -413,14 +419,14 @@ class EBMDensityEstimator(
                 n_samples, n_features)
             In the units of the X of `fit`; those of the first given row come first. A
             data frame where the given rows, or without any the X of `fit`, were one,
-            with its names, and dtypes where these hold the values. Its rows have the
-            labels of the given ones.
+            with its names, labels of rows, and dtypes where these hold the values.
         """
         check_is_fitted(self, "network_")
         check_n_samples(n_samples)
         rng = private_random_state(random_state)
+        chains = chains_of(sampler, n_steps, given)
         like, given = self._read_given(given)
-        return self._reader.write(self._draw(n_samples, rng, given), like)
+        return self._reader.write(self._draw(n_samples, rng, given, None, chains), like)
 
     def transform(self, X):
         """Return the features that the net has learnt: what its last layer is given.
@@ -471,7 +477,6 @@ class EBMDensityEstimator(
             encoder, tie_scale = fit_encoder(read, specification, **atoms), None
         else:
             encoder, tie_scale = before.encoder, before.assembly.tie_scale
-        # Rows of codes alone are left out as rows of NaN alone are.
         table, weight = keep_observed(
             encoder.without_codes(read.table), read.weight, read.names, min_rows=1
         )

@@ -35,8 +35,18 @@ class EnsembleNetwork(Protocol):
         """Set the weights of the members, positive and of sum one."""
 
 
+class SummedNetwork(Protocol):
+    """A sum of nets of one output, the coarsest first; ``is_sum`` is True."""
+
+    def terms(self) -> list[Callable[[Tensor], Tensor]]:
+        """Return functions of rows whose sum the net is, each (n, 1)."""
+
+
 class RowsAsImages(Protocol):
     """A net that sees rows as images; ``takes_images`` is True."""
+
+    location: Tensor
+    scale: Tensor
 
     def set_units(self, location: Tensor, scale: Tensor) -> None:
         """Set the location and scale by which each pixel was standardised."""
@@ -71,6 +81,13 @@ def as_feature_network(network: nn.Module) -> FeatureNetwork | None:
     if not getattr(network, "has_features", False):
         return None
     return cast(FeatureNetwork, network)
+
+
+def terms_of(network: nn.Module) -> list[Callable[[Tensor], Tensor]]:
+    """Return functions of rows whose sum a net is: the net itself, if it is no sum."""
+    if not getattr(network, "is_sum", False):
+        return [network]
+    return cast(SummedNetwork, network).terms()
 
 
 def takes_images(network: object) -> bool:

@@ -33,7 +33,8 @@ def keeping_variance(layer: Layer) -> Layer:
     an image after some layers, and training begins slowly.
     """
     nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-    nn.init.zeros_(layer.bias)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
     return layer
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import ClassVar, cast
 
 import torch
@@ -70,6 +71,22 @@ class MultiScaleNet(ImageNetwork):
             nets.append(part_of(self, network, n_outputs, shape))
             height, width = -(-height // 2), -(-width // 2)
         self.nets = nn.ModuleList(nets)
+        self.n_outputs = n_outputs
+
+    @property
+    def is_sum(self) -> bool:
+        """Whether the critic is a sum: one of class logits is not."""
+        return self.n_outputs == 1
+
+    def terms(self) -> list[Callable[[Tensor], Tensor]]:
+        """Return the nets of each scale as functions of rows, the coarsest first."""
+        return [partial(self._term, scale) for scale in range(len(self.nets))[::-1]]
+
+    def _term(self, scale: int, z: Tensor) -> Tensor:
+        images = self.images(z)
+        for _ in range(scale):
+            images = half(images)
+        return cast(ImageNetwork, self.nets[scale]).of_images(images)
 
     def of_images(self, images: Tensor) -> Tensor:
         """Map images (n, channels, height, width) to (n, n_outputs)."""

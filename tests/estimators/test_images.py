@@ -2,6 +2,7 @@
 
 import pickle
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ from torch import nn
 from skebm import EBMDensityEstimator, JEMClassifier
 from skebm.exceptions import DataWarning
 from skebm.networks import ConvNet, ImageEnsemble, ImageNetwork
+from skebm.objectives import ImprovedCD
 from skebm.persistence import load, save
+from skebm.samplers import MALA, AugmentedLangevin
 
 OPTIONS = {"reference": "gaussian", "normalizer": "importance", "max_iter": 1}
 OPTIONS |= {"random_state": 0, "ood_score": "log_density"}
@@ -200,3 +203,62 @@ def test_columns_of_categories_are_refused(digits, face, monkeypatch):
     model = face(network="conv", image_shape=(1, 8, 8), categorical_features=[20])
     with pytest.raises(ValueError, match=r"categories or atoms \(number 20\)"):
         model.fit(X, y)
+
+
+# ------------------------------------------------------------------ transitions
+
+
+class Shown:
+    """A transition that keeps what any of its copies is given."""
+
+    rows: ClassVar[list] = []
+
+    def __call__(self, x, generator):
+        self.rows.append(x)
+        return x
+
+
+def test_transitions_of_training_and_of_sample_see_pixels(digits):
+    """In the units of the net, whatever the columns' own."""
+    X, _ = digits
+    seen = Shown()
+    seen.rows.clear()
+    objective = ImprovedCD(n_steps=1, transitions=(seen,), kl_weight=0.0)
+    model = EBMDensityEstimator(
+        objective, SMALL, image_shape=(1, 8, 8), **{**OPTIONS, "normalizer": None}
+    ).fit(X)
+    outer = X.std(axis=0) < 0.05
+    assert seen.rows[0][:, outer].std(dim=0).max() < 0.3
+    assert seen.rows[0][:, ~outer].std() > 0.8
+    sampler = AugmentedLangevin(0.05, transitions=[seen], interval=3)
+    seen.rows.clear()
+    drawn = model.sample(50, random_state=0, sampler=sampler, n_steps=6)
+    assert len(seen.rows) == 2 and drawn.shape == (50, 64)
+    assert seen.rows[0][:, outer].std(dim=0).max() < 0.3
+
+
+def test_chains_of_a_sampler_follow_the_density():
+    """Those of MALA, on a net that has learnt nothing: a normal."""
+    X = np.random.default_rng(0).normal([3.0, -1.0], [2.0, 0.5], size=(500, 2))
+    model = EBMDensityEstimator("nce", "mlp", **OPTIONS, learning_rate=1e-12).fit(X)
+    drawn = model.sample(2000, random_state=0, sampler=MALA(0.8), n_steps=20)
+    np.testing.assert_allclose(drawn.mean(axis=0), X.mean(axis=0), atol=0.2)
+    np.testing.assert_allclose(drawn.std(axis=0), X.std(axis=0), rtol=0.08)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"sampler": "mala"},
+            "'sampler' parameter of sample must be None or a sampler",
+        ),
+        ({"sampler": MALA(), "n_steps": 0}, "'n_steps' parameter of sample .* Got 0"),
+        ({"sampler": MALA(), "given": [[0.0, np.nan]]}, "don't go together"),
+    ],
+)
+def test_options_of_chains_are_checked(options, message):
+    X = np.random.default_rng(0).normal(size=(50, 2))
+    model = EBMDensityEstimator("nce", "mlp", **OPTIONS).fit(X)
+    with pytest.raises(ValueError, match=message):
+        model.sample(2, **options)

@@ -8,11 +8,13 @@ from torch import nn
 
 from skebm.networks import (
     ConvNet,
+    EnergyModel,
     ImageEnsemble,
     ImageNetwork,
     MultiScaleNet,
     ResNet,
 )
+from skebm.references import UniformBox
 
 pytestmark = pytest.mark.usefixtures("seeded")
 
@@ -157,3 +159,21 @@ def test_a_wrong_shape_is_named(kind, shape):
 def test_too_many_scales_are_named():
     with pytest.raises(ValueError, match=r"'n_scales' parameter .* from 1 to 2 "):
         MultiScaleNet(12, 1, (1, 3, 4), n_scales=3)
+
+
+def test_the_energies_of_the_scales_sum_to_the_energy():
+    box = UniformBox(torch.zeros(16), torch.ones(16))
+    model = EnergyModel(perturbed(MultiScaleNet(16, 1)), box, entropy_weight=0.5)
+    x = torch.rand(5, 16)
+    terms = model.energy_terms()
+    assert len(terms) == 2
+    torch.testing.assert_close(sum(term(x) for term in terms), model.energy(x))
+    coarse = terms[0]  # sees the means of 2 x 2 pixels alone
+    flipped = x.reshape(5, 2, 2, 2, 2).flip(2, 4).reshape(5, 16)
+    torch.testing.assert_close(coarse(flipped), coarse(x))
+    assert (terms[1](flipped) - terms[1](x)).abs().min() > 1e-6
+    of_classes = EnergyModel(perturbed(MultiScaleNet(16, 3)), box)
+    assert len(of_classes.energy_terms()) == 1  # logsumexp is no sum
+    torch.testing.assert_close(
+        of_classes.energy_terms()[0](x), -of_classes.network(x).logsumexp(1)
+    )
