@@ -228,13 +228,13 @@ def test_transitions_of_training_and_of_sample_see_pixels(digits):
         objective, SMALL, image_shape=(1, 8, 8), **{**OPTIONS, "normalizer": None}
     ).fit(X)
     outer = X.std(axis=0) < 0.05
-    assert seen.rows[0][:, outer].std(dim=0).max() < 0.3
+    assert seen.rows[0][:, outer].std(dim=0).max() < 0.5
     assert seen.rows[0][:, ~outer].std() > 0.8
     sampler = AugmentedLangevin(0.05, transitions=[seen], interval=3)
     seen.rows.clear()
     drawn = model.sample(50, random_state=0, sampler=sampler, n_steps=6)
     assert len(seen.rows) == 2 and drawn.shape == (50, 64)
-    assert seen.rows[0][:, outer].std(dim=0).max() < 0.3
+    assert seen.rows[0][:, outer].std(dim=0).max() < 0.5
 
 
 def test_chains_of_a_sampler_follow_the_density():
