@@ -12,7 +12,12 @@ from skebm.distributed import current
 from skebm.evaluation.normalizers import AbstractNormalizer
 from skebm.evaluation.normalizers._resolve import resolve_normalizer
 from skebm.networks import NETWORKS, is_normalized
-from skebm.networks._build import constructor_of, resolve_network
+from skebm.networks._build import (
+    constructor_of,
+    resolve_network,
+    takes_image_shape,
+    with_image_shape,
+)
 from skebm.networks._capabilities import is_boosted
 from skebm.objectives import NCE, OBJECTIVES, Objective, Recipe
 from skebm.objectives._resolve import resolve_objective
@@ -128,7 +133,7 @@ class Specification:
                 )
             return getattr(recipe, name)
 
-        network = option("network")
+        network = with_image_shape(option("network"), estimator.image_shape, n_features)
         name = type(estimator).__name__
         check_parts(name, objective, resolve_network(network), n_outputs)
         if objective is not None:
@@ -137,8 +142,11 @@ class Specification:
         if isinstance(normalizer, str) and normalizer == "auto":
             normalizer = auto_normalizer
         normalizer = resolve_normalizer(normalizer)
-        reference = resolve_reference(option("reference"))
+        reference = option("reference")
         by_name = isinstance(estimator.reference, str)
+        if by_name and estimator.reference == "auto" and takes_image_shape(network):
+            reference = "gmm"  # the maps of "copula" would tear images apart
+        reference = resolve_reference(reference)
         if n_auto_steps is None:
             assert recipe is not None
             n_auto_steps = recipe.n_steps
@@ -166,6 +174,11 @@ class Specification:
     def torch_device(self) -> torch.device:
         """The device, for torch."""
         return torch.device(self.device)
+
+    @property
+    def has_linear_columns(self) -> bool:
+        """Whether columns of numbers are only shifted and scaled, wild values too."""
+        return self.reference.has_units or takes_image_shape(self.network)
 
     @property
     def critic_scale(self) -> float:
