@@ -54,10 +54,9 @@ class EBMDensityEstimator(
         "auto" is the one of the objective's `skebm.objectives.Recipe`, as are other
         options that say so: "column_mlp" for `skebm.objectives.NCE`, else "wave_mlp".
         Also "column_mlp", "wave_mlp", "periodic_mlp", "fourier_mlp", "mlp", "resmlp";
-        "trees", `skebm.networks.BoostedTrees` grown by NCE; "conv", "resnet",
-        "multi_scale", for images; "ppca", "mixture", "nice", which are normalised by
-        themselves; or ``(n_features, n_outputs) -> nn.Module``; here n_outputs is 1.
-        See `skebm.networks`.
+        "trees", grown by NCE; "conv", "resnet", "multi_scale", for images; "ppca",
+        "mixture", "nice", which are normalised by themselves; or ``(n_features,
+        n_outputs) -> nn.Module``; here n_outputs is 1. See `skebm.networks`.
     reference : {"auto", "copula", "gmm", "gaussian", "kde", "flow", None}, Reference \
             or estimator, default="auto"
         :math:`q_0`: a Gaussian mixture stacked with one of columns made normal by

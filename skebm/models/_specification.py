@@ -117,7 +117,6 @@ class Specification:
             Where an option is unknown or two options don't go together.
         """
         objective = resolve_objective(estimator.objective)
-
         recipe = None if objective is None else objective.recipe
         if _is_boosted(plain(estimator.network)):
             recipe = OF_TREES
@@ -142,11 +141,11 @@ class Specification:
         if isinstance(normalizer, str) and normalizer == "auto":
             normalizer = auto_normalizer
         normalizer = resolve_normalizer(normalizer)
-        reference = option("reference")
         by_name = isinstance(estimator.reference, str)
-        if by_name and estimator.reference == "auto" and takes_image_shape(network):
-            reference = "gmm"  # the maps of "copula" would tear images apart
-        reference = resolve_reference(reference)
+        is_open = by_name and estimator.reference == "auto"
+        # The maps of "copula" would tear images apart.
+        of_images = is_open and takes_image_shape(network)
+        reference = resolve_reference("gmm" if of_images else option("reference"))
         if n_auto_steps is None:
             assert recipe is not None
             n_auto_steps = recipe.n_steps
