@@ -172,7 +172,7 @@ PUBLIC_NAMES = {
         "WakeSleep",
         "share_out",
     ],
-    "skebm.persistence": ["load", "save", "trusted_types"],
+    "skebm.persistence": ["export", "load", "save", "trusted_types"],
     "skebm.references": [
         "REFERENCES",
         "BoxReference",
