@@ -33,6 +33,7 @@ PUBLIC_NAMES = {
         "Funnel",
         "GaussianRing",
         "TwoRings",
+        "sample_rows",
     ],
     "skebm.distributed": [
         "ALONE",

@@ -71,9 +71,9 @@ def disturbed(model):
 def rows_of(model):
     """Rows of other values than those of fit, with a constant that moved."""
     some = SKEWED if model.n_features_in_ and "Copula" in type_of(model) else X
-    return np.concatenate(
-        [some[:9] + [0.1, 0, 0], some[:9] + [0, 0, 1], 1e5 * some[:2]]
-    )
+    shifts = np.array([[0.1, 0, 0], [0, 0, 1]])
+    moved = (some[:9] + shifts[:, None]).reshape(-1, 3)
+    return np.concatenate([moved, 1e5 * some[:2]])
 
 
 def type_of(model):
