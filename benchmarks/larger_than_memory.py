@@ -47,6 +47,7 @@ if way == "fit, in memory":
     X = np.array(X)
 if way.startswith("fit, batches"):
     n_rows = int(way.split()[-2])
+    model.set_params(max_iter=len(X) // n_rows)  # as many steps
     batches = pq.ParquetFile(f"{folder}/rows.parquet").iter_batches(n_part)
     model.fit(sample_rows(batches, n_rows, random_state=0))
     test = pd.DataFrame(test, columns=[f"x{j}" for j in range(X.shape[1])])
