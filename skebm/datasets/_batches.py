@@ -14,6 +14,8 @@ from scipy import sparse
 from sklearn.utils import check_random_state
 from torch.utils.data import DataLoader, Dataset
 
+from skebm.utils import InvalidParameterError
+
 #: Rows that are drawn where nothing else is asked for.
 MAX_ROWS = 1_000_000
 #: Rows of a batch of a `torch.utils.data.Dataset`.
@@ -67,7 +69,7 @@ def sample_rows(
     ((1000, 2), (1000,))
     """
     if isinstance(max_rows, bool) or not isinstance(max_rows, int) or max_rows < 1:
-        raise ValueError(
+        raise InvalidParameterError(
             f"The 'max_rows' parameter must be an int of at least 1. Got {max_rows!r}."
         )
     # None is seeded by the system: NumPy's global state must not change.
@@ -102,7 +104,7 @@ def _batches_of(X: Any) -> Iterable[Any]:
     if hasattr(X, "to_batches") and hasattr(X, "scanner"):
         return X.to_batches()
     if isinstance(X, str | bytes) or not isinstance(X, Iterable):
-        raise TypeError(
+        raise InvalidParameterError(
             "The 'batches' parameter must be an iterable of tables. Got an object of "
             f"type {type(X).__name__}."
         )

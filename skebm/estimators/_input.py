@@ -16,6 +16,7 @@ from skebm.estimators._reader import TableReader
 from skebm.estimators._weights import check_weights
 from skebm.tables import TableEncoder
 from skebm.tables._checks import columns_text
+from skebm.utils import InvalidParameterError
 from skebm.utils._random import private_random_state
 
 __all__ = [
@@ -51,7 +52,7 @@ def rows_at_hand(X, sample_weight, random_state):
     if not is_stream(X):
         return X
     if sample_weight is not None:
-        raise ValueError(
+        raise InvalidParameterError(
             "The 'sample_weight' parameter goes with a table, not with batches. Draw "
             "rows and weights first: X, sample_weight = "
             "skebm.datasets.sample_rows(batches_of_both)."
@@ -85,7 +86,7 @@ def keep_weighted(X, y, sample_weight, min_rows=2):
         return X, y, weight
     rows = np.flatnonzero(weight)
     if len(rows) < min_rows:
-        raise ValueError(
+        raise InvalidParameterError(
             f"The 'sample_weight' parameter must hold at least {min_rows} weights above"
             f" zero. Got {len(rows)} of {len(weight)}."
         )
@@ -134,7 +135,7 @@ def refuse_missing(estimator, X):
 def check_n_samples(n_samples):
     """Raise ValueError unless n_samples is a positive integer."""
     if not isinstance(n_samples, Integral) or n_samples < 1:
-        raise ValueError(
+        raise InvalidParameterError(
             f"The 'n_samples' parameter must be an int of at least 1. Got {n_samples!r}"
             " instead."
         )

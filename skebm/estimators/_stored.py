@@ -14,6 +14,7 @@ from skebm.models import FittedModel
 from skebm.models._graph import TRACED, graph_of
 from skebm.objectives import OBJECTIVES, Objective
 from skebm.objectives._resolve import resolve_objective
+from skebm.utils import InvalidParameterError
 from skebm.utils._sklearn import CallbackSupportMixin
 
 #: Number of the layout of a stored state: one more whenever the layout changes.
@@ -68,7 +69,7 @@ class StoredEstimator(CallbackSupportMixin, BaseEstimator):
             if of_part and self._is_objective(option, value):
                 params = {**params, option: resolve_objective(value)}
             elif of_part and option in own and isinstance(value, str | None):
-                raise ValueError(
+                raise InvalidParameterError(
                     f"The {name!r} parameter can't be set: {option}={value!r} is no "
                     f"instance that has parameters. Pass one as {option!r} first."
                 )
@@ -103,7 +104,7 @@ class StoredEstimator(CallbackSupportMixin, BaseEstimator):
         check_is_fitted(self)
         known = [name for name in TRACED if hasattr(self, name)]
         if method not in known or not isinstance(self._fitted, FittedModel):
-            raise ValueError(
+            raise InvalidParameterError(
                 f"The 'method' parameter must be one of {known} of an "
                 "EBMDensityEstimator, a JEMClassifier or a JEMRegressor. Got "
                 f"{method!r} of {type(self).__name__}."

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from skebm.inspection._history import TrainingRecord, in_words
 from skebm.inspection._matplotlib import EVENT, MODEL, ROWS, grid_of_axes
+from skebm.utils import InvalidParameterError
 
 
 class TrainingDisplay:
@@ -102,7 +103,7 @@ class TrainingDisplay:
             names = [*record.held_out, *record.losses, *record.energies]
         if not names or (unknown := [n for n in names if n not in record.figures]):
             got = "no names" if not names else ", ".join(map(repr, unknown))
-            raise ValueError(
+            raise InvalidParameterError(
                 "The 'names' parameter must hold names of history_, "
                 f"{', '.join(sorted(record.figures))}. Got {got}."
             )

@@ -18,7 +18,7 @@ from skebm.objectives._resolve import resolve_objective
 from skebm.references import Reference
 from skebm.references._resolve import resolve_reference
 from skebm.training import Schedule
-from skebm.utils import plain, resolve_device
+from skebm.utils import InvalidParameterError, plain, resolve_device
 
 MAX_AUTO_EPOCHS = 400
 
@@ -115,7 +115,7 @@ class Specification:
             if not (isinstance(value, str) and value == "auto"):
                 return value
             if objective is None:
-                raise ValueError(
+                raise InvalidParameterError(
                     f"The {name!r} parameter is 'auto', which takes what suits the "
                     "objective, and objective=None has none. Name one."
                 )

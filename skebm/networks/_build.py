@@ -14,7 +14,7 @@ from torch import nn
 
 from skebm.networks import NETWORKS
 from skebm.networks._capabilities import is_ensemble, n_members_of
-from skebm.utils import isolated_rng
+from skebm.utils import InvalidParameterError, isolated_rng
 
 Builder = Callable[[int, int], nn.Module]
 
@@ -28,7 +28,7 @@ def resolve_network(network: Any) -> Builder:
         Where the name is unknown or a built net is given where a builder is needed.
     """
     if isinstance(network, nn.Module):
-        raise ValueError(
+        raise InvalidParameterError(
             "The 'network' parameter must be a name, a class or a builder "
             "(n_features, n_outputs) -> nn.Module, so that each fit starts afresh. Got "
             f"a built {type(network).__name__} instead; pass for example "
@@ -38,7 +38,7 @@ def resolve_network(network: Any) -> Builder:
         network = NETWORKS[network]
     if not callable(network):
         names = sorted(map(repr, [*NETWORKS, "auto"]))
-        raise ValueError(
+        raise InvalidParameterError(
             f"The 'network' parameter must be one of {{{', '.join(names)}}}, a class or"
             f" a builder (n_features, n_outputs) -> nn.Module. Got {network!r} instead."
         )
@@ -57,8 +57,10 @@ def build_network(network: Any, n_features: int, n_outputs: int) -> nn.Module:
     builder = resolve_network(network)
     try:
         built = builder(n_features, n_outputs)
+    except InvalidParameterError:  # a TypeError, too: an option of the net
+        raise
     except TypeError as error:
-        raise ValueError(
+        raise InvalidParameterError(
             "The 'network' parameter must be a builder (n_features, n_outputs) -> "
             f"nn.Module. Called with ({n_features}, {n_outputs}) it raised TypeError: "
             f"{error}."

@@ -27,7 +27,7 @@ from skebm.tables._sentinels import (
 )
 from skebm.tables._tails import wild_columns
 from skebm.tables._value_sets import ValueSets
-from skebm.utils import phase
+from skebm.utils import InvalidParameterError, phase
 
 #: Rows as an array or a tensor.
 Rows = TypeVar("Rows", NDArray[Any], Tensor)
@@ -457,7 +457,7 @@ def _check_weight(weight: Array | None) -> None:
         others = ordered[:-heaviest].sum()
         if others < MIN_OTHER_WEIGHT * ordered.sum():
             rows = "one row" if heaviest == 1 else "two rows"
-            raise ValueError(
+            raise InvalidParameterError(
                 f"The 'sample_weight' parameter gives {rows}, of a weight of up to "
                 f"{ordered[-1]:g}, all but a millionth of the total: the spread of the "
                 f"columns can't be learnt of {rows}. Take smaller weights."

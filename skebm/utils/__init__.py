@@ -19,6 +19,7 @@ from skebm.utils._checks import (
 from skebm.utils._columns import VARIANCE_FLOOR, column_units, dequantization_scale
 from skebm.utils._options import plain, resolve_option
 from skebm.utils._progress import Phase, phase, reporting
+from skebm.utils._sklearn import InvalidParameterError
 from skebm.utils._torch import (
     draw_seed,
     in_padded_batches,
@@ -40,6 +41,7 @@ from skebm.utils._warnings import warn_user
 
 __all__ = [
     "VARIANCE_FLOOR",
+    "InvalidParameterError",
     "Phase",
     "check_argument",
     "check_builder",

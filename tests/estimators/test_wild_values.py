@@ -66,7 +66,7 @@ def test_one_wild_row_of_400_costs_a_classifier_nothing():
 @pytest.mark.parametrize("rows", [[3], [3, 50, 120]])
 def test_values_that_are_none_of_their_columns_are_told_at_fit(rows):
     """The frame of a newcomer: a sensor that says a million now and then."""
-    X = pd.DataFrame(normal_rows(220) + [37, 0], columns=["degrees", "load"])
+    X = pd.DataFrame(np.array([37, 0]) + normal_rows(220), columns=["degrees", "load"])
     X.loc[rows, "degrees"] = 1e6
     n = "1 row" if len(rows) == 1 else "3 rows"
     told = rf"column 'degrees' \(1e\+06 in {n}; most lie between 34\.\d+ and 39\.\d+\)"

@@ -14,6 +14,9 @@ from skebm.networks import MLP, EnsembleMLP
 from skebm.persistence import export
 from skebm.references import CopulaMixtureReference, GaussianMixtureReference
 
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:X holds values far beyond:skebm.exceptions.DataWarning"
+)
 RNG = np.random.RandomState(0)
 #: Two numbers and a constant.
 X = np.c_[RNG.normal(size=(60, 2)) * [3, 0.1] + [100, 0], np.full(60, 3.3)]
