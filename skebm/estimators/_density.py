@@ -15,8 +15,10 @@ from skebm.estimators._checkpoint import fresh_start, start_of
 from skebm.estimators._density_methods import DensityMethods
 from skebm.estimators._input import (
     check_n_samples,
+    fit_encoder,
     keep_observed,
     private_random_state,
+    rows_at_hand,
 )
 from skebm.estimators._trimmed import keep_rows, learnt_of
 from skebm.models import (
@@ -31,7 +33,6 @@ from skebm.models import (
     keep_all,
     split_at_random,
 )
-from skebm.tables import TableEncoder
 from skebm.utils._sklearn import Interval, StrOptions, with_callbacks
 
 
@@ -294,6 +295,8 @@ class EBMDensityEstimator(
         X : array-like of shape (n_samples, n_features)
             Rows; NaN where an entry is missing. Then stochastic EM maximises the
             likelihood of the observed entries. Rows that have no entry are left out.
+            Of batches (an iterator, DataLoader, Dataset or reader of Arrow) a million
+            rows are drawn, if there are more, by `skebm.datasets.sample_rows`.
         y : Ignored
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows.
@@ -304,6 +307,7 @@ class EBMDensityEstimator(
         """
         del y
         self._validate_params()
+        X = rows_at_hand(X, sample_weight, self.random_state)
         before = self._fitted if self.warm_start else None
         read = self._read_rows(
             X, sample_weight, before, min_rows=2, share=self.trim_fraction
@@ -461,7 +465,7 @@ class EBMDensityEstimator(
         rng = start.rng
         if before is None:
             linear = specification.reference.has_units
-            encoder, tie_scale = self._fit_encoder(read, linear=linear), None
+            encoder, tie_scale = fit_encoder(self, read, linear=linear), None
         else:
             encoder, tie_scale = before.encoder, before.assembly.tie_scale
         # Rows of codes alone are left out as rows of NaN alone are.
@@ -481,17 +485,6 @@ class EBMDensityEstimator(
             specification = check_goes_on(before, specification, rows.z, read.names)
         given = specification, rows, specification.objective
         return Task(*given, checkpoints=start.checkpoints), encoder, rng
-
-    def _fit_encoder(self, read, **options):
-        return TableEncoder.fit(
-            read.table,
-            read.weight,
-            categories=read.reader.categories,
-            find_atoms=self.atoms is not None,
-            sentinels=self.sentinels,
-            names=read.names,
-            **options,
-        )
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from numbers import Integral
 
 import numpy as np
 from scipy import sparse
 from sklearn.utils import _safe_indexing
 
+from skebm.datasets import sample_rows
+from skebm.datasets._batches import is_stream
 from skebm.distributed import current
 from skebm.estimators._reader import TableReader
 from skebm.estimators._weights import check_weights
+from skebm.tables import TableEncoder
 from skebm.tables._checks import columns_text
 from skebm.utils._random import private_random_state
 
@@ -19,10 +23,12 @@ __all__ = [
     "agreed_random_state",
     "check_n_samples",
     "check_n_steps",
+    "fit_encoder",
     "keep_observed",
     "keep_weighted",
     "private_random_state",
     "refuse_missing",
+    "rows_at_hand",
 ]
 
 
@@ -35,6 +41,36 @@ def agreed_random_state(random_state, *tables):
     processes.check_alike("rows", *tables)
     rng.set_state(processes.agree(rng.get_state()))
     return rng
+
+
+def rows_at_hand(X, sample_weight, random_state):
+    """Return a table: X itself, or rows drawn from it where it comes in batches.
+
+    The random state of the fit goes on as if there had been a table.
+    """
+    if not is_stream(X):
+        return X
+    if sample_weight is not None:
+        raise ValueError(
+            "The 'sample_weight' parameter goes with a table, not with batches. Draw "
+            "rows and weights first: X, sample_weight = "
+            "skebm.datasets.sample_rows(batches_of_both)."
+        )
+    rows = sample_rows(X, random_state=copy.deepcopy(random_state))
+    return rows[0] if isinstance(rows, tuple) else rows
+
+
+def fit_encoder(options, read, **more):
+    """Return the encoder of a table that was read, by the options of a density."""
+    return TableEncoder.fit(
+        read.table,
+        read.weight,
+        categories=read.reader.categories,
+        find_atoms=options.atoms is not None,
+        sentinels=options.sentinels,
+        names=read.names,
+        **more,
+    )
 
 
 def keep_weighted(X, y, sample_weight, min_rows=2):

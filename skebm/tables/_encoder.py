@@ -19,7 +19,12 @@ from skebm.tables._kinds import Array, ColumnKind, Columns, Table
 from skebm.tables._moments import Moments
 from skebm.tables._numbers import Numbers
 from skebm.tables._point_masses import PointMasses
-from skebm.tables._sentinels import sentinels_of, warn_of_sentinels, without_codes
+from skebm.tables._sentinels import (
+    sentinels_of,
+    warn_of_sentinels,
+    warn_of_strays,
+    without_codes,
+)
 from skebm.tables._tails import wild_columns
 from skebm.tables._value_sets import ValueSets
 from skebm.utils import phase
@@ -149,7 +154,8 @@ class TableEncoder:
         Warns
         -----
         skebm.exceptions.DataWarning
-            With sentinels="warn", by column, value and share.
+            With sentinels="warn", by column, value and share; and always of single
+            values that are surely none of their column's.
         """
         _check_weight(weight)
         if linear and sentinels == "atom":
@@ -170,6 +176,7 @@ class TableEncoder:
             X, weight = _observed_rows(without_codes(X, codes), weight)
             moments = Moments.of(X, weight, names)
             wild = wild_columns(X, weight, numbers)
+        warn_of_strays(wild, names)
         wild = {} if linear else wild
         values = ValueSets.learn(X, dict(categories), with_atoms=not find_atoms)
         determined = Determined.find(X, dict(categories), numbers_determine)
