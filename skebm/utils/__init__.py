@@ -35,6 +35,7 @@ from skebm.utils._torch import (
     to_numpy_tree,
     to_tensor_tree,
     uniform_like,
+    value_and_gradient,
     warming_average,
 )
 from skebm.utils._warnings import warn_user
@@ -77,6 +78,7 @@ __all__ = [
     "to_numpy_tree",
     "to_tensor_tree",
     "uniform_like",
+    "value_and_gradient",
     "warming_average",
     "warn_user",
 ]

@@ -31,7 +31,7 @@ FAST = {"reference": "gaussian", "normalizer": None, "max_iter": 1}
         {"network": "no such"},
         {"network": partial(MLP, hidden_features=0)},
         {"categorical_features": [7]},
-        {"sample_weight": np.zeros(30)},
+        {"sample_weight": np.eye(30)[0]},
     ],
 )
 @pytest.mark.parametrize("estimator", [EBMDensityEstimator, JEMClassifier])
