@@ -115,9 +115,13 @@ class TrainingDisplay:
         self.figure_ = self.axes_[0].figure
         for axes, name in zip(self.axes_, names, strict=True):
             color = MODEL if name in record.held_out else ROWS
-            axes.plot(record.epochs, record.figures[name], color=color, marker=".")
+            is_compared = name == "validation_log_likelihood"
+            is_compared = is_compared and record.compared is not None
+            label = "mean over rows" if is_compared else None
+            figure = record.figures[name]
+            axes.plot(record.epochs, figure, color=color, marker=".", label=label)
             axes.set_ylabel(in_words(name))
-            if name == "validation_log_likelihood" and record.compared is not None:
+            if is_compared:
                 axes.plot(
                     record.epochs,
                     record.compared,
