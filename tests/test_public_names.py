@@ -33,6 +33,7 @@ PUBLIC_NAMES = {
         "Funnel",
         "GaussianRing",
         "TwoRings",
+        "sample_rows",
     ],
     "skebm.distributed": [
         "ALONE",
@@ -180,7 +181,7 @@ PUBLIC_NAMES = {
         "WakeSleep",
         "share_out",
     ],
-    "skebm.persistence": ["load", "save", "trusted_types"],
+    "skebm.persistence": ["export", "load", "save", "trusted_types"],
     "skebm.references": [
         "REFERENCES",
         "BoxReference",

@@ -14,6 +14,7 @@ from skebm.estimators._callbacks import FitProgress
 from skebm.estimators._compared import scores_of
 from skebm.estimators._explained import entry_p_values, explained_frame
 from skebm.estimators._given import (
+    check_gaps,
     of_parameter,
     warn_of_impossible,
     whole_rows,
@@ -36,7 +37,13 @@ from skebm.models import MAX_R_HAT, FittedModel
 from skebm.objectives import Objective
 from skebm.references import Reference
 from skebm.tables._seen import see
-from skebm.utils import draw_seed, make_generator, reporting, warn_user
+from skebm.utils import (
+    check_choice,
+    draw_seed,
+    make_generator,
+    reporting,
+    warn_user,
+)
 from skebm.utils._sklearn import HasMethods, Interval, StrOptions
 
 STRATEGIES = ("mean", "median", "draw")
@@ -338,11 +345,7 @@ class BaseEBM(StoredEstimator):
             If the draws for a row can't be trusted; names R-hat.
         """
         table = self._read(X, allow_nan=True)
-        if strategy not in STRATEGIES:
-            raise ValueError(
-                f"The 'strategy' parameter must be one of {STRATEGIES}. Got "
-                f"{strategy!r} instead."
-            )
+        check_choice(self, "strategy", strategy, STRATEGIES)
         if strategy == "draw":
             generator = self._generator(private_random_state(random_state))
             filled = self._fitted.complete(table, 1, generator)
@@ -422,12 +425,7 @@ class BaseEBM(StoredEstimator):
         with of_parameter("given"):
             like = whole_rows(self, given, self._reader.written_like())
             table = self._read(like, allow_nan=True)
-        if not np.isnan(self._fitted.encoder.without_codes(table)).any():
-            raise ValueError(
-                "The 'given' parameter holds no NaN, so that there is nothing to draw. "
-                "Put NaN into the columns that are to be drawn, or leave them out of a "
-                "dict or data frame."
-            )
+        check_gaps(self._fitted.encoder.without_codes(table))
         names = getattr(self, "feature_names_in_", None)
         warn_of_impossible(table, self._fitted.encoder, names)
         return like, table

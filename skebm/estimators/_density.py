@@ -19,6 +19,7 @@ from skebm.estimators._input import (
     check_n_samples,
     keep_observed,
     private_random_state,
+    rows_at_hand,
 )
 from skebm.estimators._trimmed import keep_rows, learnt_of
 from skebm.models import (
@@ -121,9 +122,8 @@ class EBMDensityEstimator(
         Share of the rows of `fit`, up to a half, that is left out because they look
         most like outliers; see ``is_trimmed_``. Set it to the share of outliers that
         you expect among them, and to 0 if the rows are clean. Distances to neighbours
-        pass over half as many nearest rows. Thresholds and p-values count all rows, so
-        that their shares hold for new rows like those of `fit`. `partial_fit` trims
-        no rows.
+        pass over half as many nearest rows. Thresholds and p-values count all rows.
+        `partial_fit` trims no rows.
     contamination : float or "auto", default=0.05
         Share of new rows, like those of `fit`, that `predict` calls outliers: that of
         false alarms if `fit` sees no outliers, else about that of outliers. "auto" is
@@ -135,9 +135,8 @@ class EBMDensityEstimator(
         rows from rows made wrong on purpose: see ``ood_report_``. These five,
         "blurred_density", "noise_contrast" and "combined" (the mean of
         "mixture_density" and the last) are learnt where they are chosen. One may change
-        between "log_density", "negative_energy", "typicality" and "gradient_norm"
-        after `fit`. Distances to neighbours, so "auto" too, keep up to 5000 rows in the
-        fitted estimator, and in its pickle. See `skebm.evaluation.OOD_SCORES`.
+        between "log_density", "negative_energy", "typicality" and "gradient_norm" after
+        `fit`. Distances, so "auto" too, keep up to 5000 rows. See `OOD_SCORES`.
     warm_start : bool, default=False
         Whether `fit` goes on from the last fit's state: with the same columns,
         network, objective and reference.
@@ -151,8 +150,7 @@ class EBMDensityEstimator(
     checkpoint : str, path or None, default=None
         A folder where `fit` keeps the state of its training. If it is killed, the same
         `fit` in a new process goes on from there, and on a CPU ends in the same
-        numbers; of other options or rows it raises ValueError. Its end removes the
-        files. Later fits by ``warm_start``, and `partial_fit`, do not use it.
+        numbers; of other options or rows it is a ValueError. Its end removes the files.
 
     Attributes
     ----------
@@ -207,8 +205,7 @@ class EBMDensityEstimator(
 
     References
     ----------
-    Gutmann, Hyvarinen. Noise-contrastive estimation of unnormalized statistical models,
-    with applications to natural image statistics. JMLR 13, 2012.
+    Gutmann, Hyvarinen. Noise-contrastive estimation of unnormalized models. JMLR, 2012.
 
     Examples
     --------
@@ -301,6 +298,8 @@ class EBMDensityEstimator(
         X : array-like of shape (n_samples, n_features)
             Rows; NaN where an entry is missing. Then stochastic EM maximises the
             likelihood of the observed entries. Rows that have no entry are left out.
+            Of batches (an iterator, DataLoader, Dataset or reader of Arrow) a million
+            rows are drawn, if there are more, by `skebm.datasets.sample_rows`.
         y : Ignored
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows.
@@ -311,6 +310,7 @@ class EBMDensityEstimator(
         """
         del y
         self._validate_params()
+        X = rows_at_hand(X, sample_weight, self.random_state)
         before = self._fitted if self.warm_start else None
         read = self._read_rows(
             X, sample_weight, before, min_rows=2, share=self.trim_fraction

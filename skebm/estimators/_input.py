@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import copy
 from numbers import Integral
 
 import numpy as np
 from scipy import sparse
 from sklearn.utils import _safe_indexing
 
+from skebm.datasets import sample_rows
+from skebm.datasets._batches import is_stream
 from skebm.distributed import current
 from skebm.estimators._reader import TableReader
 from skebm.estimators._weights import check_weights
 from skebm.models import Chains
 from skebm.samplers import AbstractSampler
 from skebm.tables._checks import columns_text
-from skebm.utils import is_count
+from skebm.utils import InvalidParameterError, is_count
 from skebm.utils._random import private_random_state
 
 __all__ = [
@@ -27,6 +30,7 @@ __all__ = [
     "keep_weighted",
     "private_random_state",
     "refuse_missing",
+    "rows_at_hand",
 ]
 
 
@@ -41,6 +45,23 @@ def agreed_random_state(random_state, *tables):
     return rng
 
 
+def rows_at_hand(X, sample_weight, random_state):
+    """Return a table: X itself, or rows drawn from it where it comes in batches.
+
+    The random state of the fit goes on as if there had been a table.
+    """
+    if not is_stream(X):
+        return X
+    if sample_weight is not None:
+        raise InvalidParameterError(
+            "The 'sample_weight' parameter goes with a table, not with batches. Draw "
+            "rows and weights first: X, sample_weight = "
+            "skebm.datasets.sample_rows(batches_of_both)."
+        )
+    rows = sample_rows(X, random_state=copy.deepcopy(random_state))
+    return rows[0] if isinstance(rows, tuple) else rows
+
+
 def keep_weighted(X, y, sample_weight, min_rows=2):
     """Return X, y and weights of the rows whose weight is above zero.
 
@@ -53,7 +74,7 @@ def keep_weighted(X, y, sample_weight, min_rows=2):
         return X, y, weight
     rows = np.flatnonzero(weight)
     if len(rows) < min_rows:
-        raise ValueError(
+        raise InvalidParameterError(
             f"The 'sample_weight' parameter must hold at least {min_rows} weights above"
             f" zero. Got {len(rows)} of {len(weight)}."
         )
@@ -102,7 +123,7 @@ def refuse_missing(estimator, X):
 def check_n_samples(n_samples):
     """Raise ValueError unless n_samples is a positive integer."""
     if not isinstance(n_samples, Integral) or n_samples < 1:
-        raise ValueError(
+        raise InvalidParameterError(
             f"The 'n_samples' parameter must be an int of at least 1. Got {n_samples!r}"
             " instead."
         )

@@ -40,6 +40,7 @@ from skebm.models import (
     keep_all,
 )
 from skebm.semi_supervised import SemiSupervision
+from skebm.utils import InvalidParameterError
 from skebm.utils._documented import documented_like
 from skebm.utils._sklearn import Interval, StrOptions, with_callbacks
 
@@ -409,7 +410,7 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         rng = private_random_state(random_state)
         like, given = self._read_given(given)
         if given is not None and np.ndim(y):
-            raise ValueError(
+            raise InvalidParameterError(
                 "With 'given', the 'y' parameter must be one class, of all rows. "
                 f"Got {len(y)} of them."
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 import torch
@@ -24,7 +25,7 @@ from skebm.objectives._resolve import resolve_objective
 from skebm.references import Reference
 from skebm.references._resolve import resolve_reference
 from skebm.training import Schedule
-from skebm.utils import plain, resolve_device
+from skebm.utils import InvalidParameterError, plain, resolve_device
 
 MAX_AUTO_EPOCHS = 400
 #: Options of boosted trees that are "auto"; their steps are epochs.
@@ -120,18 +121,7 @@ class Specification:
         recipe = None if objective is None else objective.recipe
         if _is_boosted(plain(estimator.network)):
             recipe = OF_TREES
-
-        def option(name: str) -> Any:
-            value = plain(getattr(estimator, name))
-            if not (isinstance(value, str) and value == "auto"):
-                return value
-            if recipe is None:
-                raise ValueError(
-                    f"The {name!r} parameter is 'auto', which takes what suits the "
-                    "objective, and objective=None has none. Name one."
-                )
-            return getattr(recipe, name)
-
+        option = partial(_option, estimator, recipe)
         network = with_image_shape(option("network"), estimator.image_shape, n_features)
         name = type(estimator).__name__
         check_parts(name, objective, resolve_network(network), n_outputs)
@@ -253,6 +243,19 @@ def check_parts(
             "normalised density has one output, not one a class. Choose a network such "
             "as 'ensemble_mlp', or EBMDensityEstimator."
         )
+
+
+def _option(estimator: Any, recipe: Recipe | None, name: str) -> Any:
+    """Return the value of an option; "auto" is what the recipe says."""
+    value = plain(getattr(estimator, name))
+    if not (isinstance(value, str) and value == "auto"):
+        return value
+    if recipe is None:
+        raise InvalidParameterError(
+            f"The {name!r} parameter is 'auto', which takes what suits the objective, "
+            "and objective=None has none. Name one."
+        )
+    return getattr(recipe, name)
 
 
 def _is_boosted(network: Any) -> bool:

@@ -16,7 +16,7 @@ from skebm.exceptions import DataWarning
 from skebm.networks import NETWORKS
 from skebm.networks._capabilities import is_ensemble, n_members_of
 from skebm.networks._image_network import checked_image_shape
-from skebm.utils import isolated_rng, warn_user
+from skebm.utils import InvalidParameterError, isolated_rng, warn_user
 
 Builder = Callable[[int, int], nn.Module]
 
@@ -30,7 +30,7 @@ def resolve_network(network: Any) -> Builder:
         Where the name is unknown or a built net is given where a builder is needed.
     """
     if isinstance(network, nn.Module):
-        raise ValueError(
+        raise InvalidParameterError(
             "The 'network' parameter must be a name, a class or a builder "
             "(n_features, n_outputs) -> nn.Module, so that each fit starts afresh. Got "
             f"a built {type(network).__name__} instead; pass for example "
@@ -40,7 +40,7 @@ def resolve_network(network: Any) -> Builder:
         network = NETWORKS[network]
     if not callable(network):
         names = sorted(map(repr, [*NETWORKS, "auto"]))
-        raise ValueError(
+        raise InvalidParameterError(
             f"The 'network' parameter must be one of {{{', '.join(names)}}}, a class or"
             f" a builder (n_features, n_outputs) -> nn.Module. Got {network!r} instead."
         )
@@ -59,8 +59,10 @@ def build_network(network: Any, n_features: int, n_outputs: int) -> nn.Module:
     builder = resolve_network(network)
     try:
         built = builder(n_features, n_outputs)
+    except InvalidParameterError:  # a TypeError, too: an option of the net
+        raise
     except TypeError as error:
-        raise ValueError(
+        raise InvalidParameterError(
             "The 'network' parameter must be a builder (n_features, n_outputs) -> "
             f"nn.Module. Called with ({n_features}, {n_outputs}) it raised TypeError: "
             f"{error}."

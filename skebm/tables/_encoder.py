@@ -20,10 +20,15 @@ from skebm.tables._kinds import Array, ColumnKind, Columns, Table
 from skebm.tables._moments import Moments
 from skebm.tables._numbers import Numbers
 from skebm.tables._point_masses import PointMasses
-from skebm.tables._sentinels import sentinels_of, warn_of_sentinels, without_codes
+from skebm.tables._sentinels import (
+    sentinels_of,
+    warn_of_sentinels,
+    warn_of_strays,
+    without_codes,
+)
 from skebm.tables._tails import wild_columns
 from skebm.tables._value_sets import ValueSets
-from skebm.utils import phase
+from skebm.utils import InvalidParameterError, phase
 
 #: Rows as an array or a tensor.
 Rows = TypeVar("Rows", NDArray[Any], Tensor)
@@ -153,7 +158,8 @@ class TableEncoder:
         Warns
         -----
         skebm.exceptions.DataWarning
-            With sentinels="warn", by column, value and share.
+            With sentinels="warn", by column, value and share; and always of single
+            values that are surely none of their column's.
         """
         _check_weight(weight)
         kinds_named = {one[0]: one[2] for one in categories if len(one) == 3}
@@ -176,6 +182,7 @@ class TableEncoder:
             X, weight = _observed_rows(without_codes(X, codes), weight)
             moments = Moments.of(X, weight, names)
             wild = wild_columns(X, weight, numbers)
+        warn_of_strays(wild, names)
         wild = {} if linear else wild
         values = ValueSets.learn(X, sizes, with_atoms=not find_atoms)
         determined = Determined.find(X, sizes, numbers_determine)
@@ -459,7 +466,7 @@ def _check_weight(weight: Array | None) -> None:
         others = ordered[:-heaviest].sum()
         if others < MIN_OTHER_WEIGHT * ordered.sum():
             rows = "one row" if heaviest == 1 else "two rows"
-            raise ValueError(
+            raise InvalidParameterError(
                 f"The 'sample_weight' parameter gives {rows}, of a weight of up to "
                 f"{ordered[-1]:g}, all but a millionth of the total: the spread of the "
                 f"columns can't be learnt of {rows}. Take smaller weights."
