@@ -166,14 +166,13 @@ class TableEncoder:
         sizes = {one[0]: one[1] for one in categories}
         if linear and sentinels == "atom":
             raise ValueError(
-                "sentinels='atom' does not go with a 'reference' in the units of X, "
-                "which gives no value a probability. Take sentinels='missing', or "
-                "another reference."
+                "sentinels='atom' does not go with a 'reference' in the units of X, nor "
+                "with a network for images: no value has a probability there. Take "
+                "sentinels='missing'."
             )
         X, weight = _observed_rows(X, weight)
         moments = Moments.of(X, weight, names)
-        numbers = np.setdiff1d(np.arange(X.shape[1]), [j for j in sizes])
-        numbers = numbers[moments.varies[numbers]]
+        numbers = np.setdiff1d(np.flatnonzero(moments.varies), list(sizes))
         wild = wild_columns(X, weight, numbers)
         codes = sentinels_of(wild) if sentinels == "missing" else {}
         if sentinels == "warn":
