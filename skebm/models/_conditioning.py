@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -16,7 +15,7 @@ from skebm.evaluation import IncompleteRow, annealed_samples, incomplete_rows
 from skebm.evaluation.conditionals._mixed import incomplete_mixed_rows
 from skebm.models._assembly import Assembly
 from skebm.networks import EnergyModel
-from skebm.objectives._chain import on_pixels, potential
+from skebm.objectives._chain import Potential, on_pixels
 from skebm.references import Density
 from skebm.samplers import AbstractSampler
 from skebm.tables import TableEncoder
@@ -53,7 +52,7 @@ class Chains:
         """Return the standardised rows at which the chains end."""
         self.sampler.check_settings()
         x, _ = on_pixels(self.sampler, model).run(
-            partial(potential, model),
+            Potential(model),
             model.reference.sample(n_samples, generator),
             n_steps=self.n_steps,
             generator=generator,

@@ -15,6 +15,9 @@ from torch import Tensor, nn
 from skebm.references import Density
 from skebm.references._base import Line, keeps_up
 
+#: From slopes of a function in the outputs to its slopes in the inputs.
+Pull = Callable[[Tensor], Tensor]
+
 
 class EnsembleNetwork(Protocol):
     """Several classifiers and a critic in one net; ``is_ensemble`` is True."""
@@ -130,6 +133,18 @@ def critic_along(network: nn.Module, z: Tensor, j: int) -> Line | None:
         return values[..., 0] if values.shape[2] == 1 else values.logsumexp(dim=2)
 
     return output
+
+
+def own_pullback(network: nn.Module) -> Callable[[Tensor], tuple[Tensor, Pull]] | None:
+    """Return the net's method ``pullback``, or None where it has none of its own.
+
+    It takes rows (n, n_features) to the outputs and to a function that takes slopes of
+    these to slopes of the rows.
+    """
+    own = getattr(network, "pullback", None)
+    if own is None or not keeps_up(type(network), "pullback", "forward"):
+        return None
+    return cast(Callable[[Tensor], tuple[Tensor, Pull]], own)
 
 
 def closed_form_of(network: object) -> Density | None:

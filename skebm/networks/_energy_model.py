@@ -20,6 +20,7 @@ from skebm.networks._capabilities import (
     n_members_of,
     terms_of,
 )
+from skebm.networks._pullback import pullback
 from skebm.references import Density
 from skebm.references._base import Line, keeps_up, substituted
 
@@ -222,6 +223,27 @@ class EnergyModel(nn.Module):
             return -outputs[:, 0] / self.entropy_weight
 
         return [partial(energy, term) for term in terms]
+
+    @property
+    def knows_gradient(self) -> bool:
+        """Whether the model has `energy_with_gradient`."""
+        if self.is_normalized or self.is_ensemble:
+            return False
+        sees_rows = type(self.reference).to_latent is Density.to_latent
+        return sees_rows and keeps_up(type(self), "energy_with_gradient", "critic")
+
+    @torch.no_grad()
+    def energy_with_gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return E(x), shape (n,), and its gradients (n, n_features), without a graph.
+
+        Only for models whose `knows_gradient` is True: a net alone, which sees rows.
+        """
+        logits, back = pullback(self.network, x)
+        if logits.shape[1] == 1:
+            critic, slope = logits[:, 0], torch.ones_like(logits)
+        else:
+            critic, slope = logits.logsumexp(dim=1), logits.softmax(dim=1)
+        return -critic / self.entropy_weight, back(-slope / self.entropy_weight)
 
     def log_prob_unnormalized(self, x: Tensor) -> Tensor:
         """Return log q0(x) - E(x), shape (n,)."""

@@ -8,6 +8,7 @@ from typing import ClassVar, cast
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm as with_spectral_norm
 
+from skebm.networks._capabilities import Pull
 from skebm.networks._embeddings import (
     ColumnEmbedding,
     FourierEmbedding,
@@ -16,6 +17,7 @@ from skebm.networks._embeddings import (
     WaveEmbedding,
     column_alone,
 )
+from skebm.networks._pullback import chain
 from skebm.utils import check_argument, check_flag, check_sizes, is_count
 from skebm.utils._documented import documented_like
 
@@ -135,6 +137,10 @@ class MLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map x of shape (n, n_features) to (n, n_outputs)."""
         return self.layers(self.embedding(x))
+
+    def pullback(self, x: Tensor) -> tuple[Tensor, Pull]:
+        """Return the outputs, and the map of their slopes to those in x."""
+        return chain([self.embedding, self.layers], x)
 
     def along(self, x: Tensor, j: int) -> Outputs:
         """Return the outputs of rows as a function of values in place of column j.

@@ -32,6 +32,7 @@ from skebm.utils._torch import (
     to_numpy_tree,
     to_tensor_tree,
     uniform_like,
+    value_and_gradient,
     warming_average,
 )
 from skebm.utils._warnings import warn_user
@@ -71,6 +72,7 @@ __all__ = [
     "to_numpy_tree",
     "to_tensor_tree",
     "uniform_like",
+    "value_and_gradient",
     "warming_average",
     "warn_user",
 ]

@@ -70,6 +70,24 @@ def draw_seed(random_state: np.random.RandomState) -> int:
     return int(random_state.randint(np.iinfo(np.int32).max))
 
 
+def value_and_gradient(
+    function: Callable[[Tensor], Tensor], x: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return f(x) of rows, shape (n,), and its gradients (n, d), without a graph.
+
+    The gradient is zero where the function is a constant.
+    """
+    leaf = x.detach().requires_grad_()
+    with torch.enable_grad():
+        values = function(leaf)
+        gradient = None
+        if values.requires_grad:
+            (gradient,) = torch.autograd.grad(values.sum(), leaf, allow_unused=True)
+    if gradient is None:
+        gradient = torch.zeros_like(x)
+    return values.detach(), gradient
+
+
 def normal_like(x: Tensor, generator: torch.Generator) -> Tensor:
     """Draw standard normal numbers of x's shape, dtype and device."""
     noise = torch.randn(

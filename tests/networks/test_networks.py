@@ -15,6 +15,7 @@ from skebm.networks import (
     ResidualMLP,
     is_normalized,
 )
+from skebm.networks._mlp import EMBEDDINGS
 from skebm.references import GaussianMixtureDensity
 
 pytestmark = pytest.mark.usefixtures("seeded")
@@ -152,3 +153,20 @@ def test_bad_options_are_named():
         MLP(2, 1, embedding="plr")
     with pytest.raises(ValueError, match="hidden_features"):
         MLP(2, 1, hidden_features=())
+
+
+@pytest.mark.parametrize("embedding", EMBEDDINGS)
+def test_parameters_have_one_gradient_by_either_way(embedding):
+    """Rows that need no gradient take a shorter way through the embedding."""
+    with torch.random.fork_rng():
+        net = EMBEDDINGS[embedding](3)
+        x, slope = torch.randn(50, 3), torch.randn(50, net.out_features)
+    leaf = x.clone().requires_grad_()
+    parameters = list(net.parameters())
+    outputs = net(leaf), net(x)
+    known, found = (torch.autograd.grad(y, parameters, slope) for y in outputs)
+    for a, b in zip(known, found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5 * float(a.abs().max()))
+    with torch.no_grad():
+        for y in outputs:
+            torch.testing.assert_close(net(x), y, rtol=1e-5, atol=1e-6)

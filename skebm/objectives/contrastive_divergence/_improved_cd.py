@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from skebm.networks import EnergyModel
 from skebm.networks._capabilities import as_image_network
 from skebm.objectives._base import Batch, check_range
-from skebm.objectives._chain import potential
+from skebm.objectives._chain import Potential
 from skebm.objectives.contrastive_divergence._base import Negatives
 from skebm.objectives.contrastive_divergence._pcd import PCD, PersistentState
 from skebm.samplers import (
@@ -75,7 +75,7 @@ def langevin_step(
     """
     if not x.requires_grad:
         x = x.detach().requires_grad_()
-    (slope,) = torch.autograd.grad(potential(model, x).sum(), x, create_graph=True)
+    (slope,) = torch.autograd.grad(Potential(model)(x).sum(), x, create_graph=True)
     return model.reference.reflect(sampler.move(x, slope, step_size, generator))
 
 
@@ -288,7 +288,7 @@ class ImprovedCD(PCD):
         for _ in range(self.n_kl_steps):
             x = langevin_step(model, state.kernel.sampler, x, step_size, generator)
         end = x.detach().requires_grad_()
-        energy = potential(model, end).mean()
+        energy = Potential(model)(end).mean()
         (slope,) = torch.autograd.grad(energy, end)
         # Linear in x, with the value and the gradient that U has for fixed parameters.
         energy = energy.detach() + (slope * (x - end.detach())).sum()
