@@ -166,8 +166,8 @@ class TableEncoder:
         sizes = {one[0]: one[1] for one in categories}
         if linear and sentinels == "atom":
             raise ValueError(
-                "sentinels='atom' does not go with a 'reference' in the units of X, nor "
-                "with a network for images: no value has a probability there. Take "
+                "sentinels='atom' does not go with a 'reference' in the units of X, or "
+                "a network for images: no value has a probability there. Take "
                 "sentinels='missing'."
             )
         X, weight = _observed_rows(X, weight)

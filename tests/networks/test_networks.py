@@ -25,11 +25,7 @@ pytestmark = pytest.mark.usefixtures("seeded")
 TILTS = [
     name
     for name, net in NETWORKS.items()
-<<<<<<< HEAD
     if not is_normalized(net) and not is_boosted(net)  # no gradient grows trees
-=======
-    if not (is_normalized(net) or is_boosted(net))
->>>>>>> trees
 ]
 
 
