@@ -96,7 +96,7 @@ class BaseEBM(StoredEstimator):
     max_iter = learning_rate = n_iter_no_change = "auto"
     batch_size = 100
     batch_growth = 1.0
-    gradient_clip = None
+    gradient_clip = image_shape = None
     weight_averaging = 0.99
     early_stopping = True
     validation_fraction = 0.1
@@ -430,11 +430,11 @@ class BaseEBM(StoredEstimator):
         warn_of_impossible(table, self._fitted.encoder, names)
         return like, table
 
-    def _draw(self, n_samples, rng, given=None, log_tilt=None):
+    def _draw(self, n_samples, rng, given=None, log_tilt=None, chains=None):
         """Draw from p(x) exp(log_tilt(x)), up to scale; or complete given rows so."""
         generator = self._generator(rng)
         if given is None:
-            return self._fitted.sample(n_samples, generator, log_tilt)
+            return self._fitted.sample(n_samples, generator, log_tilt, chains)
         filled = self._fitted.complete(given, n_samples, generator, log_tilt)
         self._warn_of_draws(filled)
         return filled.table

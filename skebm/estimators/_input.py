@@ -14,17 +14,18 @@ from skebm.datasets._batches import is_stream
 from skebm.distributed import current
 from skebm.estimators._reader import TableReader
 from skebm.estimators._weights import check_weights
-from skebm.tables import TableEncoder
+from skebm.models import Chains
+from skebm.samplers import AbstractSampler
 from skebm.tables._checks import columns_text
-from skebm.utils import InvalidParameterError
+from skebm.utils import InvalidParameterError, is_count
 from skebm.utils._random import private_random_state
 
 __all__ = [
     "TableReader",
     "agreed_random_state",
+    "chains_of",
     "check_n_samples",
     "check_n_steps",
-    "fit_encoder",
     "keep_observed",
     "keep_weighted",
     "private_random_state",
@@ -59,19 +60,6 @@ def rows_at_hand(X, sample_weight, random_state):
         )
     rows = sample_rows(X, random_state=copy.deepcopy(random_state))
     return rows[0] if isinstance(rows, tuple) else rows
-
-
-def fit_encoder(options, read, **more):
-    """Return the encoder of a table that was read, by the options of a density."""
-    return TableEncoder.fit(
-        read.table,
-        read.weight,
-        categories=read.reader.categories,
-        find_atoms=options.atoms is not None,
-        sentinels=options.sentinels,
-        names=read.names,
-        **more,
-    )
 
 
 def keep_weighted(X, y, sample_weight, min_rows=2):
@@ -145,3 +133,33 @@ def check_n_steps(n_steps):
     """Raise ValueError unless n_steps is a positive integer."""
     if not isinstance(n_steps, Integral) or n_steps < 1:
         raise ValueError(f"n_steps must be an int of at least 1. Got {n_steps!r}.")
+
+
+def chains_of(sampler, n_steps, given):
+    """Return the chains that `sample` draws by, or None without a sampler.
+
+    Raises
+    ------
+    ValueError
+        Where the sampler is none of rows, the number of steps is no positive integer,
+        or rows are given, which such chains do not hold.
+    """
+    if sampler is None:
+        return None
+    if given is not None:
+        raise InvalidParameterError(
+            "The 'sampler' and 'given' parameters of sample don't go together: chains "
+            "of a sampler move all columns. Leave one out."
+        )
+    known = isinstance(sampler, AbstractSampler) and sampler.explores_rows
+    if not known:
+        raise InvalidParameterError(
+            "The 'sampler' parameter of sample must be None or a sampler of rows, such "
+            f"as skebm.samplers.AugmentedLangevin(). Got {sampler!r} instead."
+        )
+    if not is_count(n_steps, 1):
+        raise InvalidParameterError(
+            "The 'n_steps' parameter of sample must be an integer, at least 1. Got "
+            f"{n_steps!r} instead."
+        )
+    return Chains(sampler, int(n_steps))

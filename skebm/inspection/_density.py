@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from skebm.evaluation.fidelity._table import ShownTable
 from skebm.inspection._density_grid import DensityGrid, density_grid
 from skebm.inspection._matplotlib import (
     MODEL,
@@ -15,7 +16,6 @@ from skebm.inspection._matplotlib import (
     name_axis,
     one_axes,
 )
-from skebm.inspection._table import ShownTable
 from skebm.utils import InvalidParameterError, is_count
 
 #: Most columns of which all pairs are drawn without being named.

@@ -8,8 +8,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from skebm.evaluation.fidelity._table import estimator_name
 from skebm.inspection._matplotlib import grid_of_axes
-from skebm.inspection._table import estimator_name
 from skebm.utils import InvalidParameterError
 
 

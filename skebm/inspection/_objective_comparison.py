@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
+from skebm.evaluation.fidelity._table import estimator_name
 from skebm.inspection._history import TrainingRecord, in_words
 from skebm.inspection._matplotlib import CURVES, one_axes
-from skebm.inspection._table import estimator_name
 from skebm.utils import InvalidParameterError
 
 

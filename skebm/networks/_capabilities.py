@@ -8,8 +8,9 @@ them: the functions below, alone in the package, read them with a default.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from skebm.references import Density
@@ -38,6 +39,45 @@ class EnsembleNetwork(Protocol):
         """Set the weights of the members, positive and of sum one."""
 
 
+class BoostedNetwork(Protocol):
+    """A net that grows by derivatives of a loss; ``is_boosted`` is True."""
+
+    is_boosted: bool
+    #: How often it grows before rows and noise are drawn anew.
+    n_trees_per_epoch: int
+    #: By number of a category column, the points between its categories.
+    given_borders: dict[int, NDArray[Any]]
+
+    def histogram(self, x: NDArray[Any]) -> Any:
+        """Return rows (n, n_features) as `grow` takes them."""
+
+    def grow(
+        self,
+        rows: Any,
+        slope: NDArray[Any],
+        curvature: NDArray[Any],
+        learning_rate: float,
+    ) -> NDArray[Any]:
+        """Descend a loss with these derivatives in the outputs; return their growth."""
+
+
+class SummedNetwork(Protocol):
+    """A sum of nets of one output, the coarsest first; ``is_sum`` is True."""
+
+    def terms(self) -> list[Callable[[Tensor], Tensor]]:
+        """Return functions of rows whose sum the net is, each (n, 1)."""
+
+
+class RowsAsImages(Protocol):
+    """A net that sees rows as images; ``takes_images`` is True."""
+
+    location: Tensor
+    scale: Tensor
+
+    def set_units(self, location: Tensor, scale: Tensor) -> None:
+        """Set the location and scale by which each pixel was standardised."""
+
+
 class FeatureNetwork(Protocol):
     """A net above features of the columns; ``has_features`` is True."""
 
@@ -57,6 +97,16 @@ def is_ensemble(network: object) -> bool:
     return bool(getattr(network, "is_ensemble", False))
 
 
+def is_boosted(network: object) -> bool:
+    """Tell whether a net, or a class of nets, is grown from derivatives of a loss."""
+    return bool(getattr(network, "is_boosted", False))
+
+
+def as_boosted(network: nn.Module) -> BoostedNetwork | None:
+    """Return the net where it grows by derivatives of a loss, else None."""
+    return cast(BoostedNetwork, network) if is_boosted(network) else None
+
+
 def as_ensemble(network: nn.Module) -> EnsembleNetwork | None:
     """Return the net where it is an ensemble, else None."""
     return cast(EnsembleNetwork, network) if is_ensemble(network) else None
@@ -67,6 +117,23 @@ def as_feature_network(network: nn.Module) -> FeatureNetwork | None:
     if not getattr(network, "has_features", False):
         return None
     return cast(FeatureNetwork, network)
+
+
+def terms_of(network: nn.Module) -> list[Callable[[Tensor], Tensor]]:
+    """Return functions of rows whose sum a net is: the net itself, if it is no sum."""
+    if not getattr(network, "is_sum", False):
+        return [network]
+    return cast(SummedNetwork, network).terms()
+
+
+def takes_images(network: object) -> bool:
+    """Tell whether a net, or a class of nets, sees rows as images."""
+    return bool(getattr(network, "takes_images", False))
+
+
+def as_image_network(network: nn.Module) -> RowsAsImages | None:
+    """Return the net where it sees rows as images, else None."""
+    return cast(RowsAsImages, network) if takes_images(network) else None
 
 
 def n_members_of(network: nn.Module) -> int:
