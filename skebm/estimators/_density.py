@@ -350,8 +350,7 @@ class EBMDensityEstimator(
         del y
         self._validate_params()
         before = self._fitted
-        min_rows = 2 if before is None else 1
-        read = self._read_rows(X, sample_weight, before, min_rows)
+        read = self._read_rows(X, sample_weight, before, 2 if before is None else 1)
         before = before and before.seeing(read.table)
         task, encoder, rng = self._plan(read, before, keep_all)
         if before is None:
@@ -480,19 +479,14 @@ class EBMDensityEstimator(
         table, weight = keep_observed(
             encoder.without_codes(read.table), read.weight, read.names, min_rows=1
         )
+        more = {"sample_weight": weight, "trimmed": read.trimmed}
         rows = TrainingRows.of(
-            encoder,
-            table,
-            rng,
-            split=split,
-            sample_weight=weight,
-            tie_scale=tie_scale,
-            trimmed=read.trimmed,
+            encoder, table, rng, split=split, tie_scale=tie_scale, **more
         )
         if before is not None:
             specification = check_goes_on(before, specification, rows.z, read.names)
-        given = specification, rows, specification.objective
-        return Task(*given, checkpoints=start.checkpoints), encoder, rng
+        objective, files = specification.objective, start.checkpoints
+        return Task(specification, rows, objective, checkpoints=files), encoder, rng
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

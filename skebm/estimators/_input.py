@@ -147,18 +147,18 @@ def chains_of(sampler, n_steps, given):
     if sampler is None:
         return None
     if given is not None:
-        raise ValueError(
+        raise InvalidParameterError(
             "The 'sampler' and 'given' parameters of sample don't go together: chains "
             "of a sampler move all columns. Leave one out."
         )
     known = isinstance(sampler, AbstractSampler) and sampler.explores_rows
     if not known:
-        raise ValueError(
+        raise InvalidParameterError(
             "The 'sampler' parameter of sample must be None or a sampler of rows, such "
             f"as skebm.samplers.AugmentedLangevin(). Got {sampler!r} instead."
         )
     if not is_count(n_steps, 1):
-        raise ValueError(
+        raise InvalidParameterError(
             "The 'n_steps' parameter of sample must be an integer, at least 1. Got "
             f"{n_steps!r} instead."
         )

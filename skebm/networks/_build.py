@@ -170,7 +170,7 @@ def with_image_shape(network: Any, image_shape: Any, n_features: int) -> Any:
     shape = checked_image_shape(given, n_features, name)
     if own is not None:
         if checked_image_shape(own, n_features, name) != shape:
-            raise ValueError(
+            raise InvalidParameterError(
                 f"The 'image_shape' parameter is {shape}, and that of {name} is "
                 f"{own!r}. Give it once."
             )

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from skebm.utils import check_flag, is_count, is_sequence
+from skebm.utils import InvalidParameterError, check_flag, is_count, is_sequence
 
 ImageShape = tuple[int, int, int]
 #: Builds a net for images from columns, outputs and ``image_shape``.
@@ -48,7 +48,7 @@ def checked_image_shape(
     shape = tuple(map(int, sizes)) if right else ()
     if len(shape) != 3 or math.prod(shape) != n_features:
         product = f", {math.prod(shape)} numbers" if shape else ""
-        raise ValueError(
+        raise InvalidParameterError(
             f"The 'image_shape' parameter must be (channels, height, width), whose "
             f"product is the number of columns of X, {n_features}: {owner} takes rows "
             f"as images. Got {image_shape!r}{product}."
@@ -160,7 +160,7 @@ def part_of(
     except TypeError as error:
         built = error
     if not isinstance(built, ImageNetwork):
-        raise ValueError(
+        raise InvalidParameterError(
             f"The 'network' parameter of {type(owner).__name__} must be a class or "
             "builder (n_features, n_outputs, image_shape=...) -> ImageNetwork. Got "
             f"{network!r}, which made {built!r}."

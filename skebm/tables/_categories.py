@@ -309,7 +309,7 @@ def _check_kinds(features: Mapping[Any, Any]) -> None:
     """Raise ValueError where a dict of columns names another kind than the three."""
     for name, kind in features.items():
         if kind not in GRAPHS:
-            raise ValueError(
+            raise InvalidParameterError(
                 f"The 'categorical_features' parameter must say of each column whether "
                 f"it is one of {sorted(GRAPHS)}. Got {kind!r} for {name!r} instead."
             )
