@@ -162,7 +162,7 @@ def assemble(
     network = network.to(device)
     unfitted = specification.reference if reference is None else reference
     unfitted = unfitted.in_units(encoder.location, encoder.scale)
-    unfitted = unfitted.apart(*encoder.apart())
+    unfitted = unfitted.apart(*encoder.apart()).in_cells(encoder.inner_edges())
     if is_normalized(network):
         unfitted = unfitted.for_normalized()
     density = _fit_reference(unfitted, rows, rng, specification.verbose).to(device)

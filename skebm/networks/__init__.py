@@ -25,6 +25,7 @@ from skebm.networks._ppca import PPCA
 from skebm.networks.boltzmann._deep_belief import DeepBeliefNet, DirectedLayer
 from skebm.networks.boltzmann._labeled import LabeledRBM, LabeledUnits
 from skebm.networks.boltzmann._rbm import RBM, BernoulliUnits, VisibleUnits
+from skebm.networks.boltzmann._tree_units import TreeUnits
 from skebm.networks.boltzmann._units import GaussianUnits, SoftmaxUnits
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "PeriodicEmbedding",
     "ResidualMLP",
     "SoftmaxUnits",
+    "TreeUnits",
     "VisibleUnits",
     "WaveEmbedding",
     "is_normalized",
