@@ -4,7 +4,7 @@ Tables of the density-estimation benchmark (Lowd and Davis, 2010; Van Haaren and
 2012), as files ``<name>.npz`` with X_train, X_valid and X_test. Methods:
 
 - "products": a mixture of 20 products of columns, fitted by EM from several starts;
-- "trees": `ChowLiuReference`, the number of trees chosen by a part of the training rows;
+- "trees": `ChowLiuReference`, their number chosen by a part of the training rows;
 - "rbm": `BernoulliRBM` without a reference;
 - "rbm on a tree", "rbm on trees": the same as a tilt of one tree, or of as many as
   "trees" has.

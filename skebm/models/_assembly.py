@@ -160,7 +160,7 @@ def assemble(
         network = build_network(specification.network, width, n_outputs)
         is_random = draws_globally(network, width)
     network = network.to(device)
-    unfitted = specification.reference if reference is None else reference
+    unfitted = reference or specification.reference_for(encoder)
     unfitted = unfitted.in_units(encoder.location, encoder.scale)
     unfitted = unfitted.apart(*encoder.apart()).in_cells(encoder.inner_edges())
     if is_normalized(network):

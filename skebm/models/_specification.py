@@ -15,12 +15,15 @@ from skebm.networks import is_normalized
 from skebm.networks._build import constructor_of, resolve_network
 from skebm.objectives import OBJECTIVES, Objective
 from skebm.objectives._resolve import resolve_objective
-from skebm.references import Reference
+from skebm.references import ChowLiuReference, CopulaMixtureReference, Reference
 from skebm.references._resolve import resolve_reference
+from skebm.tables import TableEncoder
 from skebm.training import Schedule
 from skebm.utils import plain, resolve_device
 
 MAX_AUTO_EPOCHS = 400
+#: Numbers of trees to try, where all columns are categories.
+N_TREES = (1, 2, 4, 8, 16)
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,8 @@ class Specification:
         Epochs between printed lines; 0 prints nothing.
     keeps_run : bool, default=False
         Whether a stored model keeps what only further training needs.
+    takes_trees : bool, default=False
+        Whether a table of categories alone has trees for its reference.
     """
 
     objective: Objective | None
@@ -76,6 +81,7 @@ class Specification:
     coarse_to_fine: bool
     verbose: int
     keeps_run: bool = False
+    takes_trees: bool = False
 
     @classmethod
     def of(
@@ -132,6 +138,7 @@ class Specification:
         normalizer = resolve_normalizer(normalizer)
         reference = resolve_reference(option("reference"))
         by_name = isinstance(estimator.reference, str)
+        is_auto = by_name and estimator.reference == "auto"
         if n_auto_steps is None:
             assert objective is not None
             n_auto_steps = objective.recipe.n_steps
@@ -152,6 +159,8 @@ class Specification:
             coarse_to_fine=coarse_to_fine and by_name and not estimator.warm_start,
             verbose=int(estimator.verbose) if current().speaks else 0,
             keeps_run=bool(estimator.warm_start),
+            # Other objectives need the reference's gradient.
+            takes_trees=is_auto and isinstance(reference, CopulaMixtureReference),
             **{name: plain(getattr(estimator, name)) for name in names.split()},
         )
 
@@ -164,6 +173,13 @@ class Specification:
     def critic_scale(self) -> float:
         """lambda, by which the critic is divided to give minus the energy."""
         return 1.0 if self.objective is None else self.objective.critic_scale
+
+    def reference_for(self, encoder: TableEncoder) -> Reference:
+        """Return the unfitted reference of rows of a table."""
+        n_features = len(encoder.scale)
+        if self.takes_trees and len(encoder.category_columns) == n_features:
+            return ChowLiuReference(N_TREES)
+        return self.reference
 
     def n_epochs(self, n_rows: int) -> int:
         """Return the number of epochs; "auto" fixes the number of steps instead."""

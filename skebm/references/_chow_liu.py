@@ -318,7 +318,7 @@ class ChowLiuReference(Reference):
             for one, column in zip(edges, x.numpy().T, strict=True)
         ]
         trees = self.fit_masses(
-            np.stack(indices, axis=1),
+            np.where(np.isnan(rows), -1, np.stack(indices, axis=1)),
             [len(one) + 1 for one in edges],
             weight=None if weight is None else weight.double().numpy(),
             generator=generator,
