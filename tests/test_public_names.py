@@ -66,6 +66,7 @@ PUBLIC_NAMES = {
         "ProbabilityMass",
         "Quadrature",
         "RBMAnnealing",
+        "RunAnnealing",
         "ScoredModel",
         "adversarial_accuracy",
         "annealed_samples",
