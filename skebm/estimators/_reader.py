@@ -8,11 +8,12 @@ from typing import Self
 import numpy as np
 
 from skebm.estimators._tables import read_frame, read_numbers
-from skebm.tables import CategoricalColumns, categorical_mask
+from skebm.tables import CategoricalColumns, categorical_mask, category_kinds
 from skebm.tables._checks import AS_CODES, IMPUTE, check_finite, columns_text
 from skebm.tables._frames import ARRAYS, TableFormat
 from skebm.tables._identifiers import warn_of_identifiers
 from skebm.tables._seen import see
+from skebm.utils import InvalidParameterError
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class TableReader:
         Whether the dtypes of the table of `fit` told its categories.
     sentinels : str or None, default=None
         The option of `fit`; None where it had none, or in states that do not say so.
+    kinds : tuple of (int, str), default=()
+        Category columns that are "ordinal" or "cyclic".
     """
 
     columns: CategoricalColumns | None
@@ -44,6 +47,7 @@ class TableReader:
     format: TableFormat | None = None
     by_dtype: bool = True
     sentinels: str | None = None
+    kinds: tuple[tuple[int, str], ...] = ()
 
     @property
     def decode(self):
@@ -72,8 +76,8 @@ class TableReader:
             A copy of the estimator that is being fitted.
         X : array-like of shape (n, n_features)
             A table.
-        categorical_features : "from_dtype", None or array-like
-            See `skebm.tables.categorical_mask`.
+        categorical_features : "from_dtype", None, array-like or dict
+            See `skebm.tables.categorical_mask` and `category_kinds`.
         as_float64 : bool
             Whether numbers are read as float64.
         sentinels : str or None
@@ -104,6 +108,7 @@ class TableReader:
             seen.format.without_labels(),
             isinstance(categorical_features, str),
             sentinels,
+            tuple(category_kinds(seen.values, categorical_features).items()),
         )
         return reader, table
 
@@ -117,12 +122,14 @@ class TableReader:
             "format": None if self.format is None else self.format.to_arrays(),
             "by_dtype": self.by_dtype,
             "sentinels": self.sentinels,
+            "kinds": [list(pair) for pair in self.kinds],
         }
 
     @classmethod
     def from_arrays(cls, arrays):
         """Return the reader that `to_arrays` described."""
         parts = dict(arrays)
+        parts["kinds"] = tuple((int(j), kind) for j, kind in parts.get("kinds", ()))
         if parts["columns"] is not None:
             parts["columns"] = CategoricalColumns.from_arrays(parts["columns"])
         if parts.get("format") is not None:
@@ -130,12 +137,13 @@ class TableReader:
         return cls(**parts)
 
     @property
-    def categories(self) -> tuple[tuple[int, int], ...]:
-        """Category columns with their numbers of categories, as (column, size)."""
+    def categories(self) -> tuple[tuple[int, int, str], ...]:
+        """Category columns as (column, number of categories, kind)."""
         if self.columns is None:
             return ()
-        sizes = self.columns.sizes()
-        return tuple(zip(self.columns.columns.tolist(), sizes, strict=True))
+        pairs = zip(self.columns.columns.tolist(), self.columns.sizes(), strict=True)
+        kinds = dict(self.kinds)
+        return tuple((j, size, kinds.get(j, "nominal")) for j, size in pairs)
 
     def check_options(self, X, categorical_features, as_float64, sentinels=None):
         """Raise ValueError where options that `fit` has used were changed since.
@@ -157,13 +165,13 @@ class TableReader:
         ):
             names = self.format.names if self.format and self.has_names else None
             where = columns_text(names, more | fewer)
-            raise ValueError(
+            raise InvalidParameterError(
                 f"The 'categorical_features' parameter differs from that of the first "
                 f"fit in {where}: training can't go on. Fit anew, with "
                 "warm_start=False."
             )
         if as_float64 != self.as_float64:
-            raise ValueError(
+            raise InvalidParameterError(
                 "The 'atoms' parameter differs from that of the first fit: training "
                 "can't go on. Fit anew, with warm_start=False."
             )
@@ -218,7 +226,7 @@ class TableReader:
 def check_sentinels(known, sentinels):
     """Raise ValueError where the option differs from the known one; None is unknown."""
     if known is not None and sentinels != known:
-        raise ValueError(
+        raise InvalidParameterError(
             f"The 'sentinels' parameter differs from that of the first fit, {known!r}: "
             f"training can't go on. Got {sentinels!r}. Set it back, or fit anew."
         )

@@ -11,6 +11,7 @@ from skebm.evaluation.conditionals._rbm import (
 )
 from skebm.evaluation.drift._monitor import DriftMonitor
 from skebm.evaluation.drift._report import DriftReport, drift_test
+from skebm.evaluation.fidelity._fidelity import Fidelity, fidelity
 from skebm.evaluation.metrics._calibration import expected_calibration_error
 from skebm.evaluation.metrics._detection import Detection, detection
 from skebm.evaluation.metrics._mass import ProbabilityMass, probability_mass
@@ -52,6 +53,7 @@ __all__ = [
     "Detection",
     "DriftMonitor",
     "DriftReport",
+    "Fidelity",
     "ImportanceSampling",
     "IncompleteRow",
     "LogNormalizer",
@@ -74,6 +76,7 @@ __all__ = [
     "drift_test",
     "enumerated_log_normalizer",
     "expected_calibration_error",
+    "fidelity",
     "incomplete_rows",
     "log_marginal_unnormalized",
     "probability_mass",

@@ -4,6 +4,7 @@ Displays follow scikit-learn's: ``from_estimator`` computes and draws, ``plot`` 
 again. They need matplotlib.
 """
 
+from skebm.evaluation.fidelity._two_sample import two_sample_auc
 from skebm.inspection._density import DensityDisplay
 from skebm.inspection._explanation import ExplanationDisplay
 from skebm.inspection._images import ImagesDisplay
@@ -13,7 +14,6 @@ from skebm.inspection._ood_score import OODScoreDisplay
 from skebm.inspection._reliability import ReliabilityDisplay
 from skebm.inspection._samples import SamplesDisplay
 from skebm.inspection._training import TrainingDisplay
-from skebm.inspection._two_sample import two_sample_auc
 from skebm.inspection.reports._report import Report, report
 
 __all__ = [

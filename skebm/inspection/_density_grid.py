@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skebm.inspection._table import ShownTable
+from skebm.evaluation.fidelity._table import ShownTable
 
 Array = NDArray[np.float64]
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from skebm.inspection._table import estimator_name
+from skebm.evaluation.fidelity._table import estimator_name
 
 #: How the names of held-out scores begin.
 HELD_OUT = "validation_"

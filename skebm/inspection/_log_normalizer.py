@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from skebm.evaluation import LogNormalizer
+from skebm.evaluation.fidelity._table import draw, estimator_name
 from skebm.inspection._matplotlib import MODEL, ROWS, one_axes
-from skebm.inspection._table import draw, estimator_name
 from skebm.networks import EnergyModel
 from skebm.utils import make_generator
 

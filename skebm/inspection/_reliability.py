@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from skebm.evaluation import expected_calibration_error
+from skebm.evaluation.fidelity._table import estimator_name
 from skebm.evaluation.metrics._calibration import reliability_bins
 from skebm.inspection._matplotlib import CURVES, one_axes
-from skebm.inspection._table import estimator_name
 from skebm.tables import UNLABELED, encode_known
 
 

@@ -7,6 +7,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from skebm.evaluation.fidelity._table import ShownTable, all_categories, draw_table
+from skebm.evaluation.fidelity._two_sample import auc_of_tables
 from skebm.inspection._density import label_outer
 from skebm.inspection._density_grid import shown_range
 from skebm.inspection._matplotlib import (
@@ -15,8 +17,6 @@ from skebm.inspection._matplotlib import (
     grid_of_axes,
     name_axis,
 )
-from skebm.inspection._table import ShownTable, all_categories, draw_table
-from skebm.inspection._two_sample import auc_of_tables
 
 #: Columns whose pairs are drawn, where none are named.
 N_COLUMNS = 5

@@ -17,16 +17,18 @@ from torch import Tensor, nn
 
 from skebm.distributed import current
 from skebm.models._class_features import above_categories, n_inputs
+from skebm.models._image_rows import build_for_table
 from skebm.models._missing import fit_reference, fitted_proposal
 from skebm.models._rows import TrainingRows
 from skebm.models._task import Task
 from skebm.networks import EnergyModel, is_normalized
-from skebm.networks._build import build_network, draws_globally
+from skebm.networks._build import draws_globally
+from skebm.networks._capabilities import is_boosted
 from skebm.objectives import Objective
 from skebm.references import Density, GaussianMixtureDensity, Reference
 from skebm.references._base import Folds
 from skebm.tables import TableEncoder
-from skebm.training import GradientRun
+from skebm.training import BoostingRun, EnergyRun, GradientRun
 from skebm.utils import draw_seed, isolated_rng, make_generator
 from skebm.utils._together import in_team, shared
 
@@ -94,20 +96,21 @@ class Assembly:
         """Return the model of a net beside the reference."""
         return EnergyModel(network, self.reference, self.critic_scale)
 
-    def start_run(self, network: nn.Module, objective: Objective) -> GradientRun:
+    def start_run(self, network: nn.Module, objective: Objective) -> EnergyRun:
         """Return a run at its beginning; from one seed it has the same first draws."""
         model = self.model_of(network)
         model.reference = self.reference.for_training(self.seed)
         objective.check_model(model, self.n_features)
         generator = make_generator(self.seed, self.device)
+        if is_boosted(network):
+            return BoostingRun(model, generator)
         return GradientRun(model, objective, generator, self.averaging, current())
 
-    def rebuild_run(self, objective: Objective) -> GradientRun:
+    def rebuild_run(self, objective: Objective) -> EnergyRun:
         """Return a run of a net built anew, to be restored to a snapshot."""
         device = torch.device(self.device)
         with isolated_rng(0, device):
-            width = n_inputs(self.encoder, self.n_outputs)
-            network = build_network(self.network, width, self.n_outputs)
+            network = build_for_table(self.network, self.encoder, self.n_outputs)
             network = above_categories(
                 network, self.encoder, self.reference, self.n_outputs
             )
@@ -138,7 +141,7 @@ def assemble(
     encoder: TableEncoder,
     rng: np.random.RandomState,
     reference: Reference | None = None,
-) -> tuple[Assembly, GradientRun]:
+) -> tuple[Assembly, EnergyRun]:
     """Build the net, fit the reference and start a run.
 
     Parameters
@@ -155,10 +158,9 @@ def assemble(
     specification, rows = task.specification, task.rows
     device = specification.torch_device
     n_outputs = specification.n_outputs
-    width = n_inputs(encoder, n_outputs)
     with isolated_rng(draw_seed(rng), device):
-        network = build_network(specification.network, width, n_outputs)
-        is_random = draws_globally(network, width)
+        network = build_for_table(specification.network, encoder, n_outputs)
+        is_random = draws_globally(network, n_inputs(encoder, n_outputs))
     network = network.to(device)
     unfitted = reference or specification.reference_for(encoder)
     unfitted = unfitted.in_units(encoder.location, encoder.scale)

@@ -22,7 +22,7 @@ from skebm.models import _conditioning, _missing
 from skebm.models._assembly import Assembly
 from skebm.models._calibration import Calibration, CalibrationRows
 from skebm.models._completions import mean_over_completions
-from skebm.models._conditioning import Filled, LogTilt, Marginals
+from skebm.models._conditioning import Chains, Filled, LogTilt, Marginals
 from skebm.models._energies import marginal_energies
 from skebm.models._explanation import Explanation, explain
 from skebm.models._outcome import Outcome
@@ -34,7 +34,7 @@ from skebm.objectives import Objective
 from skebm.references import Density
 from skebm.references._base import Folds
 from skebm.tables import TableEncoder
-from skebm.training import GradientRun
+from skebm.training import EnergyRun
 from skebm.utils import in_padded_batches, make_generator, reporting
 
 #: Completions over which the outlier score of an incomplete row is a mean.
@@ -55,7 +55,7 @@ class FittedModel:
         The parts that its first fit chose.
     objective : Objective
         The objective of its last training.
-    run : GradientRun
+    run : EnergyRun
         Where its training stands.
     network : nn.Module
         The trained net, of averaged weights where an average is kept.
@@ -68,7 +68,7 @@ class FittedModel:
     specification: Specification
     assembly: Assembly
     objective: Objective
-    run: GradientRun
+    run: EnergyRun
     network: nn.Module
     outcome: Outcome
     calibration: Calibration = field(repr=False)
@@ -233,9 +233,10 @@ class FittedModel:
         n_samples: int,
         generator: torch.Generator,
         log_tilt: LogTilt | None = None,
+        chains: Chains | None = None,
     ) -> Array:
         """Return draws from p(x) exp(log_tilt(x)), up to scale, in the units of X."""
-        return _conditioning.draw(self, n_samples, generator, log_tilt)
+        return _conditioning.draw(self, n_samples, generator, log_tilt, chains)
 
     def complete(
         self,
@@ -312,7 +313,7 @@ class FittedModel:
 
     # -------------------------------------------------------------- training
 
-    def copied_run(self) -> GradientRun:
+    def copied_run(self) -> EnergyRun:
         """Return a copy of the run, to train on."""
         run = self.assembly.rebuild_run(self.objective)
         run.restore(self.run.state_dict())

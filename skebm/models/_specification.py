@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 import torch
@@ -11,19 +12,30 @@ import torch
 from skebm.distributed import current
 from skebm.evaluation.normalizers import AbstractNormalizer
 from skebm.evaluation.normalizers._resolve import resolve_normalizer
-from skebm.networks import is_normalized
-from skebm.networks._build import constructor_of, resolve_network
-from skebm.objectives import OBJECTIVES, Objective
+from skebm.networks import NETWORKS, is_normalized
+from skebm.networks._build import (
+    constructor_of,
+    resolve_network,
+    takes_image_shape,
+    with_image_shape,
+)
+from skebm.networks._capabilities import is_boosted
+from skebm.objectives import NCE, OBJECTIVES, Objective, Recipe
 from skebm.objectives._resolve import resolve_objective
 from skebm.references import ChowLiuReference, CopulaMixtureReference, Reference
 from skebm.references._resolve import resolve_reference
 from skebm.tables import TableEncoder
 from skebm.training import Schedule
-from skebm.utils import plain, resolve_device
+from skebm.utils import InvalidParameterError, plain, resolve_device
 
 MAX_AUTO_EPOCHS = 400
+<<<<<<< HEAD
 #: Numbers of trees to try, where all columns are categories.
 N_TREES = (1, 2, 4, 8, 16)
+=======
+#: Options of boosted trees that are "auto"; their steps are epochs.
+OF_TREES = Recipe("trees", 0.3, 100, 10, "copula")
+>>>>>>> main
 
 
 @dataclass(frozen=True)
@@ -115,19 +127,11 @@ class Specification:
             Where an option is unknown or two options don't go together.
         """
         objective = resolve_objective(estimator.objective)
-
-        def option(name: str) -> Any:
-            value = plain(getattr(estimator, name))
-            if not (isinstance(value, str) and value == "auto"):
-                return value
-            if objective is None:
-                raise ValueError(
-                    f"The {name!r} parameter is 'auto', which takes what suits the "
-                    "objective, and objective=None has none. Name one."
-                )
-            return getattr(objective.recipe, name)
-
-        network = option("network")
+        recipe = None if objective is None else objective.recipe
+        if _is_boosted(plain(estimator.network)):
+            recipe = OF_TREES
+        option = partial(_option, estimator, recipe)
+        network = with_image_shape(option("network"), estimator.image_shape, n_features)
         name = type(estimator).__name__
         check_parts(name, objective, resolve_network(network), n_outputs)
         if objective is not None:
@@ -136,12 +140,18 @@ class Specification:
         if isinstance(normalizer, str) and normalizer == "auto":
             normalizer = auto_normalizer
         normalizer = resolve_normalizer(normalizer)
-        reference = resolve_reference(option("reference"))
         by_name = isinstance(estimator.reference, str)
+<<<<<<< HEAD
         is_auto = by_name and estimator.reference == "auto"
+=======
+        is_open = by_name and estimator.reference == "auto"
+        # The maps of "copula" would tear images apart.
+        of_images = is_open and takes_image_shape(network)
+        reference = resolve_reference("gmm" if of_images else option("reference"))
+>>>>>>> main
         if n_auto_steps is None:
-            assert objective is not None
-            n_auto_steps = objective.recipe.n_steps
+            assert recipe is not None
+            n_auto_steps = recipe.n_steps
         names = (
             "max_iter batch_size batch_growth gradient_clip weight_averaging "
             "tol ood_score"
@@ -170,6 +180,11 @@ class Specification:
         return torch.device(self.device)
 
     @property
+    def has_linear_columns(self) -> bool:
+        """Whether columns of numbers are only shifted and scaled, wild values too."""
+        return self.reference.has_units or takes_image_shape(self.network)
+
+    @property
     def critic_scale(self) -> float:
         """lambda, by which the critic is divided to give minus the energy."""
         return 1.0 if self.objective is None else self.objective.critic_scale
@@ -184,6 +199,8 @@ class Specification:
     def n_epochs(self, n_rows: int) -> int:
         """Return the number of epochs; "auto" fixes the number of steps instead."""
         if isinstance(self.max_iter, str):
+            if _is_boosted(self.network):
+                return self.n_auto_steps
             epochs = math.ceil(self.n_auto_steps / self.steps_per_epoch(n_rows))
             return min(MAX_AUTO_EPOCHS, epochs)
         return self.max_iter
@@ -240,9 +257,50 @@ def check_parts(
             "together: that objective needs labels. Use it in JEMClassifier."
         )
     network = constructor_of(builder)
+    if is_boosted(network):
+        _check_boosted(estimator_name, network.__name__, objective, n_outputs)
     if n_outputs > 1 and is_normalized(network):
         raise ValueError(
             f"{estimator_name} and network {network.__name__} don't go together: a "
             "normalised density has one output, not one a class. Choose a network such "
             "as 'ensemble_mlp', or EBMDensityEstimator."
+        )
+
+
+def _option(estimator: Any, recipe: Recipe | None, name: str) -> Any:
+    """Return the value of an option; "auto" is what the recipe says."""
+    value = plain(getattr(estimator, name))
+    if not (isinstance(value, str) and value == "auto"):
+        return value
+    if recipe is None:
+        raise InvalidParameterError(
+            f"The {name!r} parameter is 'auto', which takes what suits the objective, "
+            "and objective=None has none. Name one."
+        )
+    return getattr(recipe, name)
+
+
+def _is_boosted(network: Any) -> bool:
+    """Tell whether the option names or builds boosted trees."""
+    if isinstance(network, str):
+        network = NETWORKS.get(network)
+    return is_boosted(constructor_of(network))
+
+
+def _check_boosted(
+    estimator_name: str, network: str, objective: Objective | None, n_outputs: int
+) -> None:
+    """Raise ValueError where boosted trees do not go with an objective or estimator."""
+    if n_outputs > 1:
+        raise ValueError(
+            f"{estimator_name} and network {network} don't go together: these trees "
+            "have one output, not one a class. Choose a network such as "
+            "'ensemble_mlp', or EBMDensityEstimator."
+        )
+    if not isinstance(objective, NCE):
+        raise ValueError(
+            f"objective {type(objective).__name__} and network {network} don't go "
+            "together: trees have no gradient, and are grown against draws of the "
+            "reference. Choose 'stratified_nce' or 'nce', or a network such as "
+            "'column_mlp'."
         )

@@ -19,7 +19,7 @@ from skebm.references import MixtureConditionals
 from skebm.training import (
     MAX_MONITORED,
     DensityMonitor,
-    GradientRun,
+    EnergyRun,
     IncompleteRowsMonitor,
     LabelMonitor,
     Loop,
@@ -34,7 +34,7 @@ class Trained:
     """An assembled model, its run, and the loop that trained it."""
 
     assembly: Assembly
-    run: GradientRun
+    run: EnergyRun
     loop: Loop
 
 
@@ -45,7 +45,7 @@ AfterEpoch = Callable[[Trained], bool]
 def train(
     task: Task,
     assembly: Assembly,
-    run: GradientRun,
+    run: EnergyRun,
     rng: np.random.RandomState,
     after_epoch: AfterEpoch | None = None,
 ) -> Trained:
@@ -80,7 +80,7 @@ def train(
 def train_pass(
     task: Task,
     assembly: Assembly,
-    run: GradientRun,
+    run: EnergyRun,
     rng: np.random.RandomState,
     progress: tuple[float, float],
 ) -> Trained:
@@ -116,7 +116,7 @@ def make_loop(specification: Specification, monitor: Monitor | None = None) -> L
 
 
 def make_batches(
-    assembly: Assembly, run: GradientRun, rows: TrainingRows
+    assembly: Assembly, run: EnergyRun, rows: TrainingRows
 ) -> TableBatches:
     """Return the batches of the rows; missing entries are completed at each visit."""
     completed = None

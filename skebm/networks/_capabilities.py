@@ -8,12 +8,16 @@ them: the functions below, alone in the package, read them with a default.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from skebm.references import Density
 from skebm.references._base import Line, keeps_up
+
+#: From slopes of a function in the outputs to its slopes in the inputs.
+Pull = Callable[[Tensor], Tensor]
 
 
 class EnsembleNetwork(Protocol):
@@ -35,6 +39,45 @@ class EnsembleNetwork(Protocol):
         """Set the weights of the members, positive and of sum one."""
 
 
+class BoostedNetwork(Protocol):
+    """A net that grows by derivatives of a loss; ``is_boosted`` is True."""
+
+    is_boosted: bool
+    #: How often it grows before rows and noise are drawn anew.
+    n_trees_per_epoch: int
+    #: By number of a category column, the points between its categories.
+    given_borders: dict[int, NDArray[Any]]
+
+    def histogram(self, x: NDArray[Any]) -> Any:
+        """Return rows (n, n_features) as `grow` takes them."""
+
+    def grow(
+        self,
+        rows: Any,
+        slope: NDArray[Any],
+        curvature: NDArray[Any],
+        learning_rate: float,
+    ) -> NDArray[Any]:
+        """Descend a loss with these derivatives in the outputs; return their growth."""
+
+
+class SummedNetwork(Protocol):
+    """A sum of nets of one output, the coarsest first; ``is_sum`` is True."""
+
+    def terms(self) -> list[Callable[[Tensor], Tensor]]:
+        """Return functions of rows whose sum the net is, each (n, 1)."""
+
+
+class RowsAsImages(Protocol):
+    """A net that sees rows as images; ``takes_images`` is True."""
+
+    location: Tensor
+    scale: Tensor
+
+    def set_units(self, location: Tensor, scale: Tensor) -> None:
+        """Set the location and scale by which each pixel was standardised."""
+
+
 class FeatureNetwork(Protocol):
     """A net above features of the columns; ``has_features`` is True."""
 
@@ -54,6 +97,16 @@ def is_ensemble(network: object) -> bool:
     return bool(getattr(network, "is_ensemble", False))
 
 
+def is_boosted(network: object) -> bool:
+    """Tell whether a net, or a class of nets, is grown from derivatives of a loss."""
+    return bool(getattr(network, "is_boosted", False))
+
+
+def as_boosted(network: nn.Module) -> BoostedNetwork | None:
+    """Return the net where it grows by derivatives of a loss, else None."""
+    return cast(BoostedNetwork, network) if is_boosted(network) else None
+
+
 def as_ensemble(network: nn.Module) -> EnsembleNetwork | None:
     """Return the net where it is an ensemble, else None."""
     return cast(EnsembleNetwork, network) if is_ensemble(network) else None
@@ -64,6 +117,23 @@ def as_feature_network(network: nn.Module) -> FeatureNetwork | None:
     if not getattr(network, "has_features", False):
         return None
     return cast(FeatureNetwork, network)
+
+
+def terms_of(network: nn.Module) -> list[Callable[[Tensor], Tensor]]:
+    """Return functions of rows whose sum a net is: the net itself, if it is no sum."""
+    if not getattr(network, "is_sum", False):
+        return [network]
+    return cast(SummedNetwork, network).terms()
+
+
+def takes_images(network: object) -> bool:
+    """Tell whether a net, or a class of nets, sees rows as images."""
+    return bool(getattr(network, "takes_images", False))
+
+
+def as_image_network(network: nn.Module) -> RowsAsImages | None:
+    """Return the net where it sees rows as images, else None."""
+    return cast(RowsAsImages, network) if takes_images(network) else None
 
 
 def n_members_of(network: nn.Module) -> int:
@@ -96,6 +166,18 @@ def critic_along(network: nn.Module, z: Tensor, j: int) -> Line | None:
         return values[..., 0] if values.shape[2] == 1 else values.logsumexp(dim=2)
 
     return output
+
+
+def own_pullback(network: nn.Module) -> Callable[[Tensor], tuple[Tensor, Pull]] | None:
+    """Return the net's method ``pullback``, or None where it has none of its own.
+
+    It takes rows (n, n_features) to the outputs and to a function that takes slopes of
+    these to slopes of the rows.
+    """
+    own = getattr(network, "pullback", None)
+    if own is None or not keeps_up(type(network), "pullback", "forward"):
+        return None
+    return cast(Callable[[Tensor], tuple[Tensor, Pull]], own)
 
 
 def closed_form_of(network: object) -> Density | None:

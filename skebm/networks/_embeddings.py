@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from skebm.utils import check_argument, is_count, is_positive
 
@@ -30,11 +31,15 @@ def _joined(parts: Sequence[tuple[int, Change]]) -> Change:
 class _SineAndCosine(torch.autograd.Function):
     """Both at once: each is the other's slope, which autograd would compute again."""
 
+    generate_vmap_rule = True  # for torch.func
+
     @staticmethod
-    def forward(ctx: Any, phase: Tensor) -> tuple[Tensor, Tensor]:
-        sine, cosine = phase.sin(), phase.cos()
-        ctx.save_for_backward(sine, cosine)
-        return sine, cosine
+    def forward(phase: Tensor) -> tuple[Tensor, Tensor]:
+        return phase.sin(), phase.cos()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: tuple[Tensor, Tensor]) -> None:
+        ctx.save_for_backward(*output)
 
     @staticmethod
     def backward(ctx: Any, *slopes: Tensor) -> Tensor:
@@ -46,6 +51,52 @@ def sine_and_cosine(phase: Tensor) -> tuple[Tensor, Tensor]:
     """Return the sine and the cosine, as often differentiable as they are."""
     result: tuple[Tensor, Tensor] = _SineAndCosine.apply(phase)
     return result
+
+
+def _differentiable(
+    values: Tensor, frequencies: Tensor, weight: Tensor, bias: Tensor
+) -> Tensor:
+    """Return b + [sin, cos](t c) A of each column, differentiable in all, and twice."""
+    sine, cosine = sine_and_cosine(values * frequencies)
+    of_sine, of_cosine = weight.chunk(2, dim=1)
+    return torch.baddbmm(torch.baddbmm(bias, sine, of_sine), cosine, of_cosine)
+
+
+def _waves_combined(
+    values: Tensor, frequencies: Tensor, weight: Tensor, bias: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the same, and the waves: a cosine is a sine, a quarter turn ahead."""
+    ahead = torch.zeros_like(weight[:1, :, 0])
+    ahead[:, frequencies.shape[2] :] = math.pi / 2
+    waves = torch.addcmul(ahead, values, frequencies.repeat(1, 1, 2)).sin_()
+    return torch.baddbmm(bias, waves, weight), waves
+
+
+class _OfParameters(torch.autograd.Function):
+    r"""The same, differentiable once, in the parameters alone.
+
+    With slopes g of the outputs, those of A are :math:`[\sin, \cos]^T g`, and those of
+    the frequencies follow from :math:`[\sin, \cos]^T (t g)`: one product, where
+    autograd has two and several arrays of the waves' size.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, values: Tensor, frequencies: Tensor, weight: Tensor, bias: Tensor
+    ) -> Tensor:
+        embedded, waves = _waves_combined(values, frequencies, weight, bias)
+        ctx.save_for_backward(values, waves, weight)
+        return embedded
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slope: Tensor) -> tuple[None, Tensor, Tensor, Tensor]:
+        values, waves, weight = ctx.saved_tensors
+        products = torch.bmm(waves.mT, torch.cat([slope, values * slope], dim=2))
+        of_weight, by_value = products.chunk(2, dim=2)
+        (by_sine, by_cosine), (a, b) = by_value.chunk(2, dim=1), weight.chunk(2, dim=1)
+        of_frequencies = (a * by_cosine - b * by_sine).sum(dim=2).unsqueeze(1)
+        return None, of_frequencies, of_weight, slope.sum(dim=1, keepdim=True)
 
 
 def column_alone(x: Tensor, j: int) -> Change:
@@ -118,11 +169,14 @@ class PeriodicEmbedding(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x of shape (n, n_features) to (n, n_features * embedding_dim)."""
-        frequencies = 2 * math.pi * self.frequencies
-        sine, cosine = sine_and_cosine(x.T.unsqueeze(2) * frequencies.unsqueeze(1))
-        of_sine, of_cosine = self.weight.chunk(2, dim=1)
-        embedded = torch.baddbmm(self.bias.unsqueeze(1), sine, of_sine)
-        embedded = torch.baddbmm(embedded, cosine, of_cosine)
+        values, frequencies = x.T.unsqueeze(2), 2 * math.pi * self.frequencies
+        given = values, frequencies.unsqueeze(1), self.weight, self.bias.unsqueeze(1)
+        if not torch.is_grad_enabled():
+            embedded, _ = _waves_combined(*given)
+        elif x.requires_grad:
+            embedded = _differentiable(*given)
+        else:
+            embedded = _OfParameters.apply(*given)
         return nn.functional.silu(embedded.transpose(0, 1).flatten(1))
 
     def along(self, x: Tensor, j: int) -> Change:

@@ -18,7 +18,9 @@ from skebm.networks._capabilities import (
     is_ensemble,
     is_normalized,
     n_members_of,
+    terms_of,
 )
+from skebm.networks._pullback import pullback
 from skebm.references import Density
 from skebm.references._base import Line, keeps_up, substituted
 
@@ -209,6 +211,39 @@ class EnergyModel(nn.Module):
     def energy(self, x: Tensor) -> Tensor:
         """Return E(x) in nats, shape (n,)."""
         return -self.critic(x) / self.entropy_weight
+
+    @property
+    def knows_gradient(self) -> bool:
+        """Whether the model has `energy_with_gradient`."""
+        if self.is_normalized or self.is_ensemble:
+            return False
+        sees_rows = type(self.reference).to_latent is Density.to_latent
+        return sees_rows and keeps_up(type(self), "energy_with_gradient", "critic")
+
+    @torch.no_grad()
+    def energy_with_gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return E(x), shape (n,), and its gradients (n, n_features), without a graph.
+
+        Only for models whose `knows_gradient` is True: a net alone, which sees rows.
+        """
+        logits, back = pullback(self.network, x)
+        if logits.shape[1] == 1:
+            critic, slope = logits[:, 0], torch.ones_like(logits)
+        else:
+            critic, slope = logits.logsumexp(dim=1), logits.softmax(dim=1)
+        return -critic / self.entropy_weight, back(-slope / self.entropy_weight)
+
+    def energy_terms(self) -> list[Callable[[Tensor], Tensor]]:
+        """Return energies of sum E, coarse ones first; E alone if it is no sum."""
+        terms = [] if self.is_ensemble or self.is_normalized else terms_of(self.network)
+        if len(terms) < 2:
+            return [self.energy]
+
+        def energy(term: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+            outputs = term(self.reference.to_latent(x))
+            return -outputs[:, 0] / self.entropy_weight
+
+        return [partial(energy, term) for term in terms]
 
     def log_prob_unnormalized(self, x: Tensor) -> Tensor:
         """Return log q0(x) - E(x), shape (n,)."""

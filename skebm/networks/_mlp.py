@@ -8,6 +8,7 @@ from typing import ClassVar, cast
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm as with_spectral_norm
 
+from skebm.networks._capabilities import Pull
 from skebm.networks._embeddings import (
     ColumnEmbedding,
     FourierEmbedding,
@@ -16,7 +17,14 @@ from skebm.networks._embeddings import (
     WaveEmbedding,
     column_alone,
 )
-from skebm.utils import check_argument, check_flag, check_sizes, is_count
+from skebm.networks._pullback import chain
+from skebm.utils import (
+    InvalidParameterError,
+    check_argument,
+    check_flag,
+    check_sizes,
+    is_count,
+)
 from skebm.utils._documented import documented_like
 
 #: Smooth, since gradient penalties and gradient-based samplers differentiate twice.
@@ -47,7 +55,7 @@ def make_activation(activation: str) -> nn.Module:
         Where the name is unknown; the message lists the known ones.
     """
     if not isinstance(activation, str) or activation not in ACTIVATIONS:
-        raise ValueError(
+        raise InvalidParameterError(
             f"The 'activation' parameter must be one of {sorted(ACTIVATIONS)}. Got "
             f"{activation!r} instead."
         )
@@ -66,7 +74,7 @@ def _make_embedding(embedding: str | None, n_features: int) -> tuple[nn.Module, 
     if embedding is None:
         return nn.Identity(), n_features
     if not isinstance(embedding, str) or embedding not in EMBEDDINGS:
-        raise ValueError(
+        raise InvalidParameterError(
             "The 'embedding' parameter must be None or one of "
             f"{sorted(EMBEDDINGS)}. Got {embedding!r} instead."
         )
@@ -135,6 +143,10 @@ class MLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map x of shape (n, n_features) to (n, n_outputs)."""
         return self.layers(self.embedding(x))
+
+    def pullback(self, x: Tensor) -> tuple[Tensor, Pull]:
+        """Return the outputs, and the map of their slopes to those in x."""
+        return chain([self.embedding, self.layers], x)
 
     def along(self, x: Tensor, j: int) -> Outputs:
         """Return the outputs of rows as a function of values in place of column j.

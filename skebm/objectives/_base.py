@@ -20,8 +20,31 @@ from skebm.utils import normal_like
 RELATIVE_METRICS = {"energy_gap", "log_normalizer"}
 
 
+class CategoryNoise(Protocol):
+    """Noise that moves the category columns of rows."""
+
+    columns: list[int]
+
+    def alike(
+        self,
+        x: Tensor,
+        time: Tensor,
+        n_points: int,
+        generator: torch.Generator,
+        absorbing: bool = False,
+    ) -> Tensor:
+        """Return points of each row that may have made a noisy copy of it."""
+
+    def log_base(self, x: Tensor) -> Tensor:
+        """Return the log density of the measure that the noise leaves alone."""
+
+
 class RowCells(Protocol):
     """Quantization cells: all rows within a cell stand for the same value."""
+
+    @property
+    def diffusion(self) -> CategoryNoise | None:
+        """The noise of columns of categories; None without any."""
 
     def redraw(self, z: Tensor, generator: torch.Generator) -> Tensor:
         """Return rows drawn at random within the cells of the rows z."""

@@ -10,10 +10,13 @@ from sklearn.base import clone
 from torch import Tensor, nn
 
 from skebm.networks import EnergyModel
+from skebm.networks._capabilities import as_image_network
 from skebm.objectives._base import Objective, check_range
+from skebm.references._base import keeps_up
 from skebm.samplers import SAMPLERS, AbstractSampler, make_sampler
 from skebm.samplers._base import SamplerState
 from skebm.samplers._point import Energy
+from skebm.utils import value_and_gradient
 
 GAIN = 0.1
 
@@ -117,7 +120,7 @@ class ChainKernel(nn.Module):
         if n_steps == 0:
             return x, metrics
         states = self.adaptive_step.run(
-            self.sampler, lambda rows: potential(model, rows), x, n_steps, generator
+            on_pixels(self.sampler, model), Potential(model), x, n_steps, generator
         )
         end = states[-1]
         metrics["acceptance"] = mean_acceptance(states)
@@ -126,10 +129,48 @@ class ChainKernel(nn.Module):
         return model.reference.reflect(end.point.x), metrics
 
 
-def potential(model: EnergyModel, x: Tensor) -> Tensor:
-    r"""Return U = E - log q0, shape (n,), of rows reflected into the support of q0."""
-    x = model.reference.reflect(x)
-    return model.energy(x) - model.reference.log_prob(x)
+def on_pixels(sampler: AbstractSampler, model: EnergyModel) -> AbstractSampler:
+    """Return the sampler; where the net sees images, its transitions do so too."""
+    images = as_image_network(model.network)
+    return (
+        sampler if images is None else sampler.in_units(images.location, images.scale)
+    )
+
+
+class Potential:
+    r"""The potential of the chains' rows, reflected into the support of q0.
+
+    .. math:: U(x) = E(x) - \log q_0(x)
+
+    Parameters
+    ----------
+    model : EnergyModel
+        E and q0.
+    """
+
+    def __init__(self, model: EnergyModel) -> None:
+        self.model, self.reference = model, model.reference
+        kind = type(self.reference)
+        self._knows_gradient = (
+            model.knows_gradient
+            and keeps_up(kind, "reflected", "reflect")
+            and keeps_up(kind, "log_prob_with_gradient", "log_prob")
+        )
+
+    def __call__(self, x: Tensor) -> Tensor:
+        x = self.reference.reflect(x)
+        return self.model.energy(x) - self.reference.log_prob(x)
+
+    @torch.no_grad()
+    def with_gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return U(x), shape (n,), and its gradients (n, d), without a graph."""
+        if not self._knows_gradient:
+            return value_and_gradient(self, x)
+        rows, turned = self.reference.reflected(x)
+        energy, gradient = self.model.energy_with_gradient(rows)
+        log_prob, slope = self.reference.log_prob_with_gradient(rows)
+        gradient = gradient - slope
+        return energy - log_prob, gradient if turned is None else turned * gradient
 
 
 @torch.no_grad()

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
+from skebm.utils import value_and_gradient
+
 if TYPE_CHECKING:
     from skebm.references._mixture import GaussianMixtureDensity
 
@@ -202,6 +204,14 @@ class Density(nn.Module, ABC):
     def reflect(self, x: Tensor) -> Tensor:
         """Return rows, those outside a bounded support reflected into it."""
         return x
+
+    def reflected(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return what `reflect` returns, and its slopes, 1 or -1; None for all 1."""
+        return x, None
+
+    def log_prob_with_gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return log q0(x), shape (n,), and its gradients (n, d), without a graph."""
+        return value_and_gradient(self.log_prob, x)
 
     def outside(self, x: Tensor) -> Tensor:
         """Return a mask of the columns in which any row lies outside the support.

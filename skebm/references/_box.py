@@ -49,10 +49,17 @@ class UniformBox(Density):
 
     def log_prob(self, x: Tensor) -> Tensor:
         """Return log q0(x) in nats, shape (n,); its gradient is zero."""
+        # The product keeps the result attached to x, for samplers that differentiate.
+        return self._log_prob(x) + 0.0 * x.sum(dim=1)
+
+    def log_prob_with_gradient(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return log q0(x), shape (n,), and zeros."""
+        return self._log_prob(x), torch.zeros_like(x)
+
+    def _log_prob(self, x: Tensor) -> Tensor:
         inside = ((x >= self.low) & (x <= self.high)).all(dim=1)
         constant = -(self.high - self.low).log().sum()
-        # The product keeps the result attached to x, for samplers that differentiate.
-        return torch.where(inside, constant, -math.inf) + 0.0 * x.sum(dim=1)
+        return torch.where(inside, constant, -math.inf)
 
     def extended_log_prob(self, x: Tensor) -> Tensor:
         """Return log q0(x), continued outside the box by half normals."""
@@ -67,8 +74,13 @@ class UniformBox(Density):
 
     def reflect(self, x: Tensor) -> Tensor:
         """Return rows, those outside the box reflected into it."""
-        reflected: Tensor = _Reflection.apply(x, self.low, self.high)
+        reflected: Tensor = _Reflection.apply(x, self.low, self.high)[0]
         return reflected
+
+    def reflected(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return what `reflect` returns, and its slopes, 1 or -1."""
+        rows, offset = _reflect(x, self.low, self.high)
+        return rows, 1 - 2 * (offset >= 0).to(x.dtype)
 
     def transition(
         self, x: Tensor, scale: Tensor, generator: torch.Generator
@@ -140,18 +152,30 @@ class BoxReference(Reference):
         return UniformBox(low - self.margin * width, high + self.margin * width)
 
 
+def _reflect(x: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+    """Return rows reflected into a box, and a number below 0 where their slope is 1."""
+    width = high - low
+    offset = torch.remainder(x - low, 2 * width) - width
+    # Rounding may carry a row on the boundary past it.
+    return (high - offset.abs()).clamp(low, high), offset
+
+
 class _Reflection(torch.autograd.Function):
     """Reflection into a box; its slope, 1 or -1, is known without its seven steps."""
 
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, low: Tensor, high: Tensor) -> Tensor:
-        width = high - low
-        offset = torch.remainder(x - low, 2 * width) - width
-        ctx.save_for_backward(offset)
-        # Rounding may carry a row on the boundary past it.
-        return (high - offset.abs()).clamp(low, high)
+    generate_vmap_rule = True  # for torch.func
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None]:
+    def forward(x: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        return _reflect(x, low, high)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: tuple[Tensor, Tensor]) -> None:
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(output[1])
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, None, None]:
+        slope = slopes[0]
         (offset,) = ctx.saved_tensors
         return torch.where(offset < 0, slope, -slope), None, None

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from skebm.utils import value_and_gradient
+
+#: Rows (n, d) to energies (n,). With a method ``with_gradient(x)``, which returns the
+#: energies and their gradients (n, d) without a graph, chains need no autograd.
 Energy = Callable[[Tensor], Tensor]
 
 _CHUNK_ELEMENTS, _CHUNK_ROWS = 2**16, 2**13
@@ -66,15 +70,14 @@ def evaluate(energy: Energy, x: Tensor) -> Point:
 
 
 def _evaluate_chunk(energy: Energy, x: Tensor) -> tuple[Tensor, Tensor]:
-    leaf = x.detach().requires_grad_()
-    with torch.enable_grad():
-        values = checked(energy(leaf), len(x))
-        gradient = None
-        if values.requires_grad:
-            (gradient,) = torch.autograd.grad(values.sum(), leaf, allow_unused=True)
-    values = values.detach().to(x.dtype)
-    if gradient is None:  # a constant energy
-        gradient = torch.zeros_like(x)
+    with_gradient = getattr(energy, "with_gradient", None)
+    if with_gradient is not None:
+        values, gradient = with_gradient(x.detach())
+    else:
+        values, gradient = value_and_gradient(
+            lambda rows: checked(energy(rows), len(rows)), x
+        )
+    values = values.to(x.dtype)
     return (
         torch.where(values == -torch.inf, torch.nan, values),
         gradient.nan_to_num(0.0, 0.0, 0.0),

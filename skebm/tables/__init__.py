@@ -4,6 +4,7 @@ from skebm.tables._categories import (
     CategoricalColumns,
     CategoryTable,
     categorical_mask,
+    category_kinds,
 )
 from skebm.tables._cells import Cells, Intervals
 from skebm.tables._encoder import COLUMN_KINDS, TableEncoder
@@ -27,6 +28,7 @@ __all__ = [
     "TableEncoder",
     "ValueSets",
     "categorical_mask",
+    "category_kinds",
     "encode_known",
     "encode_labels",
     "split_marker",

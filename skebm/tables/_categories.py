@@ -10,6 +10,8 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from skebm.tables._checks import AS_IN_FIT, check_numbers
+from skebm.tables._diffusion import GRAPHS
+from skebm.utils import InvalidParameterError
 
 #: Most categories that a message lists.
 MAX_SHOWN = 5
@@ -238,9 +240,10 @@ def categorical_mask(X: Any, features: Any) -> NDArray[np.bool_]:
     ----------
     X : array-like
         A table.
-    features : "from_dtype", None or array-like
+    features : "from_dtype", None, array-like or dict
         "from_dtype" takes the columns of a data frame that are pandas categories,
-        booleans or words; else a mask, indices or names of columns.
+        booleans or words; else a mask, indices or names of columns, or a dict of
+        these to kinds (see `category_kinds`).
 
     Raises
     ------
@@ -255,6 +258,9 @@ def categorical_mask(X: Any, features: Any) -> NDArray[np.bool_]:
         if isinstance(X, pd.DataFrame):
             mask[:] = [_holds_categories(X.iloc[:, j]) for j in range(n_features)]
         return mask
+    if isinstance(features, Mapping):
+        _check_kinds(features)
+        features = list(features)
     chosen = np.asarray(features)
     if not chosen.size:
         return mask
@@ -267,12 +273,46 @@ def categorical_mask(X: Any, features: Any) -> NDArray[np.bool_]:
         elif chosen.dtype.kind in "OUT" and feature in names:
             mask[names.index(feature)] = True
         else:
-            raise ValueError(
+            raise InvalidParameterError(
                 "The 'categorical_features' parameter must be 'from_dtype', None, a "
                 f"mask of {n_features} booleans, or numbers from 0 to "
                 f"{n_features - 1} or names of columns of X. Got {feature!r} instead."
             )
     return mask
+
+
+def category_kinds(X: Any, features: Any) -> dict[int, str]:
+    """Return the kinds of category columns that are not nominal, by column.
+
+    Parameters
+    ----------
+    X : array-like
+        A table.
+    features : "from_dtype", None, array-like or dict
+        As in `categorical_mask`. A dict says the kind of each column: "nominal",
+        "ordinal" (in the order of the categories) or "cyclic" (the first follows the
+        last). Otherwise ordered pandas categories are ordinal.
+    """
+    if isinstance(features, Mapping):
+        names = list(getattr(X, "columns", []))
+        places = [names.index(f) if f in names else int(f) for f in features]
+        pairs = zip(places, features.values(), strict=True)
+        return {j: kind for j, kind in pairs if kind != "nominal"}
+    if not isinstance(X, pd.DataFrame):
+        return {}
+    mask = categorical_mask(X, features)
+    dtypes = {j: X.dtypes.iloc[j] for j in np.flatnonzero(mask).tolist()}
+    return {j: "ordinal" for j, dtype in dtypes.items() if getattr(dtype, "ordered", 0)}
+
+
+def _check_kinds(features: Mapping[Any, Any]) -> None:
+    """Raise ValueError where a dict of columns names another kind than the three."""
+    for name, kind in features.items():
+        if kind not in GRAPHS:
+            raise ValueError(
+                f"The 'categorical_features' parameter must say of each column whether "
+                f"it is one of {sorted(GRAPHS)}. Got {kind!r} for {name!r} instead."
+            )
 
 
 def _holds_categories(column: pd.Series) -> bool:

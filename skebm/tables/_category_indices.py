@@ -30,13 +30,21 @@ class CategoryIndices(ColumnKind):
         Indices of the columns.
     shares : list of ndarray
         f of each column.
+    kinds : list of str or None, default=None
+        "nominal", "ordinal" or "cyclic" for each column; None where all are nominal.
     """
 
     precedence = 0
     by_mode = True
 
-    def __init__(self, columns: Columns, shares: list[NDArray[np.float64]]) -> None:
+    def __init__(
+        self,
+        columns: Columns,
+        shares: list[NDArray[np.float64]],
+        kinds: list[str] | None = None,
+    ) -> None:
         self.columns, self.shares = columns, shares
+        self.kinds = ["nominal"] * len(shares) if kinds is None else kinds
         self.location, self.scale = np.zeros(len(columns)), np.ones(len(columns))
 
     @classmethod
@@ -45,7 +53,9 @@ class CategoryIndices(ColumnKind):
         columns = np.array([j for j in table.categories if j in free], dtype=np.int64)
         if not len(columns):
             return None
-        return cls(columns, [_shares(table, j) for j in columns.tolist()])
+        shares = [_shares(table, j) for j in columns.tolist()]
+        kinds = [table.category_kinds.get(j, "nominal") for j in columns.tolist()]
+        return cls(columns, shares, kinds)
 
     def standardize(self, X: Array, moments: Moments) -> None:
         """Keep location 0 and scale 1: points are standard normal already."""
@@ -56,6 +66,10 @@ class CategoryIndices(ColumnKind):
         del t
         return indices
 
+    def category_kinds(self) -> dict[int, str]:
+        """Return the kind of each column."""
+        return dict(zip(self.columns.tolist(), self.kinds, strict=True))
+
     def intervals(self) -> list[Intervals]:
         """Return an interval for each category."""
         return [Intervals.of_categories(shares) for shares in self.shares]
@@ -65,13 +79,16 @@ class CategoryIndices(ColumnKind):
         return np.where(np.isnan(x), 0, x).astype(np.int64)
 
     def to_arrays(self) -> dict[str, Any]:
-        """Return columns and shares."""
-        return {"columns": self.columns, "shares": self.shares}
+        """Return columns and shares, and kinds where these are not all nominal."""
+        arrays = {"columns": self.columns, "shares": self.shares}
+        if set(self.kinds) == {"nominal"}:
+            return arrays
+        return arrays | {"kinds": self.kinds}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Any]) -> Self:
         """Return the kind that `to_arrays` described."""
-        return cls(arrays["columns"], list(arrays["shares"]))
+        return cls(arrays["columns"], list(arrays["shares"]), arrays.get("kinds"))
 
 
 def _shares(table: Table, column: int) -> NDArray[np.float64]:

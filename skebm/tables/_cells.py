@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -15,6 +15,9 @@ from scipy.special import ndtr, ndtri
 from torch import Tensor
 
 from skebm.utils import uniform_like
+
+if TYPE_CHECKING:
+    from skebm.tables._diffusion import CategoryDiffusion
 
 #: Quadrature nodes of a cell.
 N_NODES = 64
@@ -107,6 +110,8 @@ class Cells:
         Indices of the columns that have intervals.
     intervals : list of Intervals
         The intervals of each of these columns.
+    diffusion : CategoryDiffusion or None, default=None
+        Noise of those that hold categories.
 
     References
     ----------
@@ -115,8 +120,13 @@ class Cells:
     den Oord, Bethge. A note on the evaluation of generative models. ICLR 2016.
     """
 
-    def __init__(self, columns: ArrayLike, intervals: Sequence[Intervals]) -> None:
-        self.columns = np.asarray(columns)
+    def __init__(
+        self,
+        columns: ArrayLike,
+        intervals: Sequence[Intervals],
+        diffusion: CategoryDiffusion | None = None,
+    ) -> None:
+        self.columns, self.diffusion = np.asarray(columns), diffusion
         n_intervals = max(len(one.share) for one in intervals)
         # Padding starts at infinity, where no point is.
         fillers = np.inf, 0.0, 0.0, 0.0, 1.0, 0.0
@@ -258,7 +268,7 @@ class Cells:
         """
         first, last, centre, scale, quantile, share, _ = found
         noisy = (scale > 0) & ~z[:, self.columns].isnan()
-        noise = _normal_score(quantile + place * share)
+        noise = normal_score(quantile + place * share)
         points = torch.where(noisy, centre + scale * noise, z[:, self.columns].double())
         points = torch.maximum(torch.minimum(points.float(), last), first)
         placed = z.clone()
@@ -267,7 +277,7 @@ class Cells:
         return placed, torch.where(noisy, log_noise, 0.0).sum(dim=1)
 
 
-def _normal_score(quantile: Tensor) -> Tensor:
+def normal_score(quantile: Tensor) -> Tensor:
     """Return the quantile function of the standard normal, finite at 0 and 1."""
     return torch.special.ndtri(quantile.clamp(LEAST_SHARE, 1 - LEAST_SHARE))
 

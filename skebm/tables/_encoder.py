@@ -15,14 +15,20 @@ from skebm.tables._cells import Cells, Intervals
 from skebm.tables._checks import CHUNK_ROWS
 from skebm.tables._constants import Constants
 from skebm.tables._determined import Determined
+from skebm.tables._diffusion import CategoryDiffusion
 from skebm.tables._kinds import Array, ColumnKind, Columns, Table
 from skebm.tables._moments import Moments
 from skebm.tables._numbers import Numbers
 from skebm.tables._point_masses import PointMasses
-from skebm.tables._sentinels import sentinels_of, warn_of_sentinels, without_codes
+from skebm.tables._sentinels import (
+    sentinels_of,
+    warn_of_sentinels,
+    warn_of_strays,
+    without_codes,
+)
 from skebm.tables._tails import wild_columns
 from skebm.tables._value_sets import ValueSets
-from skebm.utils import phase
+from skebm.utils import InvalidParameterError, phase
 
 #: Rows as an array or a tensor.
 Rows = TypeVar("Rows", NDArray[Any], Tensor)
@@ -94,7 +100,9 @@ class TableEncoder:
             columns.extend(kind.columns.tolist() if of_kind else [])
             intervals.extend(of_kind)
             self._places.append(slice(start, len(intervals)))
-        self.cells = Cells(columns, intervals) if columns else None
+        known = {j: k for kind in self.kinds for j, k in kind.category_kinds().items()}
+        diffusion = CategoryDiffusion.of(columns, intervals, known)
+        self.cells = Cells(columns, intervals, diffusion) if columns else None
 
     @classmethod
     def fit(
@@ -102,7 +110,7 @@ class TableEncoder:
         X: Array,
         weight: Array | None = None,
         *,
-        categories: Sequence[tuple[int, int]] = (),
+        categories: Sequence[tuple[int, int] | tuple[int, int, str]] = (),
         find_atoms: bool = False,
         range_share: float = 0.0,
         sentinels: str = "warn",
@@ -119,8 +127,9 @@ class TableEncoder:
             Numbers and category indices; NaN where missing.
         weight : ndarray of shape (n,) or None
             Weights of the rows.
-        categories : sequence of (column, size)
-            Columns of category indices, and their numbers of categories.
+        categories : sequence of (column, size) or (column, size, kind)
+            Columns of category indices, and their numbers of categories; the kind is
+            "nominal", "ordinal" or "cyclic".
         find_atoms : bool, default=False
             Whether columns of numbers may have values with a probability of their own.
         range_share : float, default=0
@@ -149,9 +158,12 @@ class TableEncoder:
         Warns
         -----
         skebm.exceptions.DataWarning
-            With sentinels="warn", by column, value and share.
+            With sentinels="warn", by column, value and share; and always of single
+            values that are surely none of their column's.
         """
         _check_weight(weight)
+        kinds_named = {one[0]: one[2] for one in categories if len(one) == 3}
+        sizes = {one[0]: one[1] for one in categories}
         if linear and sentinels == "atom":
             raise ValueError(
                 "sentinels='atom' does not go with a 'reference' in the units of X, "
@@ -160,7 +172,7 @@ class TableEncoder:
             )
         X, weight = _observed_rows(X, weight)
         moments = Moments.of(X, weight, names)
-        numbers = np.setdiff1d(np.arange(X.shape[1]), [j for j, _ in categories])
+        numbers = np.setdiff1d(np.arange(X.shape[1]), [j for j in sizes])
         numbers = numbers[moments.varies[numbers]]
         wild = wild_columns(X, weight, numbers)
         codes = sentinels_of(wild) if sentinels == "missing" else {}
@@ -170,22 +182,26 @@ class TableEncoder:
             X, weight = _observed_rows(without_codes(X, codes), weight)
             moments = Moments.of(X, weight, names)
             wild = wild_columns(X, weight, numbers)
+        warn_of_strays(wild, names)
         wild = {} if linear else wild
-        values = ValueSets.learn(X, dict(categories), with_atoms=not find_atoms)
-        determined = Determined.find(X, dict(categories), numbers_determine)
+        values = ValueSets.learn(X, sizes, with_atoms=not find_atoms)
+        determined = Determined.find(X, sizes, numbers_determine)
         if determined.pairs:
             moments = Moments.of(X := determined.recode(X), weight, names)
         moments = moments.without_wild(wild)
+        recoded = {pair.column for pair in determined.pairs}
         table = Table(
             X,
             weight,
             moments,
-            dict(categories),
+            sizes,
             find_atoms,
             range_share,
             sentinels,
             wild,
             determined.pseudo_rows(),
+            # The codes of determined columns are in no order.
+            {j: k for j, k in kinds_named.items() if j not in recoded},
         )
         kinds = _claim(table)
         moments = _moments_on_the_line(kinds, table, names)
@@ -455,7 +471,7 @@ def _check_weight(weight: Array | None) -> None:
         others = ordered[:-heaviest].sum()
         if others < MIN_OTHER_WEIGHT * ordered.sum():
             rows = "one row" if heaviest == 1 else "two rows"
-            raise ValueError(
+            raise InvalidParameterError(
                 f"The 'sample_weight' parameter gives {rows}, of a weight of up to "
                 f"{ordered[-1]:g}, all but a millionth of the total: the spread of the "
                 f"columns can't be learnt of {rows}. Take smaller weights."

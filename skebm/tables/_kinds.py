@@ -45,6 +45,8 @@ class Table:
         The columns that have wild values.
     pseudo_rows : mapping of int to float
         Rows added to each category, by column, where they are not `PSEUDO_ROWS`.
+    category_kinds : mapping of int to str
+        "ordinal" or "cyclic", by category column that is not nominal.
     """
 
     X: Array
@@ -56,6 +58,7 @@ class Table:
     sentinels: str = "warn"
     wild: Mapping[int, WildColumn] = field(default_factory=dict)
     pseudo_rows: Mapping[int, float] = field(default_factory=dict)
+    category_kinds: Mapping[int, str] = field(default_factory=dict)
 
 
 class ColumnKind(ABC):
@@ -131,6 +134,10 @@ class ColumnKind(ABC):
         """
         del indices
         return t
+
+    def category_kinds(self) -> dict[int, str]:
+        """Return "nominal", "ordinal" or "cyclic", by category column."""
+        return {}
 
     @property
     def bends(self) -> bool:

@@ -7,6 +7,7 @@ from skebm.training._batches import (
     RowGraph,
     TableBatches,
 )
+from skebm.training._boosting import BoostingRun, EnergyRun
 from skebm.training._checkpoint import CheckpointFile, Checkpoints, stored_words
 from skebm.training._guard import Problem, StabilityGuard
 from skebm.training._loop import Loop, Run
@@ -30,10 +31,12 @@ from skebm.training._up_down import UpDownRun
 __all__ = [
     "MAX_MONITORED",
     "AscentRun",
+    "BoostingRun",
     "CheckpointFile",
     "Checkpoints",
     "Completion",
     "DensityMonitor",
+    "EnergyRun",
     "EpochSpan",
     "Evaluation",
     "EvenBatches",

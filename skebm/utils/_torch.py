@@ -70,6 +70,24 @@ def draw_seed(random_state: np.random.RandomState) -> int:
     return int(random_state.randint(np.iinfo(np.int32).max))
 
 
+def value_and_gradient(
+    function: Callable[[Tensor], Tensor], x: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return f(x) of rows, shape (n,), and its gradients (n, d), without a graph.
+
+    The gradient is zero where the function is a constant.
+    """
+    leaf = x.detach().requires_grad_()
+    with torch.enable_grad():
+        values = function(leaf)
+        gradient = None
+        if values.requires_grad:
+            (gradient,) = torch.autograd.grad(values.sum(), leaf, allow_unused=True)
+    if gradient is None:
+        gradient = torch.zeros_like(x)
+    return values.detach(), gradient
+
+
 def normal_like(x: Tensor, generator: torch.Generator) -> Tensor:
     """Draw standard normal numbers of x's shape, dtype and device."""
     noise = torch.randn(
@@ -160,6 +178,24 @@ def in_padded_batches(
     if results is None:
         raise ValueError("x has no rows to apply the function to.")
     return results.numpy()
+
+
+def in_parts(x: Tensor, size: int) -> Sequence[Tensor]:
+    """Return the rows in parts of so many, which keep memory small.
+
+    All at once while torch traces a program, which knows no number of rows.
+    """
+    return (x,) if torch.compiler.is_compiling() else x.split(max(1, size))
+
+
+def log_add_exp(a: Tensor, b: Tensor) -> Tensor:
+    """Return log(exp(a) + exp(b)), in a traced program too.
+
+    There ``torch.logaddexp`` becomes ONNX's exponentials, which are 0 far below 0.
+    """
+    if torch.compiler.is_compiling():
+        return torch.stack([a, b]).logsumexp(dim=0)
+    return torch.logaddexp(a, b)
 
 
 def to_numpy_tree(tree: Any) -> Any:

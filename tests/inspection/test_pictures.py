@@ -136,3 +136,18 @@ if __name__ == "__main__":
     matplotlib.use("Agg")
     for picture in PICTURES:
         draw(picture, BASELINE / f"{picture.__name__}.png")
+
+
+def test_what_pictures_need_is_imported_when_they_are_drawn(monkeypatch):
+    import ast
+    from pathlib import Path
+
+    import skebm.inspection
+    from skebm.inspection import OODScoreDisplay
+
+    for path in Path(skebm.inspection.__file__).parent.rglob("*.py"):
+        for node in ast.parse(path.read_text()).body:
+            assert "import matplotlib" not in ast.unparse(node).split("\n")[0]
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib.pyplot", None)
+    with pytest.raises(ImportError, match=r"OODScoreDisplay needs .*skebm\[plot\]"):
+        OODScoreDisplay.from_predictions([1.0], [0.0])

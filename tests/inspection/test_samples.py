@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from sklearn.mixture import GaussianMixture
 
+from skebm.evaluation.fidelity._table import ShownTable, draw_table
 from skebm.inspection import ImagesDisplay, SamplesDisplay, two_sample_auc
-from skebm.inspection._table import ShownTable, draw_table
 
 
 def table(n, shift=0.0, seed=0):

@@ -15,20 +15,26 @@ from skebm.networks import (
     ResidualMLP,
     is_normalized,
 )
+from skebm.networks._capabilities import is_boosted
+from skebm.networks._mlp import EMBEDDINGS
 from skebm.references import GaussianMixtureDensity
 
 pytestmark = pytest.mark.usefixtures("seeded")
 
 
-TILTS = [name for name, net in NETWORKS.items() if not is_normalized(net)]
+TILTS = [
+    name
+    for name, net in NETWORKS.items()
+    if not is_normalized(net) and not is_boosted(net)  # no gradient grows trees
+]
 
 
 @pytest.mark.parametrize("name", TILTS)
 @pytest.mark.parametrize("n_outputs", [1, 4])
 def test_contract_of_every_network(name, n_outputs):
     """Shape; a flat start; gradients reach all parameters once it is not flat."""
-    network = NETWORKS[name](5, n_outputs)
-    x = torch.randn(7, 5, requires_grad=True)
+    network = NETWORKS[name](9, n_outputs)
+    x = torch.randn(7, 9, requires_grad=True)
     logits = network(x)
     assert logits.shape == (7, n_outputs)
     critic = torch.logsumexp(logits, dim=1)
@@ -38,7 +44,11 @@ def test_contract_of_every_network(name, n_outputs):
             parameter += 0.1 * torch.randn_like(parameter)
     (network(x) ** 2).sum().backward()
     for parameter_name, parameter in network.named_parameters():
-        if n_outputs == 1 and parameter_name.startswith("class_head"):
+        of_classes = parameter_name.startswith("class_head")
+        of_classes |= name == "ensemble_conv" and not parameter_name.startswith(
+            "nets.0"
+        )
+        if n_outputs == 1 and of_classes:
             continue  # one class has probability one whatever its logit
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0
     assert x.grad.abs().min() > 0
@@ -148,3 +158,20 @@ def test_bad_options_are_named():
         MLP(2, 1, embedding="plr")
     with pytest.raises(ValueError, match="hidden_features"):
         MLP(2, 1, hidden_features=())
+
+
+@pytest.mark.parametrize("embedding", EMBEDDINGS)
+def test_parameters_have_one_gradient_by_either_way(embedding):
+    """Rows that need no gradient take a shorter way through the embedding."""
+    with torch.random.fork_rng():
+        net = EMBEDDINGS[embedding](3)
+        x, slope = torch.randn(50, 3), torch.randn(50, net.out_features)
+    leaf = x.clone().requires_grad_()
+    parameters = list(net.parameters())
+    outputs = net(leaf), net(x)
+    known, found = (torch.autograd.grad(y, parameters, slope) for y in outputs)
+    for a, b in zip(known, found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5 * float(a.abs().max()))
+    with torch.no_grad():
+        for y in outputs:
+            torch.testing.assert_close(net(x), y, rtol=1e-5, atol=1e-6)

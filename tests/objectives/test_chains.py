@@ -6,10 +6,11 @@ import torch
 from skebm.exceptions import NonFiniteChainError
 from skebm.networks import MLP, EnergyModel
 from skebm.objectives import CD, PCD, ImprovedCD, ShortRun, WakeSleep
-from skebm.objectives._chain import ChainKernel
-from skebm.references import GaussianMixtureDensity, UniformBox
+from skebm.objectives._chain import ChainKernel, Potential
+from skebm.references import GaussianMixtureDensity, GaussianReference, UniformBox
 from skebm.references._kernels import RoundMixture
 from skebm.samplers import HMC, MALA, Langevin, LatentLangevin, ParallelTempering
+from skebm.utils import value_and_gradient
 
 
 def make_model(reference=None):
@@ -81,3 +82,26 @@ def test_wake_sleep_reports_lost_chains():
             parameter.fill_(torch.nan)
     with pytest.raises(NonFiniteChainError, match=r"step_size=0\.1"):
         wake_sleep_rows(WakeSleep(Langevin(0.1)), model)
+
+
+@pytest.mark.parametrize("kind", ["box", "own box", "gaussian"])
+def test_the_potential_and_its_gradient_without_autograd(kind):
+    generator = torch.Generator().manual_seed(0)
+    x = 2 * torch.randn(60, 3, generator=generator)  # some rows are outside the box
+
+    class Shifted(UniformBox):
+        def reflect(self, x):
+            return super().reflect(x + 0.1)
+
+    corners = x.amin(0) / 2, x.amax(0) / 2
+    if "box" in kind:
+        reference = (UniformBox if kind == "box" else Shifted)(*corners)
+    else:
+        reference = GaussianReference().fit(x, weight=None, generator=generator)
+    with torch.random.fork_rng():
+        net = MLP(3, 1, hidden_features=(8, 8))
+    torch.nn.init.normal_(net.layers[-1].weight, generator=generator)
+    target = Potential(EnergyModel(net, reference))
+    found = target.with_gradient(x)
+    for own, known in zip(found, value_and_gradient(target, x), strict=True):
+        torch.testing.assert_close(own, known, rtol=1e-5, atol=1e-5)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skebm.inspection._table import ShownTable
+from skebm.evaluation.fidelity._table import ShownTable
 from skebm.tables import TableEncoder
 
 #: Share of a number's variance that others explain linearly where it depends on them.

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import ks_2samp, rankdata
 
-from skebm.inspection._table import ShownTable, all_categories
+from skebm.evaluation.fidelity._table import ShownTable, all_categories
 
 Array = NDArray[np.float64]
 

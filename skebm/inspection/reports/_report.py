@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 
 from skebm.evaluation import LogNormalizer, probability_mass
+from skebm.evaluation.fidelity._copies import copying
+from skebm.evaluation.fidelity._table import ShownTable, draw_table, estimator_name
+from skebm.evaluation.fidelity._two_sample import auc_of_tables
+from skebm.evaluation.fidelity._utility import global_utility
 from skebm.inspection._history import TrainingRecord
-from skebm.inspection._table import ShownTable, draw_table, estimator_name
-from skebm.inspection._two_sample import auc_of_tables
 from skebm.inspection.reports._columns import column_findings
-from skebm.inspection.reports._copies import copying
 from skebm.inspection.reports._findings import findings
 from skebm.inspection.reports._fit_of_draws import marginal_distances, pair_distances
 from skebm.inspection.reports._page import html_of
 from skebm.inspection.reports._peers import peer_log_likelihoods
-from skebm.inspection.reports._utility import global_utility
-from skebm.utils import is_count
+from skebm.utils import InvalidParameterError, is_count
 
 #: Most draws, rows that are scored, and draws of the integral.
 MAX_DRAWS, MAX_SCORED, MASS_DRAWS = 2000, 10_000, 20_000
@@ -153,7 +153,7 @@ def report(
             f"{len(train)} and {len(test)}."
         )
     if n_samples is not None and not is_count(n_samples, 5):
-        raise ValueError(
+        raise InvalidParameterError(
             "The 'n_samples' parameter must be an integer, at least 5, or None. Got "
             f"{n_samples!r}."
         )

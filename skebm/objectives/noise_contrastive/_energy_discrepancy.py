@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from skebm.networks import EnergyModel
-from skebm.objectives._base import Batch, Loss, Objective, check_range
+from skebm.objectives._base import Batch, CategoryNoise, Loss, Objective, check_range
 from skebm.utils import check_count, is_positive, is_sequence, normal_like, uniform_like
+
+CATEGORY_NOISES = ("gaussian", "heat", "absorbing")
 
 
 class EnergyDiscrepancy(Objective):
@@ -44,17 +46,22 @@ class EnergyDiscrepancy(Objective):
         M, points per row.
     stabilization : float, default=1.0
         w, above 0.
-
-    Notes
-    -----
-    Of categories the noise moves a point within the interval that stands for a
-    category, and beyond it. The density of such points is what the model has, so the
-    Gaussian form is right for their columns, too.
+    category_noise : {"gaussian", "heat", "absorbing"}, default="gaussian"
+        Of columns of categories. "gaussian" moves a point within the interval that
+        stands for a category, and beyond it: the density of such points is what the
+        model has, so that the form above is right for them, too. "heat" is a random
+        walk on the graph of the categories for the time :math:`s^2`: to any category
+        of a nominal column, to the next ones of an ordinal column, of which the last
+        and the first are neighbours in a cyclic one. "absorbing" makes entries missing,
+        with probability :math:`1 - e^{-s^2}`, so that any category may have been there.
+        Which column is of which kind, ``categorical_features`` of the estimator says.
 
     References
     ----------
     Schroeder, Ou, Lim, Li, Vollmer, Duncan. Energy discrepancies: a score-independent
-    loss for energy-based models. NeurIPS 2023 (arXiv:2307.06431).
+    loss for energy-based models. NeurIPS 2023 (arXiv:2307.06431). Schroeder, Ou, Li,
+    Duncan. Energy-based modelling for discrete and mixed data via heat equations on
+    structured spaces. NeurIPS 2024.
 
     Examples
     --------
@@ -71,10 +78,12 @@ class EnergyDiscrepancy(Objective):
         noise_scale: tuple[float, float] = (0.1, 2.0),
         n_noise: int = 16,
         stabilization: float = 1.0,
+        category_noise: str = "gaussian",
     ) -> None:
         self.noise_scale = noise_scale
         self.n_noise = n_noise
         self.stabilization = stabilization
+        self.category_noise = category_noise
 
     def check_options(self) -> None:
         """Raise ValueError naming an option that is out of its range."""
@@ -85,6 +94,8 @@ class EnergyDiscrepancy(Objective):
         check_count(self, "n_noise")
         positive = is_positive(self.stabilization)
         check_range(self, "stabilization", positive, "a number above 0")
+        known = self.category_noise in CATEGORY_NOISES
+        check_range(self, "category_noise", known, f"one of {CATEGORY_NOISES}")
 
     def step(
         self,
@@ -96,18 +107,33 @@ class EnergyDiscrepancy(Objective):
         """Yield the loss of rows against the points of their noisy copies."""
         del state
         x = batch.dequantized(generator)
-        points = self._points(x, generator)
-        log_prob = model.log_prob_unnormalized(torch.cat([x, points.flatten(0, 1)]))
+        noise = None
+        if batch.cells is not None and self.category_noise != "gaussian":
+            noise = batch.cells.diffusion
+        points = self._points(x, noise, generator)
+        every = torch.cat([x, points.flatten(0, 1)])
+        log_prob = model.log_prob_unnormalized(every)
+        if noise is not None:
+            log_prob = log_prob - noise.log_base(every).to(log_prob.dtype)
         of_data, of_points = log_prob[: len(x)], log_prob[len(x) :]
         ratios = of_points.unflatten(0, points.shape[:2]) - of_data
         level = torch.full_like(ratios[:1], math.log(self.stabilization))
         losses = torch.logsumexp(torch.cat([level, ratios]), dim=0)
         yield Loss("energy", batch.mean(losses) - math.log(self.n_noise))
 
-    def _points(self, x: Tensor, generator: torch.Generator) -> Tensor:
+    def _points(
+        self, x: Tensor, noise: CategoryNoise | None, generator: torch.Generator
+    ) -> Tensor:
         """Return points around a noisy copy of each row, (n_noise, n, n_features)."""
         low, high = (math.log(scale) for scale in self.noise_scale)
         height = uniform_like(x[:, :1], generator)
         scale = torch.exp(low + (high - low) * height)
-        noise = normal_like(x.expand(self.n_noise + 1, *x.shape), generator)
-        return x + scale * (noise[0] + noise[1:])
+        normal = normal_like(x.expand(self.n_noise + 1, *x.shape), generator)
+        points = x + scale * (normal[0] + normal[1:])
+        if noise is None:
+            return points
+        absorbing = self.category_noise == "absorbing"
+        time = scale[:, 0].square()
+        alike = noise.alike(x, time, self.n_noise, generator, absorbing)
+        points[..., noise.columns] = alike[..., noise.columns]
+        return points

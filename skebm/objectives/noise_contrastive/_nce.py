@@ -6,12 +6,14 @@ import math
 from collections.abc import Iterator
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from skebm.networks import EnergyModel
 from skebm.objectives._base import Batch, Loss, Objective, Recipe
+from skebm.objectives.noise_contrastive._contrast import Contrast
 from skebm.utils import check_count, check_number
 
 
@@ -58,7 +60,8 @@ class NCE(Objective):
     q0, so that only the critic remains in the ratio; it has the same optimum. In a box,
     which has one component, y is a step as long as the box. With a flow only the
     Gaussians beside it contribute; rows of the flow itself add a constant. For a
-    reference without `Density.transition` ("kde") the term is left out.
+    reference without `Density.transition` ("kde") the term is left out, and so it is
+    where the net is `skebm.networks.BoostedTrees`.
 
     Parameters
     ----------
@@ -121,3 +124,19 @@ class NCE(Objective):
             pairs = batch.mean(softplus(of_near - of_data))
             loss = loss + self.component_weight * pairs
         yield Loss("energy", loss)
+
+    def contrast(
+        self, model: EnergyModel, batch: Batch, generator: torch.Generator
+    ) -> Contrast:
+        """Return the rows of a batch and fresh noise, for boosted trees.
+
+        The term of components is left out: where no noise falls, trees stay as they
+        are.
+        """
+        x = batch.dequantized(generator)
+        noise = model.reference.sample(self.noise_ratio * len(x), generator)
+        weight = np.ones(len(x))
+        if batch.weight is not None:
+            weight = batch.weight.double().cpu().numpy()
+            weight = weight / weight.mean()
+        return Contrast(torch.cat([x, noise]), weight, self.noise_ratio)

@@ -6,9 +6,10 @@ import pytest
 from scipy.stats import ks_2samp, multivariate_normal, spearmanr
 from scipy.stats.contingency import association
 
-from skebm.inspection._table import ShownTable
+from skebm.evaluation.fidelity._copies import copying
+from skebm.evaluation.fidelity._table import ShownTable
+from skebm.evaluation.fidelity._utility import global_utility
 from skebm.inspection.reports._columns import column_findings
-from skebm.inspection.reports._copies import copying
 from skebm.inspection.reports._findings import findings
 from skebm.inspection.reports._fit_of_draws import (
     associations,
@@ -16,7 +17,6 @@ from skebm.inspection.reports._fit_of_draws import (
     pair_distances,
 )
 from skebm.inspection.reports._peers import peer_log_likelihoods
-from skebm.inspection.reports._utility import global_utility
 
 
 def messy(n=300, seed=0):

@@ -161,7 +161,9 @@ class TestDenoising:
         assert slopes(0.9) < -5 and slopes(1.1) > 5
 
     @pytest.mark.parametrize("width", [1.0, 0.01])
-    def test_untrained_it_drives_apart_rows_that_have_come_together(self, width):
+    def test_untrained_it_drives_apart_rows_that_have_come_together(
+        self, width, seeded
+    ):
         """It begins as the score of independent columns, however narrow they are."""
         rng = torch.Generator().manual_seed(0)
         x = 3 + width * torch.tensor([1.0, 2.0]) * torch.randn(4000, 2, generator=rng)

@@ -12,6 +12,7 @@ from skebm.networks import EnergyModel
 from skebm.objectives import Batch, EnergyDiscrepancy
 from skebm.references import GaussianMixtureDensity
 from skebm.tables._cells import Cells, Intervals
+from skebm.tables._diffusion import CategoryDiffusion
 
 pytestmark = pytest.mark.usefixtures("seeded")
 
@@ -119,13 +120,27 @@ def test_the_data_are_the_minimum_for_every_number_of_points(n_noise):
     assert (z_scores(0.3, 0.8, w=0.1) > 5).any()  # other w bias it
 
 
-def test_categories_get_their_probabilities():
-    """Gaussian noise is right for columns of categories: they are intervals.
+@pytest.mark.parametrize(
+    ("category_noise", "kind"),
+    [
+        ("gaussian", "nominal"),
+        ("heat", "nominal"),
+        ("heat", "ordinal"),
+        ("heat", "cyclic"),
+        ("absorbing", "nominal"),
+    ],
+)
+def test_categories_get_their_probabilities(category_noise, kind):
+    """By the gradient of a tilt that is constant in each interval.
 
-    By the gradient of a tilt that is constant in each interval.
+    Gaussian noise is right for columns of categories, too: they are intervals.
     """
-    share, p = np.array([0.5, 0.3, 0.2]), torch.tensor([0.2, 0.7, 0.1])
-    cells = Cells([0], [Intervals.of_categories(share)])
+    share = np.array([0.4, 0.3, 0.2, 0.1])
+    p = torch.tensor([0.2, 0.5, 0.1, 0.2])
+    intervals = [Intervals.of_categories(share)]
+    noise = CategoryDiffusion([0], intervals, [kind])
+    cells = Cells([0], intervals, noise)
+    objective = EnergyDiscrepancy((0.3, 2.0), category_noise=category_noise)
 
     class Steps(nn.Module):
         def __init__(self, heights):
@@ -138,14 +153,14 @@ def test_categories_get_their_probabilities():
     def z_scores(heights):
         model = EnergyModel(Steps(heights.double()), gaussian(0.0, 1.0))
         rng, slopes = torch.Generator().manual_seed(0), []
-        for _ in range(60):
-            category = torch.multinomial(p, 1000, replacement=True, generator=rng)
-            rows = cells.midpoints(np.zeros((1000, 1)), category[:, None].numpy())
+        for _ in range(40):
+            category = torch.multinomial(p, 500, replacement=True, generator=rng)
+            rows = cells.midpoints(np.zeros((500, 1)), category[:, None].numpy())
             batch = Batch(torch.from_numpy(rows).double(), cells=cells)
-            loss = next(iter(EnergyDiscrepancy().step(model, batch, nn.Module(), rng)))
+            loss = next(iter(objective.step(model, batch, nn.Module(), rng)))
             slopes += torch.autograd.grad(loss.value, model.network.heights)
         slopes = torch.stack(slopes)
         return (slopes.mean(0) / slopes.std(0) * len(slopes) ** 0.5).abs()
 
     assert (z_scores((p / torch.from_numpy(share)).log()) < 3).all()
-    assert (z_scores(torch.zeros(3)) > 5).any()
+    assert (z_scores(torch.zeros(4)) > 5).any()

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 from sklearn.metrics import root_mean_squared_error
 
-from skebm.inspection._table import ShownTable
-from skebm.inspection._two_sample import filler
+from skebm.evaluation.fidelity._table import ShownTable
+from skebm.evaluation.fidelity._two_sample import filler
 
 Array = NDArray[np.float64]
 

@@ -9,7 +9,7 @@ from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 
-from skebm.inspection._table import ShownTable
+from skebm.evaluation.fidelity._table import ShownTable
 
 MAX_ROWS, N_SPLITS, N_TREES = 2000, 5, 50
 

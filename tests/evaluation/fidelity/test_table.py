@@ -5,7 +5,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from skebm.inspection._table import ShownTable
+from skebm.evaluation.fidelity._table import ShownTable
 
 FRAME = pd.DataFrame(
     {
@@ -69,18 +69,3 @@ def test_rows_with_gaps_keep_dtypes_that_hold_the_values():
     assert table.blank(3).isna().all(axis=None)
     array = ShownTable.of(np.eye(2)).written(1, {1: 5})
     np.testing.assert_array_equal(array, [[np.nan, 5.0]])
-
-
-def test_what_pictures_need_is_imported_when_they_are_drawn(monkeypatch):
-    import ast
-    from pathlib import Path
-
-    import skebm.inspection
-    from skebm.inspection import OODScoreDisplay
-
-    for path in Path(skebm.inspection.__file__).parent.rglob("*.py"):
-        for node in ast.parse(path.read_text()).body:
-            assert "import matplotlib" not in ast.unparse(node).split("\n")[0]
-    monkeypatch.setitem(__import__("sys").modules, "matplotlib.pyplot", None)
-    with pytest.raises(ImportError, match=r"OODScoreDisplay needs .*skebm\[plot\]"):
-        OODScoreDisplay.from_predictions([1.0], [0.0])

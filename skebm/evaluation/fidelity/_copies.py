@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
-from skebm.inspection._table import ShownTable
+from skebm.evaluation.fidelity._table import ShownTable
 
 Array = NDArray[np.float64]
 
