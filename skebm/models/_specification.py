@@ -22,14 +22,20 @@ from skebm.networks._build import (
 from skebm.networks._capabilities import is_boosted
 from skebm.objectives import NCE, OBJECTIVES, Objective, Recipe
 from skebm.objectives._resolve import resolve_objective
-from skebm.references import Reference
+from skebm.references import ChowLiuReference, CopulaMixtureReference, Reference
 from skebm.references._resolve import resolve_reference
+from skebm.tables import TableEncoder
 from skebm.training import Schedule
 from skebm.utils import InvalidParameterError, plain, resolve_device
 
 MAX_AUTO_EPOCHS = 400
+<<<<<<< HEAD
+#: Numbers of trees to try, where all columns are categories.
+N_TREES = (1, 2, 4, 8, 16)
+=======
 #: Options of boosted trees that are "auto"; their steps are epochs.
 OF_TREES = Recipe("trees", 0.3, 100, 10, "copula")
+>>>>>>> main
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,8 @@ class Specification:
         Epochs between printed lines; 0 prints nothing.
     keeps_run : bool, default=False
         Whether a stored model keeps what only further training needs.
+    takes_trees : bool, default=False
+        Whether a table of categories alone has trees for its reference.
     """
 
     objective: Objective | None
@@ -85,6 +93,7 @@ class Specification:
     coarse_to_fine: bool
     verbose: int
     keeps_run: bool = False
+    takes_trees: bool = False
 
     @classmethod
     def of(
@@ -132,10 +141,14 @@ class Specification:
             normalizer = auto_normalizer
         normalizer = resolve_normalizer(normalizer)
         by_name = isinstance(estimator.reference, str)
+<<<<<<< HEAD
+        is_auto = by_name and estimator.reference == "auto"
+=======
         is_open = by_name and estimator.reference == "auto"
         # The maps of "copula" would tear images apart.
         of_images = is_open and takes_image_shape(network)
         reference = resolve_reference("gmm" if of_images else option("reference"))
+>>>>>>> main
         if n_auto_steps is None:
             assert recipe is not None
             n_auto_steps = recipe.n_steps
@@ -156,6 +169,8 @@ class Specification:
             coarse_to_fine=coarse_to_fine and by_name and not estimator.warm_start,
             verbose=int(estimator.verbose) if current().speaks else 0,
             keeps_run=bool(estimator.warm_start),
+            # Other objectives need the reference's gradient.
+            takes_trees=is_auto and isinstance(reference, CopulaMixtureReference),
             **{name: plain(getattr(estimator, name)) for name in names.split()},
         )
 
@@ -173,6 +188,13 @@ class Specification:
     def critic_scale(self) -> float:
         """lambda, by which the critic is divided to give minus the energy."""
         return 1.0 if self.objective is None else self.objective.critic_scale
+
+    def reference_for(self, encoder: TableEncoder) -> Reference:
+        """Return the unfitted reference of rows of a table."""
+        n_features = len(encoder.scale)
+        if self.takes_trees and len(encoder.category_columns) == n_features:
+            return ChowLiuReference(N_TREES)
+        return self.reference
 
     def n_epochs(self, n_rows: int) -> int:
         """Return the number of epochs; "auto" fixes the number of steps instead."""

@@ -243,6 +243,11 @@ class TableEncoder:
             bounds[:, kind.columns] = (kind.apart() - kind.location) / kind.scale
         return bounds
 
+    def inner_edges(self) -> list[NDArray[np.float64] | None]:
+        """Return the edges between the cells of each column; None without cells."""
+        intervals = [self.intervals_of(j) for j in range(len(self.scale))]
+        return [None if one is None else one.start[1:-1] for one in intervals]
+
     @property
     def summarizes_by_mode(self) -> NDArray[np.bool_]:
         """Whether each column is imputed by the mode of its draws, (n_features,)."""
