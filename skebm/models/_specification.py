@@ -29,13 +29,10 @@ from skebm.training import Schedule
 from skebm.utils import InvalidParameterError, plain, resolve_device
 
 MAX_AUTO_EPOCHS = 400
-<<<<<<< HEAD
 #: Numbers of trees to try, where all columns are categories.
 N_TREES = (1, 2, 4, 8, 16)
-=======
 #: Options of boosted trees that are "auto"; their steps are epochs.
 OF_TREES = Recipe("trees", 0.3, 100, 10, "copula")
->>>>>>> main
 
 
 @dataclass(frozen=True)
@@ -141,14 +138,10 @@ class Specification:
             normalizer = auto_normalizer
         normalizer = resolve_normalizer(normalizer)
         by_name = isinstance(estimator.reference, str)
-<<<<<<< HEAD
-        is_auto = by_name and estimator.reference == "auto"
-=======
         is_open = by_name and estimator.reference == "auto"
         # The maps of "copula" would tear images apart.
         of_images = is_open and takes_image_shape(network)
         reference = resolve_reference("gmm" if of_images else option("reference"))
->>>>>>> main
         if n_auto_steps is None:
             assert recipe is not None
             n_auto_steps = recipe.n_steps
@@ -170,7 +163,7 @@ class Specification:
             verbose=int(estimator.verbose) if current().speaks else 0,
             keeps_run=bool(estimator.warm_start),
             # Other objectives need the reference's gradient.
-            takes_trees=is_auto and isinstance(reference, CopulaMixtureReference),
+            takes_trees=is_open and isinstance(reference, CopulaMixtureReference),
             **{name: plain(getattr(estimator, name)) for name in names.split()},
         )
 

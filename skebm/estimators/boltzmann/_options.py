@@ -5,12 +5,9 @@ from __future__ import annotations
 import inspect
 
 from skebm.evaluation import RBMAnnealing
-<<<<<<< HEAD
 from skebm.objectives import DISCRETE_LOSSES
 from skebm.references import REFERENCES
-=======
 from skebm.utils import InvalidParameterError
->>>>>>> main
 
 #: Most Markov chains, and rows a batch, which are as many by default.
 MAX_CHAINS = 10**6
