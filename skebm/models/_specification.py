@@ -22,7 +22,7 @@ from skebm.networks._build import (
 from skebm.networks._capabilities import is_boosted
 from skebm.objectives import NCE, OBJECTIVES, Objective, Recipe
 from skebm.objectives._resolve import resolve_objective
-from skebm.references import ChowLiuReference, CopulaMixtureReference, Reference
+from skebm.references import ChowLiuReference, Reference
 from skebm.references._resolve import resolve_reference
 from skebm.tables import TableEncoder
 from skebm.training import Schedule
@@ -163,7 +163,7 @@ class Specification:
             verbose=int(estimator.verbose) if current().speaks else 0,
             keeps_run=bool(estimator.warm_start),
             # Other objectives need the reference's gradient.
-            takes_trees=is_open and isinstance(reference, CopulaMixtureReference),
+            takes_trees=is_open and option("reference") == "copula",
             **{name: plain(getattr(estimator, name)) for name in names.split()},
         )
 
