@@ -19,7 +19,7 @@ from skebm.exceptions import DataWarning
 from skebm.tables._checks import columns_text
 from skebm.tables._frames import TableFormat
 from skebm.tables._seen import see
-from skebm.utils import draw_seed, warn_user
+from skebm.utils import draw_seed, is_count, warn_user
 from skebm.utils._sklearn import HasMethods, StrOptions, check_feature_names_in
 
 
@@ -206,6 +206,11 @@ class EBMImputer(TransformerMixin, BaseEstimator):
             from p(missing | observed), whatever ``strategy`` is.
         """
         seen = self._see(X)
+        if not is_count(n_imputations, 1):
+            raise ValueError(
+                "The 'n_imputations' parameter must be an integer, at least 1. Got "
+                f"{n_imputations!r}."
+            )
         if random_state is None:
             random_state = self.random_state
         missing = pd.isna(seen.observed)
@@ -344,7 +349,16 @@ def _marked_column(column, missing_values):
     """Return a column of a frame with NaN in place of a value."""
     if pd.api.types.is_bool_dtype(column.dtype):
         return column
-    is_missing = column.isin([missing_values])
+    kind = getattr(column.dtype, "numpy_dtype", column.dtype)
+    if (
+        isinstance(kind, np.dtype)
+        and kind.kind == "f"
+        and isinstance(missing_values, Real)
+    ):
+        # A column of float32 holds 99.9 as float32 has it.
+        is_missing = column.isin(np.array([missing_values], dtype=kind))
+    else:
+        is_missing = column.isin([missing_values])
     if not is_missing.any():
         return column
     if isinstance(column.dtype, pd.CategoricalDtype):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
+import pandas as pd
 
 from skebm.evaluation.fidelity._table import ShownTable
 from skebm.inspection._density_grid import DensityGrid, density_grid
@@ -126,7 +127,8 @@ class DensityDisplay:
         Raises
         ------
         ValueError
-            Where a column is unknown, or both shown and held.
+            Where a column is unknown, or both shown and held, or held at no value of
+            its own.
         """
         if resolution is not None and not is_count(resolution, 2):
             raise InvalidParameterError(
@@ -141,6 +143,7 @@ class DensityDisplay:
                 f"The 'at' parameter must hold other columns than those shown. Got "
                 f"{', '.join(both)} in both."
             )
+        check_held(table, held)
         groups = [tuple(shown)]
         if len(shown) > 2:
             pairs = [(j, k) for a, j in enumerate(shown) for k in shown[a + 1 :]]
@@ -206,6 +209,24 @@ class DensityDisplay:
         if title:
             self.axes_[0, min(1, n - 1)].set_title(title, loc="left")
         return self
+
+
+def check_held(table: ShownTable, held: Mapping[int, Any]) -> None:
+    """Raise ValueError where a column is held at a gap or an unknown category.
+
+    To the estimator either is a missing entry, which it sums out.
+    """
+    for j, value in held.items():
+        expected, right = "a value, not a missing one", not pd.isna(value)
+        dtype = table.frame.dtypes.iloc[j]
+        if isinstance(dtype, pd.CategoricalDtype):
+            known = dtype.categories.tolist()
+            expected, right = f"one of {known}", value in known
+        if not right:
+            raise ValueError(
+                f"The 'at' parameter must hold {table.names[j]} at {expected}. Got "
+                f"{value!r}."
+            )
 
 
 def draw_line(ax: Any, grid: DensityGrid, label: str, with_rows: bool = True) -> None:

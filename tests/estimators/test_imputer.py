@@ -125,6 +125,13 @@ def test_draws_of_whole_rows_are_the_rows(rows, fitted):
     np.testing.assert_array_equal(tables, [rows[0], rows[0]])
 
 
+@pytest.mark.parametrize("n", [0, 2.5])
+def test_a_number_of_tables_is_one(n, rows, fitted):
+    for X in rows:
+        with pytest.raises(ValueError, match="'n_imputations' parameter must be"):
+            fitted.draw(X, n_imputations=n)
+
+
 def test_one_seed_gives_one_result(rows):
     holes = rows[1]
     unseeded = EBMDensityEstimator(**FAST | {"random_state": None})
@@ -158,6 +165,18 @@ def test_a_value_that_stands_for_missing_entries(mark, rows, fitted):
     marked = np.where(np.isnan(holes), mark, holes)
     filled = make_imputer(missing_values=mark).fit_transform(marked)
     np.testing.assert_array_equal(filled, fitted.transform(holes))
+
+
+def test_frames_of_single_precision_have_the_value_too(rows):
+    """99.9 is another number in float32; arrays and frames agree on it."""
+    marked = np.where(np.isnan(rows[1]), 99.9, rows[1]).astype(np.float32)
+    imputer = make_imputer(missing_values=99.9).fit(marked)
+    assert imputer.indicator_features_.tolist() == [0, 1]
+    for dtype in ("float32", "Float32"):
+        of_frame = make_imputer(missing_values=99.9).fit(
+            pd.DataFrame(marked).astype(dtype)
+        )
+        assert of_frame.indicator_features_.tolist() == [0, 1]
 
 
 def test_words_that_stand_for_missing_entries(frame):

@@ -121,6 +121,21 @@ def test_categories_have_probabilities():
     np.testing.assert_allclose(grid.density, norm.pdf(grid.values[0], 2.0))
 
 
+@pytest.mark.parametrize("value", ["z", np.nan])
+def test_columns_are_held_at_values_of_their_own(value):
+    """Else the picture would say "given" and show what is given nothing."""
+    X = pd.DataFrame({"kind": pd.Categorical(["x", "y"] * 5), "size": np.arange(10.0)})
+
+    class Blind:
+        def score_samples(self, X):
+            return np.zeros(len(X))
+
+    with pytest.raises(ValueError, match=r"'at' parameter must hold kind at one of"):
+        DensityDisplay.from_estimator(Blind(), X, "size", at={"kind": value})
+    with pytest.raises(ValueError, match="'at' parameter must hold size at a value"):
+        DensityDisplay.from_estimator(Blind(), X, "kind", at={"size": np.nan})
+
+
 def test_pairs_have_a_grid_of_axes(rows):
     ax = plt.subplots()[1]
     display = DensityDisplay.from_estimator(

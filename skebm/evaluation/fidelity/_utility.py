@@ -47,7 +47,7 @@ def global_utility(
         of_rows = column_score(X, T, j, is_category, seed)
         of_draws = column_score(D, T, j, is_category, seed)
         columns[name] = None
-        if of_rows and of_draws:
+        if of_rows and of_draws is not None:  # 0 where draws teach nothing
             columns[name] = of_draws / of_rows
     known = [value for value in columns.values() if value is not None]
     return {"columns": columns, "mean": float(np.mean(known)) if known else None}

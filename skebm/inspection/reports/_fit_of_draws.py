@@ -63,6 +63,8 @@ def pair_distances(
     if n < 2:
         return {"draws": None, "rows": None, "worst": None}
     of_rows, of_draws, of_train = (associations(t) for t in (rows, draws, train))
+    # Of columns that are constant in one table alone, nothing hangs on another there.
+    of_draws, of_train = (np.nan_to_num(of) for of in (of_draws, of_train))
     above = np.triu_indices(n, 1)
     apart = np.abs(of_draws - of_rows)
     if np.isnan(apart[above]).all():

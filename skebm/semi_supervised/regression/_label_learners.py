@@ -33,6 +33,8 @@ N_FOLDS_OF_FEW, N_FOLDS, FEW_LABELS = 10, 5, 100
 #: Least labels of complete rows that are held out alone: the gaps of others widen
 #: errors, which complete rows do not make.
 MIN_COMPLETE = 30
+#: Least distinct labels of which repeats are told from ties.
+MIN_RECORDS = 10
 #: Labels above which a single set of them is held out, and its size.
 MAX_CROSS_FITTED, N_HELD_OUT = 2000, 1000
 
@@ -153,24 +155,47 @@ def ask_learner(
     return predicted if is_process(name) else (predicted, np.ones(len(x)))
 
 
-def assign_folds(is_complete: NDArray[np.bool_]) -> Indices:
+def record_numbers(x: Array, y: Array) -> Indices:
+    """Return the number of each label's record, in the order of first appearance.
+
+    Labels are of one record where features and label are equal. That tells of repeats
+    where each label has rows of its own; where labels are few values it does not, and
+    each row is a record.
+    """
+    each = np.arange(len(y))
+    values, first, of_y = np.unique(y, return_index=True, return_inverse=True)
+    if len(values) == len(y) or len(values) < MIN_RECORDS:
+        return each
+    rows, of_x = np.unique(x, axis=0, return_inverse=True)
+    pairs = np.unique(np.stack([of_x.ravel(), of_y.ravel()], axis=1), axis=0)
+    if not len(pairs) == len(values) == len(rows):
+        return each
+    return np.asarray(first.argsort().argsort()[of_y.ravel()])
+
+
+def assign_folds(
+    is_complete: NDArray[np.bool_], records: Indices | None = None
+) -> Indices:
     """Return the fold of each label, -1 where a label is never held out.
 
-    Those are labels of rows with gaps, unless few rows have none.
+    Those are labels of rows with gaps, unless few rows have none. A record is in one
+    fold: its repeats would tell the held-out label.
     """
+    records = np.arange(len(is_complete)) if records is None else records
     n_complete = int(is_complete.sum())
     if n_complete < min(MIN_COMPLETE, len(is_complete)):
-        return _deal_folds(len(is_complete))
+        return _deal_folds(records)
     folds = np.full(len(is_complete), -1)
-    folds[is_complete] = _deal_folds(n_complete)
+    folds[is_complete] = _deal_folds(records[is_complete])
     return folds
 
 
-def _deal_folds(n_labels: int) -> Indices:
-    if n_labels > MAX_CROSS_FITTED:
-        return np.where(np.arange(n_labels) < N_HELD_OUT, 0, -1)
-    n_folds = N_FOLDS_OF_FEW if n_labels <= FEW_LABELS else N_FOLDS
-    return np.arange(n_labels) % min(n_folds, n_labels)
+def _deal_folds(records: Indices) -> Indices:
+    distinct, place = np.unique(records, return_inverse=True)
+    if len(records) > MAX_CROSS_FITTED:
+        return np.where(place < N_HELD_OUT, 0, -1)
+    n_folds = N_FOLDS_OF_FEW if len(records) <= FEW_LABELS else N_FOLDS
+    return np.asarray(place % min(n_folds, len(distinct)))
 
 
 def cross_fit(
@@ -181,21 +206,22 @@ def cross_fit(
     fitted: Any,
     folds: Indices,
     seed: int,
+    has_repeats: bool = False,
 ) -> tuple[Array, Array]:
     """Return predictions of held-out labels, and their relative widths.
 
     Each tree of a forest has labels that it did not see, and a Gaussian process whose
     weights many labels chose leaves each label out in closed form. Other learners are
     fitted anew without each fold, as are forests whose every tree saw some label, for
-    its great weight.
+    its great weight; and all of them where labels repeat, so that others tell them.
     """
     held = folds >= 0
-    if name in BAGGED and not isinstance(fitted, float):
+    if name in BAGGED and not isinstance(fitted, float) and not has_repeats:
         center = _out_of_bag(fitted, views[LEARNERS[name][0]], held)[held]
         if not np.isnan(center).any():
             return center, np.ones(held.sum())
     center, width = np.empty((2, len(y)))
-    if is_process(name) and len(y) > FEW_LABELS:
+    if is_process(name) and len(y) > FEW_LABELS and not has_repeats:
         n = len(fitted.x)
         center[:n], width[:n] = fitted.left_out(y[:n])
         new = held & (np.arange(len(y)) >= n)

@@ -18,6 +18,7 @@ from skebm.semi_supervised.regression._label_learners import (
     assign_folds,
     cross_fit,
     fit_learner,
+    record_numbers,
 )
 from skebm.semi_supervised.regression._predictive import PredictiveMixture, log_student
 
@@ -113,7 +114,8 @@ class LabelRegression:
     location, scale : float
         Mean and standard deviation of the labels: learners see (y - location) / scale.
     levels : ndarray of shape (n_held_out,)
-        Sorted levels of the central intervals that just contain each held-out label.
+        Sorted levels of the central intervals that just contain each held-out label;
+        one of labels that repeat.
     seed : int, default=0
         Of the trees.
     """
@@ -160,13 +162,15 @@ class LabelRegression:
         location = float(np.average(labels.y, weights=weight))
         scale = _scale_of(labels.y, location, weight)
         y, seen = _in_deviations(labels.y, location, scale), views.see(labels.x)
-        folds = assign_folds(complete[order])
+        records = record_numbers(labels.x, y)
+        folds = assign_folds(complete[order], records)
         held = folds >= 0
+        once = np.unique(records[held], return_index=True)[1]
         truth, weight_held = y[held], weight[held] / weight[held].mean()
         learners, centers, widths = {}, [], []
         for name in names:
             learners[name] = fit_learner(name, seen, y, weight, seed)
-            of_learner = learners[name], folds, seed
+            of_learner = learners[name], folds, seed, len(set(records)) < len(y)
             center, width = cross_fit(name, seen, y, weight, *of_learner)
             centers.append(center)
             widths.append(width)
@@ -187,7 +191,7 @@ class LabelRegression:
             units.T,
             np.broadcast_to(degrees, shape),
         )
-        levels = np.sort(np.abs(2 * held_out.cdf(truth) - 1))
+        levels = np.sort(np.abs(2 * held_out.cdf(truth) - 1)[once])
         parts = views, learners, weights, scales, degrees, location, scale, levels
         return cls(*parts, seed)
 

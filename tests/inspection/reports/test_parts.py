@@ -91,6 +91,28 @@ def test_the_pair_that_fits_least_is_named():
     assert pair_distances(one, one, one)["worst"] is None
 
 
+def test_a_column_that_draws_make_constant_depends_on_nothing():
+    """Left out, the worst draws would have the best figures."""
+    x = np.random.RandomState(0).normal(size=50)
+    rows = pd.DataFrame({"a": x, "b": x})
+    tables = map(ShownTable.of, (rows, rows.assign(b=0.0), rows))
+    found = pair_distances(*tables)
+    assert found["draws"] == pytest.approx(1) and found["rows"] == 0
+    assert found["worst"] == {
+        "columns": ["a", "b"],
+        "rows": pytest.approx(1),
+        "draws": 0.0,
+    }
+
+
+def test_draws_that_teach_nothing_count_as_nothing():
+    kind = np.array(["up", "down"] * 30)
+    rows = pd.DataFrame({"x": np.where(kind == "up", 1.0, -1.0), "kind": kind})
+    mirrored = rows.assign(x=-rows["x"])  # from which all is learnt the wrong way round
+    found = global_utility(*map(ShownTable.of, (rows, rows, mirrored)), 0)
+    assert found["columns"]["kind"] == 0
+
+
 def test_one_gaussian_has_the_density_of_scipy():
     rng = np.random.RandomState(0)
     mixing = np.array([[30.0, 0.05], [0.0, 0.1]])

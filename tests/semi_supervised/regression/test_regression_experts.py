@@ -14,6 +14,7 @@ from skebm.semi_supervised.regression._label_learners import (
     assign_folds,
     cross_fit,
     fit_learner,
+    record_numbers,
 )
 from skebm.semi_supervised.regression._regression_experts import fit_residuals, stack
 
@@ -258,3 +259,23 @@ def test_a_process_is_asked_about_held_out_labels_it_has_not(monkeypatch):
         process.left_out(y[:120]), found, expected, strict=True
     ):
         np.testing.assert_array_equal(values, np.r_[own, new])
+
+
+def test_repeats_of_labels_do_not_narrow_intervals():
+    """Held out beside its repeats, a label would be predicted by them."""
+    rng = np.random.RandomState(0)
+    x = rng.normal(size=(320, 4))
+    y = x[:, 0] + rng.normal(size=320)
+    rows = np.r_[np.arange(20), np.arange(20), np.arange(20)]
+    names = ["linear", "Gaussian process", "forest"]
+    repeated = LabelRegression.fit(
+        x[:20], Labels(x[rows], y[rows]), np.random.RandomState(0), names
+    )
+    level = np.abs(2 * repeated.predictive(x[20:]).cdf(y[20:]) - 1)
+    assert (level <= repeated.calibrated(0.9)).mean() > 0.82
+    assert len(repeated.levels) == 20
+    records = record_numbers(x[rows], y[rows])
+    np.testing.assert_array_equal(records, rows)
+    # Ties of few values are no repeats.
+    x, y = rng.randint(3, size=(60, 1)).astype(float), rng.randint(12, size=60)
+    np.testing.assert_array_equal(record_numbers(x, y), np.arange(60))
