@@ -1,4 +1,4 @@
-"""Memory of tables on disk: `fit` on a memory map, `partial_fit` on parts of a file.
+"""Memory of tables on disk: `fit` on a memory map or batches, `partial_fit` on parts.
 
 Counts anonymous memory, which the system can't drop, above its size after the imports:
 pages of a mapped file are not counted. The held-out log-likelihood shows what the ways
@@ -18,6 +18,7 @@ CHILD = """
 import json, sys, threading, time
 import numpy as np, pandas as pd, torch, torch._dynamo, pyarrow.parquet as pq
 from skebm import EBMDensityEstimator
+from skebm.datasets import sample_rows
 way, folder, n_part, threads = json.loads(sys.argv[1])
 torch.set_num_threads(threads)
 
@@ -44,7 +45,13 @@ watcher.start()
 started = time.perf_counter()
 if way == "fit, in memory":
     X = np.array(X)
-if way.startswith("fit"):
+if way.startswith("fit, batches"):
+    n_rows = int(way.split()[-2])
+    model.set_params(max_iter=len(X) // n_rows)  # as many steps
+    batches = pq.ParquetFile(f"{folder}/rows.parquet").iter_batches(n_part)
+    model.fit(sample_rows(batches, n_rows, random_state=0))
+    test = pd.DataFrame(test, columns=[f"x{j}" for j in range(X.shape[1])])
+elif way.startswith("fit"):
     model.fit(X)
 else:
     model = type(model)(**model.get_params())
@@ -73,6 +80,9 @@ print(json.dumps({
 WAYS = (
     "fit, in memory",
     "fit, memmap",
+    "fit, batches, 10000 rows",
+    "fit, batches, 100000 rows",
+    "fit, batches, 1000000 rows",
     "partial_fit, memmap",
     "partial_fit, parquet",
 )

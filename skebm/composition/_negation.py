@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skebm.composition._base import Composition
-from skebm.utils import is_positive
+from skebm.utils import InvalidParameterError, is_positive
 
 
 class Negation(Composition):
@@ -65,7 +65,7 @@ class Negation(Composition):
         densities = {"estimator": estimator, "negated": negated}
         super().__init__(densities, normalizer, random_state)
         if not is_positive(weight):
-            raise ValueError(
+            raise InvalidParameterError(
                 f"The 'weight' parameter must be a number above 0. Got {weight!r}."
             )
         self.estimator = estimator

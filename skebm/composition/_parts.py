@@ -21,6 +21,7 @@ from skebm.estimators.boltzmann import (
     RBMClassifier,
     SoftmaxRBM,
 )
+from skebm.utils import InvalidParameterError
 
 Array = NDArray[Any]
 
@@ -127,7 +128,7 @@ def checked_weights(
     if right and max(values) > 0:
         return np.asarray(values, dtype=np.float64)
     kind = "numbers other than 0, one of them above 0" if may_be_negative else ""
-    raise ValueError(
+    raise InvalidParameterError(
         f"The 'weights' parameter must be None or a list of {n} "
         f"{kind or 'numbers above 0'}, one for each estimator. Got {weights!r}."
     )

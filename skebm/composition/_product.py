@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from skebm.composition._base import Composition
 from skebm.composition._parts import checked_weights
+from skebm.utils import InvalidParameterError
 
 
 class ProductOfExperts(Composition):
@@ -109,11 +110,13 @@ def by_number(estimators: Sequence[Any]) -> dict[str, Any]:
         Where there are none.
     """
     if isinstance(estimators, str) or not np.iterable(estimators):
-        raise ValueError(
+        raise InvalidParameterError(
             "The 'estimators' parameter must be a list of fitted densities. Got "
             f"{estimators!r}."
         )
     named = {f"estimators[{k}]": one for k, one in enumerate(estimators)}
     if not named:
-        raise ValueError("The 'estimators' parameter must hold at least one density.")
+        raise InvalidParameterError(
+            "The 'estimators' parameter must hold at least one density."
+        )
     return named

@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 
 from skebm.distributed._processes import ALONE, Group, Processes
-from skebm.utils import is_positive
+from skebm.utils import InvalidParameterError, is_positive
 
 
 @dataclass
@@ -69,7 +69,7 @@ def init(timeout: float = 600.0) -> None:
     2
     """
     if not is_positive(timeout):
-        raise ValueError(
+        raise InvalidParameterError(
             "The 'timeout' parameter of skebm.distributed.init must be a number of "
             f"seconds above zero. Got {timeout!r} instead."
         )

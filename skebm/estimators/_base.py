@@ -14,6 +14,7 @@ from skebm.estimators._callbacks import FitProgress
 from skebm.estimators._compared import scores_of
 from skebm.estimators._explained import entry_p_values, explained_frame
 from skebm.estimators._given import (
+    check_gaps,
     of_parameter,
     warn_of_impossible,
     whole_rows,
@@ -36,7 +37,13 @@ from skebm.models import MAX_R_HAT, FittedModel
 from skebm.objectives import Objective
 from skebm.references import Reference
 from skebm.tables._seen import see
-from skebm.utils import draw_seed, make_generator, reporting, warn_user
+from skebm.utils import (
+    check_choice,
+    draw_seed,
+    make_generator,
+    reporting,
+    warn_user,
+)
 from skebm.utils._sklearn import HasMethods, Interval, StrOptions
 
 STRATEGIES = ("mean", "median", "draw")
@@ -89,7 +96,7 @@ class BaseEBM(StoredEstimator):
     max_iter = learning_rate = n_iter_no_change = "auto"
     batch_size = 100
     batch_growth = 1.0
-    gradient_clip = None
+    gradient_clip = image_shape = None
     weight_averaging = 0.99
     early_stopping = True
     validation_fraction = 0.1
@@ -338,11 +345,7 @@ class BaseEBM(StoredEstimator):
             If the draws for a row can't be trusted; names R-hat.
         """
         table = self._read(X, allow_nan=True)
-        if strategy not in STRATEGIES:
-            raise ValueError(
-                f"The 'strategy' parameter must be one of {STRATEGIES}. Got "
-                f"{strategy!r} instead."
-            )
+        check_choice(self, "strategy", strategy, STRATEGIES)
         if strategy == "draw":
             generator = self._generator(private_random_state(random_state))
             filled = self._fitted.complete(table, 1, generator)
@@ -422,21 +425,16 @@ class BaseEBM(StoredEstimator):
         with of_parameter("given"):
             like = whole_rows(self, given, self._reader.written_like())
             table = self._read(like, allow_nan=True)
-        if not np.isnan(self._fitted.encoder.without_codes(table)).any():
-            raise ValueError(
-                "The 'given' parameter holds no NaN, so that there is nothing to draw. "
-                "Put NaN into the columns that are to be drawn, or leave them out of a "
-                "dict or data frame."
-            )
+        check_gaps(self._fitted.encoder.without_codes(table))
         names = getattr(self, "feature_names_in_", None)
         warn_of_impossible(table, self._fitted.encoder, names)
         return like, table
 
-    def _draw(self, n_samples, rng, given=None, log_tilt=None):
+    def _draw(self, n_samples, rng, given=None, log_tilt=None, chains=None):
         """Draw from p(x) exp(log_tilt(x)), up to scale; or complete given rows so."""
         generator = self._generator(rng)
         if given is None:
-            return self._fitted.sample(n_samples, generator, log_tilt)
+            return self._fitted.sample(n_samples, generator, log_tilt, chains)
         filled = self._fitted.complete(given, n_samples, generator, log_tilt)
         self._warn_of_draws(filled)
         return filled.table

@@ -18,7 +18,7 @@ from skebm.estimators._weights import check_weights
 from skebm.tables import UNLABELED, encode_known, encode_labels
 from skebm.tables._checks import columns_text
 from skebm.tables._labels import warn_of_empty_words
-from skebm.utils import is_number, sklearn_callers
+from skebm.utils import InvalidParameterError, is_number, sklearn_callers
 
 #: Beyond, a class's gradient is as good as the only one, and single precision ends.
 MAX_CLASS_WEIGHT = 1e6
@@ -201,7 +201,7 @@ def learn_classes(y, unlabeled, given, known):
         return known
     classes = encode_labels(y if given is None else given, unlabeled)[1]
     if known is not None and classes.tolist() != known.tolist():
-        raise ValueError(
+        raise InvalidParameterError(
             f"The 'classes' parameter must be that of the first call, "
             f"{known.tolist()}. Got {classes.tolist()} instead."
         )
@@ -259,13 +259,13 @@ def requested_indices(y, n_samples, classes):
     labels = [y] * n_samples if pd.api.types.is_scalar(y) else y
     indices = encode_known(labels, None, classes)
     if len(indices) != n_samples:
-        raise ValueError(
+        raise InvalidParameterError(
             f"The 'y' parameter must be a class or hold n_samples={n_samples} of "
             f"them. Got {len(indices)}."
         )
     if (indices < 0).any():
         unknown = list(labels)[int((indices < 0).argmax())]
-        raise ValueError(
+        raise InvalidParameterError(
             f"The 'y' parameter must hold classes of {classes.tolist()}. Got "
             f"{unknown!r}."
         )
@@ -296,19 +296,19 @@ def _weights_by_class(option, classes):
     """Return the weights that a dict gives the classes; 1 where it gives none."""
     unknown = [label for label in option if label not in classes]
     if unknown:
-        raise ValueError(
+        raise InvalidParameterError(
             f"The 'class_weight' parameter must name classes of {classes}. Got "
             f"{unknown[0]!r}."
         )
     for label, weight in option.items():
         if not is_number(weight, 0, MAX_CLASS_WEIGHT):
-            raise ValueError(
+            raise InvalidParameterError(
                 "The 'class_weight' parameter must hold numbers from 0 to "
                 f"{MAX_CLASS_WEIGHT:.0g}. Got {weight!r} for class {label!r}."
             )
     weights = tuple(float(option.get(label, 1.0)) for label in classes)
     if not any(weights):
-        raise ValueError(
+        raise InvalidParameterError(
             "The 'class_weight' parameter must give a class a weight above 0. Got "
             f"{option!r}."
         )

@@ -13,10 +13,13 @@ from sklearn.utils.validation import check_is_fitted
 from skebm.estimators._base import BaseEBM, with_gradients
 from skebm.estimators._checkpoint import fresh_start, start_of
 from skebm.estimators._density_methods import DensityMethods
+from skebm.estimators._encoding import fit_encoder
 from skebm.estimators._input import (
+    chains_of,
     check_n_samples,
     keep_observed,
     private_random_state,
+    rows_at_hand,
 )
 from skebm.estimators._trimmed import keep_rows, learnt_of
 from skebm.models import (
@@ -31,7 +34,6 @@ from skebm.models import (
     keep_all,
     split_at_random,
 )
-from skebm.tables import TableEncoder
 from skebm.utils._sklearn import Interval, StrOptions, with_callbacks
 
 
@@ -53,10 +55,9 @@ class EBMDensityEstimator(
         "auto" is the one of the objective's `skebm.objectives.Recipe`, as are other
         options that say so: "column_mlp" for `skebm.objectives.NCE`, else "wave_mlp".
         Also "column_mlp", "wave_mlp", "periodic_mlp", "fourier_mlp", "mlp", "resmlp";
-        "trees", `skebm.networks.BoostedTrees` grown by NCE; "ppca", "mixture", "nice",
-        which are normalised by themselves; or
-        ``(n_features, n_outputs) -> nn.Module``; here n_outputs is 1. See
-        `skebm.networks`.
+        "trees", grown by NCE; "conv", "resnet", "multi_scale", for images; "ppca",
+        "mixture", "nice", which are normalised by themselves; or ``(n_features,
+        n_outputs) -> nn.Module``; here n_outputs is 1. See `skebm.networks`.
     reference : {"auto", "copula", "gmm", "gaussian", "kde", "flow", None}, Reference \
             or estimator, default="auto"
         :math:`q_0`: a Gaussian mixture stacked with one of columns made normal by
@@ -72,6 +73,9 @@ class EBMDensityEstimator(
     normalizer : {"auto", "importance", "ais", None} or instance, default="auto"
         Estimator of log Z; None leaves scores unnormalised. Of a normalised network
         log Z is 0, whatever is given here.
+    image_shape : tuple of int or None, default=None
+        (channels, height, width) of images whose pixels the columns are. Without it a
+        network for images takes square grey ones, and a warning says so.
     categorical_features : "from_dtype", None, array-like or dict, default="from_dtype"
         Which columns hold categories; these have probabilities, not densities.
         "from_dtype" takes the columns of a data frame that are categories, booleans or
@@ -118,9 +122,8 @@ class EBMDensityEstimator(
         Share of the rows of `fit`, up to a half, that is left out because they look
         most like outliers; see ``is_trimmed_``. Set it to the share of outliers that
         you expect among them, and to 0 if the rows are clean. Distances to neighbours
-        pass over half as many nearest rows. Thresholds and p-values count all rows, so
-        that their shares hold for new rows like those of `fit`. `partial_fit` trims
-        no rows.
+        pass over half as many nearest rows. Thresholds and p-values count all rows.
+        `partial_fit` trims no rows.
     contamination : float or "auto", default=0.05
         Share of new rows, like those of `fit`, that `predict` calls outliers: that of
         false alarms if `fit` sees no outliers, else about that of outliers. "auto" is
@@ -132,9 +135,8 @@ class EBMDensityEstimator(
         rows from rows made wrong on purpose: see ``ood_report_``. These five,
         "blurred_density", "noise_contrast" and "combined" (the mean of
         "mixture_density" and the last) are learnt where they are chosen. One may change
-        between "log_density", "negative_energy", "typicality" and "gradient_norm"
-        after `fit`. Distances to neighbours, so "auto" too, keep up to 5000 rows in the
-        fitted estimator, and in its pickle. See `skebm.evaluation.OOD_SCORES`.
+        between "log_density", "negative_energy", "typicality" and "gradient_norm" after
+        `fit`. Distances, so "auto" too, keep up to 5000 rows. See `OOD_SCORES`.
     warm_start : bool, default=False
         Whether `fit` goes on from the last fit's state: with the same columns,
         network, objective and reference.
@@ -148,8 +150,7 @@ class EBMDensityEstimator(
     checkpoint : str, path or None, default=None
         A folder where `fit` keeps the state of its training. If it is killed, the same
         `fit` in a new process goes on from there, and on a CPU ends in the same
-        numbers; of other options or rows it raises ValueError. Its end removes the
-        files. Later fits by ``warm_start``, and `partial_fit`, do not use it.
+        numbers; of other options or rows it is a ValueError. Its end removes the files.
 
     Attributes
     ----------
@@ -204,8 +205,7 @@ class EBMDensityEstimator(
 
     References
     ----------
-    Gutmann, Hyvarinen. Noise-contrastive estimation of unnormalized statistical models,
-    with applications to natural image statistics. JMLR 13, 2012.
+    Gutmann, Hyvarinen. Noise-contrastive estimation of unnormalized models. JMLR, 2012.
 
     Examples
     --------
@@ -220,6 +220,7 @@ class EBMDensityEstimator(
     _parameter_constraints: ClassVar[dict] = {
         **BaseEBM._parameter_constraints,
         "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
+        "image_shape": ["array-like", None],
         "atoms": [StrOptions({"auto"}), None],
         "sentinels": [StrOptions({"warn", "atom", "missing"})],
         "checkpoint": [str, PathLike, None],
@@ -237,6 +238,7 @@ class EBMDensityEstimator(
         reference="auto",
         normalizer="auto",
         *,
+        image_shape=None,
         categorical_features="from_dtype",
         atoms=None,
         sentinels="warn",
@@ -263,6 +265,7 @@ class EBMDensityEstimator(
         self.network = network
         self.reference = reference
         self.normalizer = normalizer
+        self.image_shape = image_shape
         self.categorical_features = categorical_features
         self.atoms = atoms
         self.sentinels = sentinels
@@ -295,6 +298,8 @@ class EBMDensityEstimator(
         X : array-like of shape (n_samples, n_features)
             Rows; NaN where an entry is missing. Then stochastic EM maximises the
             likelihood of the observed entries. Rows that have no entry are left out.
+            Of batches (an iterator, DataLoader, Dataset or reader of Arrow) a million
+            rows are drawn, if there are more, by `skebm.datasets.sample_rows`.
         y : Ignored
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows.
@@ -305,6 +310,7 @@ class EBMDensityEstimator(
         """
         del y
         self._validate_params()
+        X = rows_at_hand(X, sample_weight, self.random_state)
         before = self._fitted if self.warm_start else None
         read = self._read_rows(
             X, sample_weight, before, min_rows=2, share=self.trim_fraction
@@ -344,8 +350,7 @@ class EBMDensityEstimator(
         del y
         self._validate_params()
         before = self._fitted
-        min_rows = 2 if before is None else 1
-        read = self._read_rows(X, sample_weight, before, min_rows)
+        read = self._read_rows(X, sample_weight, before, 2 if before is None else 1)
         before = before and before.seeing(read.table)
         task, encoder, rng = self._plan(read, before, keep_all)
         if before is None:
@@ -379,7 +384,9 @@ class EBMDensityEstimator(
         scores = self._outlier_scores(self._read(X, allow_nan=True), of_fit=True)
         return np.where(scores >= self.offset_, 1, -1)
 
-    def sample(self, n_samples=1, random_state=None, *, given=None):
+    def sample(
+        self, n_samples=1, random_state=None, *, given=None, sampler=None, n_steps=100
+    ):
         """Draw rows from the model's density, or from p(missing | given).
 
         Sequential Monte Carlo starts from the reference, with importance weights and
@@ -398,8 +405,12 @@ class EBMDensityEstimator(
             Rows whose columns are held; NaN where a column is to be drawn. A data frame
             may have some of the columns; a dict of columns to values is one row. A
             `skebm.exceptions.DataWarning` names given numbers that the column can't
-            take by the rows of `fit`, such as a fraction among whole numbers; they are
-            held all the same. Another warning says if draws can't be trusted.
+            take by the rows of `fit`. Another says if draws can't be trusted.
+        sampler : AbstractSampler, default=None
+            Moves chains from draws of the reference instead, for example
+            `skebm.samplers.AugmentedLangevin`, in standardised units.
+        n_steps : int, default=100
+            Steps of these chains.
 
         Returns
         -------
@@ -407,14 +418,14 @@ class EBMDensityEstimator(
                 n_samples, n_features)
             In the units of the X of `fit`; those of the first given row come first. A
             data frame where the given rows, or without any the X of `fit`, were one,
-            with its names, and dtypes where these hold the values. Its rows have the
-            labels of the given ones.
+            with its names, labels of rows, and dtypes where these hold the values.
         """
         check_is_fitted(self, "network_")
         check_n_samples(n_samples)
         rng = private_random_state(random_state)
+        chains = chains_of(sampler, n_steps, given)
         like, given = self._read_given(given)
-        return self._reader.write(self._draw(n_samples, rng, given), like)
+        return self._reader.write(self._draw(n_samples, rng, given, None, chains), like)
 
     def transform(self, X):
         """Return the features that the net has learnt: what its last layer is given.
@@ -461,38 +472,21 @@ class EBMDensityEstimator(
         start = start or fresh_start(self, read.table)
         rng = start.rng
         if before is None:
-            linear = specification.reference.has_units
-            encoder, tie_scale = self._fit_encoder(read, linear=linear), None
+            atoms = {"find_atoms": self.atoms is not None, "sentinels": self.sentinels}
+            encoder, tie_scale = fit_encoder(read, specification, **atoms), None
         else:
             encoder, tie_scale = before.encoder, before.assembly.tie_scale
-        # Rows of codes alone are left out as rows of NaN alone are.
         table, weight = keep_observed(
             encoder.without_codes(read.table), read.weight, read.names, min_rows=1
         )
+        more = {"sample_weight": weight, "trimmed": read.trimmed}
         rows = TrainingRows.of(
-            encoder,
-            table,
-            rng,
-            split=split,
-            sample_weight=weight,
-            tie_scale=tie_scale,
-            trimmed=read.trimmed,
+            encoder, table, rng, split=split, tie_scale=tie_scale, **more
         )
         if before is not None:
             specification = check_goes_on(before, specification, rows.z, read.names)
-        given = specification, rows, specification.objective
-        return Task(*given, checkpoints=start.checkpoints), encoder, rng
-
-    def _fit_encoder(self, read, **options):
-        return TableEncoder.fit(
-            read.table,
-            read.weight,
-            categories=read.reader.categories,
-            find_atoms=self.atoms is not None,
-            sentinels=self.sentinels,
-            names=read.names,
-            **options,
-        )
+        objective, files = specification.objective, start.checkpoints
+        return Task(specification, rows, objective, checkpoints=files), encoder, rng
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

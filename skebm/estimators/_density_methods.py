@@ -12,7 +12,7 @@ from sklearn.utils.validation import _num_samples
 from skebm.estimators._published import warn_unnormalized
 from skebm.evaluation import benjamini_hochberg, conditional_p_values
 from skebm.exceptions import CalibrationWarning
-from skebm.utils import warn_user
+from skebm.utils import InvalidParameterError, warn_user
 
 
 class DensityMethods(DensityMixin):
@@ -94,7 +94,7 @@ class DensityMethods(DensityMixin):
         """
         if alpha is None:
             if calibration is not None or delta is not None:
-                raise ValueError(
+                raise InvalidParameterError(
                     "The 'calibration' and 'delta' parameters of predict go with "
                     "alpha=. Got alpha=None."
                 )

@@ -17,7 +17,7 @@ from skebm.exceptions import DataWarning
 from skebm.tables._checks import column_name, listed
 from skebm.tables._frames import TableFormat
 from skebm.tables._seen import SeenTable, see
-from skebm.utils import warn_user
+from skebm.utils import InvalidParameterError, warn_user
 
 
 @contextmanager
@@ -26,11 +26,23 @@ def of_parameter(name):
     try:
         yield
     except (TypeError, ValueError) as error:
-        kind = TypeError if isinstance(error, TypeError) else ValueError
+        is_type, is_value = (isinstance(error, k) for k in (TypeError, ValueError))
+        kind = TypeError if is_type else ValueError
+        kind = InvalidParameterError if is_type and is_value else kind
         problem = str(error)
         if repr(name) not in problem:
             problem = f"The {name!r} parameter can't be read as rows: {problem}"
         raise kind(problem) from error
+
+
+def check_gaps(table):
+    """Raise ValueError where no entry of given rows is missing."""
+    if not np.isnan(table).any():
+        raise InvalidParameterError(
+            "The 'given' parameter holds no NaN, so that there is nothing to draw. Put "
+            "NaN into the columns that are to be drawn, or leave them out of a dict or "
+            "data frame."
+        )
 
 
 def warn_of_impossible(given, encoder, names):
@@ -86,7 +98,7 @@ def whole_rows(estimator, given, like_fit):
         Where a column is none of those of `fit`, or there are no rows.
     """
     if pd.api.types.is_scalar(given):
-        raise TypeError(
+        raise InvalidParameterError(
             "The 'given' parameter must be a dict of columns to values, a data frame "
             f"or an array of rows. Got {given!r}."
         )
@@ -124,7 +136,9 @@ def _frame_of(given):
     try:
         return pd.DataFrame(given, index=[0] if one_row else None)
     except ValueError as error:
-        raise ValueError(f"The 'given' parameter is no table: {error}.") from error
+        raise InvalidParameterError(
+            f"The 'given' parameter is no table: {error}."
+        ) from error
 
 
 def _check_known(columns, names):
@@ -133,7 +147,7 @@ def _check_known(columns, names):
     if unknown:
         shown = ", ".join(map(repr, names[:5]))
         near = difflib.get_close_matches(str(unknown[0]), list(map(str, names)), n=1)
-        raise ValueError(
+        raise InvalidParameterError(
             f"The 'given' parameter has a column {unknown[0]!r}, which is none of "
             f"those of fit: {shown}{' and others' if len(names) > 5 else ''}."
             + (f" Did you mean {near[0]!r}?" if near else "")

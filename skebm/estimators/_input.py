@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import copy
 from numbers import Integral
 
 import numpy as np
 from scipy import sparse
 from sklearn.utils import _safe_indexing
 
+from skebm.datasets import sample_rows
+from skebm.datasets._batches import is_stream
 from skebm.distributed import current
 from skebm.estimators._reader import TableReader
 from skebm.estimators._weights import check_weights
+from skebm.models import Chains
+from skebm.samplers import AbstractSampler
 from skebm.tables._checks import columns_text
+from skebm.utils import InvalidParameterError, is_count
 from skebm.utils._random import private_random_state
 
 __all__ = [
     "TableReader",
     "agreed_random_state",
+    "chains_of",
     "check_n_samples",
     "check_n_steps",
     "keep_observed",
     "keep_weighted",
     "private_random_state",
     "refuse_missing",
+    "rows_at_hand",
 ]
 
 
@@ -37,6 +45,23 @@ def agreed_random_state(random_state, *tables):
     return rng
 
 
+def rows_at_hand(X, sample_weight, random_state):
+    """Return a table: X itself, or rows drawn from it where it comes in batches.
+
+    The random state of the fit goes on as if there had been a table.
+    """
+    if not is_stream(X):
+        return X
+    if sample_weight is not None:
+        raise InvalidParameterError(
+            "The 'sample_weight' parameter goes with a table, not with batches. Draw "
+            "rows and weights first: X, sample_weight = "
+            "skebm.datasets.sample_rows(batches_of_both)."
+        )
+    rows = sample_rows(X, random_state=copy.deepcopy(random_state))
+    return rows[0] if isinstance(rows, tuple) else rows
+
+
 def keep_weighted(X, y, sample_weight, min_rows=2):
     """Return X, y and weights of the rows whose weight is above zero.
 
@@ -49,7 +74,7 @@ def keep_weighted(X, y, sample_weight, min_rows=2):
         return X, y, weight
     rows = np.flatnonzero(weight)
     if len(rows) < min_rows:
-        raise ValueError(
+        raise InvalidParameterError(
             f"The 'sample_weight' parameter must hold at least {min_rows} weights above"
             f" zero. Got {len(rows)} of {len(weight)}."
         )
@@ -98,7 +123,7 @@ def refuse_missing(estimator, X):
 def check_n_samples(n_samples):
     """Raise ValueError unless n_samples is a positive integer."""
     if not isinstance(n_samples, Integral) or n_samples < 1:
-        raise ValueError(
+        raise InvalidParameterError(
             f"The 'n_samples' parameter must be an int of at least 1. Got {n_samples!r}"
             " instead."
         )
@@ -108,3 +133,33 @@ def check_n_steps(n_steps):
     """Raise ValueError unless n_steps is a positive integer."""
     if not isinstance(n_steps, Integral) or n_steps < 1:
         raise ValueError(f"n_steps must be an int of at least 1. Got {n_steps!r}.")
+
+
+def chains_of(sampler, n_steps, given):
+    """Return the chains that `sample` draws by, or None without a sampler.
+
+    Raises
+    ------
+    ValueError
+        Where the sampler is none of rows, the number of steps is no positive integer,
+        or rows are given, which such chains do not hold.
+    """
+    if sampler is None:
+        return None
+    if given is not None:
+        raise InvalidParameterError(
+            "The 'sampler' and 'given' parameters of sample don't go together: chains "
+            "of a sampler move all columns. Leave one out."
+        )
+    known = isinstance(sampler, AbstractSampler) and sampler.explores_rows
+    if not known:
+        raise InvalidParameterError(
+            "The 'sampler' parameter of sample must be None or a sampler of rows, such "
+            f"as skebm.samplers.AugmentedLangevin(). Got {sampler!r} instead."
+        )
+    if not is_count(n_steps, 1):
+        raise InvalidParameterError(
+            "The 'n_steps' parameter of sample must be an integer, at least 1. Got "
+            f"{n_steps!r} instead."
+        )
+    return Chains(sampler, int(n_steps))

@@ -40,6 +40,7 @@ from skebm.models import (
     keep_all,
 )
 from skebm.semi_supervised import SemiSupervision
+from skebm.utils import InvalidParameterError
 from skebm.utils._documented import documented_like
 from skebm.utils._sklearn import Interval, StrOptions, with_callbacks
 
@@ -67,10 +68,10 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         Objective of the density: a name of `skebm.objectives.OBJECTIVES` or an instance
         ("vera", or "jem", the published one, `PCD.jem`); None trains p(y|x) alone.
     network : str, class or builder, default="ensemble_mlp"
-        "ensemble_mlp", "mlp", "resmlp", "wave_mlp", "periodic_mlp", "fourier_mlp", or
-        ``(n_features, n_outputs) -> nn.Module``; here n_outputs is the number of
-        classes, and a column of categories counts as one feature a category. See
-        `skebm.networks`.
+        "ensemble_mlp", "mlp", "resmlp", "wave_mlp", "periodic_mlp", "fourier_mlp";
+        "conv", "resnet", "multi_scale", "ensemble_conv", for images; or ``(n_features,
+        n_outputs) -> nn.Module``; here n_outputs is the number of classes, and a column
+        of categories counts as one feature a category. See `skebm.networks`.
     reference : str, Reference, estimator or None, default="gmm"
         :math:`q_0`: "gmm", stacked Gaussian mixtures; "copula", these with one of
         columns made normal; "gaussian"; "kde"; "flow" (needs zuko); None, a uniform
@@ -198,6 +199,7 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         "vat_weight": [Interval(Real, 0, None, closed="left")],
         "vat_radius": [Interval(Real, 0, None, closed="neither"), StrOptions({"auto"})],
         "balance_weight": [Interval(Real, 0, None, closed="left")],
+        "image_shape": ["array-like", None],
         "stacking": ["boolean"],
         "checkpoint": [str, PathLike, None],
         "categorical_features": ["array-like", StrOptions({"from_dtype"}), None],
@@ -213,6 +215,7 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         reference="gmm",
         normalizer="auto",
         *,
+        image_shape=None,
         categorical_features="from_dtype",
         sentinels="warn",
         classification_weight=10.0,
@@ -246,6 +249,7 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         self.network = network
         self.reference = reference
         self.normalizer = normalizer
+        self.image_shape = image_shape
         self.categorical_features = categorical_features
         self.sentinels = sentinels
         self.classification_weight = classification_weight
@@ -406,7 +410,7 @@ class JEMClassifier(ClassLabelsMixin, BaseEBM):
         rng = private_random_state(random_state)
         like, given = self._read_given(given)
         if given is not None and np.ndim(y):
-            raise ValueError(
+            raise InvalidParameterError(
                 "With 'given', the 'y' parameter must be one class, of all rows. "
                 f"Got {len(y)} of them."
             )

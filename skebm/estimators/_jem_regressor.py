@@ -34,7 +34,7 @@ from skebm.estimators._regression_plan import plan_regression
 from skebm.estimators._weights import check_weights
 from skebm.models import FittedModel, LabelDensity, fit
 from skebm.semi_supervised import LEARNERS
-from skebm.utils import is_number
+from skebm.utils import InvalidParameterError, is_number
 from skebm.utils._documented import documented_like
 from skebm.utils._sklearn import Interval, StrOptions, with_callbacks
 
@@ -304,7 +304,7 @@ class JEMRegressor(RegressorMixin, BaseEBM):
         """
         check_is_fitted(self, "network_")
         if not is_number(level, 0, 1) or level in (0, 1):
-            raise ValueError(
+            raise InvalidParameterError(
                 f"The 'level' parameter must be between 0 and 1. Got {level!r}."
             )
         table = self._read(X, allow_nan=True, handle_unknown="missing")
@@ -399,7 +399,7 @@ class JEMRegressor(RegressorMixin, BaseEBM):
             )
             return self._reader.write(table, like), draws
         if not is_number(y, -np.inf, np.inf) or not np.isfinite(y):
-            raise ValueError(
+            raise InvalidParameterError(
                 f"The 'y' parameter must be a finite number or None. Got {y!r}."
             )
         table = self._draw_with(float(y), n_samples, rng, given)

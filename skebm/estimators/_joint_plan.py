@@ -10,6 +10,7 @@ from sklearn.utils import _safe_indexing
 
 from skebm.estimators._checkpoint import fresh_start
 from skebm.estimators._class_labels import Labeled, class_weights
+from skebm.estimators._encoding import fit_encoder
 from skebm.estimators._input import (
     keep_observed,
     keep_weighted,
@@ -112,9 +113,7 @@ def plan_training(options, read, indices, classes, fitted, known, split_of, star
     start = start or fresh_start(options, read.table, indices)
     rng = start.rng
     if fitted is None:
-        linear = specification.reference.has_units
-        encoder = _fit_encoder(read, sentinels=options.sentinels, linear=linear)
-        tie_scale = None
+        encoder, tie_scale = _fit_encoder(read, specification, options), None
     else:
         encoder, tie_scale = fitted.encoder, fitted.assembly.tie_scale
     # Rows of codes alone are left out as rows of NaN alone are.
@@ -138,15 +137,13 @@ def plan_training(options, read, indices, classes, fitted, known, split_of, star
     return JointPlan(task, encoder, learnt, rng)
 
 
-def _fit_encoder(read, **options):
-    return TableEncoder.fit(
-        read.table,
-        read.weight,
-        categories=read.reader.categories,
+def _fit_encoder(read, specification, options):
+    return fit_encoder(
+        read,
+        specification,
         range_share=RANGE_SHARE,
         numbers_determine=False,
-        names=read.names,
-        **options,
+        sentinels=options.sentinels,
     )
 
 

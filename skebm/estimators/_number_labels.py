@@ -7,7 +7,7 @@ import numpy as np
 from skebm.estimators._class_labels import check_labels
 from skebm.exceptions import TrainingWarning
 from skebm.tables import split_marker
-from skebm.utils import warn_user
+from skebm.utils import InvalidParameterError, warn_user
 
 #: Least number of labels that a regression is fitted to.
 MIN_LABELS = 2
@@ -148,7 +148,7 @@ def check_experts(experts, known):
     names = list(experts)
     unknown = [name for name in names if name not in known]
     if unknown or not names or len(set(names)) < len(names):
-        raise ValueError(
+        raise InvalidParameterError(
             f"The 'experts' parameter must be 'all' or a list of some of {list(known)},"
             f" each once. Got {experts!r}."
         )

@@ -13,6 +13,7 @@ from skebm.tables._checks import AS_CODES, IMPUTE, check_finite, columns_text
 from skebm.tables._frames import ARRAYS, TableFormat
 from skebm.tables._identifiers import warn_of_identifiers
 from skebm.tables._seen import see
+from skebm.utils import InvalidParameterError
 
 
 @dataclass(frozen=True)
@@ -164,13 +165,13 @@ class TableReader:
         ):
             names = self.format.names if self.format and self.has_names else None
             where = columns_text(names, more | fewer)
-            raise ValueError(
+            raise InvalidParameterError(
                 f"The 'categorical_features' parameter differs from that of the first "
                 f"fit in {where}: training can't go on. Fit anew, with "
                 "warm_start=False."
             )
         if as_float64 != self.as_float64:
-            raise ValueError(
+            raise InvalidParameterError(
                 "The 'atoms' parameter differs from that of the first fit: training "
                 "can't go on. Fit anew, with warm_start=False."
             )
@@ -225,7 +226,7 @@ class TableReader:
 def check_sentinels(known, sentinels):
     """Raise ValueError where the option differs from the known one; None is unknown."""
     if known is not None and sentinels != known:
-        raise ValueError(
+        raise InvalidParameterError(
             f"The 'sentinels' parameter differs from that of the first fit, {known!r}: "
             f"training can't go on. Got {sentinels!r}. Set it back, or fit anew."
         )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from skebm.estimators._encoding import fit_encoder
 from skebm.estimators._input import keep_observed
 from skebm.estimators._number_labels import check_enough
 from skebm.evaluation import AutoNormalizer
 from skebm.models import Specification, Task, TrainingRows, split_at_random
-from skebm.tables import TableEncoder
 
 #: Steps of a fit whose `max_iter` is "auto".
 N_AUTO_STEPS = 1500
@@ -40,14 +40,7 @@ def plan_regression(options, labeled, rng):
         n_auto_steps=N_AUTO_STEPS,
         auto_normalizer=AutoNormalizer(max_features=MAX_ANNEALED_COLUMNS),
     )
-    encoder = TableEncoder.fit(
-        read.table,
-        read.weight,
-        categories=read.reader.categories,
-        sentinels=options.sentinels,
-        names=read.names,
-        linear=specification.reference.has_units,
-    )
+    encoder = fit_encoder(read, specification, sentinels=options.sentinels)
     # Rows of codes alone are left out as rows of NaN alone are.
     table = encoder.without_codes(read.table)
     y = labeled.y[~np.isnan(table).all(axis=1)]

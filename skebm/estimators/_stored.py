@@ -8,9 +8,13 @@ from inspect import signature
 from typing import ClassVar
 
 from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
 
+from skebm.models import FittedModel
+from skebm.models._graph import TRACED, graph_of
 from skebm.objectives import OBJECTIVES, Objective
 from skebm.objectives._resolve import resolve_objective
+from skebm.utils import InvalidParameterError
 from skebm.utils._sklearn import CallbackSupportMixin
 
 #: Number of the layout of a stored state: one more whenever the layout changes.
@@ -65,7 +69,7 @@ class StoredEstimator(CallbackSupportMixin, BaseEstimator):
             if of_part and self._is_objective(option, value):
                 params = {**params, option: resolve_objective(value)}
             elif of_part and option in own and isinstance(value, str | None):
-                raise ValueError(
+                raise InvalidParameterError(
                     f"The {name!r} parameter can't be set: {option}={value!r} is no "
                     f"instance that has parameters. Pass one as {option!r} first."
                 )
@@ -75,6 +79,39 @@ class StoredEstimator(CallbackSupportMixin, BaseEstimator):
         """Return whether the value of an option is the name of an objective."""
         takes = Objective in self._parameter_constraints.get(option, ())
         return takes and isinstance(value, str) and value in OBJECTIVES
+
+    def torch_module(self, method="score_samples"):
+        """Return a method as a module of torch, as `skebm.persistence.export` has it.
+
+        Parameters
+        ----------
+        method : {"score_samples", "predict_proba"}, default="score_samples"
+            "predict_proba" is for classifiers.
+
+        Returns
+        -------
+        module : nn.Module
+            A copy on the CPU. It takes complete rows of numbers, a float64 tensor of
+            shape (n_samples, n_features) in the units of the X of `fit`, and returns
+            what the method returns, as torch can differentiate it.
+
+        Raises
+        ------
+        ValueError
+            Where the estimator has no such method, or `fit` saw values that are not
+            read by torch alone, such as categories; names the columns.
+        """
+        check_is_fitted(self)
+        known = [name for name in TRACED if hasattr(self, name)]
+        if method not in known or not isinstance(self._fitted, FittedModel):
+            raise InvalidParameterError(
+                f"The 'method' parameter must be one of {known} of an "
+                "EBMDensityEstimator, a JEMClassifier or a JEMRegressor. Got "
+                f"{method!r} of {type(self).__name__}."
+            )
+        temperature = getattr(self, "temperature_", 1.0)
+        names = getattr(self, "feature_names_in_", None)
+        return graph_of(self._fitted, method, temperature, names)
 
     def __copy__(self):
         """Return a copy that shares the fitted model."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from sklearn.utils.validation import _check_sample_weight, _num_samples
 
+from skebm.utils import InvalidParameterError
+
 #: Only the ratios of weights matter: beyond these, all are divided by the largest.
 LARGEST, SMALLEST = 1e30, 1e-30
 
@@ -27,13 +29,13 @@ def check_weights(sample_weight, X):
             raise TypeError(f"an array of dtype {given.dtype}")
         given = given.astype(np.float64)
     except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(
+        raise InvalidParameterError(
             "The 'sample_weight' parameter must hold a real number for each row of X. "
             f"Got something else: {error}."
         ) from error
     n_rows = _num_samples(X)
     if given.ndim and given.shape != (n_rows,):
-        raise ValueError(
+        raise InvalidParameterError(
             "The 'sample_weight' parameter must hold a weight for each row of X: "
             f"sample_weight.shape == {given.shape}, expected {(n_rows,)}."
         )

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaln
 from scipy.stats import false_discovery_control
 
-from skebm.utils import is_count, is_number, is_positive
+from skebm.utils import InvalidParameterError, is_count, is_number, is_positive
 
 #: Adjusted p-values above the level by so little, in relation, are at it: rounding.
 ROUNDING = 1e-12
@@ -64,7 +64,7 @@ def benjamini_hochberg(p_values: ArrayLike, alpha: float = 0.1) -> NDArray[np.bo
     """
     p_values = _checked("p_values", p_values)
     if not (is_positive(alpha) and is_number(alpha, 0, 1)):
-        raise ValueError(
+        raise InvalidParameterError(
             f"The 'alpha' parameter must be a number above 0, at most 1. Got {alpha!r} "
             "instead."
         )
@@ -131,12 +131,12 @@ def conditional_p_values(
     """
     p_values = _checked("p_values", p_values)
     if not is_count(n_calibration, 1):
-        raise ValueError(
+        raise InvalidParameterError(
             "The 'n_calibration' parameter must be an integer, at least 1. Got "
             f"{n_calibration!r} instead."
         )
     if not (is_positive(delta) and is_number(delta, 0, 1) and delta < 1):
-        raise ValueError(
+        raise InvalidParameterError(
             f"The 'delta' parameter must be a number between 0 and 1. Got {delta!r} "
             "instead."
         )
@@ -159,7 +159,7 @@ def _checked(name: str, p_values: ArrayLike) -> NDArray[np.float64]:
     """Return p-values as an array."""
     array = np.asarray(p_values, dtype=np.float64)
     if array.ndim != 1 or not ((array >= 0) & (array <= 1)).all():
-        raise ValueError(
+        raise InvalidParameterError(
             f"The {name!r} parameter must be a 1-D array of numbers from 0 to 1. Got "
             f"shape {array.shape}."
         )

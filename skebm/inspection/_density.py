@@ -16,7 +16,7 @@ from skebm.inspection._matplotlib import (
     name_axis,
     one_axes,
 )
-from skebm.utils import is_count
+from skebm.utils import InvalidParameterError, is_count
 
 #: Most columns of which all pairs are drawn without being named.
 MAX_COLUMNS = 4
@@ -129,7 +129,7 @@ class DensityDisplay:
             Where a column is unknown, or both shown and held.
         """
         if resolution is not None and not is_count(resolution, 2):
-            raise ValueError(
+            raise InvalidParameterError(
                 "The 'resolution' parameter must be an integer, at least 2, or None. "
                 f"Got {resolution!r}."
             )
@@ -137,7 +137,7 @@ class DensityDisplay:
         shown = table.indices(columns, MAX_COLUMNS, "columns")
         held = {table.index(column): value for column, value in dict(at or {}).items()}
         if both := [table.names[j] for j in shown if j in held]:
-            raise ValueError(
+            raise InvalidParameterError(
                 f"The 'at' parameter must hold other columns than those shown. Got "
                 f"{', '.join(both)} in both."
             )

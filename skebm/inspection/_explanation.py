@@ -12,6 +12,8 @@ from skebm.inspection._matplotlib import EVENT, one_axes
 
 #: Rows, one of which is as strange: from the least that is worth a colour to the most.
 STRANGE, MOST = 100.0, 1e6
+#: What is written on the axis; rarer entries end there, too.
+TICKS = [1, 100, 10_000, MOST], ["1", "100", "10,000", "1,000,000\nor more"]
 
 
 class ExplanationDisplay:
@@ -140,9 +142,11 @@ class ExplanationDisplay:
             ax.text(1.2, k, entry_text(entry), va="center", fontsize="small")
         ax.set_xscale("log")
         ax.set_xlim(1, MOST)
+        ax.set_xticks(*TICKS)
+        ax.minorticks_off()
         ax.invert_yaxis()
         ax.set_xlabel("one row in so many has so strange an entry, given the others")
-        ax.set_title(f"row {self.one_in.index[0]}: value (expected)")
+        ax.set_title(f"row {self.one_in.index[0]}: value (expected given the others)")
 
     def _draw_map(self, ax: Any, cmap: str) -> None:
         levels = np.log10(self.one_in.to_numpy())
@@ -153,7 +157,7 @@ class ExplanationDisplay:
         ax.set_yticks(range(len(rows)), labels=rows)
         ax.set_ylabel("row")
         bar = ax.figure.colorbar(drawn, ax=ax, label="one row in so many is so strange")
-        bar.set_ticks([0, 2, 4, 6], labels=["1", "100", "10,000", "1,000,000"])
+        bar.set_ticks(np.log10(TICKS[0]), labels=TICKS[1])
 
 
 def one_in_so_many(explanation: pd.DataFrame) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from skebm.evaluation.fidelity._table import estimator_name
 from skebm.inspection._matplotlib import grid_of_axes
+from skebm.utils import InvalidParameterError
 
 
 class ImagesDisplay:
@@ -101,7 +102,7 @@ class ImagesDisplay:
         else:
             names = classes if class_names is None else np.asarray(class_names)
             if len(names) != len(classes):
-                raise ValueError(
+                raise InvalidParameterError(
                     f"The 'class_names' parameter must name {len(classes)} classes. "
                     f"Got {len(names)} names."
                 )
@@ -160,7 +161,7 @@ def shape_of_images(
     side = math.isqrt(n_features)
     shape = (side, side) if image_shape is None else tuple(image_shape)
     if math.prod(shape) != n_features or len(shape) not in (2, 3):
-        raise ValueError(
+        raise InvalidParameterError(
             f"The 'image_shape' parameter must be (height, width) or (height, width, 3)"
             f" of {n_features} numbers, the columns of {what}. Got {image_shape}."
         )

@@ -9,6 +9,7 @@ from typing import Any, Self
 from skebm.evaluation.fidelity._table import estimator_name
 from skebm.inspection._history import TrainingRecord, in_words
 from skebm.inspection._matplotlib import CURVES, one_axes
+from skebm.utils import InvalidParameterError
 
 
 class ObjectiveComparisonDisplay:
@@ -95,7 +96,7 @@ class ObjectiveComparisonDisplay:
         common = shared_metrics(records)
         if not common:
             watched = {name: record.held_out for name, record in records.items()}
-            raise ValueError(
+            raise InvalidParameterError(
                 "The 'estimators' parameter must hold estimators that share a held-out "
                 f"score. Got {watched}."
             )

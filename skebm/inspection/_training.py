@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from skebm.inspection._history import TrainingRecord, in_words
 from skebm.inspection._matplotlib import EVENT, MODEL, ROWS, grid_of_axes
+from skebm.utils import InvalidParameterError
 
 
 class TrainingDisplay:
@@ -102,7 +103,7 @@ class TrainingDisplay:
             names = [*record.held_out, *record.losses, *record.energies]
         if not names or (unknown := [n for n in names if n not in record.figures]):
             got = "no names" if not names else ", ".join(map(repr, unknown))
-            raise ValueError(
+            raise InvalidParameterError(
                 "The 'names' parameter must hold names of history_, "
                 f"{', '.join(sorted(record.figures))}. Got {got}."
             )
@@ -114,9 +115,13 @@ class TrainingDisplay:
         self.figure_ = self.axes_[0].figure
         for axes, name in zip(self.axes_, names, strict=True):
             color = MODEL if name in record.held_out else ROWS
-            axes.plot(record.epochs, record.figures[name], color=color, marker=".")
+            is_compared = name == "validation_log_likelihood"
+            is_compared = is_compared and record.compared is not None
+            label = "mean over rows" if is_compared else None
+            figure = record.figures[name]
+            axes.plot(record.epochs, figure, color=color, marker=".", label=label)
             axes.set_ylabel(in_words(name))
-            if name == "validation_log_likelihood" and record.compared is not None:
+            if is_compared:
                 axes.plot(
                     record.epochs,
                     record.compared,

@@ -10,6 +10,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.utils.parallel import Parallel, delayed
 
 from skebm.model_selection._side_by_side import SideBySide
+from skebm.utils import InvalidParameterError
 
 #: Most fits in progress at a time, and about the bytes that their tables may take.
 MAX_FITS, MAX_BYTES = 128, 2**31
@@ -213,7 +214,7 @@ def fit_many(estimator, X, y=None, *, n_jobs=None, **fit_params):
     }
     for name, values in columns.items():
         if len(values) != len(tables):
-            raise ValueError(
+            raise InvalidParameterError(
                 f"The {name!r} parameter must be a list of one value for each of the "
                 f"{len(tables)} tables in X. Got {len(values)}."
             )

@@ -10,6 +10,7 @@ from sklearn.utils import _safe_indexing, check_consistent_length
 from sklearn.utils.metadata_routing import get_routing_for_object
 
 from skebm.tables._labels import split_marker
+from skebm.utils import InvalidParameterError
 
 
 def ignore_unlabeled(scorer, *, unlabeled=-1):
@@ -57,7 +58,7 @@ def ignore_unlabeled(scorer, *, unlabeled=-1):
     1.0
     """
     if not isinstance(scorer, str) and not callable(scorer):
-        raise ValueError(
+        raise InvalidParameterError(
             "The 'scorer' parameter must be a name of scikit-learn's or a callable. "
             f"Got {scorer!r}."
         )

@@ -10,6 +10,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from skebm.tables._labels import encode_labels, split_marker, warn_of_empty_words
+from skebm.utils import InvalidParameterError
 
 #: Marker of unlabelled rows that the inner classifier is given.
 MARKER = -1
@@ -134,7 +135,7 @@ class WithUnlabeledRows(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
         for name, marker in self.estimator.get_params().items():
             is_marker = name.rpartition("__")[2] == "unlabeled"
             if is_marker and (marker is None or marker != MARKER):
-                raise ValueError(
+                raise InvalidParameterError(
                     "The 'estimator' parameter must mark unlabelled rows by "
                     f"unlabeled={MARKER}. Got {name}={marker!r}."
                 )
@@ -142,7 +143,7 @@ class WithUnlabeledRows(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):
     def _check_takes(self, name):
         """Raise TypeError where the classifier's `fit` takes no ``sample_weight``."""
         if name == "sample_weight" and not has_fit_parameter(self.estimator, name):
-            raise TypeError(
+            raise InvalidParameterError(
                 f"The 'sample_weight' parameter: {type(self.estimator).__name__}.fit "
                 "takes none. In a pipeline name the step, as "
                 "'jemclassifier__sample_weight'."
@@ -217,7 +218,7 @@ def _weights_of_all(weight, n_labeled, n_unlabeled):
     """Return weights of labelled rows, and their mean for each unlabelled one."""
     weight = np.asarray(weight, dtype=np.float64)
     if weight.shape != (n_labeled,):
-        raise ValueError(
+        raise InvalidParameterError(
             "The 'sample_weight' parameter must have a weight for each of the "
             f"{n_labeled} rows of X. Got the shape {weight.shape}."
         )
@@ -237,7 +238,7 @@ def _stacked(X, X_unlabeled):
             _check_width(np.shape(X), np.shape(X_unlabeled))
             X_unlabeled = pd.DataFrame(X_unlabeled, columns=X.columns)
         if list(X.columns) != list(X_unlabeled.columns):
-            raise ValueError(
+            raise InvalidParameterError(
                 "The 'X_unlabeled' parameter must have the columns of X, "
                 f"{list(X.columns)}. Got {list(X_unlabeled.columns)}."
             )
@@ -278,7 +279,7 @@ def _with_same_categories(X, X_unlabeled):
 def _check_width(shape, shape_unlabeled):
     """Raise ValueError unless both are two-dimensional and of the same width."""
     if len(shape_unlabeled) != 2 or shape[1:] != shape_unlabeled[1:]:
-        raise ValueError(
+        raise InvalidParameterError(
             "The 'X_unlabeled' parameter must be as wide as X, which is of shape "
             f"{shape}. Got the shape {shape_unlabeled}."
         )

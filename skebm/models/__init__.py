@@ -1,7 +1,7 @@
 """The model of a table: fitting, scoring, sampling and calibration of rows."""
 
 from skebm.models._calibration import Calibration, CalibrationRows
-from skebm.models._conditioning import MAX_R_HAT
+from skebm.models._conditioning import MAX_R_HAT, Chains
 from skebm.models._fit import check_goes_on, fit, fit_pass, go_on, go_on_pass
 from skebm.models._fitted import FittedModel
 from skebm.models._joint import plan_joint
@@ -22,6 +22,7 @@ __all__ = [
     "MAX_R_HAT",
     "Calibration",
     "CalibrationRows",
+    "Chains",
     "FittedModel",
     "LabelDensity",
     "Specification",

@@ -17,11 +17,12 @@ from torch import Tensor, nn
 
 from skebm.distributed import current
 from skebm.models._class_features import above_categories, n_inputs
+from skebm.models._image_rows import build_for_table
 from skebm.models._missing import fit_reference, fitted_proposal
 from skebm.models._rows import TrainingRows
 from skebm.models._task import Task
 from skebm.networks import EnergyModel, is_normalized
-from skebm.networks._build import build_network, draws_globally
+from skebm.networks._build import draws_globally
 from skebm.networks._capabilities import is_boosted
 from skebm.objectives import Objective
 from skebm.references import Density, GaussianMixtureDensity, Reference
@@ -109,8 +110,7 @@ class Assembly:
         """Return a run of a net built anew, to be restored to a snapshot."""
         device = torch.device(self.device)
         with isolated_rng(0, device):
-            width = n_inputs(self.encoder, self.n_outputs)
-            network = build_network(self.network, width, self.n_outputs)
+            network = build_for_table(self.network, self.encoder, self.n_outputs)
             network = above_categories(
                 network, self.encoder, self.reference, self.n_outputs
             )
@@ -158,14 +158,13 @@ def assemble(
     specification, rows = task.specification, task.rows
     device = specification.torch_device
     n_outputs = specification.n_outputs
-    width = n_inputs(encoder, n_outputs)
     with isolated_rng(draw_seed(rng), device):
-        network = build_network(specification.network, width, n_outputs)
-        is_random = draws_globally(network, width)
+        network = build_for_table(specification.network, encoder, n_outputs)
+        is_random = draws_globally(network, n_inputs(encoder, n_outputs))
     network = network.to(device)
-    unfitted = specification.reference if reference is None else reference
+    unfitted = reference or specification.reference_for(encoder)
     unfitted = unfitted.in_units(encoder.location, encoder.scale)
-    unfitted = unfitted.apart(*encoder.apart())
+    unfitted = unfitted.apart(*encoder.apart()).in_cells(encoder.inner_edges())
     if is_normalized(network):
         unfitted = unfitted.for_normalized()
     density = _fit_reference(unfitted, rows, rng, specification.verbose).to(device)

@@ -15,7 +15,9 @@ from skebm.evaluation import IncompleteRow, annealed_samples, incomplete_rows
 from skebm.evaluation.conditionals._mixed import incomplete_mixed_rows
 from skebm.models._assembly import Assembly
 from skebm.networks import EnergyModel
+from skebm.objectives._chain import Potential, on_pixels
 from skebm.references import Density
+from skebm.samplers import AbstractSampler
 from skebm.tables import TableEncoder
 
 #: Draws that fewer samples are thinned from, so that the masses of modes are right.
@@ -27,6 +29,35 @@ Array = NDArray[Any]
 LogTilt = Callable[[Tensor], Tensor]
 #: Takes a row and its missing columns to their values, in the units of X, and R-hat.
 Values = Callable[[IncompleteRow, NDArray[np.bool_]], tuple[Tensor, float]]
+
+
+@dataclass(frozen=True)
+class Chains:
+    """Chains of a sampler that start at draws of the reference.
+
+    Attributes
+    ----------
+    sampler : AbstractSampler
+        Moves them; transitions of images are those of the net's pixels.
+    n_steps : int
+        Steps of each.
+    """
+
+    sampler: AbstractSampler
+    n_steps: int
+
+    def run(
+        self, model: EnergyModel, n_samples: int, generator: torch.Generator
+    ) -> Tensor:
+        """Return the standardised rows at which the chains end."""
+        self.sampler.check_settings()
+        x, _ = on_pixels(self.sampler, model).run(
+            Potential(model),
+            model.reference.sample(n_samples, generator),
+            n_steps=self.n_steps,
+            generator=generator,
+        )
+        return model.reference.reflect(x)
 
 
 class TableModel(Protocol):
@@ -173,10 +204,13 @@ def draw(
     n_samples: int,
     generator: torch.Generator,
     log_tilt: LogTilt | None = None,
+    chains: Chains | None = None,
 ) -> Array:
     """Return draws from p(x) exp(log_tilt(x)), up to scale, in the units of X."""
     energy_model = model.energy_model
-    if energy_model.is_normalized:
+    if chains is not None:
+        z = chains.run(energy_model, n_samples, generator)
+    elif energy_model.is_normalized:
         z = cast(Any, energy_model.network).sample(n_samples, generator)
     else:
         z = _draw_annealed(energy_model, n_samples, log_tilt, generator)
@@ -250,12 +284,14 @@ def _draw_annealed(
         assert log_tilt is not None
         return log_tilt(to_rows(z))
 
+    tilted = _tilted(latent.energy, None if log_tilt is None else log_tilt_there)
     draws = annealed_samples(
-        _tilted(latent.energy, None if log_tilt is None else log_tilt_there),
+        tilted,
         latent.reference,
         n_samples,
         generator=generator,
         min_particles=MIN_PARTICLES,
+        terms=() if log_tilt is not None else latent.energy_terms(),
     )
     return to_rows(draws)
 

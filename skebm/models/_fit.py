@@ -26,7 +26,7 @@ from skebm.models._train import AfterEpoch, Trained, train, train_pass
 from skebm.references import Reference
 from skebm.tables import TableEncoder
 from skebm.tables._checks import columns_text
-from skebm.utils import draw_seed
+from skebm.utils import InvalidParameterError, draw_seed
 
 #: Where later passes of `partial_fit` stand in a run: all terms count, none is fading.
 LATER_PASSES = (0.5, 0.5)
@@ -146,7 +146,7 @@ def check_goes_on(
     }
     for name, (old, new) in parts.items():
         if repr(old) != repr(new):
-            raise ValueError(
+            raise InvalidParameterError(
                 f"The {name!r} parameter was changed, from {old!r} to {new!r}, "
                 "which no further training does. Set it back, or begin anew: fit "
                 "with warm_start=False."

@@ -22,7 +22,7 @@ from skebm.models import _conditioning, _missing
 from skebm.models._assembly import Assembly
 from skebm.models._calibration import Calibration, CalibrationRows
 from skebm.models._completions import mean_over_completions
-from skebm.models._conditioning import Filled, LogTilt, Marginals
+from skebm.models._conditioning import Chains, Filled, LogTilt, Marginals
 from skebm.models._energies import marginal_energies
 from skebm.models._explanation import Explanation, explain
 from skebm.models._outcome import Outcome
@@ -233,9 +233,10 @@ class FittedModel:
         n_samples: int,
         generator: torch.Generator,
         log_tilt: LogTilt | None = None,
+        chains: Chains | None = None,
     ) -> Array:
         """Return draws from p(x) exp(log_tilt(x)), up to scale, in the units of X."""
-        return _conditioning.draw(self, n_samples, generator, log_tilt)
+        return _conditioning.draw(self, n_samples, generator, log_tilt, chains)
 
     def complete(
         self,

@@ -6,6 +6,7 @@ import numpy as np
 from torch import nn
 
 from skebm.models._class_features import class_features
+from skebm.models._image_rows import check_pixels
 from skebm.models._rows import TrainingRows
 from skebm.models._specification import Specification
 from skebm.models._task import Task
@@ -50,6 +51,7 @@ def plan_joint(
     rows = rows.visiting(specification.n_visited(len(rows.train)), rng)
     assert rows.y is not None
     builder, n_classes = resolve_network(specification.network), specification.n_outputs
+    check_pixels(builder, encoder)
     x = class_features(encoder, rows.z)
     n_members = count_members(builder, x.shape[1], n_classes)
     n_steps = specification.n_steps(len(rows.train))

@@ -8,6 +8,7 @@ from functools import partial
 from torch import nn
 
 from skebm.networks._capabilities import is_normalized
+from skebm.networks._conv import ConvNet, ResNet
 from skebm.networks._embeddings import (
     ColumnEmbedding,
     FourierEmbedding,
@@ -17,8 +18,11 @@ from skebm.networks._embeddings import (
 from skebm.networks._energy_model import EnergyModel
 from skebm.networks._ensemble import EnsembleMLP
 from skebm.networks._generator import GeneratorMLP
+from skebm.networks._image_ensemble import ImageEnsemble
+from skebm.networks._image_network import ImageNetwork
 from skebm.networks._mixture import MixtureOfGaussians
 from skebm.networks._mlp import MLP, ResidualMLP
+from skebm.networks._multi_scale import MultiScaleNet
 from skebm.networks._nice import NICE
 from skebm.networks._normalized import NormalizedNetwork
 from skebm.networks._ppca import PPCA
@@ -26,6 +30,7 @@ from skebm.networks._trees import BoostedTrees
 from skebm.networks.boltzmann._deep_belief import DeepBeliefNet, DirectedLayer
 from skebm.networks.boltzmann._labeled import LabeledRBM, LabeledUnits
 from skebm.networks.boltzmann._rbm import RBM, BernoulliUnits, VisibleUnits
+from skebm.networks.boltzmann._tree_units import TreeUnits
 from skebm.networks.boltzmann._units import GaussianUnits, SoftmaxUnits
 
 __all__ = [
@@ -37,6 +42,7 @@ __all__ = [
     "BernoulliUnits",
     "BoostedTrees",
     "ColumnEmbedding",
+    "ConvNet",
     "DeepBeliefNet",
     "DirectedLayer",
     "EnergyModel",
@@ -44,13 +50,18 @@ __all__ = [
     "FourierEmbedding",
     "GaussianUnits",
     "GeneratorMLP",
+    "ImageEnsemble",
+    "ImageNetwork",
     "LabeledRBM",
     "LabeledUnits",
     "MixtureOfGaussians",
+    "MultiScaleNet",
     "NormalizedNetwork",
     "PeriodicEmbedding",
+    "ResNet",
     "ResidualMLP",
     "SoftmaxUnits",
+    "TreeUnits",
     "VisibleUnits",
     "WaveEmbedding",
     "is_normalized",
@@ -59,13 +70,17 @@ __all__ = [
 #: A name for each net that can be built as ``builder(n_features, n_outputs)``.
 NETWORKS: dict[str, Callable[[int, int], nn.Module]] = {
     "column_mlp": partial(MLP, embedding="columns"),
+    "conv": ConvNet,
+    "ensemble_conv": ImageEnsemble,
     "ensemble_mlp": EnsembleMLP,
     "fourier_mlp": partial(MLP, hidden_features=(64, 64), embedding="fourier"),
     "mixture": MixtureOfGaussians,
     "mlp": MLP,
+    "multi_scale": MultiScaleNet,
     "nice": NICE,
     "periodic_mlp": partial(MLP, hidden_features=(64, 64), embedding="periodic"),
     "ppca": PPCA,
+    "resnet": ResNet,
     "resmlp": ResidualMLP,
     "trees": BoostedTrees,
     "wave_mlp": partial(MLP, hidden_features=(64, 64), embedding="waves"),

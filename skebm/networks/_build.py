@@ -12,9 +12,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from skebm.exceptions import DataWarning
 from skebm.networks import NETWORKS
 from skebm.networks._capabilities import is_ensemble, n_members_of
-from skebm.utils import isolated_rng
+from skebm.networks._image_network import checked_image_shape
+from skebm.utils import InvalidParameterError, isolated_rng, warn_user
 
 Builder = Callable[[int, int], nn.Module]
 
@@ -28,7 +30,7 @@ def resolve_network(network: Any) -> Builder:
         Where the name is unknown or a built net is given where a builder is needed.
     """
     if isinstance(network, nn.Module):
-        raise ValueError(
+        raise InvalidParameterError(
             "The 'network' parameter must be a name, a class or a builder "
             "(n_features, n_outputs) -> nn.Module, so that each fit starts afresh. Got "
             f"a built {type(network).__name__} instead; pass for example "
@@ -38,7 +40,7 @@ def resolve_network(network: Any) -> Builder:
         network = NETWORKS[network]
     if not callable(network):
         names = sorted(map(repr, [*NETWORKS, "auto"]))
-        raise ValueError(
+        raise InvalidParameterError(
             f"The 'network' parameter must be one of {{{', '.join(names)}}}, a class or"
             f" a builder (n_features, n_outputs) -> nn.Module. Got {network!r} instead."
         )
@@ -57,8 +59,10 @@ def build_network(network: Any, n_features: int, n_outputs: int) -> nn.Module:
     builder = resolve_network(network)
     try:
         built = builder(n_features, n_outputs)
+    except InvalidParameterError:  # a TypeError, too: an option of the net
+        raise
     except TypeError as error:
-        raise ValueError(
+        raise InvalidParameterError(
             "The 'network' parameter must be a builder (n_features, n_outputs) -> "
             f"nn.Module. Called with ({n_features}, {n_outputs}) it raised TypeError: "
             f"{error}."
@@ -120,3 +124,62 @@ def count_members(builder: Builder, n_features: int, n_outputs: int) -> int:
     with isolated_rng(0, torch.device("cpu")):
         network = build_network(builder, n_features, n_outputs)
     return int(n_members_of(network))
+
+
+def takes_image_shape(builder: Any) -> bool:
+    """Tell whether a builder takes rows as images: by its argument ``image_shape``."""
+    try:
+        return "image_shape" in inspect.signature(builder).parameters
+    except (TypeError, ValueError):  # of what has no signature
+        return False
+
+
+def with_image_shape(network: Any, image_shape: Any, n_features: int) -> Any:
+    """Return the option ``network`` with the shape of images, if it takes images.
+
+    Parameters
+    ----------
+    network : str, class or builder
+        The option.
+    image_shape : sequence of int or None
+        Channels, height, width; None takes that of the builder, else a square grey
+        image.
+    n_features : int
+        Columns of X.
+
+    Raises
+    ------
+    ValueError
+        Where the shape doesn't go with the number of columns, or with another one that
+        the builder has.
+
+    Warns
+    -----
+    skebm.exceptions.DataWarning
+        Where the shape is a guess.
+    """
+    builder = resolve_network(network)
+    takes_images = takes_image_shape(builder)
+    name = f"network {getattr(constructor_of(builder), '__name__', builder)}"
+    if not takes_images:
+        if image_shape is not None:
+            checked_image_shape(image_shape, n_features, "the estimator")
+        return network
+    own = builder.keywords.get("image_shape") if isinstance(builder, partial) else None
+    given = own if image_shape is None else image_shape
+    shape = checked_image_shape(given, n_features, name)
+    if own is not None:
+        if checked_image_shape(own, n_features, name) != shape:
+            raise InvalidParameterError(
+                f"The 'image_shape' parameter is {shape}, and that of {name} is "
+                f"{own!r}. Give it once."
+            )
+        return network
+    if given is None:
+        warn_user(
+            f"{name} takes rows as images, here as square grey ones: set "
+            f"image_shape={shape} if this is right, else their (channels, height, "
+            "width).",
+            DataWarning,
+        )
+    return partial(builder, **{"image_shape": shape})

@@ -61,6 +61,23 @@ class BoostedNetwork(Protocol):
         """Descend a loss with these derivatives in the outputs; return their growth."""
 
 
+class SummedNetwork(Protocol):
+    """A sum of nets of one output, the coarsest first; ``is_sum`` is True."""
+
+    def terms(self) -> list[Callable[[Tensor], Tensor]]:
+        """Return functions of rows whose sum the net is, each (n, 1)."""
+
+
+class RowsAsImages(Protocol):
+    """A net that sees rows as images; ``takes_images`` is True."""
+
+    location: Tensor
+    scale: Tensor
+
+    def set_units(self, location: Tensor, scale: Tensor) -> None:
+        """Set the location and scale by which each pixel was standardised."""
+
+
 class FeatureNetwork(Protocol):
     """A net above features of the columns; ``has_features`` is True."""
 
@@ -100,6 +117,23 @@ def as_feature_network(network: nn.Module) -> FeatureNetwork | None:
     if not getattr(network, "has_features", False):
         return None
     return cast(FeatureNetwork, network)
+
+
+def terms_of(network: nn.Module) -> list[Callable[[Tensor], Tensor]]:
+    """Return functions of rows whose sum a net is: the net itself, if it is no sum."""
+    if not getattr(network, "is_sum", False):
+        return [network]
+    return cast(SummedNetwork, network).terms()
+
+
+def takes_images(network: object) -> bool:
+    """Tell whether a net, or a class of nets, sees rows as images."""
+    return bool(getattr(network, "takes_images", False))
+
+
+def as_image_network(network: nn.Module) -> RowsAsImages | None:
+    """Return the net where it sees rows as images, else None."""
+    return cast(RowsAsImages, network) if takes_images(network) else None
 
 
 def n_members_of(network: nn.Module) -> int:

@@ -31,11 +31,15 @@ def _joined(parts: Sequence[tuple[int, Change]]) -> Change:
 class _SineAndCosine(torch.autograd.Function):
     """Both at once: each is the other's slope, which autograd would compute again."""
 
+    generate_vmap_rule = True  # for torch.func
+
     @staticmethod
-    def forward(ctx: Any, phase: Tensor) -> tuple[Tensor, Tensor]:
-        sine, cosine = phase.sin(), phase.cos()
-        ctx.save_for_backward(sine, cosine)
-        return sine, cosine
+    def forward(phase: Tensor) -> tuple[Tensor, Tensor]:
+        return phase.sin(), phase.cos()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: tuple[Tensor, Tensor]) -> None:
+        ctx.save_for_backward(*output)
 
     @staticmethod
     def backward(ctx: Any, *slopes: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from skebm.networks._capabilities import (
     is_ensemble,
     is_normalized,
     n_members_of,
+    terms_of,
 )
 from skebm.networks._pullback import pullback
 from skebm.references import Density
@@ -210,6 +211,18 @@ class EnergyModel(nn.Module):
     def energy(self, x: Tensor) -> Tensor:
         """Return E(x) in nats, shape (n,)."""
         return -self.critic(x) / self.entropy_weight
+
+    def energy_terms(self) -> list[Callable[[Tensor], Tensor]]:
+        """Return energies of sum E, coarse ones first; E alone if it is no sum."""
+        terms = [] if self.is_ensemble or self.is_normalized else terms_of(self.network)
+        if len(terms) < 2:
+            return [self.energy]
+
+        def energy(term: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+            outputs = term(self.reference.to_latent(x))
+            return -outputs[:, 0] / self.entropy_weight
+
+        return [partial(energy, term) for term in terms]
 
     @property
     def knows_gradient(self) -> bool:

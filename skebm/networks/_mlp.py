@@ -18,7 +18,13 @@ from skebm.networks._embeddings import (
     column_alone,
 )
 from skebm.networks._pullback import chain
-from skebm.utils import check_argument, check_flag, check_sizes, is_count
+from skebm.utils import (
+    InvalidParameterError,
+    check_argument,
+    check_flag,
+    check_sizes,
+    is_count,
+)
 from skebm.utils._documented import documented_like
 
 #: Smooth, since gradient penalties and gradient-based samplers differentiate twice.
@@ -49,7 +55,7 @@ def make_activation(activation: str) -> nn.Module:
         Where the name is unknown; the message lists the known ones.
     """
     if not isinstance(activation, str) or activation not in ACTIVATIONS:
-        raise ValueError(
+        raise InvalidParameterError(
             f"The 'activation' parameter must be one of {sorted(ACTIVATIONS)}. Got "
             f"{activation!r} instead."
         )
@@ -68,7 +74,7 @@ def _make_embedding(embedding: str | None, n_features: int) -> tuple[nn.Module, 
     if embedding is None:
         return nn.Identity(), n_features
     if not isinstance(embedding, str) or embedding not in EMBEDDINGS:
-        raise ValueError(
+        raise InvalidParameterError(
             "The 'embedding' parameter must be None or one of "
             f"{sorted(EMBEDDINGS)}. Got {embedding!r} instead."
         )

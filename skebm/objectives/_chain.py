@@ -10,6 +10,7 @@ from sklearn.base import clone
 from torch import Tensor, nn
 
 from skebm.networks import EnergyModel
+from skebm.networks._capabilities import as_image_network
 from skebm.objectives._base import Objective, check_range
 from skebm.references._base import keeps_up
 from skebm.samplers import SAMPLERS, AbstractSampler, make_sampler
@@ -119,13 +120,21 @@ class ChainKernel(nn.Module):
         if n_steps == 0:
             return x, metrics
         states = self.adaptive_step.run(
-            self.sampler, Potential(model), x, n_steps, generator
+            on_pixels(self.sampler, model), Potential(model), x, n_steps, generator
         )
         end = states[-1]
         metrics["acceptance"] = mean_acceptance(states)
         metrics["step_size"] = end.step_size
         self.sampler.check_lost(states[0], end)
         return model.reference.reflect(end.point.x), metrics
+
+
+def on_pixels(sampler: AbstractSampler, model: EnergyModel) -> AbstractSampler:
+    """Return the sampler; where the net sees images, its transitions do so too."""
+    images = as_image_network(model.network)
+    return (
+        sampler if images is None else sampler.in_units(images.location, images.scale)
+    )
 
 
 class Potential:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copyreg
 import functools
 import inspect
+import json
 import math
 
 import numpy as np
@@ -33,6 +34,7 @@ class Encoder:
         self.trusted = tuple(trusted)
         self.arrays = {}
         self._names = {}
+        self._tensors = {}
 
     def encode(self, value):
         """Return a value as JSON; its arrays are added to ``arrays``.
@@ -82,6 +84,20 @@ class Encoder:
             record = [list(dtype.names), formats, offsets, dtype.itemsize]
             return about | {"record": record, "bytes": self.keep(data)}
         raise TypeError(f"An array of dtype {dtype} can't be saved.")
+
+    def tensor(self, value):
+        """Return a tensor as JSON; of one tensor there is one copy, then and later."""
+        if id(value) not in self._tensors:
+            found = value.detach().cpu()
+            if found.dtype == torch.bfloat16:  # NumPy has none
+                found = found.view(torch.int16)
+            self._tensors[id(value)] = value, found.numpy()  # which keeps its id
+        array = self.array(self._tensors[id(value)][1])
+        if value.dtype == torch.bfloat16:
+            array = {"bfloat16": array}
+        if isinstance(value, torch.nn.Parameter):
+            return {"parameter": array, "is_trained": value.requires_grad}
+        return array
 
     def reference(self, kind):
         """Return the name of a class, or of a trusted function."""
@@ -148,11 +164,7 @@ _ENCODERS = [
     (np.ndarray, "$array", Encoder.array),
     (np.dtype, "$dtype", lambda encoder, value: value.str),
     (torch.device, "$device", lambda encoder, value: str(value)),
-    (
-        torch.Tensor,
-        "$tensor",
-        lambda encoder, value: encoder.array(value.detach().cpu().numpy()),
-    ),
+    (torch.Tensor, "$tensor", Encoder.tensor),
     (
         np.random.RandomState,
         "$random_state",
@@ -178,6 +190,7 @@ class Decoder:
 
     def __init__(self, arrays, trusted=()):
         self.arrays, self.trusted = arrays, tuple(trusted)
+        self._tensors = {}
 
     def decode(self, value):
         """Return the value that JSON stands for.
@@ -256,7 +269,20 @@ class Decoder:
         return torch.device(about)
 
     def as_tensor(self, about):
-        """Return a tensor."""
+        """Return a tensor; the same one for the same array."""
+        key = json.dumps(about)
+        if key not in self._tensors:
+            self._tensors[key] = self._tensor(about)
+        return self._tensors[key]
+
+    def _tensor(self, about):
+        if isinstance(about, dict) and "parameter" in about:
+            tensor = self._tensor(about["parameter"])
+            return torch.nn.Parameter(tensor, about["is_trained"])
+        if isinstance(about, dict) and "bfloat16" in about:
+            return torch.from_numpy(self.as_array(about["bfloat16"])).view(
+                torch.bfloat16
+            )
         return torch.from_numpy(self.as_array(about))
 
     def as_random_state(self, about):

@@ -12,7 +12,7 @@ from skebm.persistence._encoding import Decoder, Encoder
 from skebm.persistence._trusted import name_of
 
 #: Number of the layout of a file: one more whenever the layout changes.
-FILE_FORMAT = 1
+FILE_FORMAT = 2
 
 
 def save(estimator, path, *, trusted=()):

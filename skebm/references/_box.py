@@ -74,7 +74,7 @@ class UniformBox(Density):
 
     def reflect(self, x: Tensor) -> Tensor:
         """Return rows, those outside the box reflected into it."""
-        reflected: Tensor = _Reflection.apply(x, self.low, self.high)
+        reflected: Tensor = _Reflection.apply(x, self.low, self.high)[0]
         return reflected
 
     def reflected(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -163,13 +163,19 @@ def _reflect(x: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
 class _Reflection(torch.autograd.Function):
     """Reflection into a box; its slope, 1 or -1, is known without its seven steps."""
 
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, low: Tensor, high: Tensor) -> Tensor:
-        rows, offset = _reflect(x, low, high)
-        ctx.save_for_backward(offset)
-        return rows
+    generate_vmap_rule = True  # for torch.func
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None]:
+    def forward(x: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        return _reflect(x, low, high)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: tuple[Tensor, Tensor]) -> None:
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(output[1])
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, None, None]:
+        slope = slopes[0]
         (offset,) = ctx.saved_tensors
         return torch.where(offset < 0, slope, -slope), None, None

@@ -19,6 +19,7 @@ from torch import Tensor
 from skebm.references._base import Density, Reference
 from skebm.references._kde import KernelDensity
 from skebm.references._mixture import GaussianMixtureDensity, make_mixture
+from skebm.utils import InvalidParameterError
 
 Array = NDArray[np.float64]
 
@@ -63,7 +64,7 @@ class EstimatorReference(Reference):
         estimator: Any = unwrapped(self.estimator)
         if not any(isinstance(estimator, kind) for kind in CONVERTERS):
             known = ", ".join(kind.__name__ for kind in CONVERTERS)
-            raise ValueError(
+            raise InvalidParameterError(
                 "The 'reference' parameter must be a name, a Reference or one of the "
                 f"estimators whose gradient is known: {known}. Got {estimator!r} "
                 "instead; write a skebm.references.Reference for it."

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from skebm.references._base import Density, Reference
 from skebm.references._kernels import RoundMixture
-from skebm.utils import VARIANCE_FLOOR, check_range, column_units, is_count
+from skebm.utils import VARIANCE_FLOOR, check_range, column_units, in_parts, is_count
 
 MIN_BANDWIDTH, MAX_BANDWIDTH, N_BANDWIDTHS = math.sqrt(VARIANCE_FLOOR), 2.0, 24
 MAX_LEFT_OUT = 1000
@@ -56,7 +56,7 @@ class KernelDensity(Density):
         """Return log q0(x) in nats, shape (n,)."""
         kernels = self._kernels(torch.float64)  # squares of far rows cancel
         rows = x.double() / self.bandwidth
-        chunks = rows.split(max(1, MAX_KERNELS // len(self.points)))
+        chunks = in_parts(rows, MAX_KERNELS // len(self.points))
         log_density = torch.cat([kernels.log_density(chunk) for chunk in chunks])
         return (log_density - self.bandwidth.log().sum()).to(x.dtype)
 

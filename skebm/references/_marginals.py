@@ -99,12 +99,19 @@ class MarginalMaps(nn.Module):
 
     def _pieces(self, x: Tensor, edges: Tensor) -> tuple[Tensor, ...]:
         """Return knots, values and slopes at both ends of each entry's interval."""
-        right = torch.searchsorted(edges[:, 1:-1].contiguous(), x.T.contiguous()) + 1
+        right = _n_below(edges[:, 1:-1].contiguous(), x.T.contiguous()) + 1
         return tuple(
             table.gather(1, place)
             for table in (self.knots, self.values, self.slopes)
             for place in (right - 1, right)
         )
+
+
+def _n_below(edges: Tensor, x: Tensor) -> Tensor:
+    """Return the number of sorted edges (d, k) that are below entries x (d, n)."""
+    if torch.compiler.is_compiling():  # ONNX has no searchsorted
+        return (edges.unsqueeze(1) < x.unsqueeze(2)).sum(dim=2)
+    return torch.searchsorted(edges, x)
 
 
 def tied_columns(x: Array) -> NDArray[np.bool_]:

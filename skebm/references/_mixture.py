@@ -13,7 +13,7 @@ from torch import Tensor
 
 from skebm.references._base import Conditional, Density, Line, Reference
 from skebm.references._leave_one_out import left_out_log_prob
-from skebm.utils import VARIANCE_FLOOR, column_units, normal_like, pick
+from skebm.utils import VARIANCE_FLOOR, column_units, in_parts, normal_like, pick
 
 #: Up to so many elements, gathering a factor for each row is faster than a loop.
 MAX_GATHERED = 1_000_000
@@ -102,7 +102,7 @@ class GaussianMixtureDensity(Density):
 
     def _cut(self, x: Tensor) -> Sequence[Tensor]:
         """Split the rows so that the joint densities of a part need little memory."""
-        return x.split(max(1, CACHED_ELEMENTS // max(1, len(self.shift))))
+        return in_parts(x, CACHED_ELEMENTS // max(1, len(self.shift)))
 
     def _log_joint(self, x: Tensor) -> Tensor:
         """Return log pi_k N(x; mu_k, L_k L_k'), shape (n, n_components)."""

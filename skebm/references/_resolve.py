@@ -26,7 +26,12 @@ def resolve_reference(reference: Any) -> Reference:
         resolved: Reference = EstimatorReference(reference)
     else:
         resolved = resolve_option(
-            "reference", reference, REFERENCES, Reference, also=("auto",)
+            "reference",
+            reference,
+            REFERENCES,
+            Reference,
+            also=("auto",),
+            instances="Reference, or GaussianMixture or KernelDensity of scikit-learn",
         )
     resolved.check_options()
     return resolved

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from skebm.references._base import Density, Line
-from skebm.utils import uniform_like
+from skebm.utils import log_add_exp, uniform_like
 
 
 class StackedDensity(Density):
@@ -72,9 +72,7 @@ class StackedDensity(Density):
 
     def stack(self, first: Tensor, second: Tensor) -> Tensor:
         """Return the log density from those of the parts."""
-        return torch.logaddexp(
-            self.share.log() + first, torch.log1p(-self.share) + second
-        )
+        return log_add_exp(self.share.log() + first, torch.log1p(-self.share) + second)
 
     def transition(
         self, x: Tensor, scale: Tensor, generator: torch.Generator

@@ -5,7 +5,7 @@ check; the unadjusted Langevin ones approximately, for small steps), takes rando
 from an explicit `torch.Generator`, and gives no gradient to the model's parameters.
 """
 
-from skebm.samplers._augmented import AugmentedLangevin, Transition, transform
+from skebm.samplers._augmented import AugmentedLangevin, transform
 from skebm.samplers._base import (
     SAMPLERS,
     AbstractMetropolisSampler,
@@ -26,7 +26,10 @@ from skebm.samplers._transitions import (
     Jitter,
     RandomCrop,
     RandomFlip,
+    RandomRescale,
+    RandomShift,
     SwapCoordinates,
+    Transition,
 )
 
 SAMPLERS |= {
@@ -57,6 +60,8 @@ __all__ = [
     "ParallelTempering",
     "RandomCrop",
     "RandomFlip",
+    "RandomRescale",
+    "RandomShift",
     "ReplayBuffer",
     "SwapCoordinates",
     "TemperedGibbs",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -11,11 +13,14 @@ from torch import Tensor
 from skebm.samplers._base import SamplerState
 from skebm.samplers._langevin import Langevin
 from skebm.samplers._point import Energy, evaluate
-from skebm.samplers._transitions import Jitter, SwapCoordinates
+from skebm.samplers._transitions import (
+    InUnits,
+    Jitter,
+    SwapCoordinates,
+    Transition,
+)
 from skebm.utils import check_range, is_count
 from skebm.utils._documented import documented_like
-
-Transition = Callable[[Tensor, torch.Generator], Tensor]
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,9 @@ class AugmentedLangevin(Langevin):
     transitions : sequence of callables or None, default=None
         Each maps rows (n, d) and a `torch.Generator` to rows (n, d); None takes those
         for tables: `Jitter` and `SwapCoordinates`. For images see `RandomFlip`,
-        `RandomCrop`, `ColorJitter` and `GaussianBlur`.
+        `RandomCrop`, `RandomShift`, `RandomRescale`, `ColorJitter` and `GaussianBlur`;
+        with a network for images these are applied to its pixels, of mean 0 and
+        deviation 1.
     interval : int, default=10
         n, the steps from one transition to the next; the first step has one.
 
@@ -97,6 +104,12 @@ class AugmentedLangevin(Langevin):
         expected = "None or a sequence of callables, at least one"
         check_range(self, "transitions", given is None or bool(known), expected)
 
+    def in_units(self, location: Tensor, scale: Tensor) -> Self:
+        """Return the sampler whose transitions are of location + scale * x."""
+        sampler = copy.copy(self)
+        sampler.transitions = in_units(self._transitions(), location, scale)
+        return sampler
+
     def init(self, energy: Energy, x0: Tensor) -> AugmentedState:
         """Return the state of chains that start at `x0`, shape (n, d)."""
         state = super().init(energy, x0)
@@ -118,6 +131,13 @@ class AugmentedLangevin(Langevin):
         if self.transitions is None:
             return (Jitter(), SwapCoordinates())
         return self.transitions
+
+
+def in_units(
+    transitions: Sequence[Transition], location: Tensor, scale: Tensor
+) -> list[Transition]:
+    """Return transitions of rows location + scale * x as such of rows x."""
+    return [InUnits(each, location, scale) for each in transitions]
 
 
 def transform(

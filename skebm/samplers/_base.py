@@ -92,6 +92,11 @@ class AbstractSampler(BaseEstimator, ABC):
         del n_steps
         return self
 
+    def in_units(self, location: Tensor, scale: Tensor) -> Self:
+        """Return the sampler, its transitions being of rows location + scale * x."""
+        del location, scale
+        return self
+
     def n_warm_up(self) -> int:
         """Return the steps at the beginning of a run that adapt."""
         return 0

@@ -5,6 +5,7 @@ Those for images take rows of ``channels * height * width`` numbers, laid out li
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +13,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from skebm.utils import normal_like, uniform_like
+
+Transition = Callable[[Tensor, torch.Generator], Tensor]
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,90 @@ class RandomCrop:
             columns.clamp(0, width - 1)[:, None, :],
         ]
         return moved.movedim(3, 1).flatten(1)
+
+
+@dataclass(frozen=True)
+class RandomShift:
+    """Move each image by a few pixels; what leaves at one edge enters at the other.
+
+    A density that no such shift changes stays invariant.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Channels, height, width.
+    largest : int, default=1
+        Most pixels up, down, left or right.
+    """
+
+    shape: tuple[int, int, int]
+    largest: int = 1
+
+    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        _, height, width = self.shape
+        shifts = uniform_like(x.new_empty(2, len(x)), generator)
+        shifts = (shifts * (2 * self.largest + 1)).long() - self.largest
+        rows = torch.arange(height, device=x.device) + shifts[0, :, None]
+        columns = torch.arange(width, device=x.device) + shifts[1, :, None]
+        each = torch.arange(len(x), device=x.device)[:, None, None]
+        moved = x.unflatten(1, self.shape).movedim(1, 3)[
+            each, (rows % height)[:, :, None], (columns % width)[:, None, :]
+        ]
+        return moved.movedim(3, 1).flatten(1)
+
+
+@dataclass(frozen=True)
+class RandomRescale:
+    """Enlarge or shrink all images about their centre, their edge repeated.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Channels, height, width.
+    largest : float, default=1.2
+        Largest factor, above 1; the least is one over it.
+    """
+
+    shape: tuple[int, int, int]
+    largest: float = 1.2
+
+    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        uniform = uniform_like(x.new_empty(()), generator)
+        factor = torch.as_tensor(self.largest).log() * (2 * uniform - 1)
+        matrix = torch.zeros(len(x), 2, 3, dtype=x.dtype, device=x.device)
+        matrix[:, 0, 0] = matrix[:, 1, 1] = torch.exp(-factor)
+        shape = [len(x), *self.shape]
+        grid = functional.affine_grid(matrix, shape, align_corners=False)
+        scaled = functional.grid_sample(
+            x.unflatten(1, self.shape),
+            grid,
+            padding_mode="border",
+            align_corners=False,
+        )
+        return scaled.flatten(1)
+
+
+@dataclass(frozen=True, eq=False)
+class InUnits:
+    """A transition of rows u = location + scale * x, for rows x.
+
+    Parameters
+    ----------
+    transition : callable
+        Of rows u.
+    location, scale : Tensor of shape (n_features,)
+        Of the units. Columns of scale 0 stay as they are.
+    """
+
+    transition: Transition
+    location: Tensor
+    scale: Tensor
+
+    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        moved = self.transition(self.location + self.scale * x, generator)
+        varies = self.scale > 0
+        back = (moved - self.location) / torch.where(varies, self.scale, 1.0)
+        return torch.where(varies, back, x)
 
 
 @dataclass(frozen=True)

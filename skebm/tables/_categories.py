@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from skebm.tables._checks import AS_IN_FIT, check_numbers
 from skebm.tables._diffusion import GRAPHS
+from skebm.utils import InvalidParameterError
 
 #: Most categories that a message lists.
 MAX_SHOWN = 5
@@ -272,7 +273,7 @@ def categorical_mask(X: Any, features: Any) -> NDArray[np.bool_]:
         elif chosen.dtype.kind in "OUT" and feature in names:
             mask[names.index(feature)] = True
         else:
-            raise ValueError(
+            raise InvalidParameterError(
                 "The 'categorical_features' parameter must be 'from_dtype', None, a "
                 f"mask of {n_features} booleans, or numbers from 0 to "
                 f"{n_features - 1} or names of columns of X. Got {feature!r} instead."
@@ -308,7 +309,7 @@ def _check_kinds(features: Mapping[Any, Any]) -> None:
     """Raise ValueError where a dict of columns names another kind than the three."""
     for name, kind in features.items():
         if kind not in GRAPHS:
-            raise ValueError(
+            raise InvalidParameterError(
                 f"The 'categorical_features' parameter must say of each column whether "
                 f"it is one of {sorted(GRAPHS)}. Got {kind!r} for {name!r} instead."
             )

@@ -20,10 +20,15 @@ from skebm.tables._kinds import Array, ColumnKind, Columns, Table
 from skebm.tables._moments import Moments
 from skebm.tables._numbers import Numbers
 from skebm.tables._point_masses import PointMasses
-from skebm.tables._sentinels import sentinels_of, warn_of_sentinels, without_codes
+from skebm.tables._sentinels import (
+    sentinels_of,
+    warn_of_sentinels,
+    warn_of_strays,
+    without_codes,
+)
 from skebm.tables._tails import wild_columns
 from skebm.tables._value_sets import ValueSets
-from skebm.utils import phase
+from skebm.utils import InvalidParameterError, phase
 
 #: Rows as an array or a tensor.
 Rows = TypeVar("Rows", NDArray[Any], Tensor)
@@ -153,21 +158,21 @@ class TableEncoder:
         Warns
         -----
         skebm.exceptions.DataWarning
-            With sentinels="warn", by column, value and share.
+            With sentinels="warn", by column, value and share; and always of single
+            values that are surely none of their column's.
         """
         _check_weight(weight)
         kinds_named = {one[0]: one[2] for one in categories if len(one) == 3}
         sizes = {one[0]: one[1] for one in categories}
         if linear and sentinels == "atom":
             raise ValueError(
-                "sentinels='atom' does not go with a 'reference' in the units of X, "
-                "which gives no value a probability. Take sentinels='missing', or "
-                "another reference."
+                "sentinels='atom' does not go with a 'reference' in the units of X, or "
+                "a network for images: no value has a probability there. Take "
+                "sentinels='missing'."
             )
         X, weight = _observed_rows(X, weight)
         moments = Moments.of(X, weight, names)
-        numbers = np.setdiff1d(np.arange(X.shape[1]), [j for j in sizes])
-        numbers = numbers[moments.varies[numbers]]
+        numbers = np.setdiff1d(np.flatnonzero(moments.varies), list(sizes))
         wild = wild_columns(X, weight, numbers)
         codes = sentinels_of(wild) if sentinels == "missing" else {}
         if sentinels == "warn":
@@ -176,6 +181,7 @@ class TableEncoder:
             X, weight = _observed_rows(without_codes(X, codes), weight)
             moments = Moments.of(X, weight, names)
             wild = wild_columns(X, weight, numbers)
+        warn_of_strays(wild, names)
         wild = {} if linear else wild
         values = ValueSets.learn(X, sizes, with_atoms=not find_atoms)
         determined = Determined.find(X, sizes, numbers_determine)
@@ -236,6 +242,11 @@ class TableEncoder:
         for kind in self.kinds:
             bounds[:, kind.columns] = (kind.apart() - kind.location) / kind.scale
         return bounds
+
+    def inner_edges(self) -> list[NDArray[np.float64] | None]:
+        """Return the edges between the cells of each column; None without cells."""
+        intervals = [self.intervals_of(j) for j in range(len(self.scale))]
+        return [None if one is None else one.start[1:-1] for one in intervals]
 
     @property
     def summarizes_by_mode(self) -> NDArray[np.bool_]:
@@ -459,7 +470,7 @@ def _check_weight(weight: Array | None) -> None:
         others = ordered[:-heaviest].sum()
         if others < MIN_OTHER_WEIGHT * ordered.sum():
             rows = "one row" if heaviest == 1 else "two rows"
-            raise ValueError(
+            raise InvalidParameterError(
                 f"The 'sample_weight' parameter gives {rows}, of a weight of up to "
                 f"{ordered[-1]:g}, all but a millionth of the total: the spread of the "
                 f"columns can't be learnt of {rows}. Take smaller weights."

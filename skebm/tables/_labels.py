@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from skebm.exceptions import DataWarning
-from skebm.utils import warn_user
+from skebm.utils import InvalidParameterError, warn_user
 from skebm.utils._sklearn import column_or_1d
 
 #: The index of rows without a label.
@@ -37,7 +37,7 @@ def split_marker(y: Any, unlabeled: Any) -> tuple[NDArray[Any], NDArray[np.bool_
         Where y holds something else than one label a row, or the marker is no label.
     """
     if not pd.api.types.is_scalar(unlabeled):
-        raise ValueError(
+        raise InvalidParameterError(
             "The 'unlabeled' parameter must be one label, a number or a string, or "
             f"None. Got {unlabeled!r} instead."
         )

@@ -117,8 +117,8 @@ def _refuse_other_types(X: Any) -> None:
     # A reader of Arrow batches is no Iterator by its base classes.
     if isinstance(X, batched) or hasattr(X, "read_next_batch"):
         raise TypeError(
-            f"{found}; pass its rows as one array, or train batch by batch with "
-            "partial_fit."
+            f"{found}; draw a table from its batches by skebm.datasets.sample_rows, or "
+            "train batch by batch with partial_fit."
         )
     if isinstance(X, Mapping):
         raise TypeError(f"{found}; pass pd.DataFrame(X).")

@@ -30,6 +30,32 @@ def without_codes(X: Array, codes: Mapping[int, list[float]]) -> Array:
     return marked
 
 
+def warn_of_strays(wild: Mapping[int, WildColumn], names: Any) -> None:
+    """Warn of single values that are surely none of their column's."""
+    found = [
+        f"column {column_name(names, j)} ({_values_text(column)})"
+        for j, column in wild.items()
+        if column.strays
+    ]
+    if not found:
+        return
+    warn_user(
+        f"X holds values far beyond all others in {listed(found)}. They are learnt as "
+        "rare values: draws may be like them, and predict may pass them. If they are "
+        "errors, replace them by NaN or leave out their rows.",
+        DataWarning,
+    )
+
+
+def _values_text(column: WildColumn) -> str:
+    """Return the stray values of a column and the range of the core."""
+    values = listed([f"{value:g}" for value, _ in column.strays])
+    n_rows = sum(count for _, count in column.strays)
+    low, high = column.ends
+    rows = "row" if n_rows == 1 else "rows"
+    return f"{values} in {n_rows} {rows}; most lie between {low:g} and {high:g}"
+
+
 def warn_of_sentinels(
     wild: Mapping[int, WildColumn], names: Any, takes_atoms: bool
 ) -> None:

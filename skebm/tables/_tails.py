@@ -32,6 +32,9 @@ MIN_VALUES = 5
 #: A sentinel is a wild value of at least so many rows and so large a share of them,
 #: with no other value within so many interquartile ranges.
 SENTINEL_ROWS, SENTINEL_SHARE, SENTINEL_GAP = 5, 0.01, 5.0
+#: Wild values so many interquartile ranges away, so many times as far as the next one,
+#: and in no larger share of the rows, are none of the column's.
+STRAY, STRAY_APART, STRAY_SHARE = 300.0, 100.0, 0.05
 #: Keeps points far beyond all rows finite when they are mapped back.
 MAX_EXPONENT = 600.0
 
@@ -163,7 +166,27 @@ def find_wild(x: Array, weight: Array | None = None) -> WildColumn | None:
     is_heavy = values[0] >= first - HEAVY * unit and values[-1] <= third + HEAVY * unit
     if is_heavy and not sentinels and np.isinf(reach).all():
         return None
-    return WildColumn(low, high, mean, spread, in_core, sentinels, ends, reach)
+    strays = () if sentinels else _strays(values, share, len(x), quartiles)
+    return WildColumn(low, high, mean, spread, in_core, sentinels, ends, reach, strays)
+
+
+def _strays(
+    values: Array, share: Array, n_rows: int, quartiles: tuple[float, float]
+) -> tuple[tuple[float, int], ...]:
+    """Return the values that are surely none of the column's, and numbers of rows."""
+    (first, third), unit = quartiles, quartiles[1] - quartiles[0]
+    distance = np.maximum(first - values, values - third) / unit
+    order = np.argsort(distance)
+    far = distance[order]
+    before = np.maximum(np.r_[FENCE, far[:-1]], FENCE)
+    begin = np.flatnonzero((far >= STRAY) & (far >= STRAY_APART * before))
+    if not len(begin):
+        return ()
+    out = order[begin[0] :]
+    if share[out].sum() > STRAY_SHARE:
+        return ()
+    counts = np.maximum(np.round(share[out] * n_rows), 1).astype(int)
+    return tuple(zip(values[out].tolist(), counts.tolist(), strict=True))
 
 
 def _reach(values: Array, third: float, unit: float) -> float:

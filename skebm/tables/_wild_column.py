@@ -27,6 +27,9 @@ class WildColumn:
     reach : tuple of float
         Where wild values stand apart from all others, a wide empty stretch lies about
         these; infinite where they do not.
+    strays : tuple of (float, int)
+        Values that are surely none of the column's, with the numbers of their rows:
+        few, very far from all others, and no sentinels.
     """
 
     low: float
@@ -37,6 +40,7 @@ class WildColumn:
     sentinels: dict[float, float]
     ends: tuple[float, float]
     reach: tuple[float, float]
+    strays: tuple[tuple[float, int], ...] = ()
 
     @property
     def span(self) -> float:

@@ -11,6 +11,9 @@ from typing import Any
 
 import torch
 
+from skebm.exceptions import TrainingWarning
+from skebm.utils import warn_user
+
 #: Largest share of the time of a training that writing its file takes.
 MAX_SHARE = 0.05
 MANIFEST = "fit.json"
@@ -28,6 +31,7 @@ class CheckpointFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._written, self._seconds = time.perf_counter(), 0.0
+        self._failed = False
 
     def load(self) -> dict[str, Any] | None:
         """Return the stored state; None where there is none."""
@@ -41,16 +45,39 @@ class CheckpointFile:
         return (time.perf_counter() - self._written) * MAX_SHARE >= self._seconds
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Store a state in place of the last one."""
+        """Store a state in place of the last one.
+
+        Where that fails, as on a full disk, the training goes on and a warning says so:
+        it would be lost otherwise, and of several processes the others would wait.
+        """
         started = time.perf_counter()
+        try:
+            self._replace(state)
+        except (OSError, RuntimeError) as error:  # torch has its own for a short write
+            self.path.with_suffix(".part").unlink(missing_ok=True)
+            self._warn(error)
+        self._written = time.perf_counter()
+        self._seconds = self._written - started
+
+    def _replace(self, state: Mapping[str, Any]) -> None:
         temporary = self.path.with_suffix(".part")
         with temporary.open("wb") as file:
             torch.save(dict(state), file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, self.path)
-        self._written = time.perf_counter()
-        self._seconds = self._written - started
+
+    def _warn(self, error: Exception) -> None:
+        """Warn, once, that a state could not be written."""
+        if self._failed:
+            return
+        self._failed = True
+        last = "an earlier epoch" if self.path.exists() else "the beginning"
+        warn_user(
+            f"The checkpoint {str(self.path)!r} can't be written: {error}. Training "
+            f"goes on; if it is killed, it begins again at {last}.",
+            TrainingWarning,
+        )
 
 
 class Checkpoints:

@@ -19,11 +19,14 @@ from skebm.utils._checks import (
 from skebm.utils._columns import VARIANCE_FLOOR, column_units, dequantization_scale
 from skebm.utils._options import plain, resolve_option
 from skebm.utils._progress import Phase, phase, reporting
+from skebm.utils._sklearn import InvalidParameterError
 from skebm.utils._torch import (
     draw_seed,
     in_padded_batches,
+    in_parts,
     in_threads,
     isolated_rng,
+    log_add_exp,
     make_generator,
     nearest_device,
     normal_like,
@@ -39,6 +42,7 @@ from skebm.utils._warnings import warn_user
 
 __all__ = [
     "VARIANCE_FLOOR",
+    "InvalidParameterError",
     "Phase",
     "check_argument",
     "check_builder",
@@ -53,12 +57,14 @@ __all__ = [
     "dequantization_scale",
     "draw_seed",
     "in_padded_batches",
+    "in_parts",
     "in_threads",
     "is_count",
     "is_number",
     "is_positive",
     "is_sequence",
     "isolated_rng",
+    "log_add_exp",
     "make_generator",
     "nearest_device",
     "normal_like",

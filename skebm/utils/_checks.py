@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Iterable
 from numbers import Integral, Real
 
+from skebm.utils._sklearn import InvalidParameterError
+
 #: Beyond, no array fits into memory and no loop ends.
 MAX_COUNT = 2**31 - 1
 
@@ -15,7 +17,7 @@ def check_argument(
 ) -> None:
     """Raise ValueError naming an argument of the owner's class unless ``holds``."""
     if not holds:
-        raise ValueError(
+        raise InvalidParameterError(
             f"The {name!r} parameter of {type(owner).__name__} must be {expected}. "
             f"Got {value!r} instead."
         )

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
+from skebm.utils._sklearn import InvalidParameterError
+
 
 def plain(value: Any) -> Any:
     """Return a scalar of NumPy as one of Python; any other value as it is."""
@@ -20,6 +22,7 @@ def resolve_option(
     known: Mapping[Any, Callable[[], Any]],
     kind: type,
     also: tuple[Any, ...] = (),
+    instances: str | None = None,
 ) -> Any:
     """Return a fresh instance for an option: by its name, or a clone of an instance.
 
@@ -37,6 +40,8 @@ def resolve_option(
         Class of the instances, an estimator of scikit-learn.
     also : tuple
         What else the option may be, for the error.
+    instances : str or None
+        What the instances are, for the error; None names the kind.
 
     Raises
     ------
@@ -51,7 +56,7 @@ def resolve_option(
     if isinstance(value, (str, type(None))) and value in known:
         return known[value]()
     names = sorted(map(repr, [*known, *also]))
-    raise ValueError(
+    raise InvalidParameterError(
         f"The {option!r} parameter must be one of {{{', '.join(names)}}} or an instance"
-        f" of {kind.__name__}. Got {value!r} instead."
+        f" of {instances or kind.__name__}. Got {value!r} instead."
     )

@@ -17,6 +17,7 @@ class Interval(_param_validation.Interval):
         return type(val).__name__ != "bool" and super().is_satisfied_by(val)
 
 
+InvalidParameterError = _param_validation.InvalidParameterError
 StrOptions = _param_validation.StrOptions
 validate_parameter_constraints = _param_validation.validate_parameter_constraints
 HasMethods = _param_validation.HasMethods
@@ -37,6 +38,7 @@ __all__ = [
     "CallbackSupportMixin",
     "HasMethods",
     "Interval",
+    "InvalidParameterError",
     "StrOptions",
     "check_feature_names_in",
     "column_or_1d",

@@ -180,6 +180,24 @@ def in_padded_batches(
     return results.numpy()
 
 
+def in_parts(x: Tensor, size: int) -> Sequence[Tensor]:
+    """Return the rows in parts of so many, which keep memory small.
+
+    All at once while torch traces a program, which knows no number of rows.
+    """
+    return (x,) if torch.compiler.is_compiling() else x.split(max(1, size))
+
+
+def log_add_exp(a: Tensor, b: Tensor) -> Tensor:
+    """Return log(exp(a) + exp(b)), in a traced program too.
+
+    There ``torch.logaddexp`` becomes ONNX's exponentials, which are 0 far below 0.
+    """
+    if torch.compiler.is_compiling():
+        return torch.stack([a, b]).logsumexp(dim=0)
+    return torch.logaddexp(a, b)
+
+
 def to_numpy_tree(tree: Any) -> Any:
     """Replace the tensors of nested dicts, lists and tuples by NumPy arrays."""
     if isinstance(tree, Tensor):

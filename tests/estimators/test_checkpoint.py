@@ -229,6 +229,22 @@ sys.stdout.buffer.write(model.score_samples(X).tobytes())
 """
 
 
+def test_a_full_disk_costs_the_checkpoint_not_the_fit(tmp_path, monkeypatch):
+    expected = density().fit(X).score_samples(X)
+
+    def write(state, file):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", write)
+    told = r"training_1\.pt' can't be written: .*No space left.*again at the beginning"
+    with pytest.warns(TrainingWarning, match=told) as caught:
+        model = density(checkpoint=tmp_path / "fit").fit(X)
+    assert len(caught) == 1
+    np.testing.assert_array_equal(model.score_samples(X), expected)
+    assert not list((tmp_path / "fit").iterdir())
+
+
 def test_a_process_that_was_killed_goes_on_in_a_new_one(tmp_path):
     def run(n_epochs):
         command = [sys.executable, "-c", CODE, str(tmp_path / "run"), str(n_epochs)]

@@ -24,7 +24,7 @@ def float64_by_default():
 
 def table():
     """Rows with ties, and their classes."""
-    X = np.random.default_rng(0).normal(size=(60, 3)).round(1)
+    X = np.random.default_rng(0).normal(size=(60, 4)).round(1)
     return X, (X[:, 0] > 0).astype(int)
 
 
@@ -66,7 +66,8 @@ def test_unlabelled_rows():
 @pytest.mark.usefixtures("float64_by_default")
 @pytest.mark.parametrize("network", sorted(NETWORKS))
 def test_networks(network):
-    check(fit(EBMDensityEstimator, objective="nce", network=network))
+    shape = (1, 2, 2)
+    check(fit(EBMDensityEstimator, objective="nce", network=network, image_shape=shape))
 
 
 @pytest.mark.parametrize("face", ["density", "classifier", "rbm", "rbm classifier"])

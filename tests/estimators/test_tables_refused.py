@@ -86,10 +86,6 @@ NO_TABLES = {
     "words": ("abc", TypeError, "X must be an array or a data frame.*type str"),
     "None": (None, TypeError, "X must be an array or a data frame. Got None"),
     "a number": (3.0, TypeError, "X must be an array or a data frame.*type float"),
-    "an iterator": (iter([X]), TypeError, "iterator.*partial_fit"),
-    "a Dataset": (rows, TypeError, "TensorDataset.*partial_fit"),
-    "a DataLoader": (DataLoader(rows), TypeError, "DataLoader.*partial_fit"),
-    "an Arrow reader": (Reader(), TypeError, "Reader.*partial_fit"),
     "three dimensions": (X[None], ValueError, r"got 3D array.*shape \(1, 20, 2\)"),
     "one dimension": (X[:, 0], ValueError, r"got 1D array.*Reshape your data"),
     "a column": (pd.Series(X[:, 0]), ValueError, r"got 1D array.*X must have shape"),
@@ -120,6 +116,17 @@ def test_no_tables(estimator, case):
     table, error, message = NO_TABLES[case]
     with pytest.raises(error, match=message):
         ESTIMATORS[estimator].fit(table, Y)
+
+
+@pytest.mark.usefixtures("no_training")
+@pytest.mark.parametrize("batches", [iter([X]), rows, DataLoader(rows), Reader()])
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_batches_are_a_table_for_fit_of_the_density_alone(estimator, batches):
+    model, name = ESTIMATORS[estimator], type(batches).__name__
+    method = model.partial_fit if estimator == "density" else model.fit
+    advice = f"type {name}; draw a table .* skebm.datasets.sample_rows, .* partial_fit"
+    with pytest.raises(TypeError, match=advice):
+        method(batches, Y)
 
 
 @pytest.mark.usefixtures("no_training")

@@ -1,9 +1,11 @@
 """Wild values, constants and units: what estimators make of tables that have them."""
 
 import pickle
+import warnings
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.mixture import GaussianMixture
 
@@ -12,6 +14,10 @@ from skebm.exceptions import DataWarning
 from skebm.networks import MLP
 from skebm.references import CopulaMixtureReference, GaussianMixtureReference
 
+#: Most tables here have wild values; one test below is about the warning.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:X holds values far beyond:skebm.exceptions.DataWarning"
+)
 N_ROWS = 200
 SMALL = {"network": partial(MLP, hidden_features=(8,)), "random_state": 0}
 FEW = GaussianMixtureReference(n_components=(2,), n_repeats=1)
@@ -55,6 +61,22 @@ def test_one_wild_row_of_400_costs_a_classifier_nothing():
     options = {"objective": None, "max_iter": 60, "learning_rate": 0.02}
     model = classifier(stacking=False, **options).fit(X, y)
     assert model.score(fresh, truth) > 0.91
+
+
+@pytest.mark.parametrize("rows", [[3], [3, 50, 120]])
+def test_values_that_are_none_of_their_columns_are_told_at_fit(rows):
+    """The frame of a newcomer: a sensor that says a million now and then."""
+    X = pd.DataFrame(np.array([37, 0]) + normal_rows(220), columns=["degrees", "load"])
+    X.loc[rows, "degrees"] = 1e6
+    n = "1 row" if len(rows) == 1 else "3 rows"
+    told = rf"column 'degrees' \(1e\+06 in {n}; most lie between 34\.\d+ and 39\.\d+\)"
+    with pytest.warns(DataWarning, match=told) as caught:
+        density(reference="gaussian", max_iter=1).fit(X)
+    assert len(caught) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        density(reference="gaussian", max_iter=1).fit(X.drop(rows))
+        density(reference="gaussian", max_iter=1, trim_fraction=0.02).fit(X)
 
 
 def with_code(value=-9999.0):

@@ -97,7 +97,7 @@ def test_one_row_has_a_bar_for_each_column():
     assert labels == ["speed", "gear"]
     written = [text.get_text() for text in display.ax_.texts]
     assert written == ["7  (0.5 to 2)", "high  (low)"]
-    assert display.ax_.get_title() == "row 0: value (expected)"
+    assert display.ax_.get_title() == "row 0: value (expected given the others)"
 
 
 def test_rows_have_a_map_and_gaps_are_not_strange():
@@ -121,7 +121,7 @@ def test_an_estimator_explains_the_column_made_strange():
     np.testing.assert_allclose(
         display.one_in.to_numpy()[0], (1 / tail).clip(upper=1e6), rtol=1e-6
     )
-    assert display.ax_.get_title() == "row tuesday: value (expected)"
+    assert display.ax_.get_title() == "row tuesday: value (expected given the others)"
 
 
 # ----------------------------------------------------------------- reliability

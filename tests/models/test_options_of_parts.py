@@ -63,7 +63,7 @@ NETS = [*classes_of(NETWORKS), PeriodicEmbedding, WaveEmbedding, GeneratorMLP]
 @pytest.mark.usefixtures("seeded")
 @pytest.mark.parametrize("kind", NETS)
 def test_options_of_nets_are_checked_when_they_are_built(kind):
-    required = [3, 1] if kind in classes_of(NETWORKS) else [3, 2]
+    required = [4, 1] if kind in classes_of(NETWORKS) else [4, 2]
     required = required[: 1 if "Embedding" in kind.__name__ else 2]
     for name in options_of(kind):
         for value in VALUES:

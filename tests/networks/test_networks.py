@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("seeded")
 TILTS = [
     name
     for name, net in NETWORKS.items()
-    if not (is_normalized(net) or is_boosted(net))
+    if not is_normalized(net) and not is_boosted(net)  # no gradient grows trees
 ]
 
 
@@ -33,8 +33,8 @@ TILTS = [
 @pytest.mark.parametrize("n_outputs", [1, 4])
 def test_contract_of_every_network(name, n_outputs):
     """Shape; a flat start; gradients reach all parameters once it is not flat."""
-    network = NETWORKS[name](5, n_outputs)
-    x = torch.randn(7, 5, requires_grad=True)
+    network = NETWORKS[name](9, n_outputs)
+    x = torch.randn(7, 9, requires_grad=True)
     logits = network(x)
     assert logits.shape == (7, n_outputs)
     critic = torch.logsumexp(logits, dim=1)
@@ -44,7 +44,11 @@ def test_contract_of_every_network(name, n_outputs):
             parameter += 0.1 * torch.randn_like(parameter)
     (network(x) ** 2).sum().backward()
     for parameter_name, parameter in network.named_parameters():
-        if n_outputs == 1 and parameter_name.startswith("class_head"):
+        of_classes = parameter_name.startswith("class_head")
+        of_classes |= name == "ensemble_conv" and not parameter_name.startswith(
+            "nets.0"
+        )
+        if n_outputs == 1 and of_classes:
             continue  # one class has probability one whatever its logit
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0
     assert x.grad.abs().min() > 0

@@ -226,7 +226,7 @@ def test_a_file_that_names_foreign_code_is_refused(named, how, tmp_path):
 
 def test_a_later_format_is_told(tmp_path):
     with_state(tmp_path / "x", lambda file: file.update(format=99, skebm="9.0"))
-    with pytest.raises(ValueError, match=r"by skebm 9\.0, in format 99.*up to 1"):
+    with pytest.raises(ValueError, match=r"by skebm 9\.0, in format 99.*up to 2"):
         load(tmp_path / "x")
 
 
@@ -326,7 +326,29 @@ def test_every_kind_of_value_comes_back(tmp_path):
     assert repr(objective) == repr(VERA(0.5))
     assert missing is pd.NA
     assert found["tensor"].tolist() == [0, 1, 2]
-    assert _files.FILE_FORMAT == 1
+    assert _files.FILE_FORMAT == 2
+
+
+def test_tensors_come_back_as_they_are_and_shared_ones_shared(tmp_path):
+    shared = torch.arange(1000, dtype=torch.float64)
+    trained = torch.nn.Parameter(torch.ones(2), requires_grad=True)
+    halves = torch.tensor([1.5, -2.25], dtype=torch.bfloat16)
+    value = [shared, shared, trained, torch.nn.Parameter(halves, False), halves]
+    save(EBMDensityEstimator(categorical_features=value), tmp_path / "x")
+    assert (tmp_path / "x").stat().st_size < 2 * shared.nbytes
+    found = load(tmp_path / "x").categorical_features
+    assert found[0] is found[1]
+    assert [type(x) for x in found] == [type(x) for x in value]
+    assert [x.requires_grad for x in found] == [x.requires_grad for x in value]
+    for one, other in zip(found, value, strict=True):
+        assert one.dtype == other.dtype
+        assert torch.equal(one, other)
+
+
+def test_files_of_the_format_before_load(tmp_path):
+    """They had plain tensors alone, as they are written still."""
+    with_state(tmp_path / "x", lambda file: file.update(format=1))
+    assert isinstance(load(tmp_path / "x"), EBMDensityEstimator)
 
 
 def test_a_file_keeps_its_permissions(tmp_path):

@@ -9,6 +9,7 @@ import torch
 from scipy.stats import kstest, multivariate_normal, norm
 from sklearn.mixture import GaussianMixture
 
+from skebm.networks import MLP
 from skebm.references import (
     REFERENCES,
     CopulaMixtureReference,
@@ -19,7 +20,7 @@ from skebm.references import (
     UniformBox,
 )
 from skebm.references._stacking import Components
-from skebm.utils import column_units, dequantization_scale
+from skebm.utils import column_units, dequantization_scale, isolated_rng
 
 
 def rng(seed=0):
@@ -148,6 +149,26 @@ def test_units_of_columns():
     np.testing.assert_allclose(column_units(7 * x)[:2], 7 * units[:2])
     noise = dequantization_scale(x)
     assert noise[0] == 0 and noise[1:] == pytest.approx(floor[1:])
+
+
+def test_torch_func_goes_through_a_box_and_an_embedding():
+    """Gradients of single rows by vmap, and second derivatives, against autograd."""
+    box = UniformBox(torch.tensor([-1.0, 0.0]), torch.tensor([1.0, 0.5]))
+    with isolated_rng(0, torch.device("cpu")):
+        net = MLP(2, 1, hidden_features=(4,), embedding="periodic")
+    with torch.no_grad():
+        net.layers[-1].weight.fill_(0.5)
+    x = torch.tensor([[0.3, 0.2], [1.4, -0.1], [-7.0, 3.3]], requires_grad=True)
+
+    def value(row):
+        return net(box.reflect(row[None])).sum()
+
+    slopes = torch.func.vmap(torch.func.grad(value))(x)
+    (expected,) = torch.autograd.grad(net(box.reflect(x)).sum(), x, create_graph=True)
+    torch.testing.assert_close(slopes, expected)
+    curvature = torch.func.vmap(torch.func.jacrev(torch.func.grad(value)))(x)
+    (row,) = torch.autograd.grad(expected[:, 0].sum(), x)
+    torch.testing.assert_close(curvature[:, 0], row)
 
 
 def test_rows_outside_a_box_are_reflected_into_it():

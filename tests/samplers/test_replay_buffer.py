@@ -13,6 +13,8 @@ from skebm.samplers import (
     Langevin,
     RandomCrop,
     RandomFlip,
+    RandomRescale,
+    RandomShift,
     ReplayBuffer,
     SwapCoordinates,
 )
@@ -100,6 +102,8 @@ TRANSITIONS = [
     SwapCoordinates(),
     RandomFlip(SHAPE),
     RandomCrop(SHAPE),
+    RandomShift(SHAPE),
+    RandomRescale(SHAPE),
     ColorJitter(SHAPE),
     GaussianBlur(SHAPE),
 ]

@@ -8,6 +8,10 @@ from skebm.exceptions import DataWarning
 from skebm.tables import TableEncoder
 from skebm.tables._tails import find_wild
 
+#: Of single values; tests below are about the warning.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:X holds values far beyond:skebm.exceptions.DataWarning"
+)
 N_ROWS = 400
 
 
@@ -57,6 +61,29 @@ def test_ordinary_columns_have_no_wild_values(x):
         encoder.encode(x[:, None])[:, 0], np.float32(expected)
     )
     np.testing.assert_allclose(encoder.scale, x.std() or 1.0, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("wild", "strays"),
+    [
+        ([1e6, 1e6, 1e6], ((1e6, 3),)),
+        ([-1e6, 1e6], ((-1e6, 1), (1e6, 1))),
+        ([1e6, 300.0], ((1e6, 1),)),  # 300 is about 220 quartile distances away
+        ([30.0, 100.0, 300.0], ()),  # a tail
+        (np.linspace(1e6, 2e6, 30), ()),  # a second kind of rows
+        ([1e6] * 10, ()),  # a sentinel, which has a warning of its own
+    ],
+)
+def test_few_values_far_beyond_all_others_are_strays(wild, strays):
+    x = numbers()
+    x[: len(wild)] = wild
+    assert sorted(find_wild(x).strays) == sorted(strays)
+
+
+def test_weights_count_no_rows_of_strays():
+    x, weight = numbers(), np.full(N_ROWS, 2.0)
+    x[0] = 1e6
+    assert find_wild(x, weight).strays == ((1e6, 1),)
 
 
 @pytest.mark.parametrize("value", [1000.0, -1e5, 1e12])

@@ -14,6 +14,7 @@ from scipy import sparse
 from skebm.tables import categorical_mask
 from skebm.tables._checks import check_numbers, columns_text
 from skebm.tables._seen import see
+from skebm.utils import InvalidParameterError
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -142,12 +143,14 @@ def read(name: str, X: Any) -> pd.DataFrame:
     try:
         values = see(X).values
     except (TypeError, ValueError) as error:
-        raise type(error)(f"The {name!r} parameter is no table: {error}") from error
+        raise InvalidParameterError(
+            f"The {name!r} parameter is no table: {error}"
+        ) from error
     if sparse.issparse(values):
         values = values.toarray()
     frame = values if isinstance(values, pd.DataFrame) else pd.DataFrame(values)
     if not frame.shape[0] or not frame.shape[1]:
-        raise ValueError(
+        raise InvalidParameterError(
             f"The {name!r} parameter must have rows and columns. Got shape "
             f"{frame.shape}."
         )
@@ -178,7 +181,7 @@ def _numbers(name: str, X: pd.DataFrame) -> Array:
         check_numbers(X, AS_CATEGORIES)
     except (TypeError, ValueError) as error:
         problem = str(error).removeprefix("X ")
-        raise type(error)(f"{name} {problem}") from error
+        raise InvalidParameterError(f"{name} {problem}") from error
     table = np.empty(X.shape)
     for j in range(X.shape[1]):
         table[:, j] = X.iloc[:, j].to_numpy(dtype=np.float64, na_value=np.nan)

@@ -13,7 +13,7 @@ from skebm.evaluation.drift._features import ColumnFeatures
 from skebm.evaluation.drift._permutation import Permuted, contrasts, p_value
 from skebm.evaluation.drift._pool import Array, Indices, Pool
 from skebm.evaluation.drift._ratio import log_ratios
-from skebm.utils import is_count
+from skebm.utils import InvalidParameterError, is_count
 from skebm.utils._random import private_random_state
 
 #: Adjusted p-values of columns that `repr` counts as moved.
@@ -257,12 +257,12 @@ def check_options(n_permutations: int, n_splits: int, max_rows: int) -> None:
         ("max_rows", max_rows, 2),
     ):
         if not is_count(value, least):
-            raise ValueError(
+            raise InvalidParameterError(
                 f"The {name!r} parameter must be an integer, at least {least}. Got "
                 f"{value!r} instead."
             )
     if not is_count(n_splits, 0) or n_splits == 1:
-        raise ValueError(
+        raise InvalidParameterError(
             "The 'n_splits' parameter must be 0 or an integer, at least 2. Got "
             f"{n_splits!r} instead."
         )

@@ -14,6 +14,7 @@ from scipy import sparse
 
 from skebm.tables import categorical_mask
 from skebm.tables._seen import see
+from skebm.utils import InvalidParameterError
 from skebm.utils._sklearn import HasMethods
 
 
@@ -95,7 +96,7 @@ class ShownTable:
         """Return the places of columns; those of all where None, if these are few."""
         if columns is None:
             if self.n_features > most:
-                raise ValueError(
+                raise InvalidParameterError(
                     f"The '{parameter}' parameter must name some columns where there "
                     f"are more than {most}. Got None, and a table of "
                     f"{self.n_features}."
@@ -105,7 +106,7 @@ class ShownTable:
             columns = [columns]
         found = [self.index(column) for column in columns]
         if not found or len(set(found)) < len(found):
-            raise ValueError(
+            raise InvalidParameterError(
                 f"The '{parameter}' parameter must name columns, each once. Got "
                 f"{columns!r}."
             )

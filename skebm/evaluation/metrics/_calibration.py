@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skebm.utils import is_count
+from skebm.utils import InvalidParameterError, is_count
 
 Array = NDArray[np.float64]
 
@@ -86,7 +86,7 @@ def _binned(
     """Return the rows of each bin, and its sums of hits and of confidence, (n, 2)."""
     probability = _check_probability(probability)
     if not is_count(n_bins, 1):
-        raise ValueError(
+        raise InvalidParameterError(
             f"The 'n_bins' parameter must be an integer, at least 1. Got {n_bins!r}."
         )
     n_rows, n_classes = probability.shape
@@ -100,7 +100,7 @@ def _binned(
         )
     unknown = labels[~np.isin(labels, columns)]
     if len(unknown):
-        raise ValueError(
+        raise InvalidParameterError(
             f"The 'y' parameter must hold labels of {columns.tolist()}. Got "
             f"{unknown.tolist()[0]!r}."
         )
@@ -121,12 +121,12 @@ def _check_probability(probability: ArrayLike) -> NDArray[np.float64]:
     """Return p(y|x) as an array; raise ValueError if it holds no probabilities."""
     array = np.asarray(probability, dtype=np.float64)
     if array.ndim != 2 or not len(array) or array.shape[1] < 2:
-        raise ValueError(
+        raise InvalidParameterError(
             "The 'probability' parameter must have the shape (n, n_classes), with at "
             f"least one row and two classes. Got {array.shape}."
         )
     if not (array.min() >= 0 and np.allclose(array.sum(axis=1), 1, atol=1e-4)):
-        raise ValueError(
+        raise InvalidParameterError(
             "The rows of the 'probability' parameter must be at least 0 and sum to 1. "
             f"Got a least entry of {array.min():.3g} and sums from "
             f"{array.sum(axis=1).min():.3g} to {array.sum(axis=1).max():.3g}."

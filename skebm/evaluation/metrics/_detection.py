@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from skebm.utils import InvalidParameterError
+
 
 @dataclass(frozen=True)
 class Detection:
@@ -81,7 +83,7 @@ def checked_scores(name: str, scores: ArrayLike) -> NDArray[np.float64]:
     """Return scores as an array; raise ValueError if there are none or NaN."""
     array = np.asarray(scores, dtype=np.float64)
     if array.ndim != 1 or not len(array) or np.isnan(array).any():
-        raise ValueError(
+        raise InvalidParameterError(
             f"The {name!r} parameter must be a 1-D array of at least one score, none "
             f"of them NaN. Got shape {array.shape} with {np.isnan(array).sum()} NaN."
         )

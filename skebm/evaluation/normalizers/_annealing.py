@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
@@ -118,12 +119,15 @@ def anneal(
     n_moves: int,
     target_efficiency: float,
     generator: torch.Generator,
+    base: Energy | None = None,
+    start: Tensor | None = None,
 ) -> Annealed:
     """Run sequential Monte Carlo with adaptive temperatures and step sizes.
 
     The next temperature is the one at which the effective sample size of the
     incremental weights, as a fraction, is `target_efficiency`. There the particles are
-    resampled and moved `n_moves` times.
+    resampled and moved `n_moves` times. With a `base` they begin at `start`, draws of
+    q0 exp(-base), and keep it whole at each temperature.
 
     References
     ----------
@@ -132,7 +136,7 @@ def anneal(
     comparison", JCGS 25 (2016).
     """
     density = Density.adapt(reference)
-    x = density.sample(n_particles, generator)
+    x = density.sample(n_particles, generator) if start is None else start
     sampler = clone(sampler).set_params(n_adapt=n_moves)
     beta, log_normalizer = 0.0, 0.0
     rungs: list[Rung] = []
@@ -146,19 +150,25 @@ def anneal(
         length = math.sqrt(max(-math.log(max(efficiency(log_weights), 1e-300)), 0.0))
         x = x[resample(log_weights, generator)]
         factor = covariance_factor(x)
-        acceptance = 0.0
+        acceptance, whole, share = 0.0, energy, beta
+        if base is not None:
+            whole, share = _beside(base, energy, beta), 1.0
         if density.has_transitions:
             x, acceptance = step_by_reference(
-                energy, density, beta, x, n_moves, generator
+                whole, density, share, x, n_moves, generator
             )
         if density.is_discrete:
             acceptance = 1.0  # a sampler would leave the isolated values
         if acceptance < ENOUGH_ACCEPTED:
-            target = tempered(energy, density, beta)
+            target = tempered(whole, density, share)
             x, step_size = move(target, x, factor, sampler, n_moves, generator)
             sampler.set_params(step_size=step_size)
         rungs.append(Rung(beta, length, sampler.step_size, factor, acceptance))
     return Annealed(x, rungs, log_normalizer)
+
+
+def _beside(base: Energy, energy: Energy, beta: float) -> Energy:
+    return lambda x: base(x) + beta * energy(x)
 
 
 def _next_step(values: Tensor, longest: float, target: float) -> float:
@@ -191,6 +201,7 @@ def annealed_samples(
     n_moves: int = 3,
     n_final_moves: int = 10,
     target_efficiency: float = 0.8,
+    terms: Sequence[Energy] = (),
 ) -> Tensor:
     r"""Draw from p(x) proportional to q0(x) exp(-E(x)) by sequential Monte Carlo.
 
@@ -225,6 +236,9 @@ def annealed_samples(
         Further steps at the end.
     target_efficiency : float, default=0.8
         Effective sample size of each reweighting, as a fraction.
+    terms : sequence of callables, default=()
+        Energies of sum E. They are switched on one after another, coarse to fine, where
+        all of E is otherwise at once.
 
     Returns
     -------
@@ -261,15 +275,21 @@ def annealed_samples(
     """
     if n_samples < 1:
         raise ValueError(f"n_samples must be at least 1, got {n_samples}.")
-    annealed = anneal(
-        energy,
-        reference,
-        max(n_samples, min_particles),
-        sampler=resolve_sampler(sampler),
-        n_moves=n_moves,
-        target_efficiency=target_efficiency,
-        generator=generator,
-    )
+    base, start = None, None
+    for term in terms or [energy]:
+        annealed = anneal(
+            term,
+            reference,
+            max(n_samples, min_particles),
+            sampler=resolve_sampler(sampler),
+            n_moves=n_moves,
+            target_efficiency=target_efficiency,
+            generator=generator,
+            base=base,
+            start=start,
+        )
+        base = term if base is None else _beside(base, term, 1.0)
+        start = annealed.x
     last = annealed.rungs[-1]
     order = torch.randperm(
         len(annealed.x), generator=generator, device=generator.device

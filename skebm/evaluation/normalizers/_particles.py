@@ -15,7 +15,7 @@ from skebm.evaluation.normalizers._log_weights import (
 from skebm.references import Density
 from skebm.samplers import HMC, MALA, AbstractMetropolisSampler, AbstractSampler
 from skebm.samplers._point import Energy
-from skebm.utils import uniform_like
+from skebm.utils import InvalidParameterError, uniform_like
 
 # In whitened columns a trajectory of a quarter period, about 1.5, mixes best.
 _SAMPLERS: dict[str, AbstractSampler] = {
@@ -128,13 +128,13 @@ def resolve_sampler(sampler: str | AbstractSampler) -> AbstractSampler:
     """
     if isinstance(sampler, str):
         if sampler not in _SAMPLERS:
-            raise ValueError(
+            raise InvalidParameterError(
                 f"The 'sampler' parameter of a normalizer must be one of "
                 f"{sorted(_SAMPLERS)} or an instance. Got {sampler!r} instead."
             )
         sampler = _SAMPLERS[sampler]
     if not isinstance(sampler, AbstractMetropolisSampler):
-        raise ValueError(
+        raise InvalidParameterError(
             "The 'sampler' parameter of a normalizer must be a name or a Metropolis "
             f"sampler with an adaptable step size. Got {sampler!r} instead."
         )

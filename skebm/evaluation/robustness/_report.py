@@ -16,7 +16,7 @@ from skebm.evaluation.robustness._ball import NORMS, Balls
 from skebm.evaluation.robustness._gradient import attack
 from skebm.evaluation.robustness._search import search, spread_rows, towards_others
 from skebm.evaluation.robustness._victim import Array, Indices, Victim
-from skebm.utils import is_count
+from skebm.utils import InvalidParameterError, is_count
 from skebm.utils._random import private_random_state
 
 #: Moves of rows, and whether each changes the class.
@@ -87,7 +87,7 @@ class Effort:
             ("batch_size", 1),
         ):
             if not is_count(value := getattr(self, name), least):
-                raise ValueError(
+                raise InvalidParameterError(
                     f"The {name!r} parameter must be an integer, at least {least}. Got "
                     f"{value!r}."
                 )
@@ -239,7 +239,9 @@ def adversarial_accuracy(
     if isinstance(norm, float | int):
         norm = f"{norm:g}"
     if norm not in NORMS:
-        raise ValueError(f"The 'norm' parameter must be 'inf' or '2'. Got {norm!r}.")
+        raise InvalidParameterError(
+            f"The 'norm' parameter must be 'inf' or '2'. Got {norm!r}."
+        )
     radii = _checked_radii(radius)
     effort = Effort(n_steps, n_restarts, n_targets, n_queries, batch_size)
     victim, table = Victim.of(estimator, X, logits)
@@ -286,7 +288,7 @@ def _checked_radii(radius: Any) -> Array:
     except (TypeError, ValueError):
         radii = np.empty(0)
     if radii.ndim > 1 or not radii.size or not np.all((radii >= 0) & (radii < np.inf)):
-        raise ValueError(
+        raise InvalidParameterError(
             "The 'radius' parameter must be a number of at least 0, or a sequence of "
             f"them. Got {radius!r}."
         )
@@ -303,7 +305,7 @@ def _units(unit: Any, table: Array) -> Array:
     except (TypeError, ValueError):
         units = np.full(1, -1.0)
     if not np.all((units >= 0) & (units < np.inf)):
-        raise ValueError(
+        raise InvalidParameterError(
             "The 'unit' parameter must be 'std', or a number of at least 0 for all or "
             f"each of the {table.shape[1]} columns. Got {unit!r}."
         )
@@ -323,7 +325,7 @@ def _bounds(bounds: Any, table: Array) -> tuple[Array, Array]:
             for end in bounds
         )
     except (TypeError, ValueError):
-        raise ValueError(
+        raise InvalidParameterError(
             "The 'bounds' parameter must be None, 'data', or (low, high): numbers, or "
             f"arrays of shape ({n_features},). Got {bounds!r}."
         ) from None

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from skebm.tables._checks import check_numbers, columns_text
 from skebm.tables._frames import TableFormat
 from skebm.tables._seen import see
+from skebm.utils import InvalidParameterError
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -74,7 +75,7 @@ class Victim:
         if not hasattr(estimator, "classes_"):
             if isinstance(estimator, BaseEstimator) and is_classifier(estimator):
                 check_is_fitted(estimator)
-            raise ValueError(
+            raise InvalidParameterError(
                 "The 'estimator' parameter must be a fitted classifier, with classes_. "
                 f"Got {estimator!r:.80}."
             )
@@ -144,7 +145,7 @@ class Victim:
             with torch.no_grad():
                 part = self.logits(rows)
             if tuple(part.shape) != (len(rows), n_classes):
-                raise ValueError(
+                raise InvalidParameterError(
                     f"The 'logits' parameter must return {n_classes} logits for each "
                     f"row. Got shape {tuple(part.shape)} for {len(rows)} rows."
                 )
@@ -156,7 +157,7 @@ class Victim:
         tied = (short <= ROUNDING * largest.maximum(largest.median())).numpy()
         differ = np.mean((logits.argmax(dim=1).numpy() != predicted) & ~tied)
         if differ > MAX_DISAGREEMENT:
-            raise ValueError(
+            raise InvalidParameterError(
                 "The 'logits' parameter must tell the classes that predict tells, of "
                 f"rows in the units of X. Got other classes for {differ:.1%} of rows."
             )

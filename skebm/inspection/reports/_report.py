@@ -19,7 +19,7 @@ from skebm.inspection.reports._findings import findings
 from skebm.inspection.reports._fit_of_draws import marginal_distances, pair_distances
 from skebm.inspection.reports._page import html_of
 from skebm.inspection.reports._peers import peer_log_likelihoods
-from skebm.utils import is_count
+from skebm.utils import InvalidParameterError, is_count
 
 #: Most draws, rows that are scored, and draws of the integral.
 MAX_DRAWS, MAX_SCORED, MASS_DRAWS = 2000, 10_000, 20_000
@@ -153,7 +153,7 @@ def report(
             f"{len(train)} and {len(test)}."
         )
     if n_samples is not None and not is_count(n_samples, 5):
-        raise ValueError(
+        raise InvalidParameterError(
             "The 'n_samples' parameter must be an integer, at least 5, or None. Got "
             f"{n_samples!r}."
         )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from skebm.networks import EnergyModel
+from skebm.networks._capabilities import as_image_network
 from skebm.objectives._base import Batch, check_range
 from skebm.objectives._chain import Potential
 from skebm.objectives.contrastive_divergence._base import Negatives
@@ -21,6 +23,7 @@ from skebm.samplers import (
     Transition,
     transform,
 )
+from skebm.samplers._augmented import in_units
 from skebm.utils import check_choice, check_count, check_number, is_sequence
 
 CLOSEST = 1e-6
@@ -121,7 +124,7 @@ class ImprovedCD(PCD):
         See `skebm.samplers.ReplayBuffer`; "reservoir" as published.
     transitions : sequence of callables or None, default=None
         See `skebm.samplers.AugmentedLangevin`; one of them moves the chains before
-        their steps. None for none.
+        their steps. None for none. With a network for images they move its pixels.
     kl_weight : float, default=0.1
         w; 1 as published.
     n_kl_steps : int, default=1
@@ -251,7 +254,7 @@ class ImprovedCD(PCD):
         assert isinstance(state, PersistentState)
         start, places = self.draw(model, data, state, generator)
         if self.transitions is not None:
-            start = transform(start, self.transitions, generator)
+            start = transform(start, self._transitions(model), generator)
         x, metrics = state.kernel.move(model, start, self.n_steps, generator)
         extra_loss = None
         if self.kl_weight:
@@ -263,6 +266,14 @@ class ImprovedCD(PCD):
             extra_loss = self.kl_weight * divergence
         state.buffer.put(x, places, generator)
         return Negatives(Batch(x), metrics, extra_loss)
+
+    def _transitions(self, model: EnergyModel) -> Sequence[Transition]:
+        """Return the transitions; where the net sees images, of its pixels."""
+        assert self.transitions is not None
+        images = as_image_network(model.network)
+        if images is None:
+            return self.transitions
+        return in_units(self.transitions, images.location, images.scale)
 
     def _divergence(
         self,

@@ -102,6 +102,7 @@ def test_units_of_columns_change_nothing(factor, shift, rows):
         assert np.isfinite(again).all()
 
 
+@pytest.mark.filterwarnings("ignore:X holds values far:skebm.exceptions.DataWarning")
 def test_one_wild_value_spoils_nothing(rows, fresh):
     wild = rows.copy()
     wild[200, 0] = 1000.0
@@ -113,6 +114,7 @@ def test_one_wild_value_spoils_nothing(rows, fresh):
     assert np.isfinite(model.sample(50, 0, n_steps=50)).all()
 
 
+@pytest.mark.filterwarnings("ignore:X holds values far:skebm.exceptions.DataWarning")
 def test_a_density_with_a_wild_column_integrates_to_one(rows):
     wild = rows[:, :1].copy()
     wild[:3] = [[1000.0], [-500.0], [800.0]]

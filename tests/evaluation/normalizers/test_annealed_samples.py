@@ -56,6 +56,30 @@ def test_moments_of_a_gaussian_tilt(sampler):
         assert stats.kstest(column.numpy(), "norm").pvalue > 1e-3
 
 
+def test_terms_one_after_another_end_at_their_sum():
+    """Parts of a Gaussian tilt that are each far from their sum."""
+    reference = Normal(3)
+    mean, scale = torch.tensor([1.5, -1.0, 0.5]), torch.tensor([0.3, 0.6, 1.0])
+
+    def coarse(x):
+        return (x.sum(1) - mean.sum()).square()
+
+    def fine(x):
+        whole = ((x - mean) / scale).square().sum(1) / 2 + reference.log_prob(x)
+        return whole - coarse(x)
+
+    x = annealed_samples(
+        lambda x: coarse(x) + fine(x),
+        reference,
+        2000,
+        generator=torch.Generator().manual_seed(0),
+        terms=[coarse, fine],
+    )
+    z = (x - mean) / scale
+    assert z.mean(0).abs().max() < 0.1
+    assert (z.T @ z / len(z) - torch.eye(3)).abs().max() < 0.15
+
+
 def mixture_energy(reference, weights, distance):
     """E of the tilt to weights[0] N(distance e_1, I/4) + weights[1] N(-, I/4)."""
 
