@@ -48,6 +48,7 @@ METHODS = {
 }
 KEY = ("table", "method", "seed")
 N_PREDICTED = 300
+MIN_COUNT = 10
 
 
 def rows_of(table, arguments, seed):
@@ -61,12 +62,14 @@ def rows_of(table, arguments, seed):
 def boosting(train, column):
     """Return scikit-learn's boosted trees for a column, given the others."""
     others = [name for name in train if name != column]
+    counts = train[column].map(train[column].value_counts()).astype(int)
+    train = train[counts >= MIN_COUNT]  # early stopping needs some of each
     words = [name for name in others if name not in NUMBERS]
     encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=np.nan)
     coded = make_column_transformer((encoder, words), remainder="passthrough")
     model = HistGradientBoostingClassifier(
         categorical_features=list(range(len(words))),
-        early_stopping=False,  # some categories have one row
+        early_stopping=True,
         random_state=0,
     )
     return make_pipeline(coded, model).fit(train[others], train[column].astype(str))
@@ -108,7 +111,7 @@ def main():
     options = parser(__doc__, seeds=1)
     options.add_argument("--data", type=Path, help="folder of tables")
     options.add_argument("--tables", nargs="*", default=CHOSEN_ON + KEPT_BACK)
-    options.add_argument("--methods", nargs="+", default=list(METHODS))
+    options.add_argument("--methods", nargs="*", default=list(METHODS))
     options.add_argument("--max-rows", type=int, default=4000)
     options.add_argument("--adult-rows", type=int, default=25_000)
     options.add_argument("--predict", action="store_true", help="columns of adult")
