@@ -48,6 +48,7 @@ METHODS = {
 }
 KEY = ("table", "method", "seed")
 N_PREDICTED = 300
+MIN_COUNT = 10
 
 
 def rows_of(table, arguments, seed):
@@ -61,6 +62,8 @@ def rows_of(table, arguments, seed):
 def boosting(train, column):
     """Return scikit-learn's boosted trees for a column, given the others."""
     others = [name for name in train if name != column]
+    counts = train[column].map(train[column].value_counts()).astype(int)
+    train = train[counts >= MIN_COUNT]  # early stopping needs some of each
     words = [name for name in others if name not in NUMBERS]
     encoder = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=np.nan)
     coded = make_column_transformer((encoder, words), remainder="passthrough")
@@ -72,16 +75,14 @@ def boosting(train, column):
     return make_pipeline(coded, model).fit(train[others], train[column].astype(str))
 
 
-def predictions(train, test, seed):
+def predictions(train, test, seed, methods):
     """Yield a row of accuracies for each categorical column and method."""
+    options = {"trees": {"network": "trees"}, "default net": {}}
     models = {
-        "trees": EBMDensityEstimator(
-            network="trees", normalizer=None, random_state=seed
-        ).fit(train),
-        "default net": EBMDensityEstimator(normalizer=None, random_state=seed).fit(
-            train
-        ),
+        name: EBMDensityEstimator(normalizer=None, random_state=seed, **options[name])
+        for name in methods
     }
+    models = {name: model.fit(train) for name, model in models.items()}
     test = test[:N_PREDICTED]
     for column in [name for name in train if name not in NUMBERS]:
         truth = test[column].astype(str).to_numpy()
@@ -109,8 +110,8 @@ def with_value(test, train, column, kind):
 def main():
     options = parser(__doc__, seeds=1)
     options.add_argument("--data", type=Path, help="folder of tables")
-    options.add_argument("--tables", nargs="+", default=CHOSEN_ON + KEPT_BACK)
-    options.add_argument("--methods", nargs="+", default=list(METHODS))
+    options.add_argument("--tables", nargs="*", default=CHOSEN_ON + KEPT_BACK)
+    options.add_argument("--methods", nargs="*", default=list(METHODS))
     options.add_argument("--max-rows", type=int, default=4000)
     options.add_argument("--adult-rows", type=int, default=25_000)
     options.add_argument("--predict", action="store_true", help="columns of adult")
@@ -137,7 +138,9 @@ def main():
                 print(rows[-1], flush=True)
         if arguments.predict:
             train, test = rows_of("adult", arguments, seed)
-            rows.extend(predictions(train, test, seed))
+            for row in predictions(train, test, seed, arguments.methods):
+                rows.append(row)
+                print(row, flush=True)
     rows = earlier_rows("trees", rows, KEY) + rows
     report("trees", rows, seeds=arguments.seeds, max_rows=arguments.max_rows)
 
