@@ -318,6 +318,7 @@ MEMBERS = {
         "closed_form",
         "critic",
         "energy",
+        "energy_terms",
         "energy_with_gradient",
         "features",
         "in_latent_space",
