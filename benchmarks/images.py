@@ -136,7 +136,7 @@ def joint_methods():
     """Return objectives of the density by name."""
     return {
         "none": None,
-        "vera": VERA(entropy_weight=1e-2),
+        "vera": VERA(),
         "sgld": PCD.jem(),
     }
 
@@ -180,7 +180,7 @@ def joint(data, seeds, *, full, n_epochs):
                 confidence = model.predict_proba(both).max(axis=1)
                 row["auroc_confidence"] = roc_auc_score(in_and_out, confidence)
                 if objective is not None:
-                    scores = model.score_samples(both)
+                    scores = np.nan_to_num(model.score_samples(both), neginf=-1e30)
                     row["auroc_density"] = roc_auc_score(in_and_out, scores)
                 attacked = adversarial_accuracy(
                     model,

@@ -23,8 +23,6 @@ SECONDS = {
     "plot_columns": 7,
     "plot_customers": 9,
     "plot_composition": 10,
-    "plot_improved_cd": 10,
-    "plot_inpainting": 11,
     "plot_strange_reading": 10,
     "plot_pipeline": 33,
     "plot_drift": 12,
