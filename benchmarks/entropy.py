@@ -115,6 +115,7 @@ def trained_score(ppca, n_rows, n_steps, rng):
     def draw_loss():
         with torch.no_grad():
             x = ppca.net.sample(n_rows, rng)[0]
+            score_net.see(x, torch.as_tensor(ppca.noise_scale))
         return score_net.denoising_loss(x, delta, rng)
 
     train(score_net.parameters(), draw_loss, n_steps)

@@ -47,7 +47,7 @@ METHODS = {
     "trees": ours(network="trees"),
 }
 KEY = ("table", "method", "seed")
-N_PREDICTED = 500
+N_PREDICTED = 300
 
 
 def rows_of(table, arguments, seed):

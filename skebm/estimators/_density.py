@@ -122,9 +122,8 @@ class EBMDensityEstimator(
         Share of the rows of `fit`, up to a half, that is left out because they look
         most like outliers; see ``is_trimmed_``. Set it to the share of outliers that
         you expect among them, and to 0 if the rows are clean. Distances to neighbours
-        pass over half as many nearest rows. Thresholds and p-values count all rows, so
-        that their shares hold for new rows like those of `fit`. `partial_fit` trims
-        no rows.
+        pass over half as many nearest rows. Thresholds and p-values count all rows.
+        `partial_fit` trims no rows.
     contamination : float or "auto", default=0.05
         Share of new rows, like those of `fit`, that `predict` calls outliers: that of
         false alarms if `fit` sees no outliers, else about that of outliers. "auto" is
@@ -136,9 +135,8 @@ class EBMDensityEstimator(
         rows from rows made wrong on purpose: see ``ood_report_``. These five,
         "blurred_density", "noise_contrast" and "combined" (the mean of
         "mixture_density" and the last) are learnt where they are chosen. One may change
-        between "log_density", "negative_energy", "typicality" and "gradient_norm"
-        after `fit`. Distances to neighbours, so "auto" too, keep up to 5000 rows in the
-        fitted estimator, and in its pickle. See `skebm.evaluation.OOD_SCORES`.
+        between "log_density", "negative_energy", "typicality" and "gradient_norm" after
+        `fit`. Distances, so "auto" too, keep up to 5000 rows. See `OOD_SCORES`.
     warm_start : bool, default=False
         Whether `fit` goes on from the last fit's state: with the same columns,
         network, objective and reference.
@@ -152,8 +150,7 @@ class EBMDensityEstimator(
     checkpoint : str, path or None, default=None
         A folder where `fit` keeps the state of its training. If it is killed, the same
         `fit` in a new process goes on from there, and on a CPU ends in the same
-        numbers; of other options or rows it raises ValueError. Its end removes the
-        files. Later fits by ``warm_start``, and `partial_fit`, do not use it.
+        numbers; of other options or rows it is a ValueError. Its end removes the files.
 
     Attributes
     ----------
@@ -208,8 +205,7 @@ class EBMDensityEstimator(
 
     References
     ----------
-    Gutmann, Hyvarinen. Noise-contrastive estimation of unnormalized statistical models,
-    with applications to natural image statistics. JMLR 13, 2012.
+    Gutmann, Hyvarinen. Noise-contrastive estimation of unnormalized models. JMLR, 2012.
 
     Examples
     --------
@@ -476,8 +472,8 @@ class EBMDensityEstimator(
         start = start or fresh_start(self, read.table)
         rng = start.rng
         if before is None:
-            options = {"find_atoms": bool(self.atoms), "sentinels": self.sentinels}
-            encoder, tie_scale = fit_encoder(read, specification, **options), None
+            atoms = {"find_atoms": self.atoms is not None, "sentinels": self.sentinels}
+            encoder, tie_scale = fit_encoder(read, specification, **atoms), None
         else:
             encoder, tie_scale = before.encoder, before.assembly.tie_scale
         table, weight = keep_observed(

@@ -28,6 +28,7 @@ from skebm.evaluation.normalizers._rbm import (
     enumerated_log_normalizer,
     pseudo_log_likelihood,
 )
+from skebm.evaluation.normalizers._run_annealing import RunAnnealing
 from skebm.evaluation.outliers import OOD_SCORES
 from skebm.evaluation.outliers._combined import Combined
 from skebm.evaluation.outliers._detector import conformal_p_values
@@ -62,6 +63,7 @@ __all__ = [
     "ProbabilityMass",
     "Quadrature",
     "RBMAnnealing",
+    "RunAnnealing",
     "ScoredModel",
     "adversarial_accuracy",
     "annealed_samples",

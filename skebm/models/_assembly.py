@@ -162,9 +162,9 @@ def assemble(
         network = build_for_table(specification.network, encoder, n_outputs)
         is_random = draws_globally(network, n_inputs(encoder, n_outputs))
     network = network.to(device)
-    unfitted = specification.reference if reference is None else reference
+    unfitted = reference or specification.reference_for(encoder)
     unfitted = unfitted.in_units(encoder.location, encoder.scale)
-    unfitted = unfitted.apart(*encoder.apart())
+    unfitted = unfitted.apart(*encoder.apart()).in_cells(encoder.inner_edges())
     if is_normalized(network):
         unfitted = unfitted.for_normalized()
     density = _fit_reference(unfitted, rows, rng, specification.verbose).to(device)

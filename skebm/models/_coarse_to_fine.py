@@ -41,7 +41,7 @@ def coarse_to_fine(
     train_from : callable, (Reference) -> Trained
         Trains anew from another reference.
     """
-    coarser = specification.reference.coarser()
+    coarser = specification.reference_for(first.assembly.encoder).coarser()
     if coarser is None or not _may_gain(specification, first):
         return first
     log_prob = _monitor(first).log_prob_unnormalized(first.run.averaged_model)

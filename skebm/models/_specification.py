@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 import torch
@@ -21,12 +22,15 @@ from skebm.networks._build import (
 from skebm.networks._capabilities import is_boosted
 from skebm.objectives import NCE, OBJECTIVES, Objective, Recipe
 from skebm.objectives._resolve import resolve_objective
-from skebm.references import Reference
+from skebm.references import ChowLiuReference, CopulaMixtureReference, Reference
 from skebm.references._resolve import resolve_reference
+from skebm.tables import TableEncoder
 from skebm.training import Schedule
 from skebm.utils import InvalidParameterError, plain, resolve_device
 
 MAX_AUTO_EPOCHS = 400
+#: Numbers of trees to try, where all columns are categories.
+N_TREES = (1, 2, 4, 8, 16)
 #: Options of boosted trees that are "auto"; their steps are epochs.
 OF_TREES = Recipe("trees", 0.3, 100, 10, "copula")
 
@@ -63,6 +67,8 @@ class Specification:
         Epochs between printed lines; 0 prints nothing.
     keeps_run : bool, default=False
         Whether a stored model keeps what only further training needs.
+    takes_trees : bool, default=False
+        Whether a table of categories alone has trees for its reference.
     """
 
     objective: Objective | None
@@ -84,6 +90,7 @@ class Specification:
     coarse_to_fine: bool
     verbose: int
     keeps_run: bool = False
+    takes_trees: bool = False
 
     @classmethod
     def of(
@@ -120,18 +127,7 @@ class Specification:
         recipe = None if objective is None else objective.recipe
         if _is_boosted(plain(estimator.network)):
             recipe = OF_TREES
-
-        def option(name: str) -> Any:
-            value = plain(getattr(estimator, name))
-            if not (isinstance(value, str) and value == "auto"):
-                return value
-            if recipe is None:
-                raise InvalidParameterError(
-                    f"The {name!r} parameter is 'auto', which takes what suits the "
-                    "objective, and objective=None has none. Name one."
-                )
-            return getattr(recipe, name)
-
+        option = partial(_option, estimator, recipe)
         network = with_image_shape(option("network"), estimator.image_shape, n_features)
         name = type(estimator).__name__
         check_parts(name, objective, resolve_network(network), n_outputs)
@@ -166,6 +162,8 @@ class Specification:
             coarse_to_fine=coarse_to_fine and by_name and not estimator.warm_start,
             verbose=int(estimator.verbose) if current().speaks else 0,
             keeps_run=bool(estimator.warm_start),
+            # Other objectives need the reference's gradient.
+            takes_trees=is_open and isinstance(reference, CopulaMixtureReference),
             **{name: plain(getattr(estimator, name)) for name in names.split()},
         )
 
@@ -183,6 +181,13 @@ class Specification:
     def critic_scale(self) -> float:
         """lambda, by which the critic is divided to give minus the energy."""
         return 1.0 if self.objective is None else self.objective.critic_scale
+
+    def reference_for(self, encoder: TableEncoder) -> Reference:
+        """Return the unfitted reference of rows of a table."""
+        n_features = len(encoder.scale)
+        if self.takes_trees and len(encoder.category_columns) == n_features:
+            return ChowLiuReference(N_TREES)
+        return self.reference
 
     def n_epochs(self, n_rows: int) -> int:
         """Return the number of epochs; "auto" fixes the number of steps instead."""
@@ -253,6 +258,19 @@ def check_parts(
             "normalised density has one output, not one a class. Choose a network such "
             "as 'ensemble_mlp', or EBMDensityEstimator."
         )
+
+
+def _option(estimator: Any, recipe: Recipe | None, name: str) -> Any:
+    """Return the value of an option; "auto" is what the recipe says."""
+    value = plain(getattr(estimator, name))
+    if not (isinstance(value, str) and value == "auto"):
+        return value
+    if recipe is None:
+        raise InvalidParameterError(
+            f"The {name!r} parameter is 'auto', which takes what suits the objective, "
+            "and objective=None has none. Name one."
+        )
+    return getattr(recipe, name)
 
 
 def _is_boosted(network: Any) -> bool:

@@ -30,6 +30,7 @@ from skebm.networks._trees import BoostedTrees
 from skebm.networks.boltzmann._deep_belief import DeepBeliefNet, DirectedLayer
 from skebm.networks.boltzmann._labeled import LabeledRBM, LabeledUnits
 from skebm.networks.boltzmann._rbm import RBM, BernoulliUnits, VisibleUnits
+from skebm.networks.boltzmann._tree_units import TreeUnits
 from skebm.networks.boltzmann._units import GaussianUnits, SoftmaxUnits
 
 __all__ = [
@@ -60,6 +61,7 @@ __all__ = [
     "ResNet",
     "ResidualMLP",
     "SoftmaxUnits",
+    "TreeUnits",
     "VisibleUnits",
     "WaveEmbedding",
     "is_normalized",

@@ -212,6 +212,18 @@ class EnergyModel(nn.Module):
         """Return E(x) in nats, shape (n,)."""
         return -self.critic(x) / self.entropy_weight
 
+    def energy_terms(self) -> list[Callable[[Tensor], Tensor]]:
+        """Return energies of sum E, coarse ones first; E alone if it is no sum."""
+        terms = [] if self.is_ensemble or self.is_normalized else terms_of(self.network)
+        if len(terms) < 2:
+            return [self.energy]
+
+        def energy(term: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+            outputs = term(self.reference.to_latent(x))
+            return -outputs[:, 0] / self.entropy_weight
+
+        return [partial(energy, term) for term in terms]
+
     @property
     def knows_gradient(self) -> bool:
         """Whether the model has `energy_with_gradient`."""
@@ -232,18 +244,6 @@ class EnergyModel(nn.Module):
         else:
             critic, slope = logits.logsumexp(dim=1), logits.softmax(dim=1)
         return -critic / self.entropy_weight, back(-slope / self.entropy_weight)
-
-    def energy_terms(self) -> list[Callable[[Tensor], Tensor]]:
-        """Return energies of sum E, coarse ones first; E alone if it is no sum."""
-        terms = [] if self.is_ensemble or self.is_normalized else terms_of(self.network)
-        if len(terms) < 2:
-            return [self.energy]
-
-        def energy(term: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-            outputs = term(self.reference.to_latent(x))
-            return -outputs[:, 0] / self.entropy_weight
-
-        return [partial(energy, term) for term in terms]
 
     def log_prob_unnormalized(self, x: Tensor) -> Tensor:
         """Return log q0(x) - E(x), shape (n,)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from skebm.references._base import Density, Reference
 from skebm.references._box import BoxReference, UniformBox
+from skebm.references._chow_liu import ChowLiuReference, TreeDensity
 from skebm.references._copula import (
     CopulaMixtureDensity,
     CopulaMixtureReference,
@@ -22,10 +23,12 @@ from skebm.references._kde import KernelDensity, KernelDensityReference
 from skebm.references._marginals import MarginalMaps, fit_marginals
 from skebm.references._mixture import GaussianMixtureDensity, GaussianReference
 from skebm.references._stacking import GaussianMixtureReference
+from skebm.references._trees import TreeMixture
 
 __all__ = [
     "REFERENCES",
     "BoxReference",
+    "ChowLiuReference",
     "CopulaMixtureDensity",
     "CopulaMixtureReference",
     "Density",
@@ -43,6 +46,8 @@ __all__ = [
     "MixtureConditionals",
     "Reference",
     "TiedValues",
+    "TreeDensity",
+    "TreeMixture",
     "UniformBox",
     "fit_incomplete",
     "fit_marginals",
@@ -53,6 +58,7 @@ __all__ = [
 #: A class for each value of ``reference``; None is the uniform density on a box.
 REFERENCES: dict[str | None, type[Reference]] = {
     None: BoxReference,
+    "chow_liu": ChowLiuReference,
     "copula": CopulaMixtureReference,
     "flow": FlowReference,
     "gaussian": GaussianReference,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -308,6 +308,15 @@ class Reference(BaseEstimator, ABC):
         has none. Only mixtures, which such rows would cost components, differ.
         """
         del low, high
+        return self
+
+    def in_cells(self, edges: Sequence[NDArray[np.float64] | None]) -> Reference:
+        """Return the reference for rows whose values lie in cells of their columns.
+
+        With the inner edges of a column's cells; None for a column without. Only a
+        reference that gives cells their masses differs.
+        """
+        del edges
         return self
 
     def for_normalized(self) -> Reference:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -24,7 +26,7 @@ class Clamped:
     """
 
     def __init__(self, rbm: RBM, observed: Tensor) -> None:
-        self.rbm = rbm
+        self.rbm = replace(rbm, visible=rbm.visible.given(observed))
         self.observed = observed
         #: Conditions draws of v given h on the observed values.
         self.clamp = rbm.visible.clamp(observed)

@@ -167,8 +167,7 @@ class TableEncoder:
         _check_linear(linear, sentinels)
         X, weight = _observed_rows(X, weight)
         moments = Moments.of(X, weight, names)
-        numbers = np.setdiff1d(np.arange(X.shape[1]), [j for j in sizes])
-        numbers = numbers[moments.varies[numbers]]
+        numbers = np.setdiff1d(np.flatnonzero(moments.varies), list(sizes))
         wild = wild_columns(X, weight, numbers)
         codes = sentinels_of(wild) if sentinels == "missing" else {}
         if sentinels == "warn":
@@ -238,6 +237,11 @@ class TableEncoder:
         for kind in self.kinds:
             bounds[:, kind.columns] = (kind.apart() - kind.location) / kind.scale
         return bounds
+
+    def inner_edges(self) -> list[NDArray[np.float64] | None]:
+        """Return the edges between the cells of each column; None without cells."""
+        intervals = [self.intervals_of(j) for j in range(len(self.scale))]
+        return [None if one is None else one.start[1:-1] for one in intervals]
 
     @property
     def summarizes_by_mode(self) -> NDArray[np.bool_]:
@@ -416,9 +420,9 @@ def _check_linear(linear: bool, sentinels: str) -> None:
     """Raise ValueError where linear columns should give a value a probability."""
     if linear and sentinels == "atom":
         raise ValueError(
-            "sentinels='atom' does not go with a 'reference' in the units of X, which "
-            "gives no value a probability. Take sentinels='missing', or another "
-            "reference."
+            "sentinels='atom' does not go with a 'reference' in the units of X, or a "
+            "network for images: no value has a probability there. Take "
+            "sentinels='missing'."
         )
 
 

@@ -147,7 +147,8 @@ def test_scores_are_those_of_pandas(model, frame, of_plain_pandas):
 
 
 def test_an_enum_lists_its_categories(model):
-    assert dict(model._reader.categories)[4] == 3
+    sizes = {column: size for column, size, _ in model._reader.categories}
+    assert sizes[4] == 3
 
 
 # --------------------------------------------------------------------- writing

@@ -30,6 +30,7 @@ from skebm.estimators.boltzmann._options import (
     MAX_CHAINS,
     check_normalizer,
     check_shrinkage,
+    tree_reference,
 )
 from skebm.exceptions import TrainingWarning
 from skebm.models.boltzmann._begin import RBMOptions
@@ -116,6 +117,7 @@ class RBMEstimator(StoredEstimator):
         self._validate_params()
         check_normalizer(self.normalizer)
         check_shrinkage(self.learning_rate, self.weight_decay, self.momentum)
+        tree_reference(self)
 
     def _read_new(self, X, *, allow_nan):
         """Read a table and learn its columns."""

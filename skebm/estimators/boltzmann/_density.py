@@ -25,8 +25,11 @@ from skebm.estimators._large_numbers import keep_large
 from skebm.estimators._published import check_changed, of_fitted
 from skebm.estimators._tables import numbers_of
 from skebm.estimators.boltzmann._base import RBMEstimator, warn_unmixed
+from skebm.estimators.boltzmann._options import tree_reference
 from skebm.models.boltzmann._fit import DensityTask
+from skebm.models.boltzmann._tree_kind import TreeKind
 from skebm.objectives import DISCRETE_LOSSES
+from skebm.references import ChowLiuReference
 from skebm.utils import draw_seed
 from skebm.utils._sklearn import Interval, StrOptions, with_callbacks
 
@@ -37,8 +40,9 @@ WATCH_CONSTRAINTS = {
 }
 
 #: Of the estimators whose visible units have finitely many values.
-METHOD_OF_FINITE_VALUES = {
+OPTIONS_OF_FINITE_VALUES = {
     "method": [StrOptions({"pcd", "cd", "tempering", *DISCRETE_LOSSES})],
+    "reference": [StrOptions({"chow_liu"}), ChowLiuReference, None],
 }
 
 
@@ -52,7 +56,7 @@ class BaseRBM(
         "contamination": [Interval(Real, 0, 0.5, closed="right"), StrOptions({"auto"})],
     }
 
-    _earlier_options: ClassVar[dict] = {"early_stopping": False}
+    _earlier_options: ClassVar[dict] = {"early_stopping": False, "reference": None}
 
     components_ = of_fitted("components_", lambda fitted: fitted.weight)
     intercept_visible_ = of_fitted(
@@ -135,7 +139,11 @@ class BaseRBM(
 
     def _task(self, read):
         """Return the rows as what an RBM is trained on."""
-        return DensityTask(read.table, read.reader.kind(self), read.reader.encoder)
+        kind = read.reader.kind(self)
+        reference = tree_reference(self)
+        if reference is not None:
+            kind = TreeKind(kind, reference, read.table)
+        return DensityTask(read.table, kind, read.reader.encoder)
 
     # ----------------------------------------------------------------- features
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 
 from skebm.evaluation import RBMAnnealing
+from skebm.objectives import DISCRETE_LOSSES
+from skebm.references import REFERENCES
 from skebm.utils import InvalidParameterError
 
 #: Most Markov chains, and rows a batch, which are as many by default.
@@ -43,3 +45,26 @@ def check_shrinkage(learning_rate, weight_decay, momentum):
             f"learning_rate = {(1 - momentum) / learning_rate:.3g}: a step shrinks "
             f"weights by their product. Got {weight_decay!r}."
         )
+
+
+def tree_reference(estimator):
+    """Return the reference that an RBM of finitely many values tilts, or None.
+
+    Raises
+    ------
+    ValueError
+        Where one of its options is wrong, or the method has no place for it.
+    """
+    reference = getattr(estimator, "reference", None)
+    if reference is None:
+        return None
+    if estimator.method in DISCRETE_LOSSES:
+        raise ValueError(
+            f"method={estimator.method!r} compares rows with their neighbours by the "
+            "weights alone, and knows no reference. Take reference=None, or "
+            "method='pcd', 'cd' or 'tempering'."
+        )
+    if isinstance(reference, str):
+        reference = REFERENCES[reference]()
+    reference.check_options()
+    return reference

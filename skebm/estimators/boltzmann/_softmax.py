@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from skebm.estimators.boltzmann._density import (
-    METHOD_OF_FINITE_VALUES,
+    OPTIONS_OF_FINITE_VALUES,
     WATCH_CONSTRAINTS,
     BaseRBM,
 )
@@ -76,6 +76,12 @@ class SoftmaxRBM(BaseRBM):
         in all their epochs are not judged.
     validation_fraction : float, default=0.1
         Share of the rows that is held out; not used where entries are missing.
+    reference : {None, "chow_liu"} or ChowLiuReference, default=None
+        What the RBM tilts, :math:`p(v) = q_0(v) e^{-E(v)} / Z`: a tree of the columns
+        that depend on each other most, or a mixture of such trees. Where columns
+        determine each other it is far better than independent columns, which None
+        begins from, and an RBM that gains nothing is the reference itself. Steps take
+        several times longer.
     normalizer : {"auto", "exact", "ais", None} or instance, default="auto"
         How log Z is estimated: "auto" sums over a layer of at most 2^20 states exactly,
         else takes `skebm.evaluation.RBMAnnealing`. None leaves scores unnormalised.
@@ -144,7 +150,7 @@ class SoftmaxRBM(BaseRBM):
     _parameter_constraints = {  # noqa: RUF012
         **BaseRBM._parameter_constraints,
         **WATCH_CONSTRAINTS,
-        **METHOD_OF_FINITE_VALUES,
+        **OPTIONS_OF_FINITE_VALUES,
         "categories": [StrOptions({"auto"}), list],
         "handle_unknown": [StrOptions({"error", "missing"})],
     }
@@ -173,6 +179,7 @@ class SoftmaxRBM(BaseRBM):
         weight_averaging=0.99,
         early_stopping="auto",
         validation_fraction=0.1,
+        reference=None,
         normalizer="auto",
         contamination=0.05,
         device="auto",
@@ -195,6 +202,7 @@ class SoftmaxRBM(BaseRBM):
         self.weight_averaging = weight_averaging
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
+        self.reference = reference
         self.normalizer = normalizer
         self.contamination = contamination
         self.device = device

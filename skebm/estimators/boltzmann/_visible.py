@@ -348,7 +348,22 @@ def _read_binary(estimator, X, *, reset, allow_nan):
     if not allow_nan:
         refuse_missing(estimator, X)
     _check_range(estimator, X)
+    if getattr(estimator, "reference", None) is not None:
+        _check_binary(estimator, X)
     return X
+
+
+def _check_binary(estimator, X):
+    """Raise ValueError, naming the columns, where values are neither 0 nor 1."""
+    values = X.toarray() if sparse.issparse(X) else X
+    other = ((values != 0) & (values != 1) & ~np.isnan(values)).any(axis=0)
+    if other.any():
+        names = getattr(estimator, "feature_names_in_", None)
+        raise ValueError(
+            "A 'reference' gives probabilities to 0 and 1 alone, and X holds other "
+            f"values in {columns_text(names, other)}. Threshold X, for example by "
+            "Binarizer(threshold=0.5), or take reference=None."
+        )
 
 
 def _check_range(estimator, X):

@@ -110,8 +110,9 @@ def _over_completions(rbm: RBM, observed: Tensor) -> tuple[Tensor, Tensor]:
 def _over_hiddens(rbm: RBM, observed: Tensor) -> tuple[Tensor, Tensor]:
     states, log_p = zip(*_hiddens(rbm, observed), strict=True)
     h, weight = torch.cat(states), torch.cat(log_p).softmax(0)
-    mean = rbm.visible.mean_(rbm.visible_field(h))
-    v = rbm.visible.clamp(observed.expand(len(h), -1))(mean)
+    rows = observed.expand(len(h), -1)
+    mean = rbm.visible.given(rows).mean_(rbm.visible_field(h))
+    v = rbm.visible.clamp(rows)(mean)
     return torch.where(observed.isnan(), weight @ v, observed), weight @ h
 
 
@@ -149,7 +150,7 @@ def _sampled(
     rbm: RBM, observed: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     chains = Clamped(rbm, observed.repeat_interleave(_N_CHAINS, 0))
-    v = chains.start(generator)
+    v, rbm = chains.start(generator), chains.rbm
     visible, hidden = torch.zeros_like(v), v.new_zeros(len(v), len(rbm.weight))
     for step in range(_N_BURN_IN + _N_STEPS):
         probability = rbm.hidden_field(v).sigmoid_()

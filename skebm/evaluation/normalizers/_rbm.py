@@ -379,16 +379,20 @@ def pseudo_log_likelihood(rbm: RBM, v: Tensor, columns: Tensor | None = None) ->
     J. Besag, "Statistical analysis of non-lattice data", The Statistician 24 (1975).
     """
     pull = rbm.hidden_field(v)
-    level = functional.softplus(pull).sum(1)
+    level = functional.softplus(pull).sum(1) + rbm.visible.log_base(v)
 
-    def term(weights: Tensor, bias: Tensor, values: Tensor) -> Tensor:
+    def term(columns: Tensor) -> Tensor:
+        values = v.gather(1, columns[:, None])[:, 0]
         change = 1 - 2 * values
+        weights, bias = rbm.weight.mT[columns], rbm.visible_bias[columns]
         flipped = functional.softplus(pull + change[:, None] * weights).sum(1)
+        if not rbm.visible.is_product:
+            other = v.scatter(1, columns[:, None], (1 - values)[:, None])
+            flipped = flipped + rbm.visible.log_base(other)
         return functional.logsigmoid(level - flipped - change * bias)
 
-    b, d = rbm.visible_bias, v.shape[1]
+    d = v.shape[1]
     if columns is not None:
-        values = v.gather(1, columns[:, None])[:, 0]
-        return d * term(rbm.weight.mT[columns], b[columns], values)
-    terms = [term(rbm.weight[:, j], b[j], v[:, j]) for j in range(d)]
+        return d * term(columns)
+    terms = [term(torch.full((len(v),), j, device=v.device)) for j in range(d)]
     return torch.stack(terms).sum(0)

@@ -53,6 +53,7 @@ def clamped_chains(
     n_rows, n_rising = len(held), n_steps // 2
     n = max(n_samples, 2, -(-MIN_CHAINS // n_rows))
     clamped = Clamped(rbm, held.repeat_interleave(n, 0))
+    rbm = clamped.rbm
     v = _cooled(rbm, base_bias, n * n_rows, n_rising, generator, clamped.clamp)
     v, diagnostics = clamped.run(
         v, n_rows, n_steps=n_steps - n_rising, generator=generator

@@ -101,7 +101,7 @@ def explain_values(rbm: RBM, v: Array, pull: Pull = sum_over_hidden) -> Explanat
         if count <= MAX_STATES:
             n_states = int(count)
             log_weights = partial(_over_completions, pull=pull)
-        elif n_binary_states(len(rbm.weight)) <= MAX_STATES:
+        elif n_binary_states(len(rbm.weight)) <= MAX_STATES and rbm.visible.is_product:
             n_states, log_weights = 2 ** len(rbm.weight), _over_hiddens
         else:
             n_states, log_weights = 1, _over_chains
@@ -144,7 +144,19 @@ def _over_completions(
         log_weight = torch.stack([pull(rest + part) for part in shift], 1)
         log_weight = log_weight + column.states @ bias[units]
         log_weight = log_weight.unflatten(0, copies.shape[:2])
+        if not rbm.visible.is_product:
+            log_weight = log_weight + _log_bases(rbm, copies, column)
         yield (log_weight + drawn[..., None]).logsumexp(1)
+
+
+def _log_bases(rbm: RBM, copies: Tensor, column: Column) -> Tensor:
+    """Return the log base measure with each value of a column, (..., n_states)."""
+    parts = []
+    for state in column.states:
+        rows = copies.clone()
+        rows[..., column.units] = state
+        parts.append(torch.as_tensor(rbm.visible.log_base(rows)))
+    return torch.stack(parts, -1)
 
 
 def _over_hiddens(rbm: RBM, x: Tensor, columns: list[Column]) -> Iterator[Tensor]:

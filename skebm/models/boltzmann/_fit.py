@@ -211,7 +211,7 @@ class DensityTask:
 
     def for_rows(self) -> Callable[[Array], DensityTask]:
         """Return what makes the same task of other rows."""
-        return partial(DensityTask, kind=self.kind)
+        return partial(_task_of, self.kind)
 
     def watched(self, options: RBMOptions) -> tuple[DensityTask, Watched | None]:
         """Return the rows to train on, and those whose likelihood is watched."""
@@ -219,6 +219,11 @@ class DensityTask:
             self.v, self.kind, options.early_stopping, options.validation_fraction
         )
         return self if watched is None else replace(self, v=kept), watched
+
+
+def _task_of(kind: Kind, v: Any) -> DensityTask:
+    """Return the task of some rows of a table."""
+    return DensityTask(v, kind.of_rows(v))
 
 
 class RBMTraining:

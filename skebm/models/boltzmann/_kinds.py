@@ -69,12 +69,19 @@ class Kind(Protocol):
     is_nested : bool
         Whether RBMs on the way from one without weights to a trained one lie between
         the two in likelihood, too.
+    base_name : str
+        What the RBM without hidden units is, in messages.
     """
 
-    metric: type
-    n_temperatures: int
     can_run_away: bool
     is_nested: bool
+    base_name: str
+
+    @property
+    def metric(self) -> type: ...
+
+    @property
+    def n_temperatures(self) -> int: ...
 
     @property
     def ascent(self) -> type[RBMAscent]: ...
@@ -105,6 +112,9 @@ class Kind(Protocol):
     def trained_units(self, units: Any, average: RBM) -> Any:
         """Return the visible units of a trained RBM."""
 
+    def of_rows(self, v: Any) -> Kind:
+        """Return the kind of an RBM of other rows of the table."""
+
 
 @dataclass(frozen=True)
 class BinaryKind:
@@ -115,6 +125,7 @@ class BinaryKind:
     n_temperatures = 10
     can_run_away = False
     is_nested = True
+    base_name = "independent columns"
 
     def start(self, v: Any) -> tuple[BernoulliUnits, Any]:
         """Return the visible units and the statistics of rows v."""
@@ -142,6 +153,10 @@ class BinaryKind:
         """Return the RBM of a share of what was learnt."""
         return trained.tempered(beta, base.visible_bias)
 
+    def of_rows(self, v: Any) -> BinaryKind:
+        """Return the same kind."""
+        return self
+
     def trained_units(self, units: BernoulliUnits, average: RBM) -> BernoulliUnits:
         """Return the same units: they learn nothing."""
         return units
@@ -164,6 +179,7 @@ class CategoricalKind:
     n_temperatures = 10
     can_run_away = False
     is_nested = True
+    base_name = "independent columns"
 
     def start(self, v: Any) -> tuple[SoftmaxUnits, Any]:
         """Return the visible units and the statistics of rows v."""
@@ -186,6 +202,10 @@ class CategoricalKind:
     def shrunk(self, trained: RBM, base: RBM, beta: float) -> RBM:
         """Return the RBM of a share of what was learnt."""
         return trained.tempered(beta, base.visible_bias)
+
+    def of_rows(self, v: Any) -> CategoricalKind:
+        """Return the same kind."""
+        return self
 
     def trained_units(self, units: SoftmaxUnits, average: RBM) -> SoftmaxUnits:
         """Return the same units: they learn nothing."""
@@ -214,6 +234,7 @@ class RealKind:
     n_temperatures = 5
     can_run_away = True
     is_nested = False
+    base_name = "one Gaussian"
 
     @property
     def ascent(self) -> type[RBMAscent]:
@@ -304,6 +325,10 @@ class RealKind:
             mean = mean * rise.sqrt()
         rbm = RBM(weight, -weight @ mean, mean - weight.sum(0) / 2, units)
         return rbm.to(trained.weight.dtype).to(trained.weight.device)
+
+    def of_rows(self, v: Any) -> RealKind:
+        """Return the same kind."""
+        return self
 
     def trained_units(self, units: GaussianUnits, average: RBM) -> GaussianUnits:
         """Return the units with the scales of a trained RBM, in float64."""

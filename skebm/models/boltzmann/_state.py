@@ -6,7 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from skebm.networks import BernoulliUnits, GaussianUnits, LabeledUnits, SoftmaxUnits
+from skebm.networks import (
+    BernoulliUnits,
+    GaussianUnits,
+    LabeledUnits,
+    SoftmaxUnits,
+    TreeUnits,
+)
 from skebm.tables import TableEncoder
 from skebm.utils import nearest_device, to_numpy_tree, to_tensor_tree
 
@@ -16,6 +22,7 @@ KINDS: dict[str, tuple[Any, tuple[str, ...]]] = {
     "SoftmaxUnits": (SoftmaxUnits, ("sizes",)),
     "GaussianUnits": (GaussianUnits, ("scale", "axes", "min_scale")),
     "LabeledUnits": (LabeledUnits, ("n_classes",)),
+    "TreeUnits": (TreeUnits, ("log_weights", "parents", "log_tables", "sizes")),
 }
 
 

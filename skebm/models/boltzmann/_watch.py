@@ -184,12 +184,12 @@ class Verdict:
 
     def __str__(self) -> str:
         is_nested = self.watched.kind.is_nested
-        base = "independent columns" if is_nested else "one Gaussian"
+        base = self.watched.kind.base_name
         remedy = "The Gaussian is therefore kept; hidden units do next to nothing."
         if is_nested:
             remedy = (
                 f"The weights are therefore shrunk to {self.beta:.2g} times what was "
-                "learnt; 0 means that the RBM is that of independent columns."
+                f"learnt; 0 means that the RBM is that of {base}."
             )
         if self.folds is not None:
             gain, error = self.folds
@@ -213,7 +213,7 @@ class Verdict:
                 f"{fall}, and was {self.kept.log_likelihood:.4g} after epoch "
                 f"{self.kept.epoch}, which is kept ({base}: {level})."
             )
-        has = "have" if is_nested else "has"
+        has = "have" if base.endswith("s") else "has"
         start = base[0].upper() + base[1:]
         return f"{fall}. {start} {has} {level}, and no epoch was better. {remedy}"
 

@@ -25,6 +25,7 @@ class LabeledUnits:
     n_classes: int
 
     is_quadratic: ClassVar[bool] = False
+    is_product: ClassVar[bool] = True
 
     def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return views of the binary columns and of the columns of the class."""

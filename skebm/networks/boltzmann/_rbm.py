@@ -25,9 +25,12 @@ class VisibleUnits(Protocol):
     ----------
     is_quadratic : bool
         Whether A is half the squared norm of theta.
+    is_product : bool
+        Whether the columns of v are independent given theta, as far as they are finite.
     """
 
     is_quadratic: ClassVar[bool]
+    is_product: ClassVar[bool]
 
     def statistic(self, v: Tensor) -> Tensor:
         """Return s(v), shape (n, n_statistics)."""
@@ -59,6 +62,9 @@ class VisibleUnits(Protocol):
     def log_density(self, observed: Tensor, theta: Tensor) -> Tensor:
         """Return log p(v_O | theta) of one row, NaN where missing, for each theta."""
 
+    def given(self, observed: Tensor) -> VisibleUnits:
+        """Return units whose draws and means `clamp` takes, for these rows."""
+
     def clamp(self, observed: Tensor) -> Callable[[Tensor], Tensor]:
         """Return a function that conditions draws, or means, of v on v_O."""
 
@@ -76,6 +82,7 @@ class BernoulliUnits:
     r"""Units of 0 and 1: s(v) = v, A(theta) = sum of softplus(theta), m = 1."""
 
     is_quadratic: ClassVar[bool] = False
+    is_product: ClassVar[bool] = True
 
     def statistic(self, v: Tensor) -> Tensor:
         """Return v."""
@@ -120,6 +127,10 @@ class BernoulliUnits:
         seen = ~observed.isnan()
         theta = theta[:, seen]
         return theta @ observed[seen] - self.log_partition(theta)
+
+    def given(self, observed: Tensor) -> BernoulliUnits:
+        """Return these units: one says nothing of another."""
+        return self
 
     def clamp(self, observed: Tensor) -> Callable[[Tensor], Tensor]:
         """Return a function that sets the observed units."""

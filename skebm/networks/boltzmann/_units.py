@@ -46,6 +46,7 @@ class GaussianUnits:
     min_scale: Tensor | None = None
 
     is_quadratic: ClassVar[bool] = True
+    is_product: ClassVar[bool] = True
 
     def to(self, place: torch.device | torch.dtype) -> GaussianUnits:
         """Return units on a device or of a dtype."""
@@ -115,6 +116,10 @@ class GaussianUnits:
         )
         return distribution.log_prob(observed[seen])
 
+    def given(self, observed: Tensor) -> GaussianUnits:
+        """Return these units: `clamp` conditions their draws."""
+        return self
+
     def clamp(self, observed: Tensor) -> Callable[[Tensor], Tensor]:
         r"""Return a function that conditions draws of v on the observed v_O.
 
@@ -166,6 +171,7 @@ class SoftmaxUnits:
     """
 
     is_quadratic: ClassVar[bool] = False
+    is_product: ClassVar[bool] = True
 
     def __init__(self, sizes: Sequence[int]) -> None:
         self.sizes = [int(size) for size in sizes]
@@ -262,6 +268,10 @@ class SoftmaxUnits:
         log_sums = self.by_unit(theta, -math.inf).logsumexp(-1)
         seen = ~observed[self.columns[:, 0]].isnan()
         return theta @ observed.nan_to_num(0.0) - log_sums[:, seen].sum(-1)
+
+    def given(self, observed: Tensor) -> SoftmaxUnits:
+        """Return these units: one says nothing of another."""
+        return self
 
     def clamp(self, observed: Tensor) -> Callable[[Tensor], Tensor]:
         """Return a function that sets the observed units."""

@@ -20,10 +20,14 @@ from skebm.utils._documented import documented_like
 class ResidualScore(nn.Module):
     r"""Score of a density smoothed by noise of scale sigma, as a net.
 
-    .. math:: f(x, \sigma) = -x + h(x, \sigma / \delta), \qquad
+    .. math:: f(x, \sigma) = -\frac{x - m}{v^2} + \frac{1}{s} \,
+              h\Big(\frac{x - m}{v}, \frac{\sigma}{\delta}\Big), \qquad
               f^* = \nabla_x \log \int q(y) \, N(x; y, \sigma^2 I) \, dy
 
-    The net h is added to the score of standard normal rows and starts at zero.
+    The net h is added to the score of independent normal columns with the means m and
+    deviations v of the rows that were last seen, and starts at zero. So where q shrinks
+    f grows at once, without a step of h, and drives its rows apart. The score of a
+    density with normal noise of scale s is about as large as 1 / s, and h about 1.
 
     Parameters
     ----------
@@ -36,10 +40,23 @@ class ResidualScore(nn.Module):
     def __init__(self, n_features: int, hidden_features: tuple[int, ...]) -> None:
         super().__init__()
         self.net = MLP(n_features + 1, n_features, hidden_features)
+        self.mean: Tensor
+        self.scale: Tensor
+        self.noise_scale: Tensor
+        self.register_buffer("mean", torch.zeros(n_features))
+        self.register_buffer("scale", torch.ones(n_features))
+        self.register_buffer("noise_scale", torch.ones(()))
+
+    def see(self, x: Tensor, noise_scale: Tensor) -> None:
+        """Take the means and deviations of rows of q, and its noise s."""
+        self.mean.copy_(x.mean(0))
+        self.noise_scale.copy_(noise_scale)
+        self.scale.copy_(x.std(0, correction=0).clamp(min=self.noise_scale))
 
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
         """Map x of shape (n, n_features) and sigma / delta, (n, 1), to scores."""
-        return self.net(torch.cat([x, level], 1)) - x
+        z = (x - self.mean) / self.scale
+        return self.net(torch.cat([z, level], 1)) / self.noise_scale - z / self.scale
 
     def denoising_loss(
         self, x: Tensor, delta: Tensor, generator: torch.Generator
@@ -183,6 +200,7 @@ class VERAArdae(EntropyRegularized):
             with torch.no_grad():
                 rows = state.generator_net.sample(self.n_score_rows, generator)[0]
                 noise_scale = state.generator_net.log_noise_scale.exp()
+                state.score_net.see(rows, noise_scale)
             loss = state.score_net.denoising_loss(
                 rows, self.denoising_scale * noise_scale, generator
             )

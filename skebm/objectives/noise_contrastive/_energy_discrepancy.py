@@ -94,7 +94,8 @@ class EnergyDiscrepancy(Objective):
         check_count(self, "n_noise")
         positive = is_positive(self.stabilization)
         check_range(self, "stabilization", positive, "a number above 0")
-        known = self.category_noise in CATEGORY_NOISES
+        noise = self.category_noise
+        known = isinstance(noise, str) and noise in CATEGORY_NOISES
         check_range(self, "category_noise", known, f"one of {CATEGORY_NOISES}")
 
     def step(

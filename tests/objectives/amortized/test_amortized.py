@@ -160,6 +160,22 @@ class TestDenoising:
         assert abs(slopes(1.0)) < 3
         assert slopes(0.9) < -5 and slopes(1.1) > 5
 
+    @pytest.mark.parametrize("width", [1.0, 0.01])
+    def test_untrained_it_drives_apart_rows_that_have_come_together(
+        self, width, seeded
+    ):
+        """It begins as the score of independent columns, however narrow they are."""
+        rng = torch.Generator().manual_seed(0)
+        x = 3 + width * torch.tensor([1.0, 2.0]) * torch.randn(4000, 2, generator=rng)
+        score_net = ResidualScore(2, (8,))
+        torch.nn.init.zeros_(list(score_net.parameters())[-2])
+        torch.nn.init.zeros_(list(score_net.parameters())[-1])
+        score_net.see(x, torch.tensor(0.001))
+        with torch.no_grad():
+            found = score_net(x, torch.zeros(4000, 1))
+        exact = -(x - 3) / (width * torch.tensor([1.0, 2.0])).square()
+        assert (found - exact).norm() < 0.06 * exact.norm()
+
     def test_it_learns_the_score_of_a_linear_generator(self, seeded):
         """Within 10 % of the closed form after some seconds of training."""
         rng = torch.Generator().manual_seed(0)
