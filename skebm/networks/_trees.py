@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from skebm.utils import check_count, check_number
+from skebm.utils import check_count, check_number, in_parts
 
 Array = NDArray[Any]
 
@@ -218,18 +218,18 @@ class BoostedTrees(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the sum of the trees, shape (n, 1)."""
-        parts = [self._sum(rows) for rows in x.detach().split(CHUNK_ROWS)]
+        parts = [self._sum(rows) for rows in in_parts(x.detach(), CHUNK_ROWS)]
         total = torch.cat(parts) if parts else x.new_zeros(0)
         if x.requires_grad:  # whose derivatives are all zero
             total = total + 0.0 * x.square().sum(dim=1)
         return total[:, None]
 
     def _sum(self, x: Tensor) -> Tensor:
-        columns, total = x.T.contiguous(), x.new_zeros(len(x))
+        columns, total = x.T.contiguous(), x.new_zeros(x.shape[0])
         for start in range(0, self.n_trees, CHUNK_TREES):
             chosen = slice(start, start + CHUNK_TREES)
             features, thresholds = self.features[chosen].T, self.thresholds[chosen].T
-            leaf = torch.zeros(features.shape[1], len(x), dtype=torch.int64)
+            leaf = torch.zeros(features.shape[1], x.shape[0], dtype=torch.int64)
             leaf = leaf.to(x.device)
             for k, (feature, threshold) in enumerate(
                 zip(features, thresholds, strict=True)

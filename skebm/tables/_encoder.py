@@ -164,12 +164,7 @@ class TableEncoder:
         _check_weight(weight)
         kinds_named = {one[0]: one[2] for one in categories if len(one) == 3}
         sizes = {one[0]: one[1] for one in categories}
-        if linear and sentinels == "atom":
-            raise ValueError(
-                "sentinels='atom' does not go with a 'reference' in the units of X, or "
-                "a network for images: no value has a probability there. Take "
-                "sentinels='missing'."
-            )
+        _check_linear(linear, sentinels)
         X, weight = _observed_rows(X, weight)
         moments = Moments.of(X, weight, names)
         numbers = np.setdiff1d(np.flatnonzero(moments.varies), list(sizes))
@@ -419,6 +414,16 @@ class TableEncoder:
         values = None if values is None else ValueSets.from_arrays(values)
         determined = Determined.from_arrays(arrays.get("determined", []))
         return cls(kinds, codes, values, determined)
+
+
+def _check_linear(linear: bool, sentinels: str) -> None:
+    """Raise ValueError where linear columns should give a value a probability."""
+    if linear and sentinels == "atom":
+        raise ValueError(
+            "sentinels='atom' does not go with a 'reference' in the units of X, or a "
+            "network for images: no value has a probability there. Take "
+            "sentinels='missing'."
+        )
 
 
 def _claim(table: Table) -> list[ColumnKind]:

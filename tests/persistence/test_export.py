@@ -55,6 +55,10 @@ MODELS = {
     "no log Z": lambda: density(normalizer=None),
     "waves": lambda: density(network=partial(MLP_8, embedding="waves")),
     "normalized": lambda: density(network="ppca", objective="mle"),
+    "trees": lambda: density(network="trees", objective="nce", max_iter=3),
+    "images": lambda: density(
+        RNG.uniform(size=(60, 16)), network="conv", image_shape=(1, 4, 4)
+    ),
     "frame": lambda: density(pd.DataFrame(X, columns=list("abc"))),
     "classes": lambda: classifier(network=MLP_8),
     "ensemble": lambda: classifier(network=ENSEMBLE),
@@ -73,7 +77,9 @@ def disturbed(model):
 
 def rows_of(model):
     """Rows of other values than those of fit, with a constant that moved."""
-    some = SKEWED if model.n_features_in_ and "Copula" in type_of(model) else X
+    if model.n_features_in_ == 16:
+        return np.random.RandomState(1).uniform(size=(20, 16))
+    some = SKEWED if "Copula" in type_of(model) else X
     shifts = np.array([[0.1, 0, 0], [0, 0, 1]])
     moved = (some[:9] + shifts[:, None]).reshape(-1, 3)
     return np.concatenate([moved, 1e5 * some[:2]])
