@@ -29,13 +29,10 @@ from skebm.training import Schedule
 from skebm.utils import InvalidParameterError, plain, resolve_device
 
 MAX_AUTO_EPOCHS = 400
-<<<<<<< HEAD
 #: Numbers of trees to try, where all columns are categories.
 N_TREES = (1, 2, 4, 8, 16)
-=======
 #: Options of boosted trees that are "auto"; their steps are epochs.
 OF_TREES = Recipe("trees", 0.3, 100, 10, "copula")
->>>>>>> main
 
 
 @dataclass(frozen=True)
@@ -70,7 +67,7 @@ class Specification:
         Epochs between printed lines; 0 prints nothing.
     keeps_run : bool, default=False
         Whether a stored model keeps what only further training needs.
-    takes_trees : bool, default=False
+    has_tree_reference : bool, default=False
         Whether a table of categories alone has trees for its reference.
     """
 
@@ -93,7 +90,7 @@ class Specification:
     coarse_to_fine: bool
     verbose: int
     keeps_run: bool = False
-    takes_trees: bool = False
+    has_tree_reference: bool = False
 
     @classmethod
     def of(
@@ -141,14 +138,12 @@ class Specification:
             normalizer = auto_normalizer
         normalizer = resolve_normalizer(normalizer)
         by_name = isinstance(estimator.reference, str)
-<<<<<<< HEAD
-        is_auto = by_name and estimator.reference == "auto"
-=======
         is_open = by_name and estimator.reference == "auto"
         # The maps of "copula" would tear images apart.
         of_images = is_open and takes_image_shape(network)
         reference = resolve_reference("gmm" if of_images else option("reference"))
->>>>>>> main
+        # Objectives that need the reference's gradient have another one.
+        may_jump = is_open and isinstance(reference, CopulaMixtureReference)
         if n_auto_steps is None:
             assert recipe is not None
             n_auto_steps = recipe.n_steps
@@ -170,7 +165,8 @@ class Specification:
             verbose=int(estimator.verbose) if current().speaks else 0,
             keeps_run=bool(estimator.warm_start),
             # Other objectives need the reference's gradient.
-            takes_trees=is_auto and isinstance(reference, CopulaMixtureReference),
+            has_tree_reference=is_open
+            and isinstance(reference, CopulaMixtureReference),
             **{name: plain(getattr(estimator, name)) for name in names.split()},
         )
 
@@ -192,7 +188,7 @@ class Specification:
     def reference_for(self, encoder: TableEncoder) -> Reference:
         """Return the unfitted reference of rows of a table."""
         n_features = len(encoder.scale)
-        if self.takes_trees and len(encoder.category_columns) == n_features:
+        if self.has_tree_reference and len(encoder.category_columns) == n_features:
             return ChowLiuReference(N_TREES)
         return self.reference
 

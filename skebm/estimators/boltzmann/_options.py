@@ -5,12 +5,9 @@ from __future__ import annotations
 import inspect
 
 from skebm.evaluation import RBMAnnealing
-<<<<<<< HEAD
 from skebm.objectives import DISCRETE_LOSSES
 from skebm.references import REFERENCES
-=======
 from skebm.utils import InvalidParameterError
->>>>>>> main
 
 #: Most Markov chains, and rows a batch, which are as many by default.
 MAX_CHAINS = 10**6
@@ -62,7 +59,7 @@ def tree_reference(estimator):
     if reference is None:
         return None
     if estimator.method in DISCRETE_LOSSES:
-        raise ValueError(
+        raise InvalidParameterError(
             f"method={estimator.method!r} compares rows with their neighbours by the "
             "weights alone, and knows no reference. Take reference=None, or "
             "method='pcd', 'cd' or 'tempering'."
