@@ -67,7 +67,7 @@ class Specification:
         Epochs between printed lines; 0 prints nothing.
     keeps_run : bool, default=False
         Whether a stored model keeps what only further training needs.
-    takes_trees : bool, default=False
+    has_tree_reference : bool, default=False
         Whether a table of categories alone has trees for its reference.
     """
 
@@ -90,7 +90,7 @@ class Specification:
     coarse_to_fine: bool
     verbose: int
     keeps_run: bool = False
-    takes_trees: bool = False
+    has_tree_reference: bool = False
 
     @classmethod
     def of(
@@ -163,7 +163,7 @@ class Specification:
             verbose=int(estimator.verbose) if current().speaks else 0,
             keeps_run=bool(estimator.warm_start),
             # Other objectives need the reference's gradient.
-            takes_trees=is_open and option("reference") == "copula",
+            has_tree_reference=is_open and option("reference") == "copula",
             **{name: plain(getattr(estimator, name)) for name in names.split()},
         )
 
@@ -185,7 +185,7 @@ class Specification:
     def reference_for(self, encoder: TableEncoder) -> Reference:
         """Return the unfitted reference of rows of a table."""
         n_features = len(encoder.scale)
-        if self.takes_trees and len(encoder.category_columns) == n_features:
+        if self.has_tree_reference and len(encoder.category_columns) == n_features:
             return ChowLiuReference(N_TREES)
         return self.reference
 

@@ -59,7 +59,7 @@ def tree_reference(estimator):
     if reference is None:
         return None
     if estimator.method in DISCRETE_LOSSES:
-        raise ValueError(
+        raise InvalidParameterError(
             f"method={estimator.method!r} compares rows with their neighbours by the "
             "weights alone, and knows no reference. Take reference=None, or "
             "method='pcd', 'cd' or 'tempering'."
