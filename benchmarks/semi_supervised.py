@@ -19,6 +19,9 @@ parts may be run one after the other. A method of `FEW_SEEDS` has the first seed
         --labels 100 --methods JEMClassifier "supervised net" --seeds 2
     python benchmarks/semi_supervised.py --data DATA --outlier-tables --labels 10
     python benchmarks/semi_supervised.py --summary --picture docs/images/ranks.png
+    python benchmarks/semi_supervised.py --data DATA --name few_labels_tables \
+        --max-rows 2000 --labels 1 5 10 50 100 --seeds 2
+    python benchmarks/semi_supervised.py --name few_labels_tables --by-labels
 """
 
 from __future__ import annotations
@@ -39,7 +42,7 @@ from _few_labels_tables import (
     make_task,
     outlier_tables,
 )
-from _ranks import draw_ranks, mean_ranks
+from _ranks import draw_by_labels, draw_ranks, mean_ranks
 from _report import earlier_rows, parser, save
 from scipy.stats import t as student
 from sklearn.exceptions import ConvergenceWarning
@@ -53,6 +56,7 @@ NAME, OUTLIER_TABLES = "semi_supervised", "few_labels_outlier_tables"
 KEY = ("table", "labels", "seed", "method")
 BASELINE = "supervised net"
 OURS = "JEMClassifier"
+SIMPLE = ("logistic regression", "random forest", "gradient boosting")
 FLOOR = 1e-6
 
 
@@ -184,6 +188,37 @@ def paired(table):
     return pd.DataFrame(found).set_index("method").T
 
 
+def print_by_labels(table, picture=None):
+    """Print by number of labels: means, mean ranks, and ours beside the others.
+
+    Only methods and draws that have all results count. The interval is of the mean
+    difference over all draws of all tables.
+    """
+    sizes = table.groupby("method").size()
+    ours = OURS if OURS in sizes else f"{OURS}, no density"
+    methods = sizes.index[sizes == sizes[ours]]
+    table = table[table["method"].isin(methods)]
+    for figure in ("error", "auc", "ece", "log_loss"):
+        draws = table.pivot_table(figure, ["labels", "table", "seed"], "method")
+        tasks = draws.dropna().groupby(level=[0, 1]).mean()
+        ranks = tasks.rank(axis=1, ascending=figure != "auc")
+        for name, values in ((figure, tasks), (f"rank by {figure}", ranks)):
+            by_labels = values.groupby(level=0).mean().T
+            print(f"\n{name}, mean over the tables\n{by_labels.round(3).to_string()}")
+            if picture and name == "rank by error":
+                draw_by_labels(by_labels, ours, picture)
+    draws = table.pivot_table("error", ["labels", "table", "seed"], "method").dropna()
+    for n_labels, some in draws.groupby(level=0):
+        tasks = some.groupby(level=1).mean()
+        best = tasks.drop(columns=ours).mean().idxmin()
+        for rival in dict.fromkeys((best, BASELINE)):
+            difference = some[ours] - some[rival]
+            half = student.ppf(0.975, len(difference) - 1) * difference.sem()
+            print(f"{n_labels:4d} {rival:20s} {difference.mean():+.2f} ({half:.2f})")
+        worst = tasks[ours] - tasks[list(SIMPLE)].min(axis=1)
+        print(f"     above the best of {SIMPLE}: {worst.idxmax()} {worst.max():+.2f}")
+
+
 def main():
     options = parser(__doc__, seeds=12)
     options.add_argument("--data", type=Path, help="folder of tables")
@@ -197,12 +232,17 @@ def main():
     options.add_argument("--max-rows", type=int, default=6000)
     options.add_argument("--summary", action="store_true", help="of earlier runs only")
     options.add_argument("--merge", type=Path, help="results of a run elsewhere")
+    options.add_argument("--by-labels", action="store_true", help="print means by them")
+    options.add_argument("--name", help="of the file of results")
     options.add_argument("--picture", type=Path, help="of critical differences")
     args = options.parse_args()
     torch.set_num_threads(args.threads)
-    name = OUTLIER_TABLES if args.outlier_tables else NAME
+    name = args.name or (OUTLIER_TABLES if args.outlier_tables else NAME)
     if args.merge:
         keep(name, json.loads(args.merge.read_text())["rows"], args.max_rows)
+    if args.by_labels:
+        print_by_labels(pd.DataFrame(earlier_rows(name, [], KEY)), args.picture)
+        return
     if args.summary or args.merge:
         summarise(earlier_rows(name, [], KEY), args.picture)
         return
