@@ -19,7 +19,7 @@ from skebm.exceptions import DataWarning
 from skebm.tables._checks import columns_text
 from skebm.tables._frames import TableFormat
 from skebm.tables._seen import see
-from skebm.utils import draw_seed, is_count, warn_user
+from skebm.utils import InvalidParameterError, draw_seed, is_count, warn_user
 from skebm.utils._sklearn import HasMethods, StrOptions, check_feature_names_in
 
 
@@ -207,7 +207,7 @@ class EBMImputer(TransformerMixin, BaseEstimator):
         """
         seen = self._see(X)
         if not is_count(n_imputations, 1):
-            raise ValueError(
+            raise InvalidParameterError(
                 "The 'n_imputations' parameter must be an integer, at least 1. Got "
                 f"{n_imputations!r}."
             )

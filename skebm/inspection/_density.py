@@ -223,7 +223,7 @@ def check_held(table: ShownTable, held: Mapping[int, Any]) -> None:
             known = dtype.categories.tolist()
             expected, right = f"one of {known}", value in known
         if not right:
-            raise ValueError(
+            raise InvalidParameterError(
                 f"The 'at' parameter must hold {table.names[j]} at {expected}. Got "
                 f"{value!r}."
             )

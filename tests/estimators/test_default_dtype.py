@@ -64,8 +64,8 @@ def test_unlabelled_rows():
 
 
 @pytest.mark.usefixtures("float64_by_default")
-@pytest.mark.parametrize("network", sorted(NETWORKS))
-def test_networks(network):
+@pytest.mark.parametrize("network", sorted(NETWORKS.keys() - {"trees"}))
+def test_networks(network):  # trees are float32 tensors and no parameters
     shape = (1, 2, 2)
     check(fit(EBMDensityEstimator, objective="nce", network=network, image_shape=shape))
 

@@ -14,6 +14,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from skebm import JEMClassifier
 from skebm.evaluation import adversarial_accuracy
+from skebm.exceptions import DataWarning
 from skebm.networks import MLP
 
 #: Options of a classifier that is fitted in no time.
@@ -370,7 +371,8 @@ def test_the_derivative_of_a_bent_column_is_that_of_its_map():
     X = rows(200, 2)
     X[:3, 0] = 1e4, -3e4, 2e4
     y = (X[:, 1] > 0).astype(int)
-    model = JEMClassifier(max_iter=5, **SMALL).fit(X, y)
+    with pytest.warns(DataWarning, match="far beyond all others in column 0"):
+        model = JEMClassifier(max_iter=5, **SMALL).fit(X, y)
     x = torch.from_numpy(X[:3].copy()).requires_grad_()
     (slope,) = torch.autograd.grad(model.torch_logits(x)[:, 0].sum(), x)
     step = np.array([50.0, 0.0])
