@@ -11,10 +11,10 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.utils import check_random_state
 from torch.utils.data import DataLoader, Dataset
 
-from skebm.utils import InvalidParameterError
+from skebm.utils import InvalidParameterError, is_count
+from skebm.utils._random import private_random_state
 
 #: Rows that are drawn where nothing else is asked for.
 MAX_ROWS = 1_000_000
@@ -68,14 +68,11 @@ def sample_rows(
     >>> X.shape, y.shape
     ((1000, 2), (1000,))
     """
-    if isinstance(max_rows, bool) or not isinstance(max_rows, int) or max_rows < 1:
+    if not is_count(max_rows, 1):
         raise InvalidParameterError(
             f"The 'max_rows' parameter must be an int of at least 1. Got {max_rows!r}."
         )
-    # None is seeded by the system: NumPy's global state must not change.
-    rng = check_random_state(
-        np.random.RandomState() if random_state is None else random_state
-    )
+    rng = private_random_state(random_state)
     drawn = _Drawn(max_rows)
     with torch.random.fork_rng(devices=[]):  # a DataLoader draws a seed
         for batch in _batches_of(batches):

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from skebm.models import FittedModel
-from skebm.models._graph import TRACED, graph_of
+from skebm.models._traced import TRACED, traced_answer
 from skebm.objectives import OBJECTIVES, Objective
 from skebm.objectives._resolve import resolve_objective
 from skebm.utils import InvalidParameterError
@@ -111,7 +111,7 @@ class StoredEstimator(CallbackSupportMixin, BaseEstimator):
             )
         temperature = getattr(self, "temperature_", 1.0)
         names = getattr(self, "feature_names_in_", None)
-        return graph_of(self._fitted, method, temperature, names)
+        return traced_answer(self._fitted, method, temperature, names)
 
     def __copy__(self):
         """Return a copy that shares the fitted model."""

@@ -38,6 +38,11 @@ def keeping_variance(layer: Layer) -> Layer:
     return layer
 
 
+def half(images: Tensor) -> Tensor:
+    """Return the means of each 2 x 2 pixels; at an odd edge of fewer."""
+    return nn.functional.avg_pool2d(images, 2, ceil_mode=True, count_include_pad=False)
+
+
 class Halving(nn.Module):
     """The mean of each 2 x 2 pixels, where an image is large enough to be halved."""
 
@@ -45,25 +50,7 @@ class Halving(nn.Module):
         """Return images of half the height and width, or the images themselves."""
         if min(images.shape[2:]) < 2 * SHORTEST_SIDE:
             return images
-        return nn.functional.avg_pool2d(images, 2, ceil_mode=True)
-
-
-def head(
-    body: nn.Module,
-    image_shape: Sequence[int],
-    n_hidden: int,
-    n_outputs: int,
-    activation: str,
-) -> nn.Sequential:
-    """Return the layers that take the maps of a body to the outputs, 0 at first."""
-    with torch.no_grad():
-        n_inputs = body(torch.zeros(1, *image_shape).float()).numel()
-    return nn.Sequential(
-        nn.Flatten(),
-        keeping_variance(nn.Linear(n_inputs, n_hidden)),
-        make_activation(activation),
-        zero_linear(n_hidden, n_outputs),
-    )
+        return half(images)
 
 
 def bounded(network: nn.Module) -> None:
@@ -75,7 +62,53 @@ def bounded(network: nn.Module) -> None:
             with_spectral_norm(layer)
 
 
-class ConvNet(ImageNetwork):
+class BodyAndHead(ImageNetwork):
+    """A net of convolutions, and of two linear layers above their maps.
+
+    A subclass calls `end_with_head` at the end of its constructor.
+    """
+
+    has_elementwise_layers: ClassVar[bool] = True
+
+    def end_with_head(
+        self,
+        body: nn.Sequential,
+        hidden_features: int,
+        n_outputs: int,
+        activation: str,
+        spectral_norm: bool,
+    ) -> None:
+        """Add the body, and the layers that take its maps to the outputs, 0 at first.
+
+        Raises
+        ------
+        ValueError
+            Where an option of the head is out of its range.
+        """
+        right = is_count(hidden_features, 1)
+        expected = "an integer, at least 1"
+        check_argument(self, "hidden_features", hidden_features, right, expected)
+        check_flag(self, "spectral_norm", spectral_norm)
+        with torch.no_grad():
+            n_inputs = body(torch.zeros(1, *self.image_shape).float()).numel()
+        self.body = body
+        self.head = nn.Sequential(
+            nn.Flatten(),
+            keeping_variance(nn.Linear(n_inputs, hidden_features)),
+            make_activation(activation),
+            zero_linear(hidden_features, n_outputs),
+        )
+        if spectral_norm:
+            bounded(self)
+        if self.channels_last:
+            self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def of_images(self, images: Tensor) -> Tensor:
+        """Map images (n, channels, height, width) to (n, n_outputs)."""
+        return self.head(self.body(images))
+
+
+class ConvNet(BodyAndHead):
     r"""Convolutional net for images, with smooth activations.
 
     .. math:: h_0 = u, \quad h_l = P \phi(K_l * h_{l-1} + b_l), \quad
@@ -107,8 +140,6 @@ class ConvNet(ImageNetwork):
     torch.Size([7, 1])
     """
 
-    has_elementwise_layers: ClassVar[bool] = True
-
     def __init__(
         self,
         n_features: int,
@@ -122,28 +153,14 @@ class ConvNet(ImageNetwork):
     ) -> None:
         super().__init__(n_features, image_shape, channels_last)
         check_sizes(self, "hidden_channels", hidden_channels)
-        right = is_count(hidden_features, 1)
-        expected = "an integer, at least 1"
-        check_argument(self, "hidden_features", hidden_features, right, expected)
-        check_flag(self, "spectral_norm", spectral_norm)
         layers: list[nn.Module] = []
         width = self.image_shape[0]
         for size in hidden_channels:
             layers += [Halving()] if layers else []
             layers += [convolution(width, size), make_activation(activation)]
             width = size
-        self.body = nn.Sequential(*layers)
-        self.head = head(
-            self.body, self.image_shape, hidden_features, n_outputs, activation
-        )
-        if spectral_norm:
-            bounded(self)
-        if channels_last:
-            self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-    def of_images(self, images: Tensor) -> Tensor:
-        """Map images (n, channels, height, width) to (n, n_outputs)."""
-        return self.head(self.body(images))
+        options = hidden_features, n_outputs, activation, spectral_norm
+        self.end_with_head(nn.Sequential(*layers), *options)
 
 
 class ResidualBlock(nn.Module):
@@ -166,7 +183,7 @@ class ResidualBlock(nn.Module):
 
 
 @documented_like(ConvNet)
-class ResNet(ImageNetwork):
+class ResNet(BodyAndHead):
     r"""Residual convolutional net for images, with smooth activations.
 
     .. math:: h_0 = K_0 * u, \quad
@@ -196,8 +213,6 @@ class ResNet(ImageNetwork):
     torch.Size([7, 10])
     """
 
-    has_elementwise_layers: ClassVar[bool] = True
-
     def __init__(
         self,
         n_features: int,
@@ -212,13 +227,8 @@ class ResNet(ImageNetwork):
     ) -> None:
         super().__init__(n_features, image_shape, channels_last)
         check_sizes(self, "hidden_channels", hidden_channels)
-        for name, value in {
-            "n_blocks": n_blocks,
-            "hidden_features": hidden_features,
-        }.items():
-            right = is_count(value, 1)
-            check_argument(self, name, value, right, "an integer, at least 1")
-        check_flag(self, "spectral_norm", spectral_norm)
+        right = is_count(n_blocks, 1)
+        check_argument(self, "n_blocks", n_blocks, right, "an integer, at least 1")
         width = hidden_channels[0]
         layers: list[nn.Module] = [convolution(self.image_shape[0], width)]
         for stage, size in enumerate(hidden_channels):
@@ -226,15 +236,6 @@ class ResNet(ImageNetwork):
             for _ in range(n_blocks):
                 layers.append(ResidualBlock(width, size, activation))
                 width = size
-        self.body = nn.Sequential(*layers, make_activation(activation))
-        self.head = head(
-            self.body, self.image_shape, hidden_features, n_outputs, activation
-        )
-        if spectral_norm:
-            bounded(self)
-        if channels_last:
-            self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-    def of_images(self, images: Tensor) -> Tensor:
-        """Map images (n, channels, height, width) to (n, n_outputs)."""
-        return self.head(self.body(images))
+        body = nn.Sequential(*layers, make_activation(activation))
+        options = hidden_features, n_outputs, activation, spectral_norm
+        self.end_with_head(body, *options)

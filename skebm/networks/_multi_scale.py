@@ -9,7 +9,7 @@ from typing import ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from skebm.networks._conv import ConvNet
+from skebm.networks._conv import ConvNet, half
 from skebm.networks._image_network import ImageBuilder, ImageNetwork, part_of
 from skebm.utils import check_argument, is_count
 
@@ -99,8 +99,3 @@ class MultiScaleNet(ImageNetwork):
             images = half(images) if scale else images
             outputs.append(cast(ImageNetwork, net).of_images(images))
         return torch.stack(outputs)
-
-
-def half(images: Tensor) -> Tensor:
-    """Return the means of each 2 x 2 pixels; at an odd edge of fewer."""
-    return nn.functional.avg_pool2d(images, 2, ceil_mode=True, count_include_pad=False)

@@ -15,7 +15,7 @@ from skebm.tables._traced import TracedEncoder
 TRACED = "score_samples", "predict_proba"
 
 
-class LogDensityGraph(nn.Module):
+class TracedLogDensity(nn.Module):
     """Log density of complete rows, in nats and the units of X."""
 
     def __init__(
@@ -37,7 +37,7 @@ class LogDensityGraph(nn.Module):
         return log_prob - self.log_normalizer + self.encoder.log_jacobian(z)
 
 
-class ClassGraph(nn.Module):
+class TracedClasses(nn.Module):
     """p(y|x) of complete rows."""
 
     def __init__(
@@ -53,7 +53,7 @@ class ClassGraph(nn.Module):
         return (logits / self.temperature).softmax(dim=1)
 
 
-def graph_of(
+def traced_answer(
     fitted: FittedModel, method: str, temperature: float, names: Any
 ) -> nn.Module:
     """Return the module of an answer, a copy on the CPU.
@@ -77,5 +77,5 @@ def graph_of(
     encoder = TracedEncoder(fitted.encoder, names)
     model = copy.deepcopy(fitted.energy_model).cpu().eval().requires_grad_(False)
     if method == "predict_proba":
-        return ClassGraph(encoder, model, temperature)
-    return LogDensityGraph(encoder, model, fitted.log_normalizer or 0.0)
+        return TracedClasses(encoder, model, temperature)
+    return TracedLogDensity(encoder, model, fitted.log_normalizer or 0.0)
